@@ -1,0 +1,291 @@
+/** The Store as applications see it: what it promises, in types. Implemented by store.ts. */
+import type { ErrorCode } from './errors.ts';
+import type { DriverChoice } from './driver.ts';
+import type { Host } from './host.ts';
+
+/** sha256 of the caller's bytes: 64 lower-case hex digits. */
+export type BlobId = string;
+
+/** A raw blob is bytes; a node is bytes plus the ids it refers to (deterministic CBOR, see codec/node.ts). */
+export type BlobKind = 'raw' | 'node';
+
+/** A link of a node: what it points to, and whether that is to be walked as a node or left alone as bytes. */
+export interface Link {
+  readonly kind: BlobKind;
+  readonly id: BlobId;
+}
+
+export interface OpenOptions {
+  /** `create` (default) makes a store in an absent or empty folder, `open` demands one, `read-only` takes no lease and writes nothing. */
+  readonly mode?: 'create' | 'open' | 'read-only';
+  /** `full` (default): acknowledged means on disk. `relaxed`: survives process death only, consistent after power loss. */
+  readonly durability?: 'full' | 'relaxed';
+  readonly driver?: DriverChoice;
+  /** `count` worker threads (default: cores, 2 to 4) beside the commit thread; 0 runs everything on the calling thread. */
+  readonly threads?: { readonly count?: number };
+  /** The machine to run on; the default is this one. Given by tests. */
+  readonly host?: Host;
+  /** Fixed when the store is created, ignored after: blobs up to this many bytes are packed into SQLite volumes. */
+  readonly parameters?: Partial<StoreParameters>;
+  readonly signal?: AbortSignal;
+}
+
+/** Numbers that are part of a store's format; written to its superblock when it is created. Bytes, unless the name says otherwise. */
+export interface StoreParameters {
+  /** Blobs up to this size are packed in SQLite volumes, larger ones are files. */
+  readonly smallMax: number;
+  /** Target size of an extent row. */
+  readonly extentBytes: number;
+  /** Plaintext bytes per checksummed chunk; a power of two. */
+  readonly chunkBytes: number;
+  /** A SQLite volume is sealed when it reaches this size. */
+  readonly volumeBytesMax: number;
+}
+
+export type PutSource = Uint8Array | { readonly path: string } | ReadableStream<Uint8Array> | AsyncIterable<Uint8Array>;
+
+export interface PutOptions {
+  /** Retains the blob for this owner in the same commit. An unowned put may be collected after the grace. */
+  readonly owner?: string;
+  /** Makes a node: the source is its payload (bytes), the stored bytes are the node's encoding. */
+  readonly links?: readonly Link[];
+  /** `node`: the source is an encoded node; its links are checked and referenced. Default `raw`. */
+  readonly kind?: BlobKind;
+  /** Fails with `conflict`, storing nothing, unless the bytes have this id. */
+  readonly expectId?: BlobId;
+  readonly signal?: AbortSignal;
+  /** Called with the bytes taken in so far; for large sources. */
+  readonly onProgress?: (bytes: number) => void;
+}
+
+/** The facts of a source file, as they were before and after it was read. */
+export interface SourceFacts {
+  readonly size: number;
+  readonly mode: number;
+  readonly mtimeNs: bigint;
+  readonly ctimeNs: bigint;
+  readonly dev: bigint;
+  readonly ino: bigint;
+}
+
+export interface PutResult {
+  readonly id: BlobId;
+  readonly size: number;
+  /** Bytes this blob takes in the store; for a deduplicated put, what the copy already there takes. */
+  readonly storedSize: number;
+  readonly deduplicated: boolean;
+  /** For a put by path. */
+  readonly source?: SourceFacts;
+}
+
+export interface BlobStat {
+  readonly id: BlobId;
+  readonly kind: BlobKind;
+  readonly size: number;
+  readonly storedSize: number;
+  readonly references: number;
+  /** Milliseconds since 1970. */
+  readonly createdMs: number;
+  readonly verifiedMs?: number;
+  /** A read or scrub found it damaged and no good copy has been put since. */
+  readonly suspect: boolean;
+  readonly volume: string;
+  /** Raw large blobs only: the file that holds exactly the blob's bytes. */
+  readonly path?: string;
+}
+
+export interface RootEntry {
+  readonly name: string;
+  readonly id: BlobId;
+  readonly changedMs: number;
+}
+
+/** One line of the root log. */
+export interface RootLogEntry {
+  readonly sequence: number;
+  readonly timeMs: number;
+  readonly change: 'set' | 'delete' | 'retain' | 'release';
+  /** Root name or owner. */
+  readonly name: string;
+  readonly id?: BlobId;
+}
+
+export interface Roots {
+  /** Compare-and-swap: `expect` null = must not exist, an id = must be it, absent = whatever. Fails with `conflict`. */
+  set(name: string, id: BlobId, options?: { readonly expect?: BlobId | null }): Promise<void>;
+  get(name: string): Promise<BlobId | undefined>;
+  list(): Promise<RootEntry[]>;
+  /** False when there was none. */
+  delete(name: string, options?: { readonly expect?: BlobId }): Promise<boolean>;
+  log(options?: { readonly after?: number; readonly limit?: number }): Promise<RootLogEntry[]>;
+}
+
+export interface GcOptions {
+  /** Milliseconds since the last loss of reference or last put; default 24 hours. */
+  readonly graceMs?: number;
+  readonly dryRun?: boolean;
+  readonly signal?: AbortSignal;
+  readonly onProgress?: (progress: GcResult) => void;
+}
+
+export interface GcResult {
+  readonly deleted: number;
+  /** Bytes given back or made reusable; in a dry run, what would be. */
+  readonly freedBytes: number;
+  /** Unreferenced but still inside the grace, or held by somebody's horizon. */
+  readonly held: number;
+  /** Why nothing (more) was deleted: any doubt stops collection. Absent when there was none. */
+  readonly blocked?: string;
+}
+
+export interface Damage {
+  readonly id: BlobId;
+  readonly reason: string;
+  readonly references: number;
+}
+
+export interface ScrubOptions {
+  readonly signal?: AbortSignal;
+  readonly onProgress?: (progress: { readonly blobs: number; readonly bytes: number; readonly totalBlobs: number; readonly totalBytes: number }) => void;
+}
+
+export interface ScrubResult {
+  readonly blobs: number;
+  /** Content bytes verified. */
+  readonly bytes: number;
+  readonly damaged: readonly Damage[];
+  /** Stored copies without a catalog row, taken back in as unreferenced. */
+  readonly adopted: number;
+  /** Rows whose reference count was wrong, and is right now. */
+  readonly recounted: number;
+  /** Catalog rows or row buckets whose checksum does not hold. */
+  readonly badRows: number;
+  readonly milliseconds: number;
+}
+
+export interface StoreStats {
+  readonly storeId: string;
+  readonly format: number;
+  readonly blobs: number;
+  readonly nodes: number;
+  /** Content bytes, and bytes they take in volumes. */
+  readonly bytes: number;
+  readonly storedBytes: number;
+  readonly unreferenced: number;
+  readonly unreferencedBytes: number;
+  readonly suspect: number;
+  readonly roots: number;
+  readonly volumes: readonly VolumeStats[];
+  readonly catalogBytes: number;
+  readonly freeBytes: number;
+  /** Streams with an open handle right now. */
+  readonly openHandles: number;
+}
+
+export interface VolumeStats {
+  readonly id: string;
+  readonly kind: 'sqlite' | 'directory' | 'memory';
+  readonly state: 'open' | 'sealed';
+  readonly bytes: number;
+  readonly deadBytes: number;
+}
+
+/** Events: a map from name to what its listeners get. Never an 'error' event. */
+export interface StoreEvents {
+  damage: Damage;
+  healed: { readonly id: BlobId };
+  'needs-reopen': { readonly code: ErrorCode; readonly message: string };
+  maintenance: { readonly job: 'gc' | 'scrub' | 'recover'; readonly step: string; readonly detail: Readonly<Record<string, number | string>> };
+}
+
+/**
+ * A span of work whose puts other processes' GC must leave alone until it ends, even with a grace of 0: begin, put, link, set a root, end.
+ */
+export interface Session {
+  end(): Promise<void>;
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+/** A small droppable key-value table beside the catalog for modules above: checksummed, durable, gone after a rebuild. */
+export interface SideTable {
+  get(keys: readonly string[]): Promise<(Uint8Array | undefined)[]>;
+  /** One transaction; `undefined` deletes. */
+  set(entries: readonly (readonly [key: string, value: Uint8Array | undefined])[]): Promise<void>;
+}
+
+/** Columns of a folder listing, sorted by name bytes; made on a worker thread, a few machine words per entry. */
+export interface FolderListing {
+  /** Names joined, each followed by a 0 byte. */
+  readonly names: Uint8Array;
+  readonly count: number;
+  /** `count` records of `listingRecordBytes`, see codec/listing.ts. */
+  readonly records: Uint8Array;
+  /** Names that are not valid UTF-8, escaped for people. They are in no record. */
+  readonly badNames: readonly string[];
+}
+
+/** One step of laying out folders and links on disk; see FileWork.run. */
+export type FileStep =
+  | { readonly step: 'make-folder'; readonly path: string }
+  | { readonly step: 'make-link'; readonly path: string; readonly target: string }
+  | { readonly step: 'set-facts'; readonly path: string; readonly mode: number; readonly mtimeNs: bigint }
+  | { readonly step: 'sync-folder'; readonly path: string };
+
+/** Real folders, seen from worker threads: what importing and restoring need, in bulk. */
+export interface FileWork {
+  list(path: string): Promise<FolderListing>;
+  facts(path: string): Promise<(SourceFacts & { readonly kind: 'file' | 'folder' | 'link' | 'other' }) | undefined>;
+  readLink(path: string): Promise<Uint8Array>;
+  realPath(path: string): Promise<string>;
+  /** Runs the steps in order; stops at the first failure. */
+  run(steps: readonly FileStep[]): Promise<void>;
+}
+
+export interface ExportTarget {
+  readonly id: BlobId;
+  /** Must not exist. */
+  readonly path: string;
+  readonly mode?: number;
+  readonly mtimeNs?: bigint;
+}
+
+export interface Store {
+  readonly directory: string;
+  readonly parameters: StoreParameters;
+
+  put(source: PutSource, options?: PutOptions): Promise<PutResult>;
+  /** The whole blob. Larger than `maxBytes` (default 256 MiB): `limit-exceeded`. Unknown: undefined. Damaged: `corrupt`. */
+  get(id: BlobId, options?: { readonly maxBytes?: number; readonly signal?: AbortSignal }): Promise<Uint8Array | undefined>;
+  getNode(id: BlobId): Promise<{ readonly links: readonly Link[]; readonly payload: Uint8Array } | undefined>;
+  /** Clamps at the end of the blob; every chunk it touches is verified first. */
+  readRange(id: BlobId, offset: number, length: number, options?: { readonly signal?: AbortSignal }): Promise<Uint8Array | undefined>;
+  /** Lazy: nothing is opened before the first read; cancelling frees everything. Errors, never ends cleanly, on damage. */
+  stream(id: BlobId, options?: { readonly offset?: number; readonly length?: number; readonly signal?: AbortSignal }): Promise<ReadableStream<Uint8Array> | undefined>;
+  /** Writes verified bytes to a new file, off the calling thread. False when the id is unknown. A failed export leaves no file. */
+  exportTo(target: ExportTarget, options?: { readonly signal?: AbortSignal }): Promise<boolean>;
+  has(id: BlobId): Promise<boolean>;
+  hasMany(ids: Iterable<BlobId>): Promise<ReadonlySet<BlobId>>;
+  stat(id: BlobId): Promise<BlobStat | undefined>;
+  /** In id order. */
+  list(options?: { readonly after?: BlobId; readonly prefix?: string; readonly signal?: AbortSignal }): AsyncIterable<BlobStat>;
+  /** A real file with exactly the blob's bytes (large raw blobs), for ffmpeg, sharp or <video>. Never write to it. */
+  pathOf(id: BlobId): Promise<string | undefined>;
+
+  readonly roots: Roots;
+  /** A set: retaining twice is once. Fails with `not-found` for an unknown id. */
+  retain(id: BlobId, owner: string): Promise<boolean>;
+  /** False when this owner did not hold it. */
+  release(id: BlobId, owner: string): Promise<boolean>;
+  session(): Promise<Session>;
+
+  gc(options?: GcOptions): Promise<GcResult>;
+  scrub(options?: ScrubOptions): Promise<ScrubResult>;
+  stats(): Promise<StoreStats>;
+
+  readonly files: FileWork;
+  sideTable(name: string): SideTable;
+
+  on<Name extends keyof StoreEvents>(name: Name, listener: (event: StoreEvents[Name]) => void): () => void;
+  close(): Promise<void>;
+  [Symbol.asyncDispose](): Promise<void>;
+}

@@ -1,0 +1,93 @@
+/** Gathers calls that come in while others are under way, and sends them on together: the heart of group commit. */
+
+/** How to send one batch; the answers are in the order of the items. */
+export interface BatchOptions<Item, Answer> {
+  send(items: readonly Item[]): Promise<readonly (Answer | BatchFailure)[]>;
+  /** Weight of an item, bytes say; a batch ends when it is heavy or long enough. */
+  readonly weigh?: (item: Item) => number;
+  readonly weightMax: number;
+  readonly itemsMax: number;
+  /** Batches under way at once; what comes in beyond waits and becomes the next batch. */
+  readonly inFlight: number;
+}
+
+/** An item's own failure, which leaves the rest of its batch alone. */
+export class BatchFailure {
+  readonly error: unknown;
+
+  constructor(error: unknown) {
+    this.error = error;
+  }
+}
+
+interface Waiting<Item, Answer> {
+  readonly item: Item;
+  resolve(answer: Answer): void;
+  reject(error: unknown): void;
+}
+
+export class Batches<Item, Answer> {
+  readonly #options: BatchOptions<Item, Answer>;
+  #queue: Waiting<Item, Answer>[] = [];
+  #head = 0;
+  #flying = 0;
+  #scheduled = false;
+
+  constructor(options: BatchOptions<Item, Answer>) {
+    this.#options = options;
+  }
+
+  add(item: Item): Promise<Answer> {
+    return new Promise((resolve, reject) => {
+      this.#queue.push({ item, resolve, reject });
+      this.#schedule();
+    });
+  }
+
+  /** Waits for the rest of this turn: callers that put in a loop are one batch. */
+  #schedule(): void {
+    if (this.#scheduled || this.#flying >= this.#options.inFlight) return;
+    this.#scheduled = true;
+    queueMicrotask(() => {
+      this.#scheduled = false;
+      while (this.#flying < this.#options.inFlight && this.#head < this.#queue.length) void this.#fly(this.#take());
+    });
+  }
+
+  #take(): Waiting<Item, Answer>[] {
+    const { weigh, weightMax, itemsMax } = this.#options;
+    const start = this.#head;
+    let weight = 0;
+    while (this.#head < this.#queue.length && this.#head - start < itemsMax) {
+      weight += weigh?.(this.#queue[this.#head]!.item) ?? 0;
+      if (weight > weightMax && this.#head > start) break;
+      this.#head++;
+    }
+    const batch = this.#queue.slice(start, this.#head);
+    if (this.#head === this.#queue.length) {
+      this.#queue = [];
+      this.#head = 0;
+    } else if (this.#head > 10_000) {
+      this.#queue = this.#queue.slice(this.#head);
+      this.#head = 0;
+    }
+    return batch;
+  }
+
+  async #fly(batch: readonly Waiting<Item, Answer>[]): Promise<void> {
+    this.#flying++;
+    try {
+      const answers = await this.#options.send(batch.map(({ item }) => item));
+      batch.forEach(({ resolve, reject }, i) => {
+        const answer = answers[i]!;
+        if (answer instanceof BatchFailure) reject(answer.error);
+        else resolve(answer);
+      });
+    } catch (error) {
+      for (const { reject } of batch) reject(error);
+    } finally {
+      this.#flying--;
+      if (this.#head < this.#queue.length) this.#schedule();
+    }
+  }
+}

@@ -1,0 +1,167 @@
+/** Rows of the blobs table: reading with their checksum verified, writing with buckets and counts kept in step. */
+import type { BlobKind } from '../api.ts';
+import { toHex } from '../codec/bytes.ts';
+import type { Database, SqlValue, Statement } from '../driver.ts';
+import { StoreError } from '../errors.ts';
+import type { Buckets, RowHasher } from './row-sums.ts';
+
+/** A blob as the catalog knows it. Times in milliseconds of the store's clock; generations count catalog commits. */
+export interface BlobRow {
+  readonly n: number;
+  readonly id: Uint8Array;
+  kind: number;
+  codec: number;
+  readonly size: number;
+  /** Bytes it takes in its volume. */
+  stored: number;
+  volume: number;
+  extent: number;
+  start: number;
+  incarnation: number;
+  /** A cache of the number of refs rows. */
+  refcount: number;
+  readonly created: number;
+  /** Last put, and the generation it was made in. */
+  touched: number;
+  touched_gen: number;
+  /** Since when nothing refers to it; null while something does. */
+  zero_since: number | null;
+  zero_gen: number | null;
+  /** 1 after a read or scrub found it damaged. */
+  suspect: number;
+}
+
+type StoredRow = BlobRow & { readonly sum: Uint8Array };
+type NewRow = Omit<BlobRow, 'n'>;
+
+const columns = [
+  'id', 'kind', 'codec', 'size', 'stored', 'volume', 'extent', 'start', 'incarnation', 'refcount',
+  'created', 'touched', 'touched_gen', 'zero_since', 'zero_gen', 'suspect',
+] as const;
+
+const countColumns = ['refcount', 'touched', 'touched_gen', 'zero_since', 'zero_gen', 'suspect'] as const;
+
+function updateOf(changing: readonly string[]): string {
+  return `UPDATE blobs SET ${changing.map((column) => `${column} = ?`).join(', ')}, sum = ? WHERE n = ?`;
+}
+
+export function kindName(kind: number): BlobKind {
+  return kind === 1 ? 'node' : 'raw';
+}
+
+/** Reading, for any connection. */
+export class BlobReader {
+  readonly hasher: RowHasher;
+  readonly #byId: Statement;
+  readonly #byNumber: Statement;
+  readonly #numberOf: Statement;
+
+  constructor(db: Database, hasher: RowHasher) {
+    this.hasher = hasher;
+    this.#byId = db.prepare('SELECT * FROM blobs WHERE id = ?');
+    this.#byNumber = db.prepare('SELECT * FROM blobs WHERE n = ?');
+    this.#numberOf = db.prepare('SELECT n FROM blobs WHERE id = ?').pluck();
+  }
+
+  /** `corrupt` when the row's checksum does not hold. */
+  byId(id: Uint8Array): BlobRow | undefined {
+    return this.#checked(this.#byId.get(id) as StoredRow | undefined);
+  }
+
+  byNumber(n: number): BlobRow | undefined {
+    return this.#checked(this.#byNumber.get(n) as StoredRow | undefined);
+  }
+
+  /** The row without its checksum verified, and whether it holds: for scrub and healing. */
+  inspect(id: Uint8Array): { row: BlobRow; sound: boolean } | undefined {
+    const row = this.#byId.get(id) as StoredRow | undefined;
+    return row === undefined ? undefined : { row, sound: this.holds(row) };
+  }
+
+  numberOf(id: Uint8Array): number | undefined {
+    return this.#numberOf.get(id) as number | undefined;
+  }
+
+  /** Whether the checksum of a row read with SELECT * holds. */
+  holds(row: BlobRow): boolean {
+    return Buffer.compare(this.sum(row), (row as StoredRow).sum) === 0;
+  }
+
+  sum(row: BlobRow): Uint8Array {
+    return this.hasher.sum('blobs', [row.n, ...columns.map((column) => row[column])]);
+  }
+
+  #checked(row: StoredRow | undefined): BlobRow | undefined {
+    if (row === undefined || this.holds(row)) return row;
+    throw new StoreError('corrupt', 'a catalog row of this blob is damaged', { id: toHex(row.id) });
+  }
+}
+
+/** Writing, for the one connection that commits. */
+export class BlobWriter extends BlobReader {
+  readonly #buckets: Buckets;
+  readonly #insert: Statement;
+  readonly #update: Statement;
+  readonly #updateCounts: Statement;
+  readonly #delete: Statement;
+  readonly #nextNumber: Statement;
+  #next = 0;
+
+  constructor(db: Database, hasher: RowHasher, buckets: Buckets) {
+    super(db, hasher);
+    this.#buckets = buckets;
+    this.#insert = db.prepare(`INSERT INTO blobs (n, ${columns.join(', ')}, sum) VALUES (?, ${columns.map(() => '?').join(', ')}, ?)`);
+    this.#update = db.prepare(updateOf(columns.slice(1)));
+    this.#updateCounts = db.prepare(updateOf(countColumns));
+    this.#delete = db.prepare('DELETE FROM blobs WHERE n = ?');
+    this.#nextNumber = db.prepare(`SELECT seq FROM sqlite_sequence WHERE name = 'blobs'`).pluck();
+  }
+
+  /** Call at the start of each transaction: another process may have taken numbers. */
+  begin(): void {
+    this.#next = ((this.#nextNumber.get() as number | undefined) ?? 0) + 1;
+  }
+
+  insert(values: NewRow): BlobRow {
+    const row: BlobRow & { sum?: Uint8Array } = { n: this.#next++, ...values };
+    const sum = this.sum(row);
+    row.sum = sum;
+    this.#insert.run(row.n, ...columns.map((column) => row[column] as SqlValue), sum);
+    this.#buckets.note('blobs', row.n, sum, 1);
+    return row;
+  }
+
+  /** Writes a row that was read in this transaction and got another place or kind. */
+  update(row: BlobRow): void {
+    this.#write(row, this.#update, columns.slice(1));
+  }
+
+  /** Writes a row of which only counts, times and marks changed; leaves the index by place alone. */
+  updateCounts(row: BlobRow): void {
+    this.#write(row, this.#updateCounts, countColumns);
+  }
+
+  delete(row: BlobRow): void {
+    this.#delete.run(row.n);
+    this.#buckets.note('blobs', row.n, (row as StoredRow).sum, -1);
+  }
+
+  /** After a repair: the count is set and the checksum made to fit; the bucket must be reset too. */
+  resum(row: BlobRow, refcount: number): void {
+    row.refcount = refcount;
+    if (refcount > 0) row.zero_since = row.zero_gen = null;
+    else {
+      row.zero_since ??= row.touched;
+      row.zero_gen ??= row.touched_gen;
+    }
+    this.#updateCounts.run(...countColumns.map((column) => row[column] as SqlValue), this.sum(row), row.n);
+  }
+
+  #write(row: BlobRow, statement: Statement, changing: readonly (typeof columns)[number][]): void {
+    const before = (row as StoredRow).sum;
+    const after = this.sum(row);
+    statement.run(...changing.map((column) => row[column] as SqlValue), after, row.n);
+    this.#buckets.replace('blobs', row.n, before, after);
+    (row as { sum?: Uint8Array }).sum = after;
+  }
+}

@@ -1,0 +1,279 @@
+/** The catalog as one process writes it: transactions that keep rows, buckets, counts and the root log in step. */
+import type { BlobId, RootLogEntry } from '../api.ts';
+import { fromHex, toHex } from '../codec/bytes.ts';
+import type { Provider } from '../codec/provider.ts';
+import type { Database } from '../driver.ts';
+import { StoreError, invariant } from '../errors.ts';
+import type { Clock } from '../host.ts';
+import { type BlobRow, BlobWriter } from './blob-rows.ts';
+import { type Owner, ReferenceRows, RootRows, ownerKinds } from './reference-rows.ts';
+import { type LogPosition, type RootLog, logStart } from './root-log.ts';
+import { Buckets, RowHasher } from './row-sums.ts';
+
+/** What every transaction reads first and writes last. */
+export interface CatalogState {
+  /** Counts committed transactions. */
+  generation: number;
+  /** The store's clock: never goes back, whatever the wall clock does. */
+  clockMs: number;
+  log: LogPosition;
+  /** Why collection must not run until somebody has looked; empty when nothing is wrong. */
+  doubt: string;
+}
+
+export class Catalog {
+  readonly db: Database;
+  readonly hasher: RowHasher;
+  readonly buckets: Buckets;
+  readonly blobs: BlobWriter;
+  readonly refs: ReferenceRows;
+  readonly roots: RootRows;
+  readonly log: RootLog;
+  readonly #clock: Clock;
+  #transaction: Transaction | undefined;
+
+  constructor(db: Database, parts: { readonly provider: Provider; readonly log: RootLog; readonly clock: Clock }) {
+    this.db = db;
+    this.hasher = new RowHasher(parts.provider);
+    this.buckets = new Buckets(db);
+    this.blobs = new BlobWriter(db, this.hasher, this.buckets);
+    this.refs = new ReferenceRows(db, this.hasher, this.buckets);
+    this.roots = new RootRows(db, this.hasher, this.buckets);
+    this.log = parts.log;
+    this.#clock = parts.clock;
+  }
+
+  /**
+   * Runs `work` under the catalog's write lock and commits, in this order: rows, buckets and state into the transaction; the root
+   * log's records appended and synced; COMMIT. A throw rolls everything back, the log too. Nothing changed: nothing is written.
+   */
+  transaction<Result>(work: (transaction: Transaction) => Result): Result {
+    invariant(this.#transaction === undefined, 'transactions do not nest');
+    this.db.exec('BEGIN IMMEDIATE');
+    let before: LogPosition | undefined;
+    try {
+      const state = readState(this.db);
+      this.blobs.begin();
+      const transaction = new Transaction(this, { ...state, generation: state.generation + 1, clockMs: Math.max(state.clockMs, Math.floor(this.#clock.now())) });
+      this.#transaction = transaction;
+      const result = work(transaction);
+      if (!transaction.changed) {
+        this.db.exec('ROLLBACK');
+        return result;
+      }
+      if (transaction.entries.length > 0) {
+        before = transaction.state.log;
+        transaction.state.log = this.log.append(before, transaction.entries);
+      }
+      this.buckets.flush();
+      writeState(this.db, transaction.state);
+      this.db.exec('COMMIT');
+      return result;
+    } catch (error) {
+      this.#rollback(before);
+      throw error;
+    } finally {
+      this.#transaction = undefined;
+      this.buckets.drop();
+    }
+  }
+
+  /** The state as last committed by anyone. */
+  state(): CatalogState {
+    return readState(this.db);
+  }
+
+  close(): void {
+    this.log.close();
+    this.db.close();
+  }
+
+  /** Best effort: where the log cannot be cut, the next opener replays what the records say, which nobody was promised. */
+  #rollback(before: LogPosition | undefined): void {
+    try {
+      if (before !== undefined) this.log.cut(before);
+    } finally {
+      if (this.db.inTransaction) this.db.exec('ROLLBACK');
+    }
+  }
+}
+
+/** One write transaction: what may be changed, and how the counts follow. */
+export class Transaction {
+  readonly catalog: Catalog;
+  readonly state: CatalogState;
+  readonly entries: Omit<RootLogEntry, 'sequence'>[] = [];
+  changed = false;
+
+  constructor(catalog: Catalog, state: CatalogState) {
+    this.catalog = catalog;
+    this.state = state;
+  }
+
+  /** A new row nobody refers to yet. */
+  insert(values: Pick<BlobRow, 'id' | 'kind' | 'codec' | 'size' | 'stored' | 'volume' | 'extent' | 'start' | 'incarnation'>): BlobRow {
+    this.changed = true;
+    const { clockMs, generation } = this.state;
+    return this.catalog.blobs.insert({
+      ...values,
+      refcount: 0,
+      created: clockMs,
+      touched: clockMs,
+      touched_gen: generation,
+      zero_since: clockMs,
+      zero_gen: generation,
+      suspect: 0,
+    });
+  }
+
+  /** Counts a put of what is there already: its grace starts anew. */
+  touch(row: BlobRow): void {
+    if (row.touched_gen === this.state.generation) return;
+    row.touched = this.state.clockMs;
+    row.touched_gen = this.state.generation;
+    if (row.zero_since !== null) {
+      row.zero_since = this.state.clockMs;
+      row.zero_gen = this.state.generation;
+    }
+    this.saveCounts(row);
+  }
+
+  saveCounts(row: BlobRow): void {
+    this.changed = true;
+    this.catalog.blobs.updateCounts(row);
+  }
+
+  /** False when the owner held it already. */
+  reference(row: BlobRow, by: Owner): boolean {
+    if (!this.catalog.refs.add(row.n, by)) return false;
+    row.refcount++;
+    row.zero_since = null;
+    row.zero_gen = null;
+    this.saveCounts(row);
+    return true;
+  }
+
+  /** False when the owner did not hold it. `since` is when the loss counts from: now, unless a collected parent says otherwise. */
+  unreference(row: BlobRow, by: Owner, since: { readonly ms: number; readonly generation: number } = { ms: this.state.clockMs, generation: this.state.generation }): boolean {
+    if (!this.catalog.refs.remove(row.n, by)) return false;
+    // The cached count is never trusted to reach zero: the rows decide.
+    row.refcount = row.refcount > 1 ? row.refcount - 1 : this.catalog.refs.count(row.n);
+    if (row.refcount === 0) {
+      row.zero_since = Math.max(since.ms, row.touched);
+      row.zero_gen = Math.max(since.generation, row.touched_gen);
+    }
+    this.saveCounts(row);
+    return true;
+  }
+
+  /** The row of a live blob; `not-found` otherwise. */
+  live(id: BlobId): BlobRow {
+    const row = this.catalog.blobs.byId(fromHex(id)!);
+    if (row === undefined) throw new StoreError('not-found', `no blob ${id}`, { id });
+    return row;
+  }
+
+  retain(id: BlobId, owner: string): boolean {
+    if (!this.reference(this.live(id), { kind: ownerKinds.application, owner })) return false;
+    this.#note('retain', owner, id);
+    return true;
+  }
+
+  release(id: BlobId, owner: string): boolean {
+    const row = this.catalog.blobs.byId(fromHex(id)!);
+    if (row === undefined || !this.unreference(row, { kind: ownerKinds.application, owner })) return false;
+    this.#note('release', owner, id);
+    return true;
+  }
+
+  setRoot(name: string, id: BlobId, expect?: BlobId | null): void {
+    this.expectRoot(name, expect);
+    const row = this.live(id);
+    const before = this.catalog.roots.get(name);
+    if (before?.blob === row.n) return;
+    const owner = { kind: ownerKinds.root, owner: name } as const;
+    this.reference(row, owner);
+    if (before !== undefined) {
+      const old = this.catalog.blobs.byNumber(before.blob);
+      if (old !== undefined) this.unreference(old, owner);
+    }
+    this.catalog.roots.put({ name, blob: row.n, changed: this.state.clockMs, sequence: this.state.generation });
+    this.#note('set', name, id);
+  }
+
+  deleteRoot(name: string, expect?: BlobId): boolean {
+    this.expectRoot(name, expect);
+    const before = this.catalog.roots.get(name);
+    if (before === undefined) return false;
+    this.catalog.roots.delete(before);
+    this.changed = true;
+    const row = this.catalog.blobs.byNumber(before.blob);
+    if (row !== undefined) this.unreference(row, { kind: ownerKinds.root, owner: name });
+    this.#note('delete', name);
+    return true;
+  }
+
+  /** Compare of compare-and-swap: null = must not exist, undefined = whatever. */
+  expectRoot(name: string, expect: BlobId | null | undefined): void {
+    if (expect === undefined) return;
+    const found = this.rootId(name);
+    if (found === (expect ?? undefined)) return;
+    throw new StoreError('conflict', `root ${name} is ${found ?? 'not set'}, not ${expect ?? 'unset'}`, { root: name, ...(found === undefined ? {} : { found }) });
+  }
+
+  rootId(name: string): BlobId | undefined {
+    const root = this.catalog.roots.get(name);
+    if (root === undefined) return undefined;
+    const row = this.catalog.blobs.byNumber(root.blob);
+    return row === undefined ? undefined : toHex(row.id);
+  }
+
+  /** Applies a log record that the catalog does not have. False when it names a blob that is not here. */
+  replay(entry: RootLogEntry, next: LogPosition): boolean {
+    const before = this.entries.length;
+    let done = true;
+    try {
+      if (entry.change === 'set') this.setRoot(entry.name, entry.id!);
+      else if (entry.change === 'delete') this.deleteRoot(entry.name);
+      else if (entry.change === 'retain') this.retain(entry.id!, entry.name);
+      else this.release(entry.id!, entry.name);
+    } catch (error) {
+      if (!StoreError.is(error, 'not-found')) throw error;
+      done = false;
+    }
+    this.entries.length = before; // it stands in the log already
+    this.state.log = next;
+    this.changed = true;
+    return done;
+  }
+
+  /** Collection stops until a scrub has cleared this. */
+  raiseDoubt(why: string): void {
+    this.state.doubt = why;
+    this.changed = true;
+  }
+
+  #note(change: RootLogEntry['change'], name: string, id?: BlobId): void {
+    this.changed = true;
+    this.entries.push({ timeMs: this.state.clockMs, change, name, ...(id === undefined ? {} : { id }) });
+  }
+}
+
+interface StoredState {
+  readonly generation: number;
+  readonly clockMs: number;
+  readonly log: { readonly offset: number; readonly sequence: number; readonly hash: string };
+  readonly doubt: string;
+}
+
+export function readState(db: Database): CatalogState {
+  const text = db.prepare(`SELECT value FROM meta WHERE key = 'state'`).pluck().get() as string | undefined;
+  if (text === undefined) return { generation: 0, clockMs: 0, log: logStart, doubt: '' };
+  const stored = JSON.parse(text) as StoredState;
+  return { ...stored, log: { ...stored.log, hash: fromHex(stored.log.hash)! } };
+}
+
+function writeState(db: Database, state: CatalogState): void {
+  const stored: StoredState = { ...state, log: { ...state.log, hash: toHex(state.log.hash) } };
+  db.prepare(`INSERT OR REPLACE INTO meta (key, value) VALUES ('state', ?)`).run(JSON.stringify(stored));
+}

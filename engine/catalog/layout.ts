@@ -1,0 +1,38 @@
+/** Where things lie in a store's folder. */
+import type { Files } from '../host.ts';
+
+export interface StoreLayout {
+  readonly root: string;
+  readonly superblock: string;
+  readonly index: string;
+  readonly rootLog: string;
+  readonly blobs: string;
+  readonly volumes: string;
+  readonly temps: string;
+  readonly leases: string;
+  readonly quarantine: string;
+  readonly ballast: string;
+  /** Held while a store is being made; its presence says that what else lies there is an unfinished store of ours. */
+  readonly creating: string;
+}
+
+export function layoutOf(files: Files, root: string): StoreLayout {
+  const at = (name: string): string => files.join(root, name);
+  return {
+    root,
+    superblock: at('superblock'),
+    index: at('index.db'),
+    rootLog: at('roots.log'),
+    blobs: at('blobs'),
+    volumes: at('volumes'),
+    temps: at('tmp'),
+    leases: at('leases'),
+    quarantine: at('quarantine'),
+    ballast: at('ballast'),
+    creating: at('creating.db'),
+  };
+}
+
+export function volumePath(files: Files, layout: StoreLayout, volumeId: string): string {
+  return files.join(layout.volumes, `${volumeId}.db`);
+}

@@ -1,0 +1,80 @@
+/** Tables of the catalog (index.db) and the migrations that lead to them. */
+import type { Database } from '../driver.ts';
+import { StoreError } from '../errors.ts';
+
+/** "HFix". */
+const applicationId = 0x48_46_69_78;
+
+/**
+ * Each entry leads from its index to the next version, inside one transaction. Never edited once released; only added to.
+ *
+ * blobs.n is a rowid that is never used twice: references are pairs of small numbers that lie together, instead of pairs of ids that
+ * scatter. For a SQLite volume (extent, start) is the record's place; for the directory extent is the fan-out folder, start 0.
+ */
+const migrations: readonly string[] = [
+  `
+  CREATE TABLE meta (key TEXT PRIMARY KEY, value ANY) STRICT, WITHOUT ROWID;
+  CREATE TABLE blobs (
+    n INTEGER PRIMARY KEY AUTOINCREMENT,
+    id BLOB NOT NULL UNIQUE,
+    kind INTEGER NOT NULL,
+    codec INTEGER NOT NULL,
+    size INTEGER NOT NULL,
+    stored INTEGER NOT NULL,
+    volume INTEGER NOT NULL,
+    extent INTEGER NOT NULL,
+    start INTEGER NOT NULL,
+    incarnation INTEGER NOT NULL,
+    refcount INTEGER NOT NULL,
+    created INTEGER NOT NULL,
+    touched INTEGER NOT NULL,
+    touched_gen INTEGER NOT NULL,
+    zero_since INTEGER,
+    zero_gen INTEGER,
+    suspect INTEGER NOT NULL,
+    sum BLOB NOT NULL
+  ) STRICT;
+  CREATE INDEX blobs_by_place ON blobs (volume, extent, start);
+  CREATE INDEX blobs_unreferenced ON blobs (zero_since) WHERE zero_since IS NOT NULL;
+  CREATE INDEX blobs_suspect ON blobs (n) WHERE suspect != 0;
+  CREATE TABLE chunk_sums (blob INTEGER, part INTEGER, sums BLOB NOT NULL, sum BLOB NOT NULL, PRIMARY KEY (blob, part)) STRICT, WITHOUT ROWID;
+  CREATE TABLE refs (child INTEGER, kind INTEGER, owner ANY, sum BLOB NOT NULL, PRIMARY KEY (child, kind, owner)) STRICT, WITHOUT ROWID;
+  CREATE INDEX refs_by_owner ON refs (kind, owner, child);
+  CREATE TABLE roots (name TEXT PRIMARY KEY, blob INTEGER NOT NULL, changed INTEGER NOT NULL, sequence INTEGER NOT NULL, sum BLOB NOT NULL) STRICT, WITHOUT ROWID;
+  CREATE TABLE volumes (
+    n INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, kind TEXT NOT NULL, state TEXT NOT NULL, lease TEXT,
+    bytes INTEGER NOT NULL, dead INTEGER NOT NULL, extents INTEGER NOT NULL, generation INTEGER NOT NULL
+  ) STRICT;
+  CREATE TABLE freed (volume INTEGER, extent INTEGER, start INTEGER, length INTEGER NOT NULL, PRIMARY KEY (volume, extent, start)) STRICT, WITHOUT ROWID;
+  CREATE TABLE tombstones (n INTEGER PRIMARY KEY AUTOINCREMENT, volume INTEGER NOT NULL, id BLOB NOT NULL, incarnation INTEGER NOT NULL, bytes INTEGER NOT NULL) STRICT;
+  CREATE TABLE intents (n INTEGER PRIMARY KEY AUTOINCREMENT, lease TEXT NOT NULL, id BLOB NOT NULL, incarnation INTEGER NOT NULL) STRICT;
+  CREATE TABLE leases (uuid TEXT PRIMARY KEY, pid INTEGER NOT NULL, started INTEGER NOT NULL, horizon INTEGER) STRICT, WITHOUT ROWID;
+  CREATE TABLE verified (blob INTEGER PRIMARY KEY, at INTEGER NOT NULL) STRICT;
+  CREATE TABLE side (name TEXT, key TEXT, value BLOB NOT NULL, sum BLOB NOT NULL, PRIMARY KEY (name, key)) STRICT, WITHOUT ROWID;
+  CREATE TABLE buckets (kind INTEGER, bucket INTEGER, count INTEGER NOT NULL, hash BLOB NOT NULL, PRIMARY KEY (kind, bucket)) STRICT, WITHOUT ROWID;
+  `,
+];
+
+export const schemaVersion = migrations.length;
+
+/** The version of an open catalog; `incompatible-format` when it is newer than this library. */
+export function checkSchema(db: Database): number {
+  const version = db.pragma('user_version', { simple: true }) as number;
+  if (version > schemaVersion) {
+    throw new StoreError('incompatible-format', `the catalog has version ${version}; this version of holdfast reads up to ${schemaVersion}`);
+  }
+  return version;
+}
+
+/** Brings a catalog to the current schema: all steps in one transaction, so a kill leaves the old one whole. */
+export function migrate(db: Database): void {
+  if (checkSchema(db) === schemaVersion) return;
+  db.exec('BEGIN IMMEDIATE');
+  try {
+    for (let version = checkSchema(db); version < schemaVersion; version++) db.exec(migrations[version]!);
+    db.exec(`PRAGMA application_id = ${applicationId}; PRAGMA user_version = ${schemaVersion}; COMMIT`);
+  } catch (error) {
+    if (db.inTransaction) db.exec('ROLLBACK');
+    throw error;
+  }
+}

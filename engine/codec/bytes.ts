@@ -1,0 +1,52 @@
+/** Hex and little-endian helpers for byte arrays, the same in every runtime. */
+
+const digits = Array.from({ length: 256 }, (_, value) => value.toString(16).padStart(2, '0'));
+
+export function toHex(bytes: Uint8Array): string {
+  let text = '';
+  for (let i = 0; i < bytes.length; i++) text += digits[bytes[i]!]!;
+  return text;
+}
+
+/** Bytes of an even number of lower-case hex digits; undefined for anything else. */
+export function fromHex(text: string): Uint8Array | undefined {
+  if (text.length % 2 !== 0 || !/^[0-9a-f]*$/.test(text)) return undefined;
+  const bytes = new Uint8Array(text.length / 2);
+  for (let i = 0; i < bytes.length; i++) bytes[i] = Number.parseInt(text.slice(2 * i, 2 * i + 2), 16);
+  return bytes;
+}
+
+const idShape = /^[0-9a-f]{64}$/;
+
+/** Whether a value is a blob id in text form. */
+export function isBlobId(value: unknown): value is string {
+  return typeof value === 'string' && idShape.test(value);
+}
+
+/** Writes a whole number below 2^53 as 8 little-endian bytes. */
+export function writeU64(view: DataView, offset: number, value: number): void {
+  view.setUint32(offset, value >>> 0, true);
+  view.setUint32(offset + 4, Math.floor(value / 0x1_0000_0000), true);
+}
+
+/** Reads 8 little-endian bytes; NaN when the number does not fit 53 bits. */
+export function readU64(view: DataView, offset: number): number {
+  const high = view.getUint32(offset + 4, true);
+  return high > 0x1f_ffff ? Number.NaN : high * 0x1_0000_0000 + view.getUint32(offset, true);
+}
+
+export function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
+  if (a.length !== b.length) return false;
+  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
+  return true;
+}
+
+/** Order by raw bytes, shorter first on a common prefix: the order of every sorted thing in a store. */
+export function compareBytes(a: Uint8Array, b: Uint8Array): number {
+  const shared = Math.min(a.length, b.length);
+  for (let i = 0; i < shared; i++) {
+    const difference = a[i]! - b[i]!;
+    if (difference !== 0) return difference;
+  }
+  return a.length - b.length;
+}

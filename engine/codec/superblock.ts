@@ -1,0 +1,66 @@
+/** The superblock: the file that makes a folder a store, with its identity, format flags and parameters. */
+import type { StoreParameters } from '../api.ts';
+import { StoreError } from '../errors.ts';
+import type { Provider } from './provider.ts';
+
+/** The format written by this version. 0: no promise of compatibility yet. */
+export const formatVersion = 0;
+
+/**
+ * Flags as in ext4: an unknown `compat` flag is ignored, an unknown `roCompat` flag allows reading only, an unknown
+ * `incompat` flag forbids opening.
+ */
+export interface Superblock {
+  readonly format: number;
+  readonly storeId: string;
+  readonly createdMs: number;
+  readonly compat: readonly string[];
+  readonly roCompat: readonly string[];
+  readonly incompat: readonly string[];
+  readonly parameters: StoreParameters;
+}
+
+export const defaultParameters: StoreParameters = {
+  smallMax: 256 * 1024,
+  extentBytes: 64 * 1024,
+  chunkBytes: 64 * 1024,
+  volumeBytesMax: 1024 * 1024 * 1024,
+};
+
+const head = 'holdfast store';
+
+/** Three lines of text, so that a person who finds the folder sees what it is: a title, JSON, the JSON's sha256. */
+export function encodeSuperblock(provider: Provider, superblock: Superblock): Uint8Array {
+  const json = JSON.stringify(superblock);
+  const sum = provider.sha256Hex(new TextEncoder().encode(json));
+  return new TextEncoder().encode(`${head}\n${json}\n${sum}\n`);
+}
+
+/** Decodes and checks. `not-a-store`, `corrupt` or `incompatible-format` with the reason. */
+export function decodeSuperblock(provider: Provider, bytes: Uint8Array): Superblock {
+  const [title, json, sum, rest] = new TextDecoder().decode(bytes).split('\n');
+  if (title !== head) throw new StoreError('not-a-store', 'the superblock is not one of holdfast');
+  if (json === undefined || rest !== '' || provider.sha256Hex(new TextEncoder().encode(json)) !== sum) {
+    throw new StoreError('corrupt', 'the superblock is damaged: its checksum does not hold');
+  }
+  const superblock = JSON.parse(json) as Superblock;
+  if (superblock.format > formatVersion || superblock.incompat.length > 0) {
+    throw new StoreError('incompatible-format', `this store has format ${superblock.format} (${superblock.incompat.join(', ')}); this version reads up to ${formatVersion}`);
+  }
+  return superblock;
+}
+
+/** Refuses parameters that could not work. */
+export function checkParameters(parameters: StoreParameters): StoreParameters {
+  const { smallMax, extentBytes, chunkBytes, volumeBytesMax } = parameters;
+  const whole = Object.entries(parameters).find(([, value]) => !Number.isSafeInteger(value));
+  if (whole !== undefined) throw new StoreError('invalid-argument', `parameter ${whole[0]} must be a whole number`);
+  const log2 = Math.log2(chunkBytes);
+  if (!Number.isInteger(log2) || log2 < 12 || log2 > 24) {
+    throw new StoreError('invalid-argument', 'chunkBytes must be a power of two between 4 KiB and 16 MiB');
+  }
+  if (smallMax < 0 || smallMax > 16 * 1024 * 1024) throw new StoreError('invalid-argument', 'smallMax must lie between 0 and 16 MiB');
+  if (extentBytes < 4096 || extentBytes > 1024 * 1024) throw new StoreError('invalid-argument', 'extentBytes must lie between 4 KiB and 1 MiB');
+  if (volumeBytesMax < 1024 * 1024) throw new StoreError('invalid-argument', 'volumeBytesMax must be at least 1 MiB');
+  return parameters;
+}

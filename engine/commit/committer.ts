@@ -1,0 +1,263 @@
+/** Group commit: many operations of the calling thread in one transaction, bytes before catalog, catalog before answer. */
+import type { BlobId } from '../api.ts';
+import type { BlobRow } from '../catalog/blob-rows.ts';
+import type { Catalog, Transaction } from '../catalog/catalog.ts';
+import type { LargeProbe, LargePut, Operation, ProbeOutcome, PutOutcome, SmallPut } from './operations.ts';
+import { ownerKinds } from '../catalog/reference-rows.ts';
+import { fromHex } from '../codec/bytes.ts';
+import { identityCodec } from '../codec/record.ts';
+import { StoreError, invariant } from '../errors.ts';
+import type { Locator } from '../volume.ts';
+import { fanOut } from '../volumes/directory.ts';
+import { type VolumeSet, directoryNumber, locatorOf, partNameOf } from './volume-set.ts';
+
+/** Checksums per chunk_sums row: 16,384 chunks, 64 KiB of sums, 1 GiB of content at the default chunk size. */
+export const sumsRowBytes = 65_536;
+
+export interface CommitterOptions {
+  readonly lease: string;
+  /** Moves a damaged file out of the way, never deletes it. */
+  readonly quarantine: (row: BlobRow) => void;
+}
+
+export type OperationResult = { readonly value: unknown } | { readonly error: unknown };
+
+/** A record that is in its volume, but in no row yet. */
+interface Placed {
+  readonly volume: number;
+  readonly locator: Locator;
+  used: boolean;
+}
+
+export class Committer {
+  readonly #catalog: Catalog;
+  readonly #volumes: VolumeSet;
+  readonly #options: CommitterOptions;
+
+  constructor(catalog: Catalog, volumes: VolumeSet, options: CommitterOptions) {
+    this.#catalog = catalog;
+    this.#volumes = volumes;
+    this.#options = options;
+  }
+
+  /**
+   * Commits a batch. An operation that is refused (unknown id, conflict) gets its error and leaves the others alone; trouble with the
+   * disk fails the whole batch. Returns when everything is durable.
+   */
+  commit(operations: readonly Operation[]): OperationResult[] {
+    const afterwards: (() => void)[] = [];
+    const results = this.#catalog.transaction((transaction) => {
+      const placed = this.#placeRecords(transaction, operations);
+      const answers = operations.map((operation): OperationResult => {
+        try {
+          return { value: this.#apply(transaction, operation, placed, afterwards) };
+        } catch (error) {
+          if (!StoreError.is(error)) throw error;
+          return { error };
+        }
+      });
+      for (const { volume, locator, used } of placed.values()) if (!used) this.#volumes.free(transaction, volume, locator);
+      return answers;
+    });
+    for (const action of afterwards) action();
+    return results;
+  }
+
+  /** Writes the records that are not here already, all in one volume commit, before any row speaks of them. */
+  #placeRecords(transaction: Transaction, operations: readonly Operation[]): Map<string, Placed> {
+    const wanted = new Map<string, SmallPut>();
+    for (const operation of operations) {
+      if (operation.op !== 'put-small') continue;
+      const key = keyOf(operation);
+      if (!wanted.has(key) && this.#standing(operation.id, operation.kind === 'node' ? 1 : 0) === undefined) wanted.set(key, operation);
+    }
+    const placed = new Map<string, Placed>();
+    if (wanted.size === 0) return placed;
+    const parts = [...wanted.values()].map((put) => ({ name: { id: put.id, incarnation: put.incarnation }, bytes: put.record }));
+    const { volume, locators } = this.#volumes.append(transaction, parts);
+    [...wanted.keys()].forEach((key, i) => placed.set(key, { volume, locator: locators[i]!, used: false }));
+    return placed;
+  }
+
+  #apply(transaction: Transaction, operation: Operation, placed: Map<string, Placed>, afterwards: (() => void)[]): unknown {
+    switch (operation.op) {
+      case 'put-small':
+        return this.#putSmall(transaction, operation, placed, afterwards);
+      case 'probe-large':
+        return this.#probeLarge(transaction, operation);
+      case 'put-large':
+        return this.#putLarge(transaction, operation, afterwards);
+      case 'retain':
+        return transaction.retain(operation.id, operation.owner);
+      case 'release':
+        return transaction.release(operation.id, operation.owner);
+      case 'set-root':
+        return transaction.setRoot(operation.name, operation.id, operation.expect);
+      case 'delete-root':
+        return transaction.deleteRoot(operation.name, operation.expect);
+      case 'horizon':
+        return this.#setHorizon(transaction, operation.generation);
+      case 'side-set':
+        return this.#setSide(transaction, operation);
+      case 'suspect':
+        return this.#markSuspect(transaction, operation);
+      case 'drop-intent':
+        return this.#dropIntent(transaction, operation.intent);
+    }
+  }
+
+  #putSmall(transaction: Transaction, put: SmallPut, placed: Map<string, Placed>, afterwards: (() => void)[]): PutOutcome {
+    const children = (put.links ?? []).map((link) => ({ link, row: this.#catalog.blobs.inspect(fromHex(link.id)!)?.row }));
+    const missing = children.filter(({ row }) => row === undefined).map(({ link }) => link.id);
+    if (missing.length > 0) {
+      throw new StoreError('not-found', `a node links to ${missing.length} blob(s) that are not here`, { missing: missing.slice(0, 100) });
+    }
+    const kind = put.kind === 'node' ? 1 : 0;
+    const place = placed.get(keyOf(put));
+    const standing = this.#standing(put.id, kind);
+    let row: BlobRow;
+    let healed = false;
+    if (standing !== undefined) {
+      row = standing;
+      transaction.touch(row);
+    } else {
+      invariant(place !== undefined, 'a record without a place');
+      place.used = true;
+      const facts = { kind, codec: identityCodec, size: put.size, stored: place.locator.length, volume: place.volume, extent: place.locator.extent, start: place.locator.offset, incarnation: put.incarnation };
+      ({ row, healed } = this.#settle(transaction, put.id, facts, afterwards));
+      for (const { row: child } of children) {
+        // Read again: the same child may have been referenced a moment ago.
+        const fresh = this.#catalog.blobs.byNumber(child!.n);
+        invariant(fresh !== undefined, 'a child vanished inside a transaction');
+        transaction.reference(fresh, { kind: ownerKinds.node, owner: row.n });
+      }
+    }
+    if (put.owner !== undefined) transaction.retain(put.id, put.owner);
+    return { storedSize: row.stored, deduplicated: standing !== undefined, ...(healed ? { healed } : {}) };
+  }
+
+  #probeLarge(transaction: Transaction, probe: LargeProbe): ProbeOutcome {
+    const row = this.#standing(probe.id, 0);
+    if (row !== undefined) {
+      transaction.touch(row);
+      if (probe.owner !== undefined) transaction.retain(probe.id, probe.owner);
+      return { have: { storedSize: row.stored, deduplicated: true } };
+    }
+    transaction.changed = true;
+    const written = this.#catalog.db
+      .prepare('INSERT INTO intents (lease, id, incarnation) VALUES (?, ?, ?)')
+      .run(this.#options.lease, fromHex(probe.id)!, probe.incarnation);
+    return { intent: Number(written.lastInsertRowid) };
+  }
+
+  #putLarge(transaction: Transaction, put: LargePut, afterwards: (() => void)[]): PutOutcome {
+    this.#dropIntent(transaction, put.intent);
+    const standing = this.#standing(put.id, 0);
+    const name = { id: put.id, incarnation: put.incarnation };
+    let row: BlobRow;
+    let healed = false;
+    if (standing !== undefined) {
+      // Somebody else was faster; our copy is the second one.
+      row = standing;
+      transaction.touch(row);
+      if (standing.incarnation !== put.incarnation) afterwards.push(() => void this.#volumes.directory.delete(name));
+    } else {
+      const facts = { kind: 0, codec: identityCodec, size: put.size, stored: put.size, volume: directoryNumber, extent: fanOut(put.id), start: 0, incarnation: put.incarnation };
+      ({ row, healed } = this.#settle(transaction, put.id, facts, afterwards));
+      writeChunkSums(this.#catalog, row.n, put.sums);
+    }
+    if (put.owner !== undefined) transaction.retain(put.id, put.owner);
+    return { storedSize: row.stored, deduplicated: standing !== undefined, ...(healed ? { healed } : {}) };
+  }
+
+  /** The row of a blob that is here, whole as far as one can tell without reading it, and of this kind; then a put needs no bytes. */
+  #standing(id: BlobId, kind: number): BlobRow | undefined {
+    const found = this.#catalog.blobs.inspect(fromHex(id)!);
+    if (found === undefined || !found.sound || found.row.suspect !== 0 || found.row.kind < kind) return undefined;
+    return this.#holds(found.row) ? found.row : undefined;
+  }
+
+  #holds(row: BlobRow): boolean {
+    try {
+      return this.#volumes.holds(row);
+    } catch (error) {
+      // A volume that is offline says nothing of its blobs; a new copy is safe, an answer "have it" is not.
+      if (StoreError.is(error, 'unavailable')) return false;
+      throw error;
+    }
+  }
+
+  /** A new row, or the old row pointing to the new copy: a put heals, and makes a node of bytes that were raw. */
+  #settle(
+    transaction: Transaction,
+    id: BlobId,
+    facts: Pick<BlobRow, 'kind' | 'codec' | 'size' | 'stored' | 'volume' | 'extent' | 'start' | 'incarnation'>,
+    afterwards: (() => void)[],
+  ): { row: BlobRow; healed: boolean } {
+    const bytes = fromHex(id)!;
+    const old = this.#catalog.blobs.inspect(bytes);
+    if (old === undefined) return { row: transaction.insert({ id: bytes, ...facts }), healed: false };
+    const { row, sound } = old;
+    const before: BlobRow = { ...row };
+    const healed = !sound || row.suspect !== 0 || row.kind >= facts.kind;
+    Object.assign(row, facts, { kind: Math.max(sound ? row.kind : 0, facts.kind), suspect: 0, refcount: this.#catalog.refs.count(row.n) });
+    row.touched = transaction.state.clockMs;
+    row.touched_gen = transaction.state.generation;
+    row.zero_since = row.refcount === 0 ? transaction.state.clockMs : null;
+    row.zero_gen = row.refcount === 0 ? transaction.state.generation : null;
+    transaction.changed = true;
+    this.#catalog.blobs.update(row);
+    this.#catalog.db.prepare('DELETE FROM chunk_sums WHERE blob = ?').run(row.n);
+    if (sound) this.#retire(transaction, before, afterwards);
+    return { row, healed };
+  }
+
+  /** The copy a row no longer points to. */
+  #retire(transaction: Transaction, row: BlobRow, afterwards: (() => void)[]): void {
+    if (row.volume !== directoryNumber) this.#volumes.free(transaction, row.volume, locatorOf(row));
+    else afterwards.push(() => (row.suspect === 0 ? void this.#volumes.directory.delete(partNameOf(row)) : this.#options.quarantine(row)));
+  }
+
+  #setHorizon(transaction: Transaction, generation: number | 'now' | null): number {
+    transaction.changed = true;
+    const value = generation === 'now' ? transaction.state.generation : generation;
+    this.#catalog.db.prepare('UPDATE leases SET horizon = ? WHERE uuid = ?').run(value, this.#options.lease);
+    return transaction.state.generation;
+  }
+
+  #setSide(transaction: Transaction, operation: Extract<Operation, { op: 'side-set' }>): void {
+    transaction.changed = true;
+    const put = this.#catalog.db.prepare('INSERT OR REPLACE INTO side (name, key, value, sum) VALUES (?, ?, ?, ?)');
+    const drop = this.#catalog.db.prepare('DELETE FROM side WHERE name = ? AND key = ?');
+    for (const [key, value] of operation.entries) {
+      if (value === undefined) drop.run(operation.name, key);
+      else put.run(operation.name, key, value, this.#catalog.hasher.sum('side', [operation.name, key, value]));
+    }
+  }
+
+  #markSuspect(transaction: Transaction, operation: Extract<Operation, { op: 'suspect' }>): boolean {
+    const found = this.#catalog.blobs.inspect(fromHex(operation.id)!);
+    if (found === undefined || !found.sound || found.row.incarnation !== operation.incarnation || found.row.suspect !== 0) return false;
+    found.row.suspect = 1;
+    transaction.saveCounts(found.row);
+    return true;
+  }
+
+  #dropIntent(transaction: Transaction, intent: number): void {
+    transaction.changed = true;
+    this.#catalog.db.prepare('DELETE FROM intents WHERE n = ?').run(intent);
+  }
+}
+
+/** Stores the chunk checksums of a large blob, a row per `sumsRowBytes`. */
+export function writeChunkSums(catalog: Catalog, blob: number, sums: Uint8Array): void {
+  const insert = catalog.db.prepare('INSERT OR REPLACE INTO chunk_sums (blob, part, sums, sum) VALUES (?, ?, ?, ?)');
+  for (let part = 0; part * sumsRowBytes < sums.length; part++) {
+    const slice = sums.subarray(part * sumsRowBytes, (part + 1) * sumsRowBytes);
+    insert.run(blob, part, slice, catalog.hasher.sum('chunk_sums', [blob, part, slice]));
+  }
+}
+
+function keyOf(put: SmallPut): string {
+  return put.kind === 'node' ? `n${put.id}` : `r${put.id}`;
+}

@@ -1,0 +1,162 @@
+/** Making a new store: everything in its place and durable before the superblock, whose appearance makes the folder a store. */
+import type { StoreParameters } from '../api.ts';
+import { openConnection } from '../catalog/connection.ts';
+import { type StoreLayout, layoutOf } from '../catalog/layout.ts';
+import { createRootLog } from '../catalog/root-log.ts';
+import { migrate } from '../catalog/schema.ts';
+import { fromHex, toHex } from '../codec/bytes.ts';
+import type { Provider } from '../codec/provider.ts';
+import { type Superblock, decodeSuperblock, encodeSuperblock, formatVersion } from '../codec/superblock.ts';
+import type { DatabaseClass } from '../driver.ts';
+import { StoreError, systemCode, toStoreError } from '../errors.ts';
+import type { Files, Host } from '../host.ts';
+
+/** Space held back so that collection can commit on a full disk. */
+export const ballastBytes = 256 * 1024;
+
+export interface FoundStore {
+  readonly layout: StoreLayout;
+  readonly superblock: Superblock;
+}
+
+export interface CreateOptions {
+  readonly host: Host;
+  readonly driver: DatabaseClass;
+  readonly provider: Provider;
+  readonly parameters: StoreParameters;
+}
+
+/** Opens the superblock of the store in a folder, or makes a store there when that is wanted and the folder is absent or empty. */
+export function findStore(root: string, mode: 'create' | 'open' | 'read-only', options: CreateOptions): FoundStore {
+  const { host, provider } = options;
+  try {
+    const layout = layoutOf(host.files, resolveRoot(host.files, root, mode));
+    const found = readSuperblock(host.files, layout, provider);
+    const superblock = found ?? createOrRefuse(layout, mode, options);
+    if (host.files.facts(layout.index) === undefined) {
+      throw new StoreError('needs-rebuild', `the catalog of the store in ${root} is gone (index.db); the blobs are not`, { path: layout.index });
+    }
+    return { layout, superblock };
+  } catch (error) {
+    throw toStoreError(error, `opening the store in ${root}`, { path: root });
+  }
+}
+
+function resolveRoot(files: Files, root: string, mode: string): string {
+  const facts = files.facts(root);
+  if (facts === undefined) {
+    if (mode !== 'create') throw new StoreError('not-a-store', `there is no folder ${root}`, { path: root });
+    makePath(files, root);
+  } else if (facts.kind !== 'folder') {
+    throw new StoreError('not-a-store', `${root} is not a folder`, { path: root });
+  }
+  return files.realPath(root);
+}
+
+/** Makes a folder and the missing ones above it, each name durable. */
+function makePath(files: Files, path: string): void {
+  const parent = files.join(path, '..');
+  if (parent !== path && files.facts(parent) === undefined) makePath(files, parent);
+  try {
+    files.makeFolder(path);
+    files.syncFolder(parent);
+  } catch (error) {
+    if (systemCode(error) !== 'EEXIST') throw error;
+  }
+}
+
+function readSuperblock(files: Files, layout: StoreLayout, provider: Provider): Superblock | undefined {
+  const size = files.facts(layout.superblock)?.size;
+  if (size === undefined) return undefined;
+  const bytes = new Uint8Array(Math.min(size, 65_536));
+  const file = files.open(layout.superblock, 'read');
+  try {
+    file.read(bytes, 0);
+  } finally {
+    file.close();
+  }
+  return decodeSuperblock(provider, bytes);
+}
+
+function createOrRefuse(layout: StoreLayout, mode: string, options: CreateOptions): Superblock {
+  const { files } = options.host;
+  const names = files.list(layout.root).map((name) => new TextDecoder().decode(name));
+  if (mode !== 'create') throw new StoreError('not-a-store', `${layout.root} is not a store`, { path: layout.root });
+  if (names.length > 0 && !names.includes('creating.db')) {
+    // Another process may have finished creating it a moment ago.
+    const found = readSuperblock(files, layout, options.provider);
+    if (found !== undefined) return found;
+    throw new StoreError('not-a-store', `${layout.root} is neither empty nor a store; a store is only made in an absent or empty folder`, { path: layout.root });
+  }
+  const lock = new options.driver(layout.creating, { timeout: 30_000 });
+  try {
+    lock.pragma('journal_mode = MEMORY');
+    lock.exec('BEGIN EXCLUSIVE');
+    return readSuperblock(files, layout, options.provider) ?? create(layout, options);
+  } finally {
+    lock.close();
+    removeIfThere(files, layout.creating);
+  }
+}
+
+/** Under the creation lock. What is there already was left by a creation that died: only names that it makes are removed. */
+function create(layout: StoreLayout, options: CreateOptions): Superblock {
+  const { host, provider, parameters } = options;
+  const { files } = host;
+  const draft = `${layout.superblock}.new`;
+  for (const path of [layout.index, `${layout.index}-wal`, `${layout.index}-shm`, layout.rootLog, layout.ballast, draft]) removeIfThere(files, path);
+  for (const folder of [layout.blobs, layout.volumes, layout.temps, layout.leases, layout.quarantine]) {
+    if (files.facts(folder) === undefined) files.makeFolder(folder);
+  }
+  const storeId = toHex(host.random(16));
+  createRootLog(files, layout.rootLog, fromHex(storeId)!);
+  createCatalog(layout, options);
+  fillBallast(files, layout);
+  const superblock: Superblock = { format: formatVersion, storeId, createdMs: Math.floor(host.clock.now()), compat: [], roCompat: [], incompat: [], parameters };
+  const file = files.open(draft, 'create');
+  try {
+    file.write(encodeSuperblock(provider, superblock), 0);
+    file.sync();
+  } finally {
+    file.close();
+  }
+  files.syncFolder(layout.root);
+  files.rename(draft, layout.superblock);
+  files.syncFolder(layout.root);
+  return superblock;
+}
+
+function createCatalog(layout: StoreLayout, { driver, host }: CreateOptions): void {
+  const db = openConnection(layout.index, { driver, durability: 'full', platform: host.platform, create: true });
+  try {
+    migrate(db);
+    db.exec(`BEGIN IMMEDIATE;
+      INSERT INTO volumes (n, id, kind, state, lease, bytes, dead, extents, generation) VALUES (1, 'blobs', 'directory', 'open', NULL, 0, 0, 256, 0);
+      COMMIT`);
+  } finally {
+    db.close();
+  }
+}
+
+/** Puts the ballast back where there is room again; without room it stays away. */
+export function fillBallast(files: Files, layout: StoreLayout): void {
+  if (files.facts(layout.ballast) !== undefined) return;
+  let file;
+  try {
+    file = files.open(layout.ballast, 'create');
+    // Not zeros: a file system that compresses or makes holes would hold nothing back.
+    const bytes = new Uint8Array(ballastBytes);
+    for (let i = 0, state = 1; i < bytes.length; i++) bytes[i] = state = (state * 197 + 31) & 0xff;
+    file.write(bytes, 0);
+    file.sync();
+    file.close();
+  } catch (error) {
+    file?.close();
+    removeIfThere(files, layout.ballast);
+    if (systemCode(error) !== 'ENOSPC' && systemCode(error) !== 'EDQUOT') throw error;
+  }
+}
+
+export function removeIfThere(files: Files, path: string): void {
+  if (files.facts(path) !== undefined) files.removeFile(path);
+}

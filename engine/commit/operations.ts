@@ -1,0 +1,57 @@
+/** What the calling thread asks the commit thread for: operations that share one transaction, and their answers. */
+import type { BlobId, BlobKind, Link } from '../api.ts';
+
+export type Operation =
+  | SmallPut
+  | LargeProbe
+  | LargePut
+  | { readonly op: 'retain' | 'release'; readonly id: BlobId; readonly owner: string }
+  | { readonly op: 'set-root'; readonly name: string; readonly id: BlobId; readonly expect: BlobId | null | undefined }
+  | { readonly op: 'delete-root'; readonly name: string; readonly expect: BlobId | undefined }
+  | { readonly op: 'horizon'; readonly generation: number | 'now' | null }
+  | { readonly op: 'side-set'; readonly name: string; readonly entries: readonly (readonly [key: string, value: Uint8Array | undefined])[] }
+  | { readonly op: 'suspect'; readonly id: BlobId; readonly incarnation: number }
+  | { readonly op: 'drop-intent'; readonly intent: number };
+
+/** A blob as an encoded record, for a SQLite volume. */
+export interface SmallPut {
+  readonly op: 'put-small';
+  readonly id: BlobId;
+  readonly size: number;
+  readonly kind: BlobKind;
+  readonly incarnation: number;
+  readonly record: Uint8Array;
+  /** Links of a node, to be checked and referenced. */
+  readonly links?: readonly Link[];
+  readonly owner?: string;
+}
+
+/** Is this large blob here already? If not, an intent is written so that recovery knows whose file it will be. */
+export interface LargeProbe {
+  readonly op: 'probe-large';
+  readonly id: BlobId;
+  readonly size: number;
+  readonly incarnation: number;
+  readonly owner?: string;
+}
+
+/** The file is in its place and durable. */
+export interface LargePut {
+  readonly op: 'put-large';
+  readonly id: BlobId;
+  readonly size: number;
+  readonly incarnation: number;
+  readonly intent: number;
+  /** CRC-32 of each chunk, little-endian. */
+  readonly sums: Uint8Array;
+  readonly owner?: string;
+}
+
+/** Answer to a put: where it stands now. */
+export interface PutOutcome {
+  readonly storedSize: number;
+  readonly deduplicated: boolean;
+  readonly healed?: boolean;
+}
+
+export type ProbeOutcome = { readonly have: PutOutcome } | { readonly intent: number };

@@ -1,0 +1,216 @@
+/** The volumes of a store as the commit thread sees them: one directory, SQLite volumes by number, the one this lease appends to. */
+import type { Catalog, Transaction } from '../catalog/catalog.ts';
+import { type StoreLayout, volumePath } from '../catalog/layout.ts';
+import type { BlobRow } from '../catalog/blob-rows.ts';
+import { toHex } from '../codec/bytes.ts';
+import type { Provider } from '../codec/provider.ts';
+import type { DatabaseClass } from '../driver.ts';
+import { StoreError } from '../errors.ts';
+import type { Host } from '../host.ts';
+import type { StoreParameters } from '../api.ts';
+import type { Locator, Part, PartName, Volume } from '../volume.ts';
+import { DirectoryVolume } from '../volumes/directory.ts';
+import { SqliteVolume } from '../volumes/sqlite.ts';
+
+export interface VolumeRow {
+  readonly n: number;
+  readonly id: string;
+  readonly kind: 'sqlite' | 'directory';
+  readonly state: 'open' | 'sealed';
+  readonly lease: string | null;
+  readonly bytes: number;
+  readonly dead: number;
+  /** Highest extent the catalog knows of: what lies behind it was written by a process that died before its COMMIT. */
+  readonly extents: number;
+  readonly generation: number;
+}
+
+/** The directory volume is the first of every store. */
+export const directoryNumber = 1;
+
+export interface VolumeSetOptions {
+  readonly host: Host;
+  readonly driver: DatabaseClass;
+  readonly provider: Provider;
+  readonly layout: StoreLayout;
+  readonly storeId: string;
+  readonly parameters: StoreParameters;
+  readonly durability: 'full' | 'relaxed';
+  readonly lease: string;
+}
+
+export class VolumeSet {
+  readonly directory: DirectoryVolume;
+  readonly #options: VolumeSetOptions;
+  readonly #catalog: Catalog;
+  readonly #open = new Map<number, SqliteVolume>();
+  #current: VolumeRow | undefined;
+
+  constructor(catalog: Catalog, options: VolumeSetOptions) {
+    this.#catalog = catalog;
+    this.#options = options;
+    const { files } = options.host;
+    const place = { root: options.layout.blobs, temp: files.join(options.layout.temps, options.lease) };
+    this.directory = new DirectoryVolume(files, 'blobs', place);
+  }
+
+  row(n: number): VolumeRow {
+    const row = this.#catalog.db.prepare('SELECT * FROM volumes WHERE n = ?').get(n) as VolumeRow | undefined;
+    if (row === undefined) throw new StoreError('unavailable', `volume ${n} is not in the catalog`);
+    return row;
+  }
+
+  rows(): VolumeRow[] {
+    return this.#catalog.db.prepare('SELECT * FROM volumes ORDER BY n').all() as VolumeRow[];
+  }
+
+  at(n: number): Volume {
+    return n === directoryNumber ? this.directory : this.sqlite(this.row(n));
+  }
+
+  /** An open volume; opened read-write, so that a hot journal of a dead process is rolled back. */
+  sqlite(row: VolumeRow): SqliteVolume {
+    let volume = this.#open.get(row.n);
+    if (volume === undefined) {
+      volume = new SqliteVolume(this.#path(row.id), this.#sqliteOptions(row.id));
+      this.#checkGeneration(volume, row);
+      this.#open.set(row.n, volume);
+    }
+    return volume;
+  }
+
+  /** Whether the bytes of a row are where it says, as far as names and sizes tell. */
+  holds(row: BlobRow): boolean {
+    if (row.volume === directoryNumber) return this.directory.size(partNameOf(row)) === row.size;
+    return this.sqlite(this.row(row.volume)).holds(locatorOf(row));
+  }
+
+  /** Appends records, durable when it returns; volume rows of the catalog are updated in its running transaction. */
+  append(transaction: Transaction, parts: readonly Part[]): { volume: number; locators: Locator[] } {
+    const row = this.#takeCurrent(transaction);
+    const volume = this.sqlite(row);
+    const locators = volume.write(parts);
+    const facts = volume.facts();
+    const full = facts.bytes >= this.#options.parameters.volumeBytesMax;
+    this.#catalog.db
+      .prepare('UPDATE volumes SET bytes = ?, extents = ?, generation = ?, state = ?, lease = ? WHERE n = ?')
+      .run(facts.bytes, facts.extents, facts.generation, full ? 'sealed' : 'open', full ? null : this.#options.lease, row.n);
+    transaction.changed = true;
+    this.#current = full ? undefined : row;
+    return { volume: row.n, locators };
+  }
+
+  /** Records in extents the catalog does not know of yet. */
+  unseen(row: VolumeRow): { volume: SqliteVolume; from: number; to: number } | undefined {
+    const volume = this.sqlite(row);
+    const facts = volume.facts();
+    return facts.extents > row.extents ? { volume, from: row.extents + 1, to: facts.extents } : undefined;
+  }
+
+  /** Takes the facts of a volume over into its row: after recovery has dealt with what was unseen. */
+  refresh(transaction: Transaction, row: VolumeRow): void {
+    const facts = this.sqlite(row).facts();
+    transaction.changed = true;
+    this.#catalog.db
+      .prepare('UPDATE volumes SET bytes = ?, extents = ?, generation = ? WHERE n = ?')
+      .run(facts.bytes, facts.extents, facts.generation, row.n);
+  }
+
+  /** Registers a volume file, new or found without a row. */
+  register(transaction: Transaction, volumeId: string, lease: string | null): VolumeRow {
+    transaction.changed = true;
+    this.#catalog.db
+      .prepare(`INSERT INTO volumes (id, kind, state, lease, bytes, dead, extents, generation) VALUES (?, 'sqlite', 'open', ?, 0, 0, 0, 0)`)
+      .run(volumeId, lease);
+    return this.#catalog.db.prepare('SELECT * FROM volumes WHERE id = ?').get(volumeId) as VolumeRow;
+  }
+
+  /** Forgets a volume in which nothing lives any more; the caller removes the file after the commit. */
+  unregister(transaction: Transaction, row: VolumeRow): string {
+    transaction.changed = true;
+    this.#catalog.db.prepare('DELETE FROM volumes WHERE n = ?').run(row.n);
+    this.#catalog.db.prepare('DELETE FROM freed WHERE volume = ?').run(row.n);
+    if (this.#current?.n === row.n) this.#current = undefined;
+    return row.id;
+  }
+
+  removeFile(row: VolumeRow): void {
+    this.#open.get(row.n)?.close();
+    this.#open.delete(row.n);
+    const { files } = this.#options.host;
+    for (const path of [this.#path(row.id), `${this.#path(row.id)}-journal`]) {
+      if (files.facts(path) !== undefined) files.removeFile(path);
+    }
+  }
+
+  /** Whether another lease appends to it. */
+  isForeign(row: VolumeRow): boolean {
+    return row.lease !== null && row.lease !== this.#options.lease;
+  }
+
+  /** Volume files without a row. */
+  strays(): string[] {
+    const known = new Set(this.rows().map((row) => row.id));
+    const names = this.#options.host.files.list(this.#options.layout.volumes).map((name) => new TextDecoder().decode(name));
+    return names.filter((name) => name.endsWith('.db')).map((name) => name.slice(0, -3)).filter((id) => !known.has(id));
+  }
+
+  /** A record is dead: its space comes back with compaction or with the whole volume. */
+  free(transaction: Transaction, volume: number, locator: Locator): void {
+    transaction.changed = true;
+    const { db } = this.#catalog;
+    db.prepare('INSERT OR REPLACE INTO freed (volume, extent, start, length) VALUES (?, ?, ?, ?)').run(volume, locator.extent, locator.offset, locator.length);
+    db.prepare('UPDATE volumes SET dead = dead + ? WHERE n = ?').run(locator.length, volume);
+  }
+
+  close(): void {
+    for (const volume of this.#open.values()) volume.close();
+    this.#open.clear();
+  }
+
+  #takeCurrent(transaction: Transaction): VolumeRow {
+    if (this.#current !== undefined) return this.#current;
+    const idle = this.#catalog.db
+      .prepare(`SELECT * FROM volumes WHERE kind = 'sqlite' AND state = 'open' AND (lease IS NULL OR lease = ?) ORDER BY n LIMIT 1`)
+      .get(this.#options.lease) as VolumeRow | undefined;
+    this.#current = idle ?? this.#create(transaction);
+    return this.#current;
+  }
+
+  #create(transaction: Transaction): VolumeRow {
+    const { host, layout, lease } = this.#options;
+    const id = toHex(host.random(16));
+    this.#makeFile(id);
+    host.files.syncFolder(layout.volumes);
+    return this.register(transaction, id, lease);
+  }
+
+  #makeFile(id: string): void {
+    SqliteVolume.create(this.#path(id), this.#sqliteOptions(id)).close();
+  }
+
+  /** A volume that went back in time is a restored copy: its newest records are missing, and it must not be taken for whole. */
+  #checkGeneration(volume: SqliteVolume, row: VolumeRow): void {
+    const { generation } = volume.facts();
+    if (generation >= row.generation) return;
+    volume.close();
+    throw new StoreError('unavailable', `volume ${row.id} is older (generation ${generation}) than the catalog knows (${row.generation})`, { volume: row.id });
+  }
+
+  #path(id: string): string {
+    return volumePath(this.#options.host.files, this.#options.layout, id);
+  }
+
+  #sqliteOptions(volumeId: string): ConstructorParameters<typeof SqliteVolume>[1] {
+    const { driver, provider, storeId, parameters, durability, host } = this.#options;
+    return { driver, provider, identity: { storeId, volumeId }, extentBytes: parameters.extentBytes, durability, platform: host.platform };
+  }
+}
+
+export function partNameOf(row: BlobRow): PartName {
+  return { id: toHex(row.id), incarnation: row.incarnation };
+}
+
+export function locatorOf(row: BlobRow): Locator {
+  return { extent: row.extent, offset: row.start, length: row.stored };
+}

@@ -1,0 +1,143 @@
+/** Turns small sources into records on a worker thread: reads files, hashes, checks; many at a time into one buffer. */
+import type { BlobKind, Link, SourceFacts } from '../api.ts';
+import { toHex } from '../codec/bytes.ts';
+import { decodeNode, encodeNode } from '../codec/node.ts';
+import type { Provider } from '../codec/provider.ts';
+import { identityCodec, payloadPlace, recordBytes, writeRecord } from '../codec/record.ts';
+import { StoreError, systemCode, toStoreError } from '../errors.ts';
+import type { FileFacts, Host, OpenFile } from '../host.ts';
+
+export interface SmallSource {
+  /** Bytes, or a file's path. */
+  readonly bytes?: Uint8Array;
+  readonly path?: string;
+  readonly kind: BlobKind;
+  /** The source is a node's payload: encode the node. */
+  readonly links?: readonly Link[];
+}
+
+/** A record in the batch's buffer; or a file that is too large for one. */
+export type Encoded =
+  | { readonly id: string; readonly size: number; readonly kind: BlobKind; readonly incarnation: number; readonly at: number; readonly length: number; readonly links?: readonly Link[]; readonly source?: SourceFacts }
+  | { readonly large: true };
+
+export interface EncoderOptions {
+  readonly host: Host;
+  readonly provider: Provider;
+  readonly smallMax: number;
+  readonly chunkBytes: number;
+}
+
+export interface EncodedBatch {
+  readonly results: readonly ({ readonly ok: Encoded } | { readonly error: unknown })[];
+  readonly buffer: Uint8Array;
+}
+
+/** Room a file's record gets before its size is known. */
+const startBytes = 256 * 1024;
+
+export class Encoder {
+  readonly #options: EncoderOptions;
+  readonly #chunkLog2: number;
+  #buffer = new Uint8Array(startBytes);
+  #at = 0;
+
+  constructor(options: EncoderOptions) {
+    this.#options = options;
+    this.#chunkLog2 = Math.log2(options.chunkBytes);
+  }
+
+  encode(sources: readonly SmallSource[]): EncodedBatch {
+    this.#buffer = new Uint8Array(startBytes);
+    this.#at = 0;
+    const results = sources.map((source) => {
+      const start = this.#at;
+      try {
+        return { ok: source.path === undefined ? this.#bytes(source.bytes!, source) : this.#file(source.path) };
+      } catch (error) {
+        this.#at = start;
+        return { error };
+      }
+    });
+    const buffer = this.#buffer.subarray(0, this.#at);
+    this.#buffer = new Uint8Array(0);
+    return { results, buffer };
+  }
+
+  #bytes(bytes: Uint8Array, source: SmallSource): Encoded {
+    if (source.links !== undefined) {
+      const node = encodeNode({ links: source.links, payload: bytes });
+      return this.#record(node, 'node', decodeNode(node).links);
+    }
+    if (source.kind === 'node') return this.#record(bytes, 'node', decodeNode(bytes).links);
+    return this.#record(bytes, 'raw');
+  }
+
+  #file(path: string): Encoded {
+    const file = openSource(this.#options.host, path);
+    try {
+      const before = file.facts();
+      checkSource(path, before);
+      if (before.size > this.#options.smallMax) return { large: true };
+      const place = payloadPlace(before.size, this.#chunkLog2);
+      this.#room(place + before.size + 1);
+      // One byte more than it should have: a file that grew is seen.
+      const target = this.#buffer.subarray(this.#at + place, this.#at + place + before.size + 1);
+      const count = file.read(target, 0);
+      const source = unchanged(path, before, file.facts(), count);
+      return { ...this.#record(target.subarray(0, before.size), 'raw'), source };
+    } catch (error) {
+      throw toStoreError(error, `reading ${path}`, { path });
+    } finally {
+      file.close();
+    }
+  }
+
+  #record(payload: Uint8Array, kind: BlobKind, links?: readonly Link[]): Exclude<Encoded, { large: true }> {
+    const { provider, host } = this.#options;
+    const id = provider.sha256(payload);
+    const incarnation = randomIncarnation(host);
+    const length = recordBytes(payload.length, this.#chunkLog2);
+    this.#room(length);
+    const at = this.#at;
+    const head = { kind, codec: identityCodec, id, incarnation, part: 0, offset: 0, last: true, size: payload.length, chunkLog2: this.#chunkLog2, payloadBytes: payload.length };
+    this.#at = writeRecord(provider, this.#buffer, at, { head, payload });
+    return { id: toHex(id), size: payload.length, kind, incarnation, at, length, ...(links === undefined ? {} : { links }) };
+  }
+
+  #room(bytes: number): void {
+    if (this.#at + bytes <= this.#buffer.length) return;
+    const grown = new Uint8Array(Math.max(2 * this.#buffer.length, this.#at + bytes));
+    grown.set(this.#buffer.subarray(0, this.#at));
+    this.#buffer = grown;
+  }
+}
+
+/** 48 random bits: two copies of one blob never share a name. */
+export function randomIncarnation(host: Host): number {
+  const bytes = host.random(6);
+  return new DataView(bytes.buffer, bytes.byteOffset).getUint32(0) * 0x1_0000 + new DataView(bytes.buffer, bytes.byteOffset).getUint16(4);
+}
+
+/** Opens a file to be put; what cannot be read is said with its path. */
+export function openSource(host: Host, path: string): OpenFile {
+  try {
+    return host.files.open(path, 'read');
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT') throw new StoreError('not-found', `no file ${path}`, { path, system: 'ENOENT' }, error);
+    if (systemCode(error) === 'ENAMETOOLONG') throw new StoreError('invalid-argument', `the path is too long: ${path.slice(0, 60)}…`, { system: 'ENAMETOOLONG' }, error);
+    throw toStoreError(error, `opening ${path}`, { path });
+  }
+}
+
+function checkSource(path: string, facts: FileFacts): void {
+  if (facts.kind !== 'file') throw new StoreError('invalid-argument', `not a regular file: ${path}`, { path, kind: facts.kind });
+}
+
+/** The facts of a source that was the same before and after reading; `source-changed` otherwise. */
+export function unchanged(path: string, before: FileFacts, after: FileFacts, read: number): SourceFacts {
+  const same = before.size === after.size && before.mtimeNs === after.mtimeNs && before.ctimeNs === after.ctimeNs && read === before.size;
+  if (!same) throw new StoreError('source-changed', `${path} changed while it was read`, { path });
+  const { size, mode, mtimeNs, ctimeNs, dev, ino } = after;
+  return { size, mode, mtimeNs, ctimeNs, dev, ino };
+}

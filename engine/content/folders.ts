@@ -1,0 +1,49 @@
+/** Real folders seen from a worker thread: listings with facts, and steps that lay out folders and links. */
+import type { FileStep, FolderListing } from '../api.ts';
+import { compareBytes } from '../codec/bytes.ts';
+import { packListing } from '../codec/listing.ts';
+import { toStoreError } from '../errors.ts';
+import type { FileFacts, Files } from '../host.ts';
+
+/** Lists a folder with the facts of every name. A name that vanished between listing and looking is left out. */
+export function listFolder(files: Files, path: string): FolderListing {
+  const entries: { name: Uint8Array; facts: FileFacts }[] = [];
+  const badNames: string[] = [];
+  const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+  for (const name of files.list(path)) {
+    let full: string;
+    try {
+      full = files.join(path, decoder.decode(name));
+    } catch {
+      badNames.push(escapeName(name));
+      continue;
+    }
+    const facts = files.linkFacts(full);
+    if (facts !== undefined) entries.push({ name, facts });
+  }
+  entries.sort((a, b) => compareBytes(a.name, b.name));
+  return packListing(entries, badNames);
+}
+
+export function runSteps(files: Files, steps: readonly FileStep[]): void {
+  for (const step of steps) {
+    try {
+      if (step.step === 'make-folder') files.makeFolder(step.path);
+      else if (step.step === 'make-link') files.makeLink(step.path, step.target);
+      else if (step.step === 'sync-folder') files.syncFolder(step.path);
+      else {
+        files.setMode(step.path, step.mode);
+        files.setTimes(step.path, step.mtimeNs);
+      }
+    } catch (error) {
+      throw toStoreError(error, `${step.step} ${step.path}`, { path: step.path });
+    }
+  }
+}
+
+/** Printable form of a name that is not UTF-8: bad bytes as \xNN. */
+function escapeName(name: Uint8Array): string {
+  let text = '';
+  for (const byte of name) text += byte >= 0x20 && byte < 0x7f ? String.fromCharCode(byte) : `\\x${byte.toString(16).padStart(2, '0')}`;
+  return text;
+}

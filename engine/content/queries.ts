@@ -1,0 +1,145 @@
+/** Questions to the catalog that a worker answers: existence, facts, lists, roots, statistics. */
+import type { BlobStat, RootEntry, RootLogEntry, StoreStats, VolumeStats } from '../api.ts';
+import { type BlobRow, kindName } from '../catalog/blob-rows.ts';
+import type { StoreLayout } from '../catalog/layout.ts';
+import { readState } from '../catalog/catalog.ts';
+import { equalBytes, fromHex, toHex } from '../codec/bytes.ts';
+import { chainBytes, decodeLogRecord, logHeadBytes } from '../codec/root-record.ts';
+import type { Provider } from '../codec/provider.ts';
+import { StoreError, invariant } from '../errors.ts';
+import type { Host } from '../host.ts';
+import { type Reader, nameOf } from './reader.ts';
+
+/** Rows of a list in one answer. */
+export const listRows = 500;
+
+export class Queries {
+  readonly #reader: Reader;
+  readonly #host: Host;
+  readonly #layout: StoreLayout;
+  readonly #provider: Provider;
+
+  constructor(reader: Reader, parts: { readonly host: Host; readonly provider: Provider; readonly layout: StoreLayout }) {
+    this.#reader = reader;
+    this.#host = parts.host;
+    this.#provider = parts.provider;
+    this.#layout = parts.layout;
+  }
+
+  run(name: keyof Queries, args: readonly unknown[]): unknown {
+    const query = this[name] as (...args: unknown[]) => unknown;
+    invariant(typeof query === 'function', `no query ${name}`);
+    return query.apply(this, [...args]);
+  }
+
+  hasMany(ids: readonly string[]): boolean[] {
+    return ids.map((id) => this.#reader.rows.numberOf(fromHex(id)!) !== undefined);
+  }
+
+  stat(id: string): BlobStat | undefined {
+    const row = this.#reader.row(id);
+    return row === undefined ? undefined : this.#stat(row);
+  }
+
+  pathOf(id: string): string | undefined {
+    const row = this.#reader.row(id);
+    if (row === undefined || row.volume !== 1 || row.suspect !== 0) return undefined;
+    return this.#reader.directory.path(nameOf(row));
+  }
+
+  /** Rows with ids above `after` that begin with `prefix`, in id order. */
+  list(after: string, prefix: string): BlobStat[] {
+    const low = fromHex((after > prefix ? after : prefix).padEnd(64, '0'))!;
+    const high = fromHex(prefix.padEnd(64, 'f'))!;
+    const rows = this.#reader.db.prepare('SELECT * FROM blobs WHERE id >= ? AND id <= ? ORDER BY id LIMIT ?').all(low, high, listRows + 1) as BlobRow[];
+    const wanted = rows.filter((row) => toHex(row.id) !== after).slice(0, listRows);
+    return wanted.map((row) => this.#stat(row));
+  }
+
+  root(name: string): string | undefined {
+    const id = this.#reader.db.prepare('SELECT b.id FROM roots r JOIN blobs b ON b.n = r.blob WHERE r.name = ?').pluck().get(name) as Uint8Array | undefined;
+    return id === undefined ? undefined : toHex(id);
+  }
+
+  roots(): RootEntry[] {
+    const rows = this.#reader.db.prepare('SELECT r.name, b.id, r.changed FROM roots r JOIN blobs b ON b.n = r.blob ORDER BY r.name').raw().all();
+    return (rows as [string, Uint8Array, number][]).map(([name, id, changedMs]) => ({ name, id: toHex(id), changedMs }));
+  }
+
+  /** Committed records of the root log with a sequence above `after`. O(length of the log). */
+  rootLog(after: number, limit: number): RootLogEntry[] {
+    const end = readState(this.#reader.db).log.offset;
+    const bytes = new Uint8Array(Math.max(0, end - logHeadBytes));
+    const file = this.#host.files.open(this.#layout.rootLog, 'read');
+    try {
+      file.read(bytes, logHeadBytes);
+    } finally {
+      file.close();
+    }
+    const entries: RootLogEntry[] = [];
+    let hash: Uint8Array = new Uint8Array(chainBytes);
+    for (let at = 0; at < bytes.length && entries.length < limit; ) {
+      const record = decodeLogRecord(this.#provider, bytes, at, hash);
+      if (record === undefined) throw new StoreError('corrupt', `roots.log is damaged at byte ${logHeadBytes + at}`, { path: this.#layout.rootLog });
+      at += record.length;
+      hash = record.hash;
+      if (record.entry.sequence > after) entries.push(record.entry);
+    }
+    return entries;
+  }
+
+  side(name: string, keys: readonly string[]): (Uint8Array | undefined)[] {
+    const get = this.#reader.db.prepare('SELECT value, sum FROM side WHERE name = ? AND key = ?').raw();
+    return keys.map((key) => {
+      const row = get.get(name, key) as [Uint8Array, Uint8Array] | undefined;
+      // It is droppable: a damaged entry is as good as none.
+      if (row === undefined || !equalBytes(this.#reader.rows.hasher.sum('side', [name, key, row[0]]), row[1])) return undefined;
+      return new Uint8Array(row[0]);
+    });
+  }
+
+  stats(storeId: string, format: number): Omit<StoreStats, 'openHandles'> {
+    const { db } = this.#reader;
+    const totals = db.prepare('SELECT count(*), coalesce(sum(kind), 0), coalesce(sum(size), 0), coalesce(sum(stored), 0), coalesce(sum(suspect), 0) FROM blobs').raw().get() as number[];
+    const [blobs, nodes, bytes, storedBytes, suspect] = totals as [number, number, number, number, number];
+    const [unreferenced, unreferencedBytes] = db.prepare('SELECT count(*), coalesce(sum(stored), 0) FROM blobs WHERE zero_since IS NOT NULL').raw().get() as [number, number];
+    return {
+      storeId,
+      format,
+      blobs,
+      nodes,
+      bytes,
+      storedBytes,
+      unreferenced,
+      unreferencedBytes,
+      suspect,
+      roots: db.prepare('SELECT count(*) FROM roots').pluck().get() as number,
+      volumes: this.#volumes(),
+      catalogBytes: (db.pragma('page_count', { simple: true }) as number) * (db.pragma('page_size', { simple: true }) as number),
+      freeBytes: this.#host.files.space(this.#layout.root).freeBytes,
+    };
+  }
+
+  #volumes(): VolumeStats[] {
+    const held = this.#reader.db.prepare('SELECT coalesce(sum(stored), 0) FROM blobs WHERE volume = 1').pluck().get() as number;
+    const rows = this.#reader.db.prepare('SELECT n, id, kind, state, bytes, dead FROM volumes ORDER BY n').raw().all() as [number, string, 'sqlite' | 'directory', 'open' | 'sealed', number, number][];
+    return rows.map(([n, id, kind, state, bytes, deadBytes]) => ({ id, kind, state, bytes: n === 1 ? held : bytes, deadBytes }));
+  }
+
+  #stat(row: BlobRow): BlobStat {
+    const volume = this.#reader.db.prepare('SELECT id FROM volumes WHERE n = ?').pluck().get(row.volume) as string | undefined;
+    const verifiedMs = this.#reader.db.prepare('SELECT at FROM verified WHERE blob = ?').pluck().get(row.n) as number | undefined;
+    return {
+      id: toHex(row.id),
+      kind: kindName(row.kind),
+      size: row.size,
+      storedSize: row.stored,
+      references: row.refcount,
+      createdMs: row.created,
+      ...(verifiedMs === undefined ? {} : { verifiedMs }),
+      suspect: row.suspect !== 0,
+      volume: volume ?? String(row.volume),
+      ...(row.volume === 1 ? { path: this.#reader.directory.path(nameOf(row)) } : {}),
+    };
+  }
+}

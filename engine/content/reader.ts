@@ -1,0 +1,168 @@
+/** Reading blobs on a worker thread: looks up the row, reads the bytes, verifies every chunk before anything leaves. */
+import type { BlobId } from '../api.ts';
+import { BlobReader, type BlobRow } from '../catalog/blob-rows.ts';
+import type { StoreLayout } from '../catalog/layout.ts';
+import { volumePath } from '../catalog/layout.ts';
+import { RowHasher } from '../catalog/row-sums.ts';
+import { equalBytes, fromHex, toHex } from '../codec/bytes.ts';
+import type { Provider } from '../codec/provider.ts';
+import { readRecord } from '../codec/record.ts';
+import type { Database, DatabaseClass } from '../driver.ts';
+import { StoreError } from '../errors.ts';
+import type { Host, OpenFile } from '../host.ts';
+import type { PartName } from '../volume.ts';
+import { DirectoryVolume } from '../volumes/directory.ts';
+import { SqliteVolume } from '../volumes/sqlite.ts';
+import { type ChunkSums, loadChunkSums } from './chunk-sums.ts';
+
+export interface ReaderOptions {
+  readonly host: Host;
+  readonly driver: DatabaseClass;
+  readonly provider: Provider;
+  readonly layout: StoreLayout;
+  readonly storeId: string;
+  readonly chunkBytes: number;
+}
+
+/** The directory volume's number in every store. */
+const directoryNumber = 1;
+
+/** What a row points to, found or not: thrown damage says which copy it was. */
+export function damaged(row: BlobRow, reason: string): StoreError {
+  const id = toHex(row.id);
+  return new StoreError('corrupt', `blob ${id} is damaged: ${reason}`, { id, reason, incarnation: row.incarnation, references: row.refcount });
+}
+
+export class Reader {
+  readonly rows: BlobReader;
+  readonly directory: DirectoryVolume;
+  readonly #db: Database;
+  readonly #options: ReaderOptions;
+  readonly #volumes = new Map<number, SqliteVolume>();
+
+  /** Takes over the connection. */
+  constructor(db: Database, options: ReaderOptions) {
+    this.#db = db;
+    this.#options = options;
+    this.rows = new BlobReader(db, new RowHasher(options.provider));
+    this.directory = new DirectoryVolume(options.host.files, 'blobs', { root: options.layout.blobs, temp: options.layout.temps });
+  }
+
+  get db(): Database {
+    return this.#db;
+  }
+
+  row(id: BlobId): BlobRow | undefined {
+    return this.rows.byId(fromHex(id)!);
+  }
+
+  /** A range of a blob, clamped at its end; undefined when the id is unknown. `whole` also checks the id of a complete read. */
+  read(id: BlobId, offset: number, length: number): Uint8Array | undefined {
+    const row = this.row(id);
+    return row === undefined ? undefined : this.#again(row, (current) => this.readRow(current, offset, length));
+  }
+
+  /** Reads what a row points to; `corrupt` when that is not there or not right. */
+  readRow(row: BlobRow, offset: number, length: number): Uint8Array {
+    const end = Math.min(row.size, offset + length);
+    if (row.volume !== directoryNumber) return this.#record(row).subarray(offset, Math.max(offset, end));
+    const file = this.openFile(row);
+    try {
+      return this.readFile(row, file, loadChunkSums(this.#db, this.rows, row), { offset, end });
+    } finally {
+      file.close();
+    }
+  }
+
+  /** Runs a read again, with fresh handles and a fresh row, before its failure counts: the blob may have moved, a read may have glitched. */
+  #again<Result>(row: BlobRow, read: (row: BlobRow) => Result): Result | undefined {
+    try {
+      return read(row);
+    } catch (error) {
+      if (!StoreError.is(error, 'corrupt')) throw error;
+      const fresh = this.rows.byNumber(row.n);
+      return fresh === undefined ? undefined : read(fresh);
+    }
+  }
+
+  /** The file of a large blob, of the size its row says. */
+  openFile(row: BlobRow): OpenFile {
+    const file = this.directory.open(nameOf(row));
+    if (file === undefined) throw damaged(row, 'its file is missing');
+    const { size } = file.facts();
+    if (size === row.size) return file;
+    file.close();
+    throw damaged(row, `its file has ${size} bytes, not ${row.size}`);
+  }
+
+  /** Bytes offset..end of a large blob's open file, every chunk they touch verified. */
+  readFile(row: BlobRow, file: OpenFile, sums: ChunkSums, range: { readonly offset: number; readonly end: number }): Uint8Array {
+    const { chunkBytes, provider } = this.#options;
+    if (range.offset >= range.end) return new Uint8Array(0);
+    const first = Math.floor(range.offset / chunkBytes);
+    const last = Math.ceil(range.end / chunkBytes);
+    const start = first * chunkBytes;
+    const bytes = new Uint8Array(Math.min(row.size, last * chunkBytes) - start);
+    if (file.read(bytes, start) < bytes.length) throw damaged(row, 'its file ends too early');
+    for (let chunk = first; chunk < last; chunk++) {
+      const at = (chunk - first) * chunkBytes;
+      if (provider.crc32(bytes.subarray(at, at + chunkBytes)) !== sums.at(chunk)) throw damaged(row, `checksum of chunk ${chunk} does not hold`);
+    }
+    return bytes.subarray(range.offset - start, range.end - start);
+  }
+
+  /** The volume of a small blob, open for reading. */
+  volume(n: number): SqliteVolume {
+    let volume = this.#volumes.get(n);
+    if (volume === undefined) {
+      const id = this.#db.prepare('SELECT id FROM volumes WHERE n = ?').pluck().get(n) as string | undefined;
+      if (id === undefined) throw new StoreError('unavailable', `volume ${n} is not in the catalog`);
+      const { driver, provider, host, layout, storeId } = this.#options;
+      volume = new SqliteVolume(volumePath(host.files, layout, id), {
+        driver,
+        provider,
+        identity: { storeId, volumeId: id },
+        extentBytes: 0,
+        durability: 'full',
+        readonly: true,
+        platform: host.platform,
+      });
+      this.#volumes.set(n, volume);
+    }
+    return volume;
+  }
+
+  /** Lets go of volumes, so that removed ones do not stay open. */
+  closeVolumes(): void {
+    for (const volume of this.#volumes.values()) volume.close();
+    this.#volumes.clear();
+  }
+
+  close(): void {
+    this.closeVolumes();
+    this.#db.close();
+  }
+
+  #record(row: BlobRow): Uint8Array {
+    const bytes = this.volume(row.volume).read(nameOf(row), { extent: row.extent, offset: row.start, length: row.stored }, 0, row.stored);
+    if (bytes === undefined || bytes.length < row.stored) throw damaged(row, 'its record is missing');
+    return checkRecord(this.#options.provider, row, bytes);
+  }
+}
+
+/** The payload of a record that must be the one a row points to. */
+export function checkRecord(provider: Provider, row: BlobRow, bytes: Uint8Array): Uint8Array {
+  try {
+    const { head, payload } = readRecord(provider, bytes, 0);
+    if (!equalBytes(head.id, row.id) || head.incarnation !== row.incarnation) throw damaged(row, 'another record lies in its place');
+    if (head.size !== row.size) throw damaged(row, `its record has ${head.size} bytes, not ${row.size}`);
+    return payload;
+  } catch (error) {
+    if (!StoreError.is(error, 'corrupt') || 'id' in error.facts) throw error;
+    throw damaged(row, error.message);
+  }
+}
+
+export function nameOf(row: BlobRow): PartName {
+  return { id: toHex(row.id), incarnation: row.incarnation };
+}

@@ -1,0 +1,211 @@
+/** Long reads on a worker thread: whole blobs, streams with an open handle, exports to files; in slices, so that others get their turn. */
+import type { ExportTarget } from '../api.ts';
+import type { BlobRow } from '../catalog/blob-rows.ts';
+import { equalBytes, toHex } from '../codec/bytes.ts';
+import type { Hasher, Provider } from '../codec/provider.ts';
+import { StoreError, systemCode, toStoreError } from '../errors.ts';
+import type { Host, OpenFile } from '../host.ts';
+import { type ChunkSums, loadChunkSums } from './chunk-sums.ts';
+import { type Reader, damaged } from './reader.ts';
+
+/** Bytes read between two turns of the event loop. */
+const turnBytes = 2 * 1024 * 1024;
+
+/** A blob being read from one end to the other. Checks the id at the end when it began at the start. */
+class Cursor {
+  readonly row: BlobRow;
+  readonly #reader: Reader;
+  readonly #end: number;
+  readonly #hasher: Hasher | undefined;
+  readonly #file: OpenFile | undefined;
+  readonly #sums: ChunkSums | undefined;
+  #at: number;
+
+  constructor(reader: Reader, row: BlobRow, range: { readonly offset: number; readonly length: number; readonly provider: Provider }) {
+    this.row = row;
+    this.#reader = reader;
+    this.#at = Math.min(range.offset, row.size);
+    this.#end = Math.min(row.size, range.offset + range.length);
+    this.#hasher = range.offset === 0 && this.#end === row.size ? range.provider.hasher() : undefined;
+    if (row.volume === 1) {
+      this.#sums = loadChunkSums(reader.db, reader.rows, row);
+      this.#file = reader.openFile(row);
+    }
+  }
+
+  get remaining(): number {
+    return Math.max(0, this.#end - this.#at);
+  }
+
+  /** The next bytes, verified; undefined at the end, after the id was checked. */
+  next(bytesMax: number): Uint8Array | undefined {
+    if (this.remaining === 0) {
+      this.#checkId();
+      return undefined;
+    }
+    const end = Math.min(this.#end, this.#at + bytesMax);
+    const bytes =
+      this.#file === undefined
+        ? this.#reader.readRow(this.row, this.#at, end - this.#at)
+        : this.#reader.readFile(this.row, this.#file, this.#sums!, { offset: this.#at, end });
+    this.#hasher?.update(bytes);
+    this.#at = end;
+    // The last bytes leave only after the id was checked.
+    if (this.remaining === 0) this.#checkId();
+    return bytes;
+  }
+
+  close(): void {
+    this.#file?.close();
+  }
+
+  #checked = false;
+
+  #checkId(): void {
+    if (this.#hasher === undefined || this.#checked) return;
+    this.#checked = true;
+    if (!equalBytes(this.#hasher.digest(), this.row.id)) throw damaged(this.row, 'its content does not hash to its id');
+  }
+}
+
+export class Streams {
+  readonly #reader: Reader;
+  readonly #host: Host;
+  readonly #provider: Provider;
+  readonly #open = new Map<number, Cursor>();
+  #next = 1;
+
+  constructor(reader: Reader, host: Host, provider: Provider) {
+    this.#reader = reader;
+    this.#host = host;
+    this.#provider = provider;
+  }
+
+  get openHandles(): number {
+    return this.#open.size;
+  }
+
+  /** A whole blob in memory; undefined when unknown. */
+  async get(id: string, limits: { readonly maxBytes: number; readonly signal: AbortSignal }): Promise<Uint8Array | undefined> {
+    const row = this.#reader.row(id);
+    if (row === undefined) return undefined;
+    if (row.size > limits.maxBytes) {
+      throw new StoreError('limit-exceeded', `blob ${id} has ${row.size} bytes; get returns at most ${limits.maxBytes}: use stream or readRange`, { id, size: row.size });
+    }
+    return await this.#twice(row, (current) => this.#getRow(current, limits.signal));
+  }
+
+  /** A range; long ones give other calls their turn. */
+  async range(id: string, range: { readonly offset: number; readonly length: number; readonly signal: AbortSignal }): Promise<Uint8Array | undefined> {
+    if (range.length <= turnBytes) return this.#reader.read(id, range.offset, range.length);
+    const row = this.#reader.row(id);
+    if (row === undefined) return undefined;
+    return await this.#twice(row, (current) => this.#collect(current, range, range.signal));
+  }
+
+  /** Opens a handle; undefined when the id is unknown. */
+  open(id: string, offset: number, length: number): { handle: number } | undefined {
+    const row = this.#reader.row(id);
+    if (row === undefined) return undefined;
+    const cursor = new Cursor(this.#reader, row, { offset, length, provider: this.#provider });
+    this.#open.set(this.#next, cursor);
+    return { handle: this.#next++ };
+  }
+
+  /** The next bytes of a handle; undefined at the end, when the handle is closed already. */
+  pull(handle: number, bytesMax: number): Uint8Array | undefined {
+    const cursor = this.#open.get(handle);
+    if (cursor === undefined) throw new StoreError('closed', 'this stream is closed');
+    try {
+      const bytes = cursor.next(bytesMax);
+      if (bytes === undefined) this.cancel(handle);
+      return bytes;
+    } catch (error) {
+      this.cancel(handle);
+      throw error;
+    }
+  }
+
+  cancel(handle: number): void {
+    this.#open.get(handle)?.close();
+    this.#open.delete(handle);
+  }
+
+  /** Writes a blob to a new file, verified; false when the id is unknown. Leaves no file when it fails. */
+  async exportTo(target: ExportTarget, signal: AbortSignal): Promise<boolean> {
+    const row = this.#reader.row(target.id);
+    if (row === undefined) return false;
+    await this.#twice(row, (current) => this.#export(current, target, signal));
+    return true;
+  }
+
+  close(): void {
+    for (const handle of [...this.#open.keys()]) this.cancel(handle);
+  }
+
+  async #export(row: BlobRow, target: ExportTarget, signal: AbortSignal): Promise<void> {
+    const cursor = new Cursor(this.#reader, row, { offset: 0, length: row.size, provider: this.#provider });
+    try {
+      const file = createTarget(this.#host, target.path);
+      try {
+        await this.#copy(cursor, signal, (bytes, at) => file.write(bytes, at));
+        if (target.mtimeNs !== undefined) file.setTimes(target.mtimeNs);
+        if (target.mode !== undefined) file.setMode(target.mode);
+        file.close();
+      } catch (error) {
+        file.close();
+        this.#host.files.removeFile(target.path);
+        throw toStoreError(error, `writing ${target.path}`, { path: target.path });
+      }
+    } finally {
+      cursor.close();
+    }
+  }
+
+  #getRow(row: BlobRow, signal: AbortSignal): Promise<Uint8Array> {
+    return this.#collect(row, { offset: 0, length: row.size }, signal);
+  }
+
+  async #collect(row: BlobRow, range: { readonly offset: number; readonly length: number }, signal: AbortSignal): Promise<Uint8Array> {
+    const cursor = new Cursor(this.#reader, row, { ...range, provider: this.#provider });
+    try {
+      if (cursor.remaining <= turnBytes) return cursor.next(turnBytes) ?? new Uint8Array(0);
+      const all = new Uint8Array(cursor.remaining);
+      await this.#copy(cursor, signal, (bytes, at) => all.set(bytes, at));
+      return all;
+    } finally {
+      cursor.close();
+    }
+  }
+
+  async #copy(cursor: Cursor, signal: AbortSignal, take: (bytes: Uint8Array, at: number) => void): Promise<void> {
+    for (let at = 0; ; ) {
+      signal.throwIfAborted();
+      const bytes = cursor.next(turnBytes);
+      if (bytes === undefined) return;
+      take(bytes, at);
+      at += bytes.length;
+      if (cursor.remaining > 0) await this.#host.clock.yield();
+    }
+  }
+
+  /** Once more with fresh handles and a fresh row before damage is believed. */
+  async #twice<Result>(row: BlobRow, read: (row: BlobRow) => Promise<Result>): Promise<Result | undefined> {
+    try {
+      return await read(row);
+    } catch (error) {
+      if (!StoreError.is(error, 'corrupt')) throw error;
+      const fresh = this.#reader.row(toHex(row.id));
+      return fresh === undefined ? undefined : await read(fresh);
+    }
+  }
+}
+
+function createTarget(host: Host, path: string): OpenFile {
+  try {
+    return host.files.open(path, 'create');
+  } catch (error) {
+    if (systemCode(error) === 'EEXIST') throw new StoreError('conflict', `${path} exists already`, { path }, error);
+    throw toStoreError(error, `creating ${path}`, { path });
+  }
+}

@@ -1,0 +1,217 @@
+/** Verification on a worker thread: every stored copy of a range of a volume against the catalog, and the catalog against the copies. */
+import type { BlobRow } from '../catalog/blob-rows.ts';
+import { equalBytes, toHex } from '../codec/bytes.ts';
+import type { Provider } from '../codec/provider.ts';
+import { readExtent } from '../codec/record.ts';
+import { StoreError } from '../errors.ts';
+import type { Clock } from '../host.ts';
+import type { ListedPart } from '../volume.ts';
+import { loadChunkSums } from './chunk-sums.ts';
+import { type Reader, checkRecord, damaged } from './reader.ts';
+
+export interface VerifyRange {
+  readonly volume: number;
+  readonly fromExtent: number;
+  readonly toExtent: number;
+}
+
+export interface FoundDamage {
+  readonly id: string;
+  readonly incarnation: number;
+  readonly reason: string;
+  readonly references: number;
+}
+
+export interface VerifyResult {
+  readonly blobs: number;
+  readonly bytes: number;
+  readonly damaged: readonly FoundDamage[];
+  /** Copies that no row points to and that are not known to be free. */
+  readonly orphans: readonly ListedPart[];
+  /** Blob numbers whose row checksum does not hold although the bytes they lead to are right. */
+  readonly unsoundRows: readonly number[];
+}
+
+export interface VerifyContext {
+  readonly signal: AbortSignal;
+  /** Content bytes verified since the last call. */
+  progress(blobs: number, bytes: number): void;
+}
+
+const sliceBytes = 1024 * 1024;
+const turnBytes = 4 * 1024 * 1024;
+
+export class Verifier {
+  readonly #reader: Reader;
+  readonly #provider: Provider;
+  readonly #clock: Clock;
+
+  constructor(reader: Reader, provider: Provider, clock: Clock) {
+    this.#reader = reader;
+    this.#provider = provider;
+    this.#clock = clock;
+  }
+
+  async verify(range: VerifyRange, context: VerifyContext): Promise<VerifyResult> {
+    const run = new Run(this.#reader, this.#provider, context);
+    const rows = this.#rows(range);
+    if (range.volume === 1) await this.#files(range, rows, run);
+    else await this.#extents(range, rows, run);
+    return run.result();
+  }
+
+  #rows(range: VerifyRange): BlobRow[] {
+    return this.#reader.db
+      .prepare('SELECT * FROM blobs WHERE volume = ? AND extent BETWEEN ? AND ? ORDER BY extent, start')
+      .all(range.volume, range.fromExtent, range.toExtent) as BlobRow[];
+  }
+
+  async #files(range: VerifyRange, rows: readonly BlobRow[], run: Run): Promise<void> {
+    const slice = new Uint8Array(sliceBytes);
+    for (const row of rows) {
+      let since = 0;
+      for (const bytes of run.file(row, slice)) {
+        since += bytes;
+        if (since < turnBytes) continue;
+        since = 0;
+        await this.#clock.yield();
+      }
+    }
+    const known = new Set(rows.map((row) => `${toHex(row.id)}.${row.incarnation}`));
+    for (const part of this.#reader.directory.parts(range.fromExtent, range.toExtent)) {
+      if (part.name !== undefined && !known.has(`${part.name.id}.${part.name.incarnation}`)) run.orphans.push(part);
+    }
+  }
+
+  async #extents(range: VerifyRange, rows: readonly BlobRow[], run: Run): Promise<void> {
+    const freed = this.#freed(range);
+    let next = 0;
+    let since = 0;
+    for (const { extent, data } of this.#reader.volume(range.volume).extents(range.fromExtent, range.toExtent)) {
+      while (next < rows.length && rows[next]!.extent < extent) run.missing(rows[next++]!);
+      const starts = new Set<number>();
+      for (; next < rows.length && rows[next]!.extent === extent; next++) {
+        starts.add(rows[next]!.start);
+        run.record(rows[next]!, data);
+      }
+      for (const found of readExtent(this.#provider, data)) {
+        if (starts.has(found.at) || freed.has(`${extent}.${found.at}`)) continue;
+        if ('damage' in found) break; // the rows behind it were verified by their own places
+        const { head, length } = found.record;
+        run.orphans.push({ name: { id: toHex(head.id), incarnation: head.incarnation }, kind: head.kind, locator: { extent, offset: found.at, length } });
+      }
+      since += data.length;
+      if (since < turnBytes) continue;
+      since = 0;
+      await this.#clock.yield();
+    }
+    while (next < rows.length) run.missing(rows[next++]!);
+  }
+
+  #freed(range: VerifyRange): Set<string> {
+    const rows = this.#reader.db
+      .prepare('SELECT extent, start FROM freed WHERE volume = ? AND extent BETWEEN ? AND ?')
+      .raw()
+      .all(range.volume, range.fromExtent, range.toExtent) as [number, number][];
+    return new Set(rows.map(([extent, start]) => `${extent}.${start}`));
+  }
+}
+
+/** What one range gave so far. */
+class Run {
+  readonly orphans: ListedPart[] = [];
+  readonly #damaged: FoundDamage[] = [];
+  readonly #unsound: number[] = [];
+  readonly #reader: Reader;
+  readonly #provider: Provider;
+  readonly #context: VerifyContext;
+  #blobs = 0;
+  #bytes = 0;
+
+  constructor(reader: Reader, provider: Provider, context: VerifyContext) {
+    this.#reader = reader;
+    this.#provider = provider;
+    this.#context = context;
+  }
+
+  result(): VerifyResult {
+    return { blobs: this.#blobs, bytes: this.#bytes, damaged: this.#damaged, orphans: this.orphans, unsoundRows: this.#unsound };
+  }
+
+  missing(row: BlobRow): void {
+    this.#judge(row, () => {
+      throw damaged(row, 'its record is missing');
+    });
+  }
+
+  record(row: BlobRow, extent: Uint8Array): void {
+    this.#judge(row, () => this.#hash(row, checkRecord(this.#provider, row, extent.subarray(row.start))));
+  }
+
+  /** Yields the bytes of each slice read, so that the caller may give others their turn. */
+  *file(row: BlobRow, slice: Uint8Array): Generator<number> {
+    try {
+      const file = this.#reader.openFile(row);
+      try {
+        const sums = loadChunkSums(this.#reader.db, this.#reader.rows, row);
+        const hasher = this.#provider.hasher();
+        for (let at = 0; at < row.size; ) {
+          this.#context.signal.throwIfAborted();
+          const bytes = this.#reader.readFile(row, file, sums, { offset: at, end: Math.min(row.size, at + slice.length) });
+          hasher.update(bytes);
+          at += bytes.length;
+          this.#bytes += bytes.length;
+          this.#context.progress(0, bytes.length);
+          yield bytes.length;
+        }
+        if (!equalBytes(hasher.digest(), row.id)) throw damaged(row, 'its content does not hash to its id');
+        this.#sound(row);
+      } finally {
+        file.close();
+      }
+    } catch (error) {
+      this.#blame(row, error);
+    }
+    this.#blobs++;
+    this.#context.progress(1, 0);
+  }
+
+  #judge(row: BlobRow, check: () => void): void {
+    this.#context.signal.throwIfAborted();
+    try {
+      check();
+      this.#sound(row);
+    } catch (error) {
+      this.#retry(row, error);
+    }
+    this.#blobs++;
+    this.#bytes += row.size;
+    this.#context.progress(1, row.size);
+  }
+
+  /** Read once more, from the volume itself, before it is judged. */
+  #retry(row: BlobRow, first: unknown): void {
+    if (!StoreError.is(first, 'corrupt')) throw first;
+    try {
+      this.#hash(row, this.#reader.readRow(row, 0, row.size));
+      this.#sound(row);
+    } catch (error) {
+      this.#blame(row, error);
+    }
+  }
+
+  #hash(row: BlobRow, content: Uint8Array): void {
+    if (!equalBytes(this.#provider.sha256(content), row.id)) throw damaged(row, 'its content does not hash to its id');
+  }
+
+  #sound(row: BlobRow): void {
+    if (!this.#reader.rows.holds(row)) this.#unsound.push(row.n);
+  }
+
+  #blame(row: BlobRow, error: unknown): void {
+    if (!StoreError.is(error, 'corrupt')) throw error;
+    const reason = typeof error.facts['reason'] === 'string' ? error.facts['reason'] : error.message;
+    this.#damaged.push({ id: toHex(row.id), incarnation: row.incarnation, reason, references: row.refcount });
+  }
+}
+

@@ -1,0 +1,185 @@
+/** The machine as Node.js sees it: synchronous files for worker threads, real clock, real randomness. */
+import { randomBytes } from 'node:crypto';
+import * as fs from 'node:fs';
+import { join } from 'node:path';
+import type { Clock, FileFacts, FileKind, Files, Host, OpenFile, OpenMode } from '../host.ts';
+import { nodeThreads } from './node-threads.ts';
+
+const flags: Record<OpenMode, number> = {
+  // Non-blocking, so that a FIFO that turns up in a folder cannot hold a thread; files do not care.
+  read: fs.constants.O_RDONLY | (fs.constants.O_NONBLOCK ?? 0),
+  write: fs.constants.O_RDWR,
+  create: fs.constants.O_RDWR | fs.constants.O_CREAT | fs.constants.O_EXCL,
+};
+
+/** The host every store uses unless it is given another. `inline` runs thread entries on the calling thread. */
+export function nodeHost(options: { readonly inline?: boolean } = {}): Host {
+  const host: Host = {
+    files: nodeFiles,
+    clock: nodeClock,
+    threads: nodeThreads(() => host, options.inline ?? false),
+    random: (bytes) => randomBytes(bytes),
+    platform: process.platform,
+    pid: process.pid,
+    processStart: String(Math.round(performance.timeOrigin)),
+  };
+  return host;
+}
+
+const nodeClock: Clock = {
+  now: () => Date.now(),
+  monotonic: () => performance.now(),
+  sleep: (ms, signal) =>
+    new Promise((resolve) => {
+      if (signal?.aborted) return resolve();
+      const done = (): void => {
+        clearTimeout(timer);
+        signal?.removeEventListener('abort', done);
+        resolve();
+      };
+      const timer = setTimeout(done, ms);
+      timer.unref();
+      signal?.addEventListener('abort', done, { once: true });
+    }),
+  yield: () => new Promise((resolve) => setImmediate(resolve)),
+};
+
+class NodeFile implements OpenFile {
+  #fd: number | undefined;
+
+  constructor(fd: number) {
+    this.#fd = fd;
+  }
+
+  read(target: Uint8Array, position: number): number {
+    let done = 0;
+    while (done < target.length) {
+      const count = fs.readSync(this.#open(), target, done, target.length - done, position + done);
+      if (count === 0) break;
+      done += count;
+    }
+    return done;
+  }
+
+  write(source: Uint8Array, position: number): void {
+    let done = 0;
+    while (done < source.length) {
+      done += fs.writeSync(this.#open(), source, done, source.length - done, position + done);
+    }
+  }
+
+  facts(): FileFacts {
+    return factsOf(fs.fstatSync(this.#open(), { bigint: true }));
+  }
+
+  truncate(size: number): void {
+    fs.ftruncateSync(this.#open(), size);
+  }
+
+  sync(): void {
+    fs.fsyncSync(this.#open());
+  }
+
+  setMode(mode: number): void {
+    fs.fchmodSync(this.#open(), mode);
+  }
+
+  setTimes(mtimeNs: bigint): void {
+    const seconds = toSeconds(mtimeNs);
+    fs.futimesSync(this.#open(), seconds, seconds);
+  }
+
+  close(): void {
+    if (this.#fd === undefined) return;
+    const fd = this.#fd;
+    this.#fd = undefined;
+    fs.closeSync(fd);
+  }
+
+  #open(): number {
+    if (this.#fd === undefined) throw Object.assign(new Error('file is closed'), { code: 'EBADF' });
+    return this.#fd;
+  }
+}
+
+const nodeFiles: Files = {
+  open: (path, mode, permissions = 0o644) => new NodeFile(fs.openSync(path, flags[mode], permissions)),
+  facts: (path) => optional(() => fs.statSync(path, { bigint: true, throwIfNoEntry: false })),
+  linkFacts: (path) => optional(() => fs.lstatSync(asPath(path), { bigint: true, throwIfNoEntry: false })),
+  list: (path) => fs.readdirSync(path, { encoding: 'buffer' }),
+  readLink: (path) => fs.readlinkSync(path, { encoding: 'buffer' }),
+  makeFolder: (path, permissions = 0o755) => fs.mkdirSync(path, permissions),
+  makeLink: (path, target) => fs.symlinkSync(target, path),
+  removeFile: (path) => fs.unlinkSync(path),
+  removeFolder: (path) => fs.rmdirSync(path),
+  rename: (from, to) => fs.renameSync(from, to),
+  syncFolder(path) {
+    // Windows has no fsync of a folder (EPERM); its rename is journaled with the file's metadata.
+    if (process.platform === 'win32') return;
+    const fd = fs.openSync(path, fs.constants.O_RDONLY);
+    try {
+      fs.fsyncSync(fd);
+    } finally {
+      fs.closeSync(fd);
+    }
+  },
+  setMode: (path, mode) => fs.chmodSync(path, mode),
+  setTimes(path, mtimeNs) {
+    const seconds = toSeconds(mtimeNs);
+    fs.lutimesSync(path, seconds, seconds);
+  },
+  clone(from, to) {
+    try {
+      fs.copyFileSync(from, to, fs.constants.COPYFILE_EXCL | fs.constants.COPYFILE_FICLONE_FORCE);
+      return true;
+    } catch (error) {
+      if (noClone.has((error as NodeJS.ErrnoException).code ?? '')) {
+        // libuv makes the target before it finds out that it cannot clone.
+        fs.rmSync(to, { force: true });
+        return false;
+      }
+      throw error;
+    }
+  },
+  realPath: (path) => fs.realpathSync.native(path),
+  space(path) {
+    const facts = fs.statfsSync(path);
+    return { freeBytes: facts.bavail * facts.bsize, type: facts.type };
+  },
+  join: (...parts) => join(...parts),
+};
+
+const noClone = new Set(['ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EXDEV', 'EINVAL', 'ENOTTY']);
+
+/** utimes takes seconds as a double: exact to a few hundred nanoseconds in this century. */
+function toSeconds(ns: bigint): number {
+  return Number(ns / 1_000_000_000n) + Number(ns % 1_000_000_000n) / 1e9;
+}
+
+function asPath(path: string | Uint8Array): fs.PathLike {
+  return typeof path === 'string' ? path : Buffer.from(path.buffer, path.byteOffset, path.byteLength);
+}
+
+function optional(read: () => fs.BigIntStats | undefined): FileFacts | undefined {
+  const stats = read();
+  return stats === undefined ? undefined : factsOf(stats);
+}
+
+function factsOf(stats: fs.BigIntStats): FileFacts {
+  return {
+    kind: kindOf(Number(stats.mode) & fs.constants.S_IFMT),
+    size: Number(stats.size),
+    mode: Number(stats.mode) & 0o7777,
+    mtimeNs: stats.mtimeNs,
+    ctimeNs: stats.ctimeNs,
+    dev: stats.dev,
+    ino: stats.ino,
+    links: Number(stats.nlink),
+  };
+}
+
+function kindOf(type: number): FileKind {
+  if (type === fs.constants.S_IFREG) return 'file';
+  if (type === fs.constants.S_IFDIR) return 'folder';
+  return type === fs.constants.S_IFLNK ? 'link' : 'other';
+}

@@ -1,0 +1,72 @@
+/** The door of the engine: opens a store, and exports what applications and the layers above may use. */
+import PQueue from 'p-queue';
+import type { OpenOptions, Store } from './api.ts';
+import { checkParameters, defaultParameters } from './codec/superblock.ts';
+import { Crew } from './crew.ts';
+import { StoreError } from './errors.ts';
+import { nodeHost } from './hosts/node.ts';
+import { checkRuntime } from './runtime.ts';
+import { EngineStore } from './store.ts';
+import type { OpenedStore } from './threads/writer.ts';
+
+export type * from './api.ts';
+export { type ErrorCode, type ErrorData, type ErrorFacts, StoreError, errorCodes } from './errors.ts';
+export type { DatabaseClass, DriverChoice } from './driver.ts';
+export type { Host } from './host.ts';
+export { type NodeContent, decodeNode, encodeNode, sortLinks } from './codec/node.ts';
+export { listingFacts, listingNames, listingRecordBytes } from './codec/listing.ts';
+export { nodeHost } from './hosts/node.ts';
+export { nodeProvider } from './providers/node.ts';
+
+/** Compiled or not, a worker entry has the extension this file has. */
+const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
+
+/**
+ * Opens the store in a folder; makes one where the folder is absent or empty, unless `mode` says otherwise.
+ * Runs recovery when a process died with the store open. Several processes may have one store open.
+ */
+export async function openStore(directory: string, options: OpenOptions = {}): Promise<Store> {
+  checkRuntime();
+  options.signal?.throwIfAborted();
+  if (typeof directory !== 'string' || directory === '') throw new StoreError('invalid-argument', 'the folder of a store must be a path');
+  const parameters = checkParameters({ ...defaultParameters, ...options.parameters });
+  const count = options.threads?.count;
+  if (count !== undefined && !(Number.isInteger(count) && count >= 0 && count <= 64)) throw new StoreError('invalid-argument', 'threads.count must be a whole number from 0 to 64');
+  const host = options.host ?? nodeHost({ inline: count === 0 });
+  const mode = options.mode ?? 'create';
+  const durability = options.durability ?? 'full';
+  const driver = options.driver ?? { module: import.meta.resolve('better-sqlite3') };
+  let store: EngineStore | undefined;
+  const entries = { commit: new URL(`./threads/commit.${extension}`, import.meta.url), work: new URL(`./threads/work.${extension}`, import.meta.url) };
+  const workers = count === undefined ? Math.min(4, Math.max(2, host.threads.parallelism)) : Math.max(1, count);
+  const crew = await Crew.start(host, entries, workers, (error) => store?.fail(error as StoreError));
+  try {
+    const opened = await crew.commit<OpenedStore>('open', { root: absolute(host, directory), mode, durability, driver, parameters });
+    const { layout, storeId, lease } = opened;
+    await crew.everyone('open', {
+      layout, storeId, driver, durability,
+      smallMax: opened.parameters.smallMax,
+      chunkBytes: opened.parameters.chunkBytes,
+      ...(lease === undefined ? {} : { lease }),
+    });
+    await crew.link(host);
+    const queue = new PQueue({ concurrency: workers });
+    store = new EngineStore({ host, crew, opened, queue, onClosed: () => queue.clear() });
+    return store;
+  } catch (error) {
+    await closeQuietly(crew);
+    throw error;
+  }
+}
+
+/** A relative path is meant from where the process stands now. */
+function absolute(host: { readonly platform: string }, path: string): string {
+  const rooted = path.startsWith('/') || (host.platform === 'win32' && /^([a-z]:)?[\\/]/i.test(path));
+  return rooted ? path : `${process.cwd()}/${path}`;
+}
+
+/** The error that stopped the opening is the one to tell; a lease that could not be given back is found dead by the next opener. */
+async function closeQuietly(crew: Crew): Promise<void> {
+  await crew.commit('close', undefined).catch(() => undefined);
+  await crew.stop();
+}

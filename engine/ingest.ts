@@ -1,0 +1,224 @@
+/** The way of a put: small sources in batches to a record, large ones through a staged file; both end in a group commit. */
+import type PQueue from 'p-queue';
+import type { BlobId, PutOptions, PutResult, PutSource, SourceFacts } from './api.ts';
+import { checkId, checkName } from './arguments.ts';
+import { BatchFailure, Batches } from './batches.ts';
+import type { LargePut, Operation, ProbeOutcome, PutOutcome, SmallPut } from './commit/operations.ts';
+import { type Encoded, type SmallSource, randomIncarnation } from './content/encoder.ts';
+import type { StagedBlob } from './content/stager.ts';
+import type { Crew } from './crew.ts';
+import { type ErrorData, StoreError } from './errors.ts';
+import type { Host } from './host.ts';
+import { type Remote, errorFromData } from './rpc.ts';
+
+export interface IngestParts {
+  readonly crew: Crew;
+  readonly queue: PQueue;
+  readonly host: Host;
+  readonly smallMax: number;
+  submit<Result>(operation: Operation): Promise<Result>;
+  onHealed(id: BlobId): void;
+  onFailure(error: unknown): void;
+}
+
+/** A batch for one worker call; small enough that a batch is ready before the commit thread runs dry. */
+const encodeBatch = { weightMax: 2 * 1024 * 1024, itemsMax: 256 };
+/** What a file is taken to weigh before it is read. */
+const pathWeight = 8 * 1024;
+/** Largest piece of a stream sent to a worker in one message. */
+const pieceBytes = 1024 * 1024;
+
+type Record = Exclude<Encoded, { large: true }> & { readonly record: Uint8Array };
+type EncodeAnswer = Record | { readonly large: true };
+
+export class Ingest {
+  readonly #parts: IngestParts;
+  readonly #encodes: Batches<SmallSource, EncodeAnswer>;
+
+  constructor(parts: IngestParts) {
+    this.#parts = parts;
+    this.#encodes = new Batches({
+      ...encodeBatch,
+      inFlight: parts.crew.workers + 1,
+      weigh: (source) => source.bytes?.length ?? pathWeight,
+      send: (sources) => this.#encode(sources),
+    });
+  }
+
+  async put(source: PutSource, options: PutOptions): Promise<PutResult> {
+    options.signal?.throwIfAborted();
+    if (options.owner !== undefined) checkName(options.owner, 'owner');
+    if (options.expectId !== undefined) checkId(options.expectId);
+    const { links } = options;
+    links?.forEach((link) => checkId(link.id));
+    const node = links !== undefined || options.kind === 'node';
+    if (isPath(source)) {
+      if (node) throw new StoreError('invalid-argument', 'a node is put from bytes, not from a path');
+      return await this.#path(source.path, options);
+    }
+    const bytes = source instanceof Uint8Array ? source : await this.#gather(source, node ? Number.POSITIVE_INFINITY : this.#parts.smallMax);
+    if (!(bytes instanceof Uint8Array)) return await this.#large(options, (worker) => this.#stageStream(worker, bytes, options));
+    if (node || bytes.length <= this.#parts.smallMax) return await this.#small({ bytes, kind: node ? 'node' : 'raw', ...(links === undefined ? {} : { links }) }, options);
+    return await this.#large(options, (worker) => this.#stageStream(worker, { head: [bytes], rest: undefined }, options));
+  }
+
+  async #small(source: SmallSource, options: PutOptions): Promise<PutResult> {
+    const encoded = await this.#encodes.add(source);
+    if ('large' in encoded) throw new Error('holdfast bug: bytes cannot turn out large');
+    return await this.#commitRecord(encoded, options);
+  }
+
+  async #path(path: string, options: PutOptions): Promise<PutResult> {
+    if (typeof path !== 'string' || path === '') throw new StoreError('invalid-argument', 'the path of a source must be a text that is not empty');
+    const encoded = await this.#encodes.add({ path, kind: 'raw' });
+    if (!('large' in encoded)) return await this.#commitRecord(encoded, options);
+    return await this.#large(options, (worker, linked) =>
+      worker.call<StagedBlob>('stage-path', { path, linked }, { signal: options.signal, onProgress: (bytes) => options.onProgress?.(bytes as number) }),
+    );
+  }
+
+  async #commitRecord(encoded: Record, options: PutOptions): Promise<PutResult> {
+    expectId(encoded.id, options);
+    options.signal?.throwIfAborted();
+    const { id, size, kind, incarnation, record, links } = encoded;
+    const put: SmallPut = { op: 'put-small', id, size, kind, incarnation, record, ...(links === undefined ? {} : { links }), ...ownerOf(options) };
+    return this.#result(id, size, await this.#parts.submit<PutOutcome>(put), encoded.source);
+  }
+
+  /**
+   * Stage, ask, publish, commit. The intent that the question leaves behind tells recovery whose file it is; a blob that is here
+   * already costs no sync of the staged copy.
+   */
+  #large(options: PutOptions, stage: (worker: Remote, linked: boolean) => Promise<StagedBlob>): Promise<PutResult> {
+    const { crew, queue, host, submit } = this.#parts;
+    return queue.add(async () => {
+      options.signal?.throwIfAborted();
+      const { remote: worker, linked } = crew.copier();
+      const staged = await this.#noting(stage(worker, linked));
+      const { id, size, token } = staged;
+      let kept = false;
+      try {
+        expectId(id, options);
+        options.signal?.throwIfAborted();
+        const incarnation = randomIncarnation(host);
+        const probe = await submit<ProbeOutcome>({ op: 'probe-large', id, size, incarnation, ...ownerOf(options) });
+        if ('have' in probe) return this.#result(id, size, probe.have, staged.source);
+        const sums = await this.#publish(worker, { token, id, incarnation }, probe.intent);
+        kept = true;
+        const put: LargePut = { op: 'put-large', id, size, incarnation, intent: probe.intent, sums, ...ownerOf(options) };
+        return this.#result(id, size, await submit<PutOutcome>(put), staged.source);
+      } finally {
+        if (!kept) await worker.call('discard', token);
+      }
+    });
+  }
+
+  async #publish(worker: Remote, name: { readonly token: string; readonly id: BlobId; readonly incarnation: number }, intent: number): Promise<Uint8Array> {
+    try {
+      return await this.#noting(worker.call<Uint8Array>('publish', name));
+    } catch (error) {
+      // Nothing was named, so nothing is intended any more; if even this fails, recovery looks for the file and finds none.
+      await this.#parts.submit({ op: 'drop-intent', intent }).catch(() => undefined);
+      throw error;
+    }
+  }
+
+  /** Passes a staging worker's trouble on: a disk in doubt stops all writing. */
+  async #noting<Result>(call: Promise<Result>): Promise<Result> {
+    try {
+      return await call;
+    } catch (error) {
+      this.#parts.onFailure(error);
+      throw error;
+    }
+  }
+
+  async #stageStream(worker: Remote, source: Gathered, options: PutOptions): Promise<StagedBlob> {
+    const token = await worker.call<string>('stage-begin', undefined);
+    try {
+      let sent = 0;
+      let last: Promise<unknown> = Promise.resolve();
+      for await (const piece of pieces(source)) {
+        options.signal?.throwIfAborted();
+        await last; // one piece ahead, no more: memory stays bounded
+        last = worker.call('stage-write', { token, bytes: piece });
+        last.catch(() => undefined); // awaited on the next turn
+        sent += piece.length;
+        options.onProgress?.(sent);
+      }
+      await last;
+      return await worker.call<StagedBlob>('stage-finish', token);
+    } catch (error) {
+      await worker.call('discard', token);
+      throw error;
+    }
+  }
+
+  /** Reads a stream until it is known to be small; then its bytes, else what was read and the rest. */
+  async #gather(source: Exclude<PutSource, Uint8Array | { readonly path: string }>, smallMax: number): Promise<Uint8Array | Gathered> {
+    const rest = (source as AsyncIterable<Uint8Array>)[Symbol.asyncIterator]();
+    const head: Uint8Array[] = [];
+    let bytes = 0;
+    for (;;) {
+      const next = await rest.next();
+      if (next.done === true) return Buffer.concat(head);
+      if (!(next.value instanceof Uint8Array)) {
+        await rest.return?.();
+        throw new StoreError('invalid-argument', 'a stream to put must give Uint8Arrays');
+      }
+      // Kept for a while: the source may use its buffer again.
+      head.push(next.value.slice());
+      bytes += next.value.length;
+      if (bytes > smallMax) return { head, rest };
+    }
+  }
+
+  #result(id: BlobId, size: number, outcome: PutOutcome, source: SourceFacts | undefined): PutResult {
+    if (outcome.healed === true) this.#parts.onHealed(id);
+    const { storedSize, deduplicated } = outcome;
+    return { id, size, storedSize, deduplicated, ...(source === undefined ? {} : { source }) };
+  }
+
+  async #encode(sources: readonly SmallSource[]): Promise<(EncodeAnswer | BatchFailure)[]> {
+    const { results, buffer } = await this.#parts.crew.work<{ results: ({ ok: Encoded } | { error: ErrorData })[]; buffer: Uint8Array }>('encode', sources);
+    return results.map((result) => {
+      if ('error' in result) return new BatchFailure(errorFromData(result.error));
+      if ('large' in result.ok) return result.ok;
+      return { ...result.ok, record: buffer.subarray(result.ok.at, result.ok.at + result.ok.length) };
+    });
+  }
+}
+
+/** What was read of a stream, and the rest of it. */
+interface Gathered {
+  readonly head: readonly Uint8Array[];
+  readonly rest: AsyncIterator<Uint8Array> | undefined;
+}
+
+async function* pieces(source: Gathered): AsyncIterable<Uint8Array> {
+  for (const bytes of source.head) yield* cut(bytes);
+  if (source.rest === undefined) return;
+  try {
+    for (let next = await source.rest.next(); next.done !== true; next = await source.rest.next()) yield* cut(next.value);
+  } finally {
+    await source.rest.return?.();
+  }
+}
+
+function* cut(bytes: Uint8Array): Iterable<Uint8Array> {
+  for (let at = 0; at < bytes.length; at += pieceBytes) yield bytes.subarray(at, at + pieceBytes);
+}
+
+function isPath(source: PutSource): source is { readonly path: string } {
+  return typeof source === 'object' && 'path' in source && !(Symbol.asyncIterator in source) && !(source instanceof Uint8Array);
+}
+
+function expectId(id: BlobId, options: PutOptions): void {
+  if (options.expectId === undefined || options.expectId === id) return;
+  throw new StoreError('conflict', `the bytes have id ${id}, not ${options.expectId}`, { id, expected: options.expectId });
+}
+
+function ownerOf(options: PutOptions): { readonly owner?: string } {
+  return options.owner === undefined ? {} : { owner: options.owner };
+}
+

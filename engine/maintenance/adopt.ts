@@ -1,0 +1,144 @@
+/** Takes stored copies without a catalog row back in: evidence of a lost row is never deleted on sight. */
+import type { Transaction } from '../catalog/catalog.ts';
+import { ownerKinds } from '../catalog/reference-rows.ts';
+import { fromHex, toHex } from '../codec/bytes.ts';
+import { decodeNode } from '../codec/node.ts';
+import type { Provider } from '../codec/provider.ts';
+import { identityCodec, readRecord } from '../codec/record.ts';
+import { writeChunkSums } from '../commit/committer.ts';
+import { type VolumeRow, type VolumeSet, directoryNumber } from '../commit/volume-set.ts';
+import { Digester } from '../content/digest.ts';
+import { StoreError } from '../errors.ts';
+import type { Host } from '../host.ts';
+import type { Locator, PartName } from '../volume.ts';
+import { fanOut } from '../volumes/directory.ts';
+
+export interface AdoptContext {
+  readonly volumes: VolumeSet;
+  readonly provider: Provider;
+  readonly host: Host;
+  readonly chunkBytes: number;
+  readonly quarantine: (name: PartName) => void;
+}
+
+export interface AdoptReport {
+  adopted: number;
+  /** Nodes whose links are not all here: left as they are, tried again next time. */
+  incomplete: number;
+  /** Copies that are not what they say. */
+  damaged: number;
+}
+
+export function emptyReport(): AdoptReport {
+  return { adopted: 0, incomplete: 0, damaged: 0 };
+}
+
+/** Records of extents from..to that no row points to. Children lie before their parents, so one pass adopts whole trees. */
+export function adoptRecords(transaction: Transaction, context: AdoptContext, place: { readonly row: VolumeRow; readonly from: number; readonly to: number }): AdoptReport {
+  const report = emptyReport();
+  const volume = context.volumes.sqlite(place.row);
+  const freed = transaction.catalog.db.prepare('SELECT 1 FROM freed WHERE volume = ? AND extent = ? AND start = ?').pluck();
+  for (const part of volume.parts(place.from, place.to)) {
+    if (part.name === undefined) {
+      report.damaged++;
+      continue;
+    }
+    if (freed.get(place.row.n, part.locator.extent, part.locator.offset) !== undefined) continue;
+    adoptRecord(transaction, context, { row: place.row, name: part.name, locator: part.locator }, report);
+  }
+  return report;
+}
+
+function adoptRecord(
+  transaction: Transaction,
+  context: AdoptContext,
+  place: { readonly row: VolumeRow; readonly name: PartName; readonly locator: Locator },
+  report: AdoptReport,
+): void {
+  const { name, locator } = place;
+  const id = fromHex(name.id)!;
+  const found = transaction.catalog.blobs.inspect(id);
+  if (found !== undefined) {
+    const here = found.row.volume === place.row.n && found.row.extent === locator.extent && found.row.start === locator.offset;
+    // Another copy is the one in use: this one is dead. A row that is unsound or suspect is healed by putting, not here.
+    if (!here) context.volumes.free(transaction, place.row.n, locator);
+    return;
+  }
+  const bytes = context.volumes.sqlite(place.row).read(name, locator, 0, locator.length);
+  const record = bytes === undefined ? undefined : verified(context.provider, bytes, id);
+  if (record === undefined) {
+    report.damaged++;
+    return;
+  }
+  const links = record.kind === 'node' ? decodeNode(record.payload).links : [];
+  const children = links.map((link) => transaction.catalog.blobs.inspect(fromHex(link.id)!)?.row);
+  if (children.includes(undefined)) {
+    report.incomplete++;
+    return;
+  }
+  const row = transaction.insert({
+    id,
+    kind: record.kind === 'node' ? 1 : 0,
+    codec: identityCodec,
+    size: record.payload.length,
+    stored: locator.length,
+    volume: place.row.n,
+    extent: locator.extent,
+    start: locator.offset,
+    incarnation: name.incarnation,
+  });
+  for (const child of children) transaction.reference(transaction.catalog.blobs.byNumber(child!.n)!, { kind: ownerKinds.node, owner: row.n });
+  report.adopted++;
+}
+
+function verified(provider: Provider, bytes: Uint8Array, id: Uint8Array): { readonly kind: 'raw' | 'node'; readonly payload: Uint8Array } | undefined {
+  try {
+    const { head, payload } = readRecord(provider, bytes, 0);
+    return toHex(provider.sha256(payload)) === toHex(id) ? { kind: head.kind, payload } : undefined;
+  } catch (error) {
+    if (StoreError.is(error)) return undefined;
+    throw error;
+  }
+}
+
+/** A file of the directory volume that no row points to: hashed, then adopted, dropped as a second copy, or set aside as damaged. */
+export function adoptFile(transaction: Transaction, context: AdoptContext, name: PartName, report: AdoptReport): void {
+  const { directory } = context.volumes;
+  const found = transaction.catalog.blobs.inspect(fromHex(name.id)!);
+  if (found !== undefined && found.row.incarnation === name.incarnation && found.row.volume === directoryNumber) return;
+  if (found !== undefined && found.sound && found.row.suspect === 0 && context.volumes.holds(found.row)) {
+    directory.delete(name);
+    return;
+  }
+  const file = directory.open(name);
+  if (file === undefined) return;
+  const digester = new Digester(context.provider, context.chunkBytes);
+  const slice = new Uint8Array(1024 * 1024);
+  let size = 0;
+  try {
+    for (let count = file.read(slice, 0); count > 0; count = file.read(slice, size)) {
+      digester.update(slice.subarray(0, count));
+      size += count;
+    }
+  } finally {
+    file.close();
+  }
+  const digest = digester.finish();
+  if (toHex(digest.id) !== name.id) {
+    context.quarantine(name);
+    report.damaged++;
+    return;
+  }
+  const place = { kind: 0, codec: identityCodec, stored: size, volume: directoryNumber, extent: fanOut(name.id), start: 0, incarnation: name.incarnation };
+  if (found === undefined) {
+    const row = transaction.insert({ id: digest.id, size, ...place });
+    writeChunkSums(transaction.catalog, row.n, digest.sums);
+  } else if (found.sound) {
+    // The copy the row points to is gone or bad, and this one is good: the row moves here.
+    Object.assign(found.row, place, { suspect: 0, kind: found.row.kind });
+    transaction.changed = true;
+    transaction.catalog.blobs.update(found.row);
+    writeChunkSums(transaction.catalog, found.row.n, digest.sums);
+  }
+  report.adopted++;
+}

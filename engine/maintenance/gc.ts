@@ -1,0 +1,248 @@
+/** Collection: blobs nobody refers to, after their grace, re-derived from the references in the transaction that condemns them. */
+import type { GcOptions, GcResult } from '../api.ts';
+import type { BlobRow } from '../catalog/blob-rows.ts';
+import type { Catalog, Transaction } from '../catalog/catalog.ts';
+import { ownerKinds } from '../catalog/reference-rows.ts';
+import { bucketOf } from '../catalog/row-sums.ts';
+import { type VolumeSet, directoryNumber, locatorOf } from '../commit/volume-set.ts';
+import type { Host } from '../host.ts';
+import { verifyBucket } from './buckets.ts';
+import { carryOutTombstones } from './recover.ts';
+
+/** Default time between the last loss of a reference and collection. */
+export const defaultGraceMs = 24 * 60 * 60 * 1000;
+/** A write transaction of ours lasts about this long, so that puts of others go on in between. */
+const sliceMs = 15;
+/** Candidates looked at in one go; bounds memory, not the work. */
+const pageRows = 50_000;
+/** The wall clock may run ahead of the monotonic one by this much before a jump is suspected. */
+const clockJumpMs = 60 * 60 * 1000;
+
+export interface GcContext {
+  readonly catalog: Catalog;
+  readonly volumes: VolumeSet;
+  readonly host: Host;
+  /** Both clocks as this process opened the store. */
+  readonly opened: { readonly wallMs: number; readonly monotonicMs: number };
+  /** Clears what dead processes left; returns nothing of interest. */
+  readonly recover: () => void;
+  readonly signal: AbortSignal;
+  readonly onProgress: (progress: GcResult) => void;
+}
+
+/**
+ * Deletes in rounds: deleting a node takes its references back, which may leave its children unreferenced in turn. They count as
+ * unreferenced since their parent was (or since their own last put), so a tree goes in one call once its root's grace is over.
+ * Any doubt about the references stops it with a reason, and deletes nothing more.
+ */
+export async function collect(context: GcContext, options: Pick<GcOptions, 'graceMs' | 'dryRun'>): Promise<GcResult> {
+  const graceMs = options.graceMs ?? defaultGraceMs;
+  context.recover();
+  const doubt = clockDoubt(context) ?? context.catalog.state().doubt;
+  const held = (): number => unreferencedCount(context.catalog);
+  if (doubt !== '') return { deleted: 0, freedBytes: 0, held: held(), blocked: doubt };
+  const run = new Collection(context, graceMs);
+  if (options.dryRun === true) return run.plan();
+  await run.deleteAll();
+  return { deleted: run.deleted, freedBytes: run.freedBytes, held: held(), ...(run.blocked === undefined ? {} : { blocked: run.blocked }) };
+}
+
+class Collection {
+  deleted = 0;
+  freedBytes = 0;
+  blocked: string | undefined;
+  readonly #context: GcContext;
+  readonly #graceMs: number;
+  readonly #sound = new Set<number>();
+
+  constructor(context: GcContext, graceMs: number) {
+    this.#context = context;
+    this.#graceMs = graceMs;
+  }
+
+  async deleteAll(): Promise<void> {
+    for (let progress = true; progress && this.blocked === undefined; ) {
+      progress = false;
+      for (let after = 0; ; ) {
+        const page = this.#candidates(after);
+        if (page.length === 0) break;
+        after = page.at(-1)!;
+        if (await this.#deletePage(page)) progress = true;
+        if (this.blocked !== undefined) break;
+      }
+    }
+    await this.#dropDeadVolumes();
+  }
+
+  /** What a run would do, from the same rows, without writing. */
+  plan(): GcResult {
+    const { catalog } = this.#context;
+    const losses = new Map<number, number>();
+    const seen = new Set<number>();
+    let queue: BlobRow[] = [];
+    for (let after = 0; ; ) {
+      const page = this.#candidates(after);
+      if (page.length === 0) break;
+      after = page.at(-1)!;
+      for (const n of page) {
+        const row = catalog.blobs.byNumber(n);
+        if (row !== undefined && this.#mayGo(row, row, this.#limits())) queue.push(row);
+      }
+    }
+    let freedBytes = 0;
+    while (queue.length > 0) {
+      const next: BlobRow[] = [];
+      for (const row of queue) {
+        if (seen.has(row.n)) continue;
+        seen.add(row.n);
+        freedBytes += row.stored;
+        for (const child of row.kind === 1 ? catalog.refs.childrenOf(row.n) : []) {
+          const lost = (losses.get(child) ?? 0) + 1;
+          losses.set(child, lost);
+          const childRow = catalog.blobs.byNumber(child);
+          if (childRow === undefined || lost < childRow.refcount) continue;
+          const since = { zero_since: Math.max(row.zero_since ?? 0, childRow.touched), zero_gen: Math.max(row.zero_gen ?? 0, childRow.touched_gen) };
+          if (this.#mayGo(childRow, since, this.#limits())) next.push({ ...childRow, ...since });
+        }
+      }
+      queue = next;
+    }
+    return { deleted: seen.size, freedBytes, held: Math.max(0, unreferencedCount(catalog) - seen.size) };
+  }
+
+  /** One page in slices; true when something was deleted. */
+  async #deletePage(page: readonly number[]): Promise<boolean> {
+    const { catalog, volumes, host, signal } = this.#context;
+    const before = this.deleted;
+    for (let at = 0; at < page.length && this.blocked === undefined; ) {
+      signal.throwIfAborted();
+      at = catalog.transaction((transaction) => this.#slice(transaction, page, at));
+      // Only now, with the tombstones committed, do files go.
+      catalog.transaction((transaction) => carryOutTombstones(transaction, { volumes }));
+      this.#context.onProgress({ deleted: this.deleted, freedBytes: this.freedBytes, held: 0 });
+      await host.clock.yield();
+    }
+    return this.deleted > before;
+  }
+
+  #slice(transaction: Transaction, page: readonly number[], from: number): number {
+    const { host } = this.#context;
+    const limits = this.#limits(transaction);
+    const start = host.clock.monotonic();
+    let at = from;
+    let deleted = 0;
+    let freedBytes = 0;
+    for (; at < page.length && host.clock.monotonic() - start < sliceMs; at++) {
+      const bad = this.#checkBucket(bucketOf(page[at]!));
+      if (bad !== undefined) {
+        this.blocked = bad;
+        transaction.raiseDoubt(bad);
+        break;
+      }
+      const row = transaction.catalog.blobs.byNumber(page[at]!);
+      if (row === undefined || !this.#mayGo(row, row, limits)) continue;
+      // The count said zero; the references decide.
+      if (transaction.catalog.refs.any(row.n)) {
+        this.#recount(transaction, row);
+        continue;
+      }
+      deleted++;
+      freedBytes += this.#condemn(transaction, row);
+    }
+    this.deleted += deleted;
+    this.freedBytes += freedBytes;
+    return at;
+  }
+
+  /** Whether the rows a decision relies on are all there and unchanged. A bucket is checked once a run. */
+  #checkBucket(bucket: number): string | undefined {
+    if (this.#sound.has(bucket)) return undefined;
+    const { catalog } = this.#context;
+    const bad = verifyBucket(catalog, 'refs', bucket) ?? verifyBucket(catalog, 'blobs', bucket);
+    if (bad === undefined) this.#sound.add(bucket);
+    return bad;
+  }
+
+  #mayGo(row: BlobRow, since: { readonly zero_since: number | null; readonly zero_gen: number | null }, limits: Limits): boolean {
+    return since.zero_since !== null && since.zero_since <= limits.cutoffMs && since.zero_gen! < limits.horizon && row.n > 0;
+  }
+
+  /** Row and references go, a tombstone or a free entry comes; returns the bytes it gives back. */
+  #condemn(transaction: Transaction, row: BlobRow): number {
+    const { catalog } = transaction;
+    const { db } = catalog;
+    if (row.kind === 1) {
+      for (const n of catalog.refs.childrenOf(row.n)) {
+        const child = catalog.blobs.byNumber(n);
+        if (child !== undefined) {
+          transaction.unreference(child, { kind: ownerKinds.node, owner: row.n }, { ms: row.zero_since!, generation: row.zero_gen! });
+        }
+      }
+    }
+    catalog.blobs.delete(row);
+    db.prepare('DELETE FROM chunk_sums WHERE blob = ?').run(row.n);
+    db.prepare('DELETE FROM verified WHERE blob = ?').run(row.n);
+    transaction.changed = true;
+    if (row.volume === directoryNumber) {
+      db.prepare('INSERT INTO tombstones (volume, id, incarnation, bytes) VALUES (?, ?, ?, ?)').run(row.volume, row.id, row.incarnation, row.stored);
+    } else {
+      this.#context.volumes.free(transaction, row.volume, locatorOf(row));
+    }
+    return row.stored;
+  }
+
+  #recount(transaction: Transaction, row: BlobRow): void {
+    row.refcount = transaction.catalog.refs.count(row.n);
+    row.zero_since = null;
+    row.zero_gen = null;
+    transaction.saveCounts(row);
+  }
+
+  #candidates(after: number): number[] {
+    return this.#context.catalog.db
+      .prepare('SELECT n FROM blobs WHERE zero_since IS NOT NULL AND zero_since <= ? AND n > ? ORDER BY n LIMIT ?')
+      .pluck()
+      .all(this.#limits().cutoffMs, after, pageRows) as number[];
+  }
+
+  #limits(transaction?: Transaction): Limits {
+    const { catalog, host } = this.#context;
+    const clockMs = transaction?.state.clockMs ?? Math.max(catalog.state().clockMs, Math.floor(host.clock.now()));
+    const horizon = catalog.db.prepare('SELECT min(horizon) FROM leases').pluck().get() as number | null;
+    return { cutoffMs: clockMs - this.#graceMs, horizon: horizon ?? Number.POSITIVE_INFINITY };
+  }
+
+  /** A volume in which no row lies any more is forgotten, then its file removed. */
+  async #dropDeadVolumes(): Promise<void> {
+    const { catalog, volumes, host } = this.#context;
+    const lives = catalog.db.prepare('SELECT 1 FROM blobs WHERE volume = ? LIMIT 1').pluck();
+    for (const row of volumes.rows()) {
+      if (row.kind !== 'sqlite' || row.dead === 0) continue;
+      const gone = catalog.transaction((transaction) => {
+        const current = volumes.rows().find(({ n }) => n === row.n);
+        if (current === undefined || lives.get(row.n) !== undefined || volumes.isForeign(current)) return false;
+        volumes.unregister(transaction, current);
+        return true;
+      });
+      if (gone) volumes.removeFile(row);
+      await host.clock.yield();
+    }
+  }
+}
+
+interface Limits {
+  readonly cutoffMs: number;
+  readonly horizon: number;
+}
+
+function unreferencedCount(catalog: Catalog): number {
+  return catalog.db.prepare('SELECT count(*) FROM blobs WHERE zero_since IS NOT NULL').pluck().get() as number;
+}
+
+/** A wall clock that jumped forward would end every grace at once: collection waits until the store is reopened. */
+function clockDoubt({ host, opened }: GcContext): string | undefined {
+  const wall = host.clock.now() - opened.wallMs;
+  const monotonic = host.clock.monotonic() - opened.monotonicMs;
+  if (wall - monotonic <= clockJumpMs) return undefined;
+  return `the clock jumped forward by ${Math.round((wall - monotonic) / 60_000)} minutes since the store was opened; reopen it when the time is right`;
+}

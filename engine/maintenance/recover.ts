@@ -1,0 +1,151 @@
+/** Recovery: what processes that died left behind — leases, temps, intents, unseen records, tombstones, a root log that is ahead. */
+import type { Transaction } from '../catalog/catalog.ts';
+import type { StoreLayout } from '../catalog/layout.ts';
+import { isDead, leaseFiles, removeLeaseFile } from '../catalog/leases.ts';
+import { toHex } from '../codec/bytes.ts';
+import type { DatabaseClass } from '../driver.ts';
+import type { Files } from '../host.ts';
+import type { VolumeRow } from '../commit/volume-set.ts';
+import { type AdoptContext, adoptFile, adoptRecords, emptyReport } from './adopt.ts';
+
+export interface RecoverContext extends AdoptContext {
+  readonly layout: StoreLayout;
+  readonly driver: DatabaseClass;
+  /** The lease of this process, which is alive. */
+  readonly lease: string;
+}
+
+export interface RecoverReport {
+  readonly deadLeases: number;
+  readonly adopted: number;
+  readonly replayed: number;
+  readonly unresolved: number;
+}
+
+/**
+ * Runs inside a transaction, under the catalog's write lock, in this order: dead leases and their temps; their intents and what lies
+ * unseen in volumes nobody writes to, adopted; tombstones carried out; then the root log, which may name what was just adopted.
+ * Every step may be repeated, so a crash in the middle is repaired by the next run. O(what was left behind).
+ */
+export function recover(transaction: Transaction, context: RecoverContext): RecoverReport {
+  const report = emptyReport();
+  const dead = deadLeases(transaction, context);
+  for (const lease of dead) clearLease(transaction, context, lease);
+  clearTemps(transaction, context);
+  adoptIntents(transaction, context, dead, report);
+  adoptUnseen(transaction, context, report);
+  carryOutTombstones(transaction, context);
+  const { replayed, unresolved } = replayLog(transaction, context, report);
+  return { deadLeases: dead.length, adopted: report.adopted, replayed, unresolved };
+}
+
+function deadLeases(transaction: Transaction, { host, layout, driver, lease }: RecoverContext): string[] {
+  const listed = transaction.catalog.db.prepare('SELECT uuid FROM leases').pluck().all() as string[];
+  const intents = transaction.catalog.db.prepare('SELECT DISTINCT lease FROM intents').pluck().all() as string[];
+  const writers = transaction.catalog.db.prepare('SELECT DISTINCT lease FROM volumes WHERE lease IS NOT NULL').pluck().all() as string[];
+  const known = new Set([...listed, ...intents, ...writers, ...leaseFiles(host.files, layout.leases)]);
+  known.delete(lease);
+  return [...known].filter((uuid) => isDead(driver, host.files, { folder: layout.leases, uuid }));
+}
+
+function clearLease(transaction: Transaction, { host, layout }: RecoverContext, uuid: string): void {
+  const { db } = transaction.catalog;
+  transaction.changed = true;
+  db.prepare('DELETE FROM leases WHERE uuid = ?').run(uuid);
+  db.prepare('UPDATE volumes SET lease = NULL WHERE lease = ?').run(uuid);
+  removeTree(host.files, host.files.join(layout.temps, uuid));
+  removeLeaseFile(host.files, { folder: layout.leases, uuid });
+  const marker = host.files.join(layout.leases, `${uuid}.library`);
+  if (host.files.facts(marker) !== undefined) host.files.removeFile(marker);
+}
+
+/** Temp folders whose lease is nowhere: left when a process died between taking back its lease and its temps. */
+function clearTemps(transaction: Transaction, { host, layout, lease }: RecoverContext): void {
+  const alive = new Set(transaction.catalog.db.prepare('SELECT uuid FROM leases').pluck().all() as string[]);
+  for (const raw of host.files.list(layout.temps)) {
+    const name = new TextDecoder().decode(raw);
+    if (name !== lease && !alive.has(name)) removeTree(host.files, host.files.join(layout.temps, name));
+  }
+}
+
+function adoptIntents(transaction: Transaction, context: RecoverContext, dead: readonly string[], report: ReturnType<typeof emptyReport>): void {
+  const { db } = transaction.catalog;
+  for (const lease of dead) {
+    const intents = db.prepare('SELECT id, incarnation FROM intents WHERE lease = ?').all(lease) as { id: Uint8Array; incarnation: number }[];
+    for (const { id, incarnation } of intents) adoptFile(transaction, context, { id: toHex(id), incarnation }, report);
+    db.prepare('DELETE FROM intents WHERE lease = ?').run(lease);
+  }
+}
+
+/** Volumes that no living process appends to may hold records whose COMMIT never came, or came and was lost. */
+function adoptUnseen(transaction: Transaction, context: RecoverContext, report: ReturnType<typeof emptyReport>): void {
+  for (const id of context.volumes.strays()) context.volumes.register(transaction, id, null);
+  const rows = transaction.catalog.db.prepare(`SELECT * FROM volumes WHERE kind = 'sqlite' AND state = 'open' AND (lease IS NULL OR lease = ?)`).all(context.lease) as VolumeRow[];
+  for (const row of rows) {
+    const unseen = context.volumes.unseen(row);
+    if (unseen === undefined) continue;
+    const found = adoptRecords(transaction, context, { row, from: unseen.from, to: unseen.to });
+    report.adopted += found.adopted;
+    report.incomplete += found.incomplete;
+    context.volumes.refresh(transaction, row);
+  }
+}
+
+/** Unlinks what was condemned by a committed tombstone. The part may be gone already. */
+export function carryOutTombstones(transaction: Transaction, context: Pick<RecoverContext, 'volumes'>): number {
+  const { db } = transaction.catalog;
+  const tombstones = db.prepare('SELECT n, id, incarnation FROM tombstones').all() as { n: number; id: Uint8Array; incarnation: number }[];
+  const drop = db.prepare('DELETE FROM tombstones WHERE n = ?');
+  for (const { n, id, incarnation } of tombstones) {
+    context.volumes.directory.delete({ id: toHex(id), incarnation });
+    drop.run(n);
+    transaction.changed = true;
+  }
+  return tombstones.length;
+}
+
+/**
+ * Records behind the catalog's position are of a process that died before its COMMIT, or of a catalog that lost its newest commits.
+ * Both are replayed. What they name may then have lost its row too, so files without a row are looked for first, all of them.
+ */
+function replayLog(transaction: Transaction, context: RecoverContext, report: ReturnType<typeof emptyReport>): { replayed: number; unresolved: number } {
+  const { log } = transaction.catalog;
+  if (log.isBehind(transaction.state.log)) {
+    transaction.raiseDoubt('roots.log is shorter than the catalog remembers: it was cut or restored from an older copy');
+    return { replayed: 0, unresolved: 0 };
+  }
+  if (!log.isAhead(transaction.state.log)) return { replayed: 0, unresolved: 0 };
+  let replayed = 0;
+  let unresolved = 0;
+  let searched = false;
+  const start = transaction.state.log;
+  for (const { entry, next } of log.tail(start)) {
+    let done = transaction.replay(entry, next);
+    if (!done && !searched) {
+      searched = true;
+      adoptAllFiles(transaction, context, report);
+      done = transaction.replay(entry, next);
+    }
+    replayed++;
+    if (!done) unresolved++;
+  }
+  log.cut(transaction.state.log); // a torn tail
+  if (unresolved > 0) transaction.raiseDoubt(`roots.log names ${unresolved} blob(s) that are not in the catalog`);
+  return { replayed, unresolved };
+}
+
+function adoptAllFiles(transaction: Transaction, context: RecoverContext, report: ReturnType<typeof emptyReport>): void {
+  const intended = transaction.catalog.db.prepare('SELECT 1 FROM intents WHERE id = ? AND incarnation = ?').pluck();
+  for (const part of context.volumes.directory.parts(0, 255)) {
+    if (part.name === undefined) continue;
+    const mine = intended.get(Buffer.from(part.name.id, 'hex'), part.name.incarnation) === undefined;
+    if (mine) adoptFile(transaction, context, part.name, report);
+  }
+}
+
+/** Removes a folder of temps: files only, one level deep. */
+function removeTree(files: Files, folder: string): void {
+  if (files.facts(folder) === undefined) return;
+  for (const name of files.list(folder)) files.removeFile(files.join(folder, new TextDecoder().decode(name)));
+  files.removeFolder(folder);
+}

@@ -1,0 +1,140 @@
+/** The catalog's side of a scrub: orphans adopted, damage marked, counts and buckets made right, in short transactions. */
+import type { BlobRow } from '../catalog/blob-rows.ts';
+import type { Catalog, Transaction } from '../catalog/catalog.ts';
+import { bucketOf, bucketRows } from '../catalog/row-sums.ts';
+import { fromHex } from '../codec/bytes.ts';
+import { type VolumeSet, directoryNumber } from '../commit/volume-set.ts';
+import type { FoundDamage, VerifyRange } from '../content/verify.ts';
+import type { ListedPart } from '../volume.ts';
+import { type AdoptContext, adoptFile, adoptRecords, emptyReport } from './adopt.ts';
+import { readBucket, verifyBucket } from './buckets.ts';
+
+export interface SettleRequest {
+  readonly range: VerifyRange;
+  readonly damaged: readonly FoundDamage[];
+  readonly orphans: readonly ListedPart[];
+  readonly unsoundRows: readonly number[];
+}
+
+export interface SettleResult {
+  readonly adopted: number;
+  readonly repairedRows: number;
+  /** Those of the damaged that are still in use in that very copy: the others were healed or collected meanwhile. */
+  readonly damaged: readonly FoundDamage[];
+}
+
+/** After a range was verified. Everything is looked at again under the write lock: puts and collection went on meanwhile. */
+export function settleRange(catalog: Catalog, context: AdoptContext, request: SettleRequest): SettleResult {
+  return catalog.transaction((transaction) => {
+    const damaged = request.damaged.filter((damage) => markSuspect(transaction, damage));
+    const adopted = adoptOrphans(transaction, context, request);
+    for (const n of request.unsoundRows) resum(catalog, n);
+    transaction.changed ||= request.unsoundRows.length > 0;
+    const noted = catalog.db
+      .prepare('INSERT OR REPLACE INTO verified (blob, at) SELECT n, ? FROM blobs WHERE volume = ? AND extent BETWEEN ? AND ? AND suspect = 0')
+      .run(transaction.state.clockMs, request.range.volume, request.range.fromExtent, request.range.toExtent);
+    transaction.changed ||= noted.changes > 0;
+    return { adopted, repairedRows: request.unsoundRows.length, damaged };
+  });
+}
+
+function markSuspect(transaction: Transaction, damage: FoundDamage): boolean {
+  const found = transaction.catalog.blobs.inspect(fromHex(damage.id)!);
+  if (found === undefined || found.row.incarnation !== damage.incarnation) return false;
+  if (found.sound && found.row.suspect === 0) {
+    found.row.suspect = 1;
+    transaction.saveCounts(found.row);
+  }
+  return true;
+}
+
+function adoptOrphans(transaction: Transaction, context: AdoptContext, request: SettleRequest): number {
+  if (request.orphans.length === 0) return 0;
+  if (request.range.volume !== directoryNumber) {
+    const row = context.volumes.row(request.range.volume);
+    if (row.n !== request.range.volume) return 0;
+    return adoptRecords(transaction, context, { row, from: request.range.fromExtent, to: request.range.toExtent }).adopted;
+  }
+  const report = emptyReport();
+  const intended = transaction.catalog.db.prepare('SELECT 1 FROM intents WHERE id = ? AND incarnation = ?').pluck();
+  const condemned = transaction.catalog.db.prepare('SELECT 1 FROM tombstones WHERE id = ? AND incarnation = ?').pluck();
+  for (const { name } of request.orphans) {
+    if (name === undefined) continue;
+    const id = fromHex(name.id)!;
+    // A put of a living process that has not committed yet, or a delete that is under way.
+    if (intended.get(id, name.incarnation) !== undefined || condemned.get(id, name.incarnation) !== undefined) continue;
+    adoptFile(transaction, context, name, report);
+  }
+  return report.adopted;
+}
+
+/** The bytes a damaged row leads to are right, so its place is: counts are derived anew and the checksum made to fit. */
+function resum(catalog: Catalog, n: number): void {
+  const row = catalog.db.prepare('SELECT * FROM blobs WHERE n = ?').get(n) as BlobRow | undefined;
+  if (row === undefined || catalog.blobs.holds(row)) return;
+  catalog.blobs.resum(row, catalog.refs.count(n));
+  const content = readBucket(catalog, 'blobs', bucketOf(n));
+  catalog.buckets.reset('blobs', bucketOf(n), content.count, content.hash);
+}
+
+export interface RecountResult {
+  readonly recounted: number;
+  readonly badRows: number;
+  readonly next: number | undefined;
+}
+
+/** Compares the counts of one bucket of blobs with their references, and the bucket with its checksum. */
+export function recountBucket(catalog: Catalog, bucket: number): RecountResult {
+  return catalog.transaction((transaction) => {
+    let badRows = 0;
+    const doubts = (['blobs', 'refs', 'roots'] as const).map((table) => (table === 'roots' && bucket > 0 ? undefined : verifyBucket(catalog, table, bucket)));
+    for (const doubt of doubts) {
+      if (doubt === undefined) continue;
+      badRows++;
+      if (transaction.state.doubt === '') transaction.raiseDoubt(doubt);
+    }
+    const last = catalog.db.prepare('SELECT max(n) FROM blobs').pluck().get() as number | null;
+    const next = last !== null && (bucket + 1) * bucketRows <= last ? bucket + 1 : undefined;
+    return { recounted: recount(transaction, bucket), badRows, next };
+  });
+}
+
+function recount(transaction: Transaction, bucket: number): number {
+  const { catalog } = transaction;
+  const from = bucket * bucketRows;
+  const to = from + bucketRows - 1;
+  const counts = new Map(catalog.db.prepare('SELECT child, count(*) FROM refs WHERE child BETWEEN ? AND ? GROUP BY child').raw().all(from, to) as [number, number][]);
+  const wrong = (catalog.db.prepare('SELECT n, refcount, zero_since IS NULL FROM blobs WHERE n BETWEEN ? AND ?').raw().all(from, to) as [number, number, number][]).filter(
+    ([n, refcount, referenced]) => refcount !== (counts.get(n) ?? 0) || (referenced === 1) !== counts.has(n),
+  );
+  let fixed = 0;
+  for (const [n] of wrong) {
+    const row = catalog.db.prepare('SELECT * FROM blobs WHERE n = ?').get(n) as BlobRow;
+    if (!catalog.blobs.holds(row)) continue; // counted as a bad row
+    row.refcount = counts.get(n) ?? 0;
+    row.zero_since = row.refcount === 0 ? (row.zero_since ?? transaction.state.clockMs) : null;
+    row.zero_gen = row.refcount === 0 ? (row.zero_gen ?? transaction.state.generation) : null;
+    transaction.saveCounts(row);
+    fixed++;
+  }
+  return fixed;
+}
+
+const foldersPerRange = 4;
+/** About 32 MiB at the default extent size. */
+const extentsPerRange = 512;
+
+/** The ranges of one pass over everything stored: small enough to spread over threads and to settle in short transactions. */
+export function scrubRanges(volumes: VolumeSet): VerifyRange[] {
+  const ranges: VerifyRange[] = [];
+  for (const row of volumes.rows()) {
+    if (row.n === directoryNumber) {
+      for (let from = 0; from < 256; from += foldersPerRange) ranges.push({ volume: row.n, fromExtent: from, toExtent: from + foldersPerRange - 1 });
+      continue;
+    }
+    for (let from = 1; from <= row.extents; from += extentsPerRange) {
+      ranges.push({ volume: row.n, fromExtent: from, toExtent: Math.min(row.extents, from + extentsPerRange - 1) });
+    }
+  }
+  return ranges;
+}

@@ -1,0 +1,58 @@
+/** A scrub from the calling thread: ranges spread over the workers, what they find settled by the commit thread, then counts. */
+import PQueue from 'p-queue';
+import type { Damage, ScrubOptions, ScrubResult } from './api.ts';
+import type { VerifyRange, VerifyResult } from './content/verify.ts';
+import type { Crew } from './crew.ts';
+import type { Host } from './host.ts';
+import type { RecountResult, SettleResult } from './maintenance/settle-scrub.ts';
+
+interface Parts {
+  readonly host: Host;
+  readonly crew: Crew;
+}
+
+/**
+ * Verifies every stored copy against its chunk checksums and its id, volumes against the catalog both ways, and counts against
+ * references. Puts, reads and collection go on meanwhile.
+ */
+export async function scrubStore({ host, crew }: Parts, options: ScrubOptions, onDamage: (damage: Damage) => void): Promise<ScrubResult> {
+  const start = host.clock.monotonic();
+  const totals = await crew.work<{ blobs: number; bytes: number }>('query', { name: 'stats', args: ['', 0] });
+  const done = { blobs: 0, bytes: 0 };
+  const result = { blobs: 0, bytes: 0, adopted: 0, recounted: 0, badRows: 0 };
+  const damaged: Damage[] = [];
+  const note = (value: unknown): void => {
+    const more = value as { blobs: number; bytes: number };
+    done.blobs += more.blobs;
+    done.bytes += more.bytes;
+    options.onProgress?.({ ...done, totalBlobs: totals.blobs, totalBytes: totals.bytes });
+  };
+  const verify = async (range: VerifyRange): Promise<void> => {
+    const found = await crew.work<VerifyResult>('verify', range, { signal: options.signal, onProgress: note });
+    result.blobs += found.blobs;
+    result.bytes += found.bytes;
+    const settled = await crew.commit<SettleResult>('scrub-settle', { range, damaged: found.damaged, orphans: found.orphans, unsoundRows: found.unsoundRows });
+    result.adopted += settled.adopted;
+    result.badRows += settled.repairedRows;
+    for (const { id, reason, references } of settled.damaged) {
+      damaged.push({ id, reason, references });
+      onDamage({ id, reason, references });
+    }
+  };
+  const queue = new PQueue({ concurrency: crew.workers });
+  const ranges = await crew.commit<VerifyRange[]>('scrub-ranges', undefined);
+  await Promise.all(ranges.map((range) => queue.add(() => aborting(options.signal, () => verify(range)))));
+  for (let bucket: number | undefined = 0; bucket !== undefined; ) {
+    const counted: RecountResult = await crew.commit<RecountResult>('scrub-recount', bucket);
+    result.recounted += counted.recounted;
+    result.badRows += counted.badRows;
+    bucket = counted.next;
+  }
+  return { ...result, damaged, milliseconds: Math.round(host.clock.monotonic() - start) };
+}
+
+async function aborting<Result>(signal: AbortSignal | undefined, work: () => Promise<Result>): Promise<Result> {
+  signal?.throwIfAborted();
+  return await work();
+}
+

@@ -1,0 +1,56 @@
+/** A blob as a lazy web stream: nothing is opened before the first read, and cancelling frees the handle at once. */
+import type { BlobId } from './api.ts';
+import { StoreError } from './errors.ts';
+import type { Remote } from './rpc.ts';
+
+/** Bytes per pull: a player's read-ahead in few messages, and no more of a cancelled stream than this. */
+const pullBytes = 256 * 1024;
+
+export interface StreamRange {
+  readonly id: BlobId;
+  readonly offset: number;
+  readonly length: number;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** The handle lives on one worker from the first pull to the end, a cancel, an abort or an error. */
+export function openStream(worker: Remote, range: StreamRange, onError: (error: unknown) => void): ReadableStream<Uint8Array> {
+  const { id, offset, length, signal } = range;
+  let handle: number | undefined;
+  const release = async (): Promise<void> => {
+    const open = handle;
+    handle = undefined;
+    if (open !== undefined) await worker.call('stream-cancel', open);
+  };
+  const next = async (): Promise<Uint8Array | undefined> => {
+    if (handle === undefined) {
+      const opened = await worker.call<{ handle: number } | undefined>('stream-open', { id, offset, length });
+      if (opened === undefined) throw new StoreError('not-found', `blob ${id} was collected before it was read`, { id });
+      handle = opened.handle;
+    }
+    return await worker.call<Uint8Array | undefined>('stream-pull', { handle, bytesMax: pullBytes });
+  };
+  return new ReadableStream(
+    {
+      type: 'bytes',
+      async pull(controller: ReadableByteStreamController) {
+        try {
+          signal?.throwIfAborted();
+          const bytes = await next();
+          if (bytes === undefined) {
+            handle = undefined;
+            controller.close();
+            // A reader that brought its own buffer waits for an answer even at the end.
+            controller.byobRequest?.respond(0);
+          } else controller.enqueue(bytes);
+        } catch (error) {
+          await release();
+          onError(error);
+          throw error;
+        }
+      },
+      cancel: release,
+    },
+    { highWaterMark: 0 },
+  );
+}

@@ -1,0 +1,193 @@
+/** The work a worker thread offers by name: the handlers behind content/, one instance per thread. */
+import type { ExportTarget, FileStep } from '../api.ts';
+import { openConnection } from '../catalog/connection.ts';
+import type { StoreLayout } from '../catalog/layout.ts';
+import type { Provider } from '../codec/provider.ts';
+import { type DriverChoice, loadDriver } from '../driver.ts';
+import { invariant } from '../errors.ts';
+import type { Host } from '../host.ts';
+import { type CallContext, type Handler, Moved, errorToData } from '../rpc.ts';
+import { DigestLink } from '../content/digest-link.ts';
+import { type EncodedBatch, Encoder, type SmallSource } from '../content/encoder.ts';
+import { listFolder, runSteps } from '../content/folders.ts';
+import { Queries } from '../content/queries.ts';
+import { Reader } from '../content/reader.ts';
+import { Stager } from '../content/stager.ts';
+import { Streams } from '../content/streams.ts';
+import { Verifier, type VerifyRange } from '../content/verify.ts';
+
+/** What a worker is told of the store. */
+export interface WorkshopOptions {
+  readonly layout: StoreLayout;
+  readonly storeId: string;
+  readonly driver: DriverChoice;
+  readonly durability: 'full' | 'relaxed';
+  readonly smallMax: number;
+  readonly chunkBytes: number;
+  /** Absent in a read-only store. */
+  readonly lease?: string;
+}
+
+interface Parts {
+  readonly reader: Reader;
+  readonly streams: Streams;
+  readonly verifier: Verifier;
+  readonly encoder: Encoder;
+  readonly stager: Stager;
+  readonly queries: Queries;
+}
+
+export class Workshop {
+  readonly #host: Host;
+  readonly #provider: Provider;
+  #parts: Parts | undefined;
+  #link: DigestLink | undefined;
+
+  constructor(host: Host, provider: Provider) {
+    this.#host = host;
+    this.#provider = provider;
+  }
+
+  handlers(): Readonly<Record<string, Handler>> {
+    const { files } = this.#host;
+    return {
+      open: (options: WorkshopOptions) => this.#openStore(options),
+      close: () => this.#close(),
+      link: (end: unknown) => void (this.#link = new DigestLink(this.#host.threads.join(end), this.#provider)),
+      encode: (sources: readonly SmallSource[]) => moveBatch(this.#open.encoder.encode(sources)),
+      'stage-path': (args: { path: string; linked: boolean }, context: CallContext) =>
+        this.#open.stager.path(args.path, args.linked ? this.#link : undefined, { signal: context.signal, progress: throttle(this.#host, context) }),
+      'stage-begin': () => this.#open.stager.begin(),
+      'stage-write': (args: { token: string; bytes: Uint8Array }) => this.#open.stager.write(args.token, args.bytes),
+      'stage-finish': (token: string) => this.#open.stager.finish(token),
+      publish: (args: { token: string; id: string; incarnation: number }) => this.#open.stager.publish(args.token, args),
+      discard: (token: string) => this.#open.stager.discard(token),
+      get: async (args: { id: string; maxBytes: number }, context: CallContext) =>
+        moveBytes(await this.#open.streams.get(args.id, { maxBytes: args.maxBytes, signal: context.signal })),
+      range: async (args: { id: string; offset: number; length: number }, context: CallContext) =>
+        moveBytes(await this.#open.streams.range(args.id, { ...args, signal: context.signal })),
+      reads: (list: readonly { id: string; offset: number; length: number }[]) => this.#readMany(list),
+      'stream-open': (args: { id: string; offset: number; length: number }) => this.#open.streams.open(args.id, args.offset, args.length),
+      'stream-pull': (args: { handle: number; bytesMax: number }) => moveBytes(this.#open.streams.pull(args.handle, args.bytesMax)),
+      'stream-cancel': (handle: number) => this.#open.streams.cancel(handle),
+      export: (target: ExportTarget, context: CallContext) => this.#open.streams.exportTo(target, context.signal),
+      exports: (targets: readonly ExportTarget[], context: CallContext) => this.#exportMany(targets, context),
+      verify: (range: VerifyRange, context: CallContext) => this.#verify(range, context),
+      query: (args: { name: keyof Queries; args: readonly unknown[] }) => this.#open.queries.run(args.name, args.args),
+      handles: () => this.#open.streams.openHandles,
+      forget: () => this.#open.reader.closeVolumes(),
+      list: (path: string) => listFolder(files, path),
+      facts: (path: string) => files.linkFacts(path),
+      'read-link': (path: string) => files.readLink(path),
+      'real-path': (path: string) => files.realPath(path),
+      steps: (steps: readonly FileStep[]) => runSteps(files, steps),
+    };
+  }
+
+  get #open(): Parts {
+    invariant(this.#parts !== undefined, 'a worker was asked before it was opened');
+    return this.#parts;
+  }
+
+  async #openStore(options: WorkshopOptions): Promise<void> {
+    const host = this.#host;
+    const provider = this.#provider;
+    const driver = await loadDriver(options.driver);
+    const db = openConnection(options.layout.index, { driver, durability: options.durability, readonly: true, platform: host.platform });
+    const reader = new Reader(db, { host, driver, provider, layout: options.layout, storeId: options.storeId, chunkBytes: options.chunkBytes });
+    const temps = host.files.join(options.layout.temps, options.lease ?? 'read-only');
+    this.#parts = {
+      reader,
+      streams: new Streams(reader, host, provider),
+      verifier: new Verifier(reader, provider, host.clock),
+      encoder: new Encoder({ host, provider, smallMax: options.smallMax, chunkBytes: options.chunkBytes }),
+      stager: new Stager({ host, provider, directory: reader.directory, temps, chunkBytes: options.chunkBytes }),
+      queries: new Queries(reader, { host, provider, layout: options.layout }),
+    };
+  }
+
+  #close(): void {
+    const parts = this.#parts;
+    this.#parts = undefined;
+    parts?.streams.close();
+    parts?.stager.close();
+    parts?.reader.close();
+  }
+
+  /** Short reads of many callers in one message. */
+  #readMany(list: readonly { id: string; offset: number; length: number }[]): Moved {
+    const buffers: ArrayBuffer[] = [];
+    const results = list.map(({ id, offset, length }) => {
+      try {
+        const bytes = own(this.#open.reader.read(id, offset, length));
+        if (bytes !== undefined) buffers.push(bytes.buffer);
+        return { bytes };
+      } catch (error) {
+        return { error: errorToData(error) };
+      }
+    });
+    return new Moved(results, [...new Set(buffers)]);
+  }
+
+  async #exportMany(targets: readonly ExportTarget[], context: CallContext): Promise<unknown[]> {
+    const results: unknown[] = [];
+    for (const target of targets) {
+      try {
+        results.push({ ok: await this.#open.streams.exportTo(target, context.signal) });
+      } catch (error) {
+        results.push({ error: errorToData(error) });
+      }
+    }
+    return results;
+  }
+
+  async #verify(range: VerifyRange, context: CallContext): Promise<unknown> {
+    let blobs = 0;
+    let bytes = 0;
+    let last = this.#host.clock.monotonic();
+    const result = await this.#open.verifier.verify(range, {
+      signal: context.signal,
+      progress: (moreBlobs, moreBytes) => {
+        blobs += moreBlobs;
+        bytes += moreBytes;
+        const now = this.#host.clock.monotonic();
+        if (now - last < progressMs) return;
+        last = now;
+        context.progress({ blobs, bytes });
+        blobs = bytes = 0;
+      },
+    });
+    context.progress({ blobs, bytes });
+    return result;
+  }
+}
+
+const progressMs = 50;
+
+/** Progress in steps a person can see, not one message per slice. */
+function throttle(host: Host, context: CallContext): (bytes: number) => void {
+  let last = host.clock.monotonic();
+  return (bytes) => {
+    const now = host.clock.monotonic();
+    if (now - last < progressMs) return;
+    last = now;
+    context.progress(bytes);
+  };
+}
+
+/** Bytes in an ArrayBuffer of their own, so that it can be moved to another thread. */
+function own(bytes: Uint8Array | undefined): (Uint8Array & { readonly buffer: ArrayBuffer }) | undefined {
+  if (bytes === undefined) return undefined;
+  const whole = bytes.byteLength === bytes.buffer.byteLength && bytes.buffer instanceof ArrayBuffer;
+  return (whole ? new Uint8Array(bytes.buffer) : new Uint8Array(bytes)) as Uint8Array & { readonly buffer: ArrayBuffer };
+}
+
+function moveBytes(bytes: Uint8Array | undefined): Moved | undefined {
+  const mine = own(bytes);
+  return mine === undefined ? undefined : new Moved(mine, [mine.buffer]);
+}
+
+function moveBatch(batch: EncodedBatch): Moved {
+  const results = batch.results.map((result) => ('error' in result ? { error: errorToData(result.error) } : result));
+  return new Moved({ results, buffer: batch.buffer }, [batch.buffer.buffer as ArrayBuffer]);
+}

@@ -1,0 +1,261 @@
+/** The work the commit thread offers by name: opening with recovery, group commits, collection, the catalog's side of scrubs. */
+import type { GcOptions, StoreParameters } from '../api.ts';
+import { Catalog, type Transaction } from '../catalog/catalog.ts';
+import { openConnection } from '../catalog/connection.ts';
+import type { StoreLayout } from '../catalog/layout.ts';
+import { Lease, LibraryMarker } from '../catalog/leases.ts';
+import { RootLog } from '../catalog/root-log.ts';
+import { checkSchema, migrate } from '../catalog/schema.ts';
+import { fromHex, toHex } from '../codec/bytes.ts';
+import type { Provider } from '../codec/provider.ts';
+import { Committer } from '../commit/committer.ts';
+import { fillBallast, findStore, removeIfThere } from '../commit/create.ts';
+import type { Operation } from '../commit/operations.ts';
+import { VolumeSet, partNameOf } from '../commit/volume-set.ts';
+import { type DatabaseClass, type DriverChoice, loadDriver } from '../driver.ts';
+import { StoreError, invariant, poisons, toStoreError, writeError } from '../errors.ts';
+import type { Host } from '../host.ts';
+import { collect } from '../maintenance/gc.ts';
+import { type RecoverContext, type RecoverReport, recover } from '../maintenance/recover.ts';
+import { type SettleRequest, recountBucket, scrubRanges, settleRange } from '../maintenance/settle-scrub.ts';
+import { type CallContext, type Handler, errorToData } from '../rpc.ts';
+import type { PartName } from '../volume.ts';
+
+export interface WriterOptions {
+  readonly root: string;
+  readonly mode: 'create' | 'open' | 'read-only';
+  readonly durability: 'full' | 'relaxed';
+  readonly driver: DriverChoice;
+  readonly parameters: StoreParameters;
+}
+
+/** What the calling thread and the workers need to know of an open store. */
+export interface OpenedStore {
+  readonly layout: StoreLayout;
+  readonly storeId: string;
+  readonly format: number;
+  readonly parameters: StoreParameters;
+  readonly lease?: string;
+  readonly recovered?: RecoverReport;
+}
+
+interface Parts {
+  readonly catalog: Catalog;
+  readonly volumes: VolumeSet;
+  readonly committer: Committer;
+  readonly recovery: RecoverContext;
+  readonly lease: Lease;
+  readonly marker: LibraryMarker;
+  readonly opened: { readonly wallMs: number; readonly monotonicMs: number };
+}
+
+export class Writer {
+  readonly #host: Host;
+  readonly #provider: Provider;
+  #parts: Parts | undefined;
+  #poison: StoreError | undefined;
+  #collecting = false;
+
+  constructor(host: Host, provider: Provider) {
+    this.#host = host;
+    this.#provider = provider;
+  }
+
+  handlers(): Readonly<Record<string, Handler>> {
+    return {
+      open: (options: WriterOptions) => this.#openStore(options),
+      commit: (operations: readonly Operation[]) => this.#commit(operations),
+      gc: (options: Pick<GcOptions, 'graceMs' | 'dryRun'>, context: CallContext) => this.#gc(options, context),
+      'scrub-ranges': () => scrubRanges(this.#open.volumes),
+      'scrub-settle': (request: SettleRequest) => this.#write(() => settleRange(this.#open.catalog, this.#open.recovery, request)),
+      'scrub-recount': (bucket: number) => this.#write(() => recountBucket(this.#open.catalog, bucket)),
+      poison: (message: string) => void this.#setPoison(new StoreError('needs-reopen', message)),
+      close: () => this.#close(),
+    };
+  }
+
+  get #open(): Parts {
+    invariant(this.#parts !== undefined, 'the commit thread was asked before it was opened');
+    return this.#parts;
+  }
+
+  async #openStore(options: WriterOptions): Promise<OpenedStore> {
+    const host = this.#host;
+    const driver = await loadDriver(options.driver);
+    const found = findStore(options.root, options.mode, { host, driver, provider: this.#provider, parameters: options.parameters });
+    const { layout, superblock } = found;
+    const facts: OpenedStore = { layout, storeId: superblock.storeId, format: superblock.format, parameters: superblock.parameters };
+    if (options.mode === 'read-only') return facts;
+    if (superblock.roCompat.length > 0) {
+      throw new StoreError('incompatible-format', `this store can only be read here: it uses ${superblock.roCompat.join(', ')}`);
+    }
+    try {
+      return this.#take(driver, options, facts);
+    } catch (error) {
+      throw toStoreError(error, `opening the store in ${options.root}`, { path: options.root });
+    }
+  }
+
+  /** Opens for writing: marker, catalog, lease and recovery; takes everything back where one of them fails. */
+  #take(driver: DatabaseClass, options: WriterOptions, facts: OpenedStore): OpenedStore {
+    const host = this.#host;
+    const { layout } = facts;
+    const uuid = toHex(host.random(16));
+    const undo: (() => void)[] = [];
+    try {
+      const marker = new LibraryMarker(host.files, { folder: layout.leases, uuid }, { process: `${host.pid} ${host.processStart}`, library: options.driver.module });
+      undo.push(() => marker.close());
+      const db = openConnection(layout.index, { driver, durability: options.durability, platform: host.platform });
+      undo.push(() => db.close());
+      checkSchema(db);
+      migrate(db);
+      const durable = options.durability === 'full';
+      const log = new RootLog(host.files, this.#provider, { path: layout.rootLog, storeId: fromHex(facts.storeId)!, durable });
+      undo.push(() => log.close());
+      const catalog = new Catalog(db, { provider: this.#provider, log, clock: host.clock });
+      const volumes = new VolumeSet(catalog, { host, driver, provider: this.#provider, layout, storeId: facts.storeId, parameters: facts.parameters, durability: options.durability, lease: uuid });
+      undo.push(() => volumes.close());
+      const recovery: RecoverContext = {
+        volumes, provider: this.#provider, host, layout, driver, lease: uuid,
+        chunkBytes: facts.parameters.chunkBytes,
+        quarantine: (name) => this.#quarantine(layout, volumes, name),
+      };
+      let lease: Lease | undefined;
+      const recovered = catalog.transaction((transaction) => {
+        lease = this.#takeLease(transaction, driver, layout, uuid);
+        undo.push(() => lease!.close());
+        return recover(transaction, recovery);
+      });
+      fillBallast(host.files, layout);
+      const committer = new Committer(catalog, volumes, { lease: uuid, quarantine: (row) => recovery.quarantine(partNameOf(row)) });
+      const opened = { wallMs: host.clock.now(), monotonicMs: host.clock.monotonic() };
+      this.#parts = { catalog, volumes, committer, recovery, lease: lease!, marker, opened };
+      return { ...facts, lease: uuid, recovered };
+    } catch (error) {
+      for (const step of undo.reverse()) step();
+      throw error;
+    }
+  }
+
+  #takeLease(transaction: Transaction, driver: DatabaseClass, layout: StoreLayout, uuid: string): Lease {
+    const { files, pid } = this.#host;
+    const lease = new Lease(driver, files, { folder: layout.leases, uuid });
+    try {
+      files.makeFolder(files.join(layout.temps, uuid));
+      transaction.changed = true;
+      transaction.catalog.db.prepare('INSERT INTO leases (uuid, pid, started, horizon) VALUES (?, ?, ?, NULL)').run(uuid, pid, transaction.state.clockMs);
+      return lease;
+    } catch (error) {
+      lease.close();
+      throw error;
+    }
+  }
+
+  #commit(operations: readonly Operation[]): unknown {
+    const results = this.#write(() => {
+      this.#recoverIfAhead();
+      return this.#open.committer.commit(operations);
+    });
+    return results.map((result) => ('error' in result ? { error: errorToData(result.error) } : result));
+  }
+
+  /** A process died between its append to the root log and its COMMIT: what it left is dealt with before anything is appended. */
+  #recoverIfAhead(): void {
+    const { catalog, recovery } = this.#open;
+    const position = catalog.state().log;
+    if (catalog.log.isAhead(position)) catalog.transaction((transaction) => recover(transaction, recovery));
+  }
+
+  async #gc(options: Pick<GcOptions, 'graceMs' | 'dryRun'>, context: CallContext): Promise<unknown> {
+    if (this.#collecting) throw new StoreError('busy', 'a collection is running already');
+    if (this.#poison !== undefined) throw this.#poison;
+    this.#collecting = true;
+    const { catalog, volumes, recovery, opened } = this.#open;
+    const { layout } = recovery;
+    try {
+      // Room for the commits that make room.
+      if (options.dryRun !== true) removeIfThere(this.#host.files, layout.ballast);
+      return await collect(
+        {
+          catalog, volumes, host: this.#host, opened,
+          recover: () => void catalog.transaction((transaction) => recover(transaction, recovery)),
+          signal: context.signal,
+          onProgress: (progress) => context.progress(progress),
+        },
+        options,
+      );
+    } catch (error) {
+      throw this.#judge(error, 'collecting');
+    } finally {
+      this.#collecting = false;
+      if (this.#poison === undefined) fillBallast(this.#host.files, layout);
+    }
+  }
+
+  /** Runs a write; an I/O error ends all writing until the store is reopened, a full disk or a busy lock does not. */
+  #write<Result>(work: () => Result): Result {
+    if (this.#poison !== undefined) throw this.#poison;
+    try {
+      return work();
+    } catch (error) {
+      throw this.#judge(error, 'committing');
+    }
+  }
+
+  #judge(error: unknown, doing: string): Error {
+    if (!poisons(error)) return toStoreError(error, doing);
+    const poison = writeError(error, doing);
+    if (StoreError.is(poison, 'needs-reopen')) this.#setPoison(poison);
+    return poison;
+  }
+
+  #setPoison(error: StoreError): void {
+    this.#poison ??= error;
+  }
+
+  /** Never overwritten, never deleted: a person may want to look. */
+  #quarantine(layout: StoreLayout, volumes: VolumeSet, name: PartName): void {
+    const { files } = this.#host;
+    const from = volumes.directory.path(name);
+    if (files.facts(from) === undefined) return;
+    files.rename(from, files.join(layout.quarantine, `${name.id}.${name.incarnation.toString(16)}`));
+    files.syncFolder(layout.quarantine);
+  }
+
+  #close(): void {
+    const parts = this.#parts;
+    this.#parts = undefined;
+    if (parts === undefined) return;
+    const { catalog, volumes, recovery, lease, marker } = parts;
+    const { files } = this.#host;
+    const steps: (() => void)[] = [
+      () => volumes.close(),
+      () => {
+        if (this.#poison !== undefined) return;
+        // Idle hands the volume on, and a lease that is given back needs no recovery.
+        catalog.transaction((transaction) => {
+          transaction.changed = true;
+          catalog.db.prepare('UPDATE volumes SET lease = NULL WHERE lease = ?').run(lease.uuid);
+          catalog.db.prepare('DELETE FROM leases WHERE uuid = ?').run(lease.uuid);
+        });
+        catalog.db.pragma('wal_checkpoint(TRUNCATE)');
+      },
+      () => catalog.close(),
+      () => {
+        const temps = files.join(recovery.layout.temps, lease.uuid);
+        if (this.#poison === undefined && files.facts(temps) !== undefined && files.list(temps).length === 0) files.removeFolder(temps);
+      },
+      () => lease.close(),
+      () => marker.close(),
+    ];
+    let failure: unknown;
+    for (const step of steps) {
+      try {
+        step();
+      } catch (error) {
+        failure ??= error;
+      }
+    }
+    if (failure !== undefined) throw this.#judge(failure, 'closing');
+  }
+}

@@ -1,0 +1,219 @@
+/** The SQLite volume: small blobs packed as records in extent rows of a size-capped .db file with a rollback journal. */
+import { readExtent } from '../codec/record.ts';
+import type { Provider } from '../codec/provider.ts';
+import { toHex } from '../codec/bytes.ts';
+import type { Database, DatabaseClass, Statement } from '../driver.ts';
+import { StoreError, systemCode } from '../errors.ts';
+import type { ListedPart, Locator, Part, PartName, Volume, VolumeFacts } from '../volume.ts';
+
+/** Large pages: an extent of 64 KiB is four of them, and a record is found by skipping few. Measured in performance.md. */
+const pageBytes = 16_384;
+/** "HFvo": tells `file(1)` and us whose database this is. */
+const applicationId = 0x48_46_76_6f;
+const volumeVersion = 0;
+
+export interface VolumeIdentity {
+  readonly storeId: string;
+  readonly volumeId: string;
+}
+
+export interface SqliteVolumeOptions {
+  readonly driver: DatabaseClass;
+  readonly provider: Provider;
+  readonly identity: VolumeIdentity;
+  readonly extentBytes: number;
+  readonly durability: 'full' | 'relaxed';
+  readonly readonly?: boolean;
+  readonly busyMs?: number;
+  readonly platform: string;
+}
+
+/**
+ * One writer appends; readers read single rows and hold no cursor, because with a rollback journal an open reader makes a COMMIT busy.
+ * A rollback journal and not a WAL: appended pages need no journaling, so content is written once.
+ */
+export class SqliteVolume implements Volume {
+  readonly kind = 'sqlite';
+  readonly id: string;
+  readonly #db: Database;
+  readonly #options: SqliteVolumeOptions;
+  readonly #insert: Statement | undefined;
+  readonly #bump: Statement | undefined;
+  readonly #slice: Statement;
+  readonly #whole: Statement;
+  readonly #following: Statement;
+  readonly #size: Statement;
+
+  /** Creates the file of a new volume; the caller makes its name durable and only then tells the catalog. */
+  static create(path: string, options: SqliteVolumeOptions): SqliteVolume {
+    const db = new options.driver(path);
+    try {
+      db.pragma(`page_size = ${pageBytes}`);
+      db.pragma('synchronous = FULL');
+      db.exec(`BEGIN IMMEDIATE;
+        PRAGMA application_id = ${applicationId};
+        PRAGMA user_version = ${volumeVersion};
+        CREATE TABLE header (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
+        CREATE TABLE extents (n INTEGER PRIMARY KEY, data BLOB NOT NULL);`);
+      const set = db.prepare('INSERT INTO header (key, value) VALUES (?, ?)');
+      set.run('store', options.identity.storeId);
+      set.run('volume', options.identity.volumeId);
+      set.run('generation', 0);
+      db.exec('COMMIT');
+    } finally {
+      db.close();
+    }
+    return new SqliteVolume(path, options);
+  }
+
+  constructor(path: string, options: SqliteVolumeOptions) {
+    this.id = options.identity.volumeId;
+    this.#options = options;
+    this.#db = openDatabase(path, options);
+    try {
+      this.#checkHeader();
+      this.#slice = this.#db.prepare('SELECT substr(data, ?, ?) FROM extents WHERE n = ?').pluck();
+      this.#whole = this.#db.prepare('SELECT data FROM extents WHERE n = ?').pluck();
+      this.#following = this.#db.prepare('SELECT n FROM extents WHERE n >= ? ORDER BY n LIMIT 1').pluck();
+      this.#size = this.#db.prepare('SELECT length(data) FROM extents WHERE n = ?').pluck();
+      if (options.readonly !== true) {
+        this.#insert = this.#db.prepare('INSERT INTO extents (n, data) VALUES (?, ?)');
+        this.#bump = this.#db.prepare(`UPDATE header SET value = value + 1 WHERE key = 'generation'`);
+      }
+    } catch (error) {
+      this.#db.close();
+      throw error;
+    }
+  }
+
+  write(parts: readonly Part[]): Locator[] {
+    if (this.#insert === undefined || this.#bump === undefined) throw new StoreError('forbidden', 'this volume is open for reading');
+    this.#db.exec('BEGIN IMMEDIATE');
+    try {
+      const locators = this.#append(parts, this.#insert, this.#lastExtent());
+      this.#bump.run();
+      this.#db.exec('COMMIT');
+      return locators;
+    } catch (error) {
+      if (this.#db.inTransaction) this.#db.exec('ROLLBACK');
+      throw error;
+    }
+  }
+
+  read(_name: PartName, locator: Locator, offset: number, length: number): Uint8Array | undefined {
+    const wanted = Math.min(length, locator.length - offset);
+    const bytes = this.#slice.get(locator.offset + offset + 1, wanted, locator.extent) as Uint8Array | null | undefined;
+    return bytes ?? undefined;
+  }
+
+  /** Whether the extent is there and reaches to the end of the part; reads no content. */
+  holds(locator: Locator): boolean {
+    const size = this.#size.get(locator.extent) as number | undefined;
+    return size !== undefined && locator.offset + locator.length <= size;
+  }
+
+  /** Nothing: space inside an extent comes back when the volume is compacted; that it is free is a fact of the catalog. */
+  delete(): boolean {
+    return false;
+  }
+
+  *parts(fromExtent: number, toExtent: number): Iterable<ListedPart> {
+    for (const { extent, data } of this.extents(fromExtent, toExtent)) {
+      for (const found of readExtent(this.#options.provider, data)) {
+        if ('damage' in found) {
+          yield { locator: { extent, offset: found.at, length: data.length - found.at }, damage: found.damage };
+          continue;
+        }
+        const { head, length } = found.record;
+        const name = { id: toHex(head.id), incarnation: head.incarnation };
+        yield { name, kind: head.kind, locator: { extent, offset: found.at, length } };
+      }
+    }
+  }
+
+  /** Extent rows from..to, one read each, no open cursor. */
+  *extents(fromExtent: number, toExtent: number): Iterable<{ extent: number; data: Uint8Array }> {
+    let extent = this.#following.get(fromExtent) as number | undefined;
+    while (extent !== undefined && extent <= toExtent) {
+      const data = this.#whole.get(extent) as Uint8Array | undefined;
+      if (data !== undefined) yield { extent, data };
+      extent = this.#following.get(extent + 1) as number | undefined;
+    }
+  }
+
+  facts(): VolumeFacts {
+    const pages = this.#db.pragma('page_count', { simple: true }) as number;
+    const generation = this.#db.prepare(`SELECT value FROM header WHERE key = 'generation'`).pluck().get() as number;
+    return { bytes: pages * pageBytes, extents: this.#lastExtent(), generation };
+  }
+
+  close(): void {
+    this.#db.close();
+  }
+
+  #append(parts: readonly Part[], insert: Statement, lastExtent: number): Locator[] {
+    const locators: Locator[] = [];
+    let extent = lastExtent;
+    let start = 0;
+    while (start < parts.length) {
+      let end = start;
+      let bytes = 0;
+      while (end < parts.length && (end === start || bytes + parts[end]!.bytes.length <= this.#options.extentBytes)) {
+        bytes += parts[end++]!.bytes.length;
+      }
+      extent++;
+      const data = new Uint8Array(bytes);
+      let offset = 0;
+      for (; start < end; start++) {
+        const part = parts[start]!.bytes;
+        data.set(part, offset);
+        locators.push({ extent, offset, length: part.length });
+        offset += part.length;
+      }
+      insert.run(extent, data);
+    }
+    return locators;
+  }
+
+  #lastExtent(): number {
+    return (this.#db.prepare('SELECT max(n) FROM extents').pluck().get() as number | null) ?? 0;
+  }
+
+  #checkHeader(): void {
+    const version = this.#db.pragma('user_version', { simple: true }) as number;
+    if (version > volumeVersion) throw new StoreError('incompatible-format', `volume ${this.id} has format ${version}`);
+    const header = new Map(this.#db.prepare('SELECT key, value FROM header').raw().all() as [string, unknown][]);
+    const { storeId, volumeId } = this.#options.identity;
+    if (header.get('store') !== storeId || header.get('volume') !== volumeId) {
+      throw new StoreError('unavailable', `the file of volume ${volumeId} belongs to volume ${String(header.get('volume'))} of store ${String(header.get('store'))}`, { volume: volumeId });
+    }
+  }
+}
+
+function openDatabase(path: string, options: SqliteVolumeOptions): Database {
+  let db: Database;
+  try {
+    db = new options.driver(path, { readonly: options.readonly ?? false, fileMustExist: true, timeout: options.busyMs ?? 10_000 });
+  } catch (error) {
+    const gone = systemCode(error) === 'SQLITE_CANTOPEN';
+    if (gone) throw new StoreError('unavailable', `volume ${options.identity.volumeId} cannot be opened`, { path }, error);
+    throw error;
+  }
+  try {
+    const synchronous = options.durability === 'full' ? 2 : 1;
+    db.pragma('cell_size_check = ON');
+    db.pragma('trusted_schema = OFF');
+    db.pragma('mmap_size = 0');
+    db.pragma(`synchronous = ${synchronous}`);
+    if (options.platform === 'darwin') db.pragma('fullfsync = ON');
+    if (options.readonly !== true) db.pragma('journal_mode = TRUNCATE');
+    const journal = db.pragma('journal_mode', { simple: true });
+    if (db.pragma('synchronous', { simple: true }) !== synchronous || (options.readonly !== true && journal !== 'truncate')) {
+      throw new StoreError('unavailable', `SQLite did not take the settings that make volume ${options.identity.volumeId} durable`);
+    }
+    return db;
+  } catch (error) {
+    db.close();
+    throw error;
+  }
+}

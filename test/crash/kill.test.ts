@@ -1,0 +1,21 @@
+// A sample of the kill -9 campaign on the real engine; `npm run soak -- kill` runs the full number.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { runKill } from './kill.ts';
+import { engineMissing } from './subject.ts';
+
+const why =
+  process.platform === 'win32'
+    ? 'Windows has no SIGKILL that spares nothing of the process'
+    : engineMissing();
+const skip = why === undefined ? false : `NOT RUN, ${why}`;
+const seed = Number(process.env['HOLDFAST_SEED'] ?? 1);
+
+test('three processes on one store die at random moments and lose nothing', { skip }, async (t) => {
+  const report = await runKill({ seed, kills: 20, roundsPerStore: 2 });
+  t.diagnostic(
+    `seed ${seed}: ${report.kills} kills, ${report.acknowledged} acknowledged, ${report.verifications} verifications, ${report.seconds.toFixed(1)} s`,
+  );
+  assert.deepEqual(report.losses, [], `losses with seed ${seed}; the folders are kept`);
+  assert.ok(report.acknowledged > 100, `only ${report.acknowledged} calls were acknowledged`);
+});

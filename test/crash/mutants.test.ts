@@ -1,0 +1,29 @@
+// Every deliberately broken build of the engine is caught by the power-loss campaign, and none of their patches is stale.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { buildMutant, huntMutant, mutants } from './mutants.ts';
+import { buildRecorder } from './recorded-run.ts';
+import { engineMissing } from './subject.ts';
+
+const recorder = buildRecorder();
+const why = 'missing' in recorder ? `no recorder: ${recorder.missing}` : engineMissing();
+
+for (const mutant of mutants) {
+  const reason = why ?? (mutant.patches.length === 0 ? 'its patch is not written yet' : undefined);
+  test(`caught: ${mutant.name}`, { skip: reason === undefined ? false : `NOT RUN, ${reason}` }, async (t) => {
+    const copy = buildMutant(mutant);
+    try {
+      const { name } = mutant;
+      const verdict = await huntMutant(copy.subject, { name, seed: 1, seeds: 4, states: 80 });
+      t.diagnostic(
+        `seed ${verdict.seed}, ${verdict.states} states: ${verdict.loss?.problems[0] ?? 'nothing seen'}`,
+      );
+      assert.ok(
+        verdict.caught,
+        `not caught in ${verdict.states} states: ${JSON.stringify(verdict.loss?.problems)}`,
+      );
+    } finally {
+      copy.remove();
+    }
+  });
+}

@@ -1,0 +1,326 @@
+// The power-loss campaign: records real workloads, replays them to many crash states and lets the verifiers judge each one.
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { inodesOf, lossModes, modelOfFolder, type Inodes, type LossMode } from './disk-model.ts';
+import { createOracle, parseLines, type Expectation } from './oracle.ts';
+import { seededRandom } from './random.ts';
+import { buildRecorder, freshFolder, runRecorded } from './recorded-run.ts';
+import { readRecordedLog, type LogRecord } from './recorded-log.ts';
+import { engineSubject, type Subject } from './subject.ts';
+import { startVerifiers, type Verifiers } from './verifiers.ts';
+import type { Plan } from './workload.ts';
+
+export interface PowerLossOptions {
+  readonly seed: number;
+  /** How many crash states of this seed's one workload to look at. */
+  readonly states: number;
+  /** What runs and is cut off. */
+  readonly subject?: Subject;
+  /** What opens the remains; the same code unless the subject is a broken copy. */
+  readonly verifier?: Subject;
+  /** Crash states whose recovery is itself recorded and cut. */
+  readonly recoveries?: number;
+  /** Cuts of each such recovery. */
+  readonly recoveryCuts?: number;
+  /** Operations before and after the reopening. */
+  readonly rounds?: readonly number[];
+  /** Stop at the first loss (the mutants need no more). */
+  readonly stopAtFirst?: boolean;
+  /** Replay this kept folder's log instead of running the workload again. */
+  readonly replay?: string;
+  /** Look at this one state alone. */
+  readonly only?: number;
+}
+
+export interface PowerLoss {
+  readonly state: string;
+  readonly cut: number;
+  readonly mode: string;
+  readonly problems: readonly string[];
+  /** Where the log and the crash state were kept. */
+  readonly folder: string;
+}
+export interface PowerLossReport {
+  readonly seed: number;
+  readonly states: number;
+  readonly acknowledged: number;
+  readonly calls: number;
+  readonly losses: readonly PowerLoss[];
+  /** Mean time of one store verification, and of the whole campaign per state. */
+  readonly verifyMs: number;
+  readonly stateMs: number;
+}
+
+interface CrashPoint {
+  readonly number: number;
+  /** How many records of the log came to pass. */
+  readonly cut: number;
+  readonly mode: LossMode;
+}
+
+/** Kept failures of one process; more would only fill the disk. */
+let kept = 0;
+const keptMax = 8;
+
+/** Throws when there is no recorder; ask buildRecorder() first. */
+export async function runPowerLoss(options: PowerLossOptions): Promise<PowerLossReport> {
+  const recorder = buildRecorder();
+  if ('missing' in recorder) throw new Error(recorder.missing);
+  const { seed } = options;
+  const subject = options.subject ?? engineSubject;
+  const started = performance.now();
+  const work = realpathSync(freshFolder('power-loss'));
+  const verifiers = startVerifiers(options.verifier ?? subject);
+  try {
+    const disk = join(work, 'disk');
+    mkdirSync(disk);
+    // Half of the stores are made in a folder that was there before, half make their own.
+    if (seed % 2 === 0) mkdirSync(join(disk, 'store'));
+    const plan = planOf(options, work);
+    const log = options.replay === undefined ? join(work, 'log') : join(options.replay, 'log');
+    const inodes = options.replay === undefined ? inodesOf(disk) : keptInodes(options.replay);
+    const model = modelOfFolder(disk, inodes);
+    const ended =
+      options.replay === undefined ? await runRecorded(plan, recorder, { prefix: disk, log }) : undefined;
+    const records = readRecordedLog(log);
+    const campaign = new Campaign(options, { work, log, inodes, records, verifiers });
+    await campaign.run(model, plan, recorder);
+    if (ended !== undefined && ended.code !== 0)
+      campaign.workloadFailed(`the workload ended with ${ended.code}: ${ended.stderr}`);
+    return campaign.report(performance.now() - started);
+  } finally {
+    verifiers.close();
+    rmSync(work, { recursive: true, force: true });
+  }
+}
+
+function planOf(options: PowerLossOptions, work: string): Plan {
+  const { seed } = options;
+  mkdirSync(join(work, 'scratch'));
+  return {
+    subject: options.subject ?? engineSubject,
+    store: join(work, 'disk', 'store'),
+    ack: join(work, 'acks'),
+    scratch: join(work, 'scratch'),
+    seed,
+    contentSeed: seed,
+    owners: ['ada', 'bob', 'cyd'],
+    roots: ['main', 'other'],
+    rounds: options.rounds ?? [110, 70],
+    lanes: 1 + (seed % 6),
+    leaveOpen: seed % 3 === 0,
+  };
+}
+
+function keptInodes(folder: string): Map<string, bigint> {
+  const pairs = JSON.parse(readFileSync(join(folder, 'inodes.json'), 'utf8')) as [string, string][];
+  return new Map(pairs.map(([path, inode]) => [path, BigInt(inode)]));
+}
+
+interface Ground {
+  readonly work: string;
+  readonly log: string;
+  readonly inodes: Inodes;
+  readonly records: readonly LogRecord[];
+  readonly verifiers: Verifiers;
+}
+
+class Campaign {
+  readonly #options: PowerLossOptions;
+  readonly #ground: Ground;
+  readonly #losses: PowerLoss[] = [];
+  readonly #oracle = createOracle();
+  #states = 0;
+  #verifyMs = 0;
+
+  constructor(options: PowerLossOptions, ground: Ground) {
+    this.#options = options;
+    this.#ground = ground;
+  }
+
+  async run(
+    model: ReturnType<typeof modelOfFolder>,
+    plan: Plan,
+    recorder: { readonly path: string },
+  ): Promise<void> {
+    const { records, work } = this.#ground;
+    const { only, seed } = this.#options;
+    const points = crashPoints(records, this.#options).filter((p) => only === undefined || p.number === only);
+    const recoveries = recoveryPoints(points, this.#options.recoveries ?? 0);
+    const running = new Set<Promise<void>>();
+    let applied = 0;
+    for (const point of points) {
+      if (this.#stopped()) break;
+      while (applied < point.cut) this.#step(model, records[applied++]!);
+      const folder = join(work, `state-${point.number}`);
+      mkdirSync(folder);
+      model.materialise(folder, point.mode, seededRandom(seed, 10_000 + point.number));
+      const expectation = this.#oracle.expectation();
+      if (recoveries.has(point.number))
+        await this.#cutRecovery(point, folder, { expectation, plan, recorder });
+      const name = `${point.number}`;
+      const task = this.#verify(folder, expectation, { ...point, name }).finally(() => running.delete(task));
+      running.add(task);
+      while (running.size >= 4) await Promise.race(running);
+    }
+    await Promise.all(running);
+    if (only === undefined && !this.#stopped()) {
+      while (applied < records.length) this.#step(model, records[applied++]!);
+      this.workloadFailed(...this.#oracle.expectation().complaints);
+    }
+  }
+
+  /** What went wrong before any crash; a loss of its own kind, whose state is called `workload`. */
+  workloadFailed(...problems: string[]): void {
+    if (problems.length === 0) return;
+    this.#lose({ name: 'workload', cut: this.#ground.records.length, mode: 'none' }, problems, undefined);
+  }
+
+  #stopped(): boolean {
+    return this.#options.stopAtFirst === true && this.#losses.length > 0;
+  }
+
+  #step(model: ReturnType<typeof modelOfFolder>, record: LogRecord): void {
+    model.apply(record);
+    if (record.type === 'ack') for (const line of parseLines(record.text)) this.#oracle.tell(line);
+  }
+
+  async #verify(
+    folder: string,
+    expectation: Expectation,
+    point: { readonly name: string; readonly number: number; readonly cut: number; readonly mode: string },
+  ): Promise<void> {
+    const before = `${folder}-before`;
+    const store = join(folder, 'store');
+    const deep = point.number % 2 === 0;
+    if (this.#options.only !== undefined) cpSync(folder, before, { recursive: true });
+    const answer = await this.#ground.verifiers.ask({
+      store,
+      expectation: { ...expectation, complaints: [] },
+      deep,
+    });
+    this.#states++;
+    this.#verifyMs += answer.ms;
+    if (answer.problems.length > 0) this.#lose(point, answer.problems, existsSync(before) ? before : folder);
+    rmSync(folder, { recursive: true, force: true });
+    rmSync(before, { recursive: true, force: true });
+  }
+
+  /** Lets recovery run on a copy of a crash state, recorded, and cuts that recording too. */
+  async #cutRecovery(
+    point: CrashPoint,
+    folder: string,
+    given: {
+      readonly expectation: Expectation;
+      readonly plan: Plan;
+      readonly recorder: { readonly path: string };
+    },
+  ): Promise<void> {
+    const { work } = this.#ground;
+    const { seed, recoveryCuts = 8 } = this.#options;
+    const area = join(work, `recovery-${point.number}`);
+    const disk = join(area, 'disk');
+    mkdirSync(area);
+    cpSync(folder, disk, { recursive: true });
+    const model = modelOfFolder(disk);
+    const log = join(area, 'log');
+    const plan: Plan = {
+      ...given.plan,
+      store: join(disk, 'store'),
+      ack: join(area, 'acks'),
+      rounds: [],
+      leaveOpen: point.number % 2 === 0,
+    };
+    const run = await runRecorded(plan, given.recorder, { prefix: disk, log });
+    const name = `${point.number}/recovery`;
+    if (run.code !== 0) {
+      this.#lose({ ...point, name }, [`recovery ended with ${run.code}: ${run.stderr}`], folder);
+    } else {
+      const records = readRecordedLog(log);
+      const random = seededRandom(seed, 20_000 + point.number);
+      const cuts = Array.from({ length: recoveryCuts }, () => random.below(records.length + 1)).sort(
+        (a, b) => a - b,
+      );
+      let applied = 0;
+      for (const [i, cut] of cuts.entries()) {
+        while (applied < cut) model.apply(records[applied++]!);
+        const state = join(work, `state-${point.number}-${i}`);
+        mkdirSync(state);
+        const mode = random.pick(lossModes);
+        model.materialise(state, mode, seededRandom(seed, 30_000 + point.number * 100 + i));
+        await this.#verify(state, given.expectation, { name: `${name}-${i}`, number: i, cut, mode });
+      }
+    }
+    rmSync(area, { recursive: true, force: true });
+  }
+
+  #lose(
+    point: { readonly name: string; readonly cut: number; readonly mode: string },
+    problems: readonly string[],
+    state: string | undefined,
+  ): void {
+    let folder = '(not kept, enough were)';
+    if (kept < keptMax && this.#options.stopAtFirst !== true) {
+      kept++;
+      folder = mkdtempSync(join(tmpdir(), `holdfast-lost-${this.#options.seed}-`));
+      cpSync(this.#ground.log, join(folder, 'log'));
+      writeFileSync(
+        join(folder, 'inodes.json'),
+        JSON.stringify([...this.#ground.inodes].map(([p, n]) => [p, String(n)])),
+      );
+      if (state !== undefined) cpSync(state, join(folder, 'state'), { recursive: true });
+      writeFileSync(
+        join(folder, 'problems.json'),
+        JSON.stringify({ ...point, seed: this.#options.seed, problems }, null, 1),
+      );
+    }
+    this.#losses.push({ state: point.name, cut: point.cut, mode: point.mode, problems, folder });
+  }
+
+  report(totalMs: number): PowerLossReport {
+    const states = Math.max(1, this.#states);
+    return {
+      seed: this.#options.seed,
+      states: this.#states,
+      acknowledged: this.#oracle.acknowledged(),
+      calls: this.#ground.records.length,
+      losses: this.#losses,
+      verifyMs: this.#verifyMs / states,
+      stateMs: totalMs / states,
+    };
+  }
+}
+
+/** Most cuts come right after an acknowledgement, where a false one shows; the rest anywhere. In the order of the log. */
+function crashPoints(records: readonly LogRecord[], options: PowerLossOptions): CrashPoint[] {
+  const acks = records.flatMap((record, i) =>
+    record.type === 'ack' && record.text.includes('"done"') ? [i + 1] : [],
+  );
+  const points: CrashPoint[] = [];
+  for (let number = 0; number < options.states; number++) {
+    const random = seededRandom(options.seed, number);
+    const cut = acks.length > 0 && random.chance(0.6) ? random.pick(acks) : random.below(records.length + 1);
+    points.push({ number, cut, mode: random.chance(0.4) ? 'random' : random.pick(lossModes) });
+  }
+  return points.sort((a, b) => a.cut - b.cut);
+}
+
+function recoveryPoints(points: readonly CrashPoint[], count: number): ReadonlySet<number> {
+  const step = Math.max(1, Math.floor(points.length / Math.max(1, count)));
+  return new Set(
+    points
+      .filter((_, i) => i % step === step - 1)
+      .slice(0, count)
+      .map((p) => p.number),
+  );
+}

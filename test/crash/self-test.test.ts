@@ -1,0 +1,84 @@
+// The crash tools see what they must see: the sound stand-in loses nothing, each broken one is caught.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { runKill } from './kill.ts';
+import { applyPatch, huntMutant } from './mutants.ts';
+import { createOracle } from './oracle.ts';
+import { runPowerLoss } from './power-loss.ts';
+import { buildRecorder } from './recorded-run.ts';
+import { flaws } from './stand-in.ts';
+import type { Subject } from './subject.ts';
+
+const sound: Subject = { kind: 'stand-in', flaws: [] };
+const recorder = buildRecorder();
+const skip = 'missing' in recorder ? `NOT RUN, no recorder: ${recorder.missing}` : false;
+const seed = Number(process.env['HOLDFAST_SEED'] ?? 7);
+
+test('a sound store survives every power loss', { skip }, async (t) => {
+  const report = await runPowerLoss({
+    seed,
+    states: 40,
+    subject: sound,
+    recoveries: 1,
+    recoveryCuts: 4,
+    rounds: [60, 30],
+  });
+  t.diagnostic(`seed ${seed}: ${report.states} crash states, ${report.stateMs.toFixed(1)} ms each`);
+  assert.deepEqual(report.losses, []);
+  assert.ok(report.states >= 40 && report.acknowledged > 50);
+});
+
+for (const flaw of flaws)
+  test(`a store with "${flaw}" is caught`, { skip }, async (t) => {
+    const subject: Subject = { kind: 'stand-in', flaws: [flaw] };
+    const verdict = await huntMutant(subject, { name: flaw, seed, seeds: 4, states: 80, verifier: sound });
+    t.diagnostic(
+      `seed ${verdict.seed}: after ${verdict.states} states: ${verdict.loss?.problems[0] ?? 'nothing'}`,
+    );
+    assert.ok(verdict.caught, `not caught in ${verdict.states} states, seed ${seed}`);
+  });
+
+test('kill -9 of a sound store loses nothing, of one that acknowledges too early it does', async () => {
+  const good = await runKill({ seed, kills: 6, subject: sound, processes: 1, killsPerRound: 3 });
+  assert.deepEqual(good.losses, []);
+  const early: Subject = { kind: 'stand-in', flaws: ['ack before commit'] };
+  const bad = await runKill({
+    seed,
+    kills: 6,
+    subject: early,
+    verifier: sound,
+    processes: 1,
+    killsPerRound: 3,
+    keep: false,
+  });
+  assert.ok(bad.losses.length > 0);
+});
+
+test('a patch that no longer fits says so', () => {
+  const patch = { file: 'engine/x.ts', find: 'sync()', replace: '$&' };
+  assert.equal(applyPatch('a sync() b', patch, 'm'), 'a $& b');
+  assert.throws(() => applyPatch('nothing', patch, 'm'), /"m" is stale: its text occurs 0 times/);
+  assert.throws(() => applyPatch('sync() sync()', patch, 'm'), /occurs 2 times/);
+});
+
+test('the oracle knows what may be and what must be', () => {
+  const oracle = createOracle();
+  const holding = (): string | undefined => oracle.expectation().references[0]?.holding;
+  const hold = { op: 'hold', owner: 'o', id: 'i' } as const;
+  const drop = { op: 'drop', owner: 'o', id: 'i' } as const;
+  oracle.tell({ k: 'start', ...hold });
+  assert.equal(holding(), 'unknown');
+  oracle.tell({ k: 'done', ...hold });
+  oracle.tell({ k: 'start', ...hold });
+  assert.equal(holding(), 'held');
+  oracle.tell({ k: 'start', ...drop });
+  assert.equal(holding(), 'unknown');
+  oracle.tell({ k: 'done', ...drop });
+  assert.equal(holding(), 'free');
+  oracle.tell({ k: 'start', op: 'root', name: 'r', id: 'a' });
+  assert.deepEqual(oracle.expectation().roots, [{ name: 'r', allowed: [null, 'a'] }]);
+  oracle.tell({ k: 'done', op: 'root', name: 'r', id: 'a' });
+  oracle.tell({ k: 'start', op: 'root', name: 'r', id: 'b' });
+  assert.deepEqual(oracle.expectation().roots, [{ name: 'r', allowed: ['a', 'b'] }]);
+  assert.equal(oracle.acknowledged(), 3);
+});

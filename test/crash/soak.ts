@@ -1,0 +1,139 @@
+// `npm run soak -- power-loss|kill|mutants --runs N --seed S`: the full number of crash runs; exits 1 on any loss.
+import { parseArgs } from 'node:util';
+import { runKill } from './kill.ts';
+import { buildMutant, huntMutant, mutants } from './mutants.ts';
+import { runPowerLoss, type PowerLossOptions } from './power-loss.ts';
+import { buildRecorder } from './recorded-run.ts';
+import { engineSubject, type Subject } from './subject.ts';
+
+const usage = `usage: soak power-loss [--runs STATES] [--seed S] [--per-seed STATES] [--replay FOLDER --state N]
+       soak kill       [--runs KILLS] [--seed S] [--processes N]
+       soak mutants    [--runs STATES] [--seed S]
+  --stand-in runs the tools' own small store instead of the engine`;
+
+const { positionals, values } = parseArgs({
+  allowPositionals: true,
+  options: {
+    runs: { type: 'string' },
+    seed: { type: 'string', default: '1' },
+    'per-seed': { type: 'string', default: '100' },
+    processes: { type: 'string' },
+    replay: { type: 'string' },
+    state: { type: 'string' },
+    'stand-in': { type: 'boolean', default: false },
+  },
+});
+const seed = Number(values.seed);
+const subject: Subject = values['stand-in'] ? { kind: 'stand-in', flaws: [] } : engineSubject;
+const print = (line: string): void => void process.stdout.write(`${line}\n`);
+
+/** Each returns whether all was well. */
+const campaigns: Readonly<Record<string, () => Promise<boolean>>> = {
+  'power-loss': powerLoss,
+  kill,
+  mutants: allMutants,
+};
+
+async function powerLoss(): Promise<boolean> {
+  needRecorder();
+  const runs = Number(values.runs ?? 2000);
+  const perSeed = Number(values['per-seed']);
+  const failed: string[] = [];
+  const total = { states: 0, workloads: 0, acknowledged: 0, losses: 0 };
+  const started = performance.now();
+  for (let s = seed; total.states < runs; s++) {
+    const replay = values.replay === undefined ? {} : { replay: values.replay };
+    const only = values.state === undefined ? {} : { only: Number(values.state) };
+    const options: PowerLossOptions = {
+      seed: s,
+      states: perSeed,
+      subject,
+      recoveries: 2,
+      ...replay,
+      ...only,
+    };
+    const report = await runPowerLoss(options);
+    total.states += report.states;
+    total.workloads++;
+    total.acknowledged += report.acknowledged;
+    total.losses += report.losses.length;
+    if (report.losses.length > 0) failed.push(`${s}`);
+    for (const loss of report.losses) {
+      print(`LOSS seed ${s} state ${loss.state} cut ${loss.cut} (${loss.mode}) kept in ${loss.folder}`);
+      for (const problem of loss.problems.slice(0, 6)) print(`  ${problem}`);
+    }
+    const rate = `${report.stateMs.toFixed(1)} ms a state, ${report.verifyMs.toFixed(1)} ms of it verification`;
+    print(
+      `seed ${s}: ${report.states} states, ${report.calls} calls, ${report.losses.length} losses, ${rate}`,
+    );
+    if (values.state !== undefined || values.replay !== undefined) break;
+  }
+  const seconds = ((performance.now() - started) / 1000).toFixed(0);
+  print(
+    `power-loss: ${total.states} crash states over ${total.workloads} workloads (${total.acknowledged} acknowledged calls), ${total.losses} losses, ${seconds} s${failed.length > 0 ? `; seeds that fail: ${failed.join(' ')}` : ''}`,
+  );
+  return total.losses === 0 && total.states > 0;
+}
+
+async function kill(): Promise<boolean> {
+  const processes = values.processes === undefined ? (values['stand-in'] ? 1 : 3) : Number(values.processes);
+  const report = await runKill({
+    seed,
+    kills: Number(values.runs ?? 500),
+    subject,
+    processes,
+    onRound: (r) => {
+      if (r.verifications % 10 === 0)
+        print(`${r.kills} kills, ${r.acknowledged} acknowledged, ${r.losses.length} losses`);
+    },
+  });
+  for (const loss of report.losses) {
+    print(`LOSS at kill ${loss.kill}, kept in ${loss.folder}`);
+    for (const problem of loss.problems.slice(0, 8)) print(`  ${problem}`);
+  }
+  print(
+    `kill: ${report.kills} kills of ${processes} processes, ${report.verifications} verifications, ${report.acknowledged} acknowledged calls, ${report.losses.length} losses, ${report.seconds.toFixed(0)} s, seed ${seed}`,
+  );
+  return report.losses.length === 0;
+}
+
+async function allMutants(): Promise<boolean> {
+  needRecorder();
+  let caught = 0;
+  for (const mutant of mutants) {
+    if (mutant.patches.length === 0) {
+      print(`NOT WRITTEN ${mutant.name}`);
+      continue;
+    }
+    const copy = buildMutant(mutant);
+    try {
+      const { name } = mutant;
+      const verdict = await huntMutant(copy.subject, {
+        name,
+        seed,
+        seeds: 4,
+        states: Number(values.runs ?? 150),
+      });
+      if (verdict.caught) caught++;
+      const how = verdict.loss === undefined ? '' : `: ${verdict.loss.problems[0] ?? ''}`;
+      print(
+        `${verdict.caught ? 'caught' : 'MISSED'} ${name} after ${verdict.states} states, seed ${verdict.seed}${how}`,
+      );
+    } finally {
+      copy.remove();
+    }
+  }
+  print(`mutants: ${caught} of ${mutants.length} caught`);
+  return caught === mutants.length;
+}
+
+function needRecorder(): void {
+  const recorder = buildRecorder();
+  if ('missing' in recorder) throw new Error(recorder.missing);
+}
+
+const campaign = campaigns[positionals[0] ?? ''];
+if (campaign === undefined) {
+  process.stderr.write(`${usage}\n`);
+  process.exitCode = 2;
+} else if (!(await campaign())) process.exitCode = 1;

@@ -1,0 +1,65 @@
+// The store under test as the crash tools see it: the real engine, a patched copy of it, or the stand-in of the self-test.
+import { existsSync } from 'node:fs';
+import { pathToFileURL } from 'node:url';
+import { openStandIn, type Flaw } from './stand-in.ts';
+
+/** The part of the Store's interface that the crash tools use. */
+export interface StoreUnderTest {
+  put(
+    source: Uint8Array | { readonly path: string } | ReadableStream<Uint8Array>,
+    options?: { readonly owner?: string },
+  ): Promise<{ readonly id: string; readonly size: number }>;
+  get(id: string): Promise<Uint8Array | undefined>;
+  has(id: string): Promise<boolean>;
+  retain(id: string, owner: string): Promise<unknown>;
+  release(id: string, owner: string): Promise<boolean>;
+  readonly roots: {
+    set(name: string, id: string, options?: { readonly expect?: string | null }): Promise<unknown>;
+    get(name: string): Promise<string | { readonly id: string } | undefined | null>;
+    delete(name: string): Promise<unknown>;
+  };
+  gc(options: {
+    readonly graceMs: number;
+  }): Promise<{ readonly deleted: number; readonly freedBytes: number }>;
+  scrub(): Promise<{
+    readonly blobs: number;
+    readonly bytes: number;
+    readonly damaged: readonly unknown[];
+    readonly recounted?: number;
+    readonly badRows?: number;
+  }>;
+  list(): AsyncIterable<{ readonly id: string; readonly size: number }>;
+  close(): Promise<void>;
+}
+
+/** Which store to open; plain data, so that it travels to child processes in JSON. */
+export type Subject =
+  | { readonly kind: 'engine'; readonly entry: string }
+  | { readonly kind: 'stand-in'; readonly flaws: readonly Flaw[] };
+
+export const engineSubject: Subject = {
+  kind: 'engine',
+  entry: new URL('../../engine/index.ts', import.meta.url).pathname,
+};
+
+/** Why the engine cannot be tested; undefined when it can. */
+export function engineMissing(): string | undefined {
+  return existsSync(new URL('../../engine/index.ts', import.meta.url))
+    ? undefined
+    : 'there is no engine/index.ts yet';
+}
+
+/** Loads the code once; the function it returns opens stores. */
+export async function loadSubject(subject: Subject): Promise<(dir: string) => Promise<StoreUnderTest>> {
+  if (subject.kind === 'stand-in') return (dir) => openStandIn(dir, new Set(subject.flaws));
+  const module = (await import(pathToFileURL(subject.entry).href)) as {
+    openStore(dir: string, options?: object): Promise<StoreUnderTest>;
+  };
+  return (dir) => module.openStore(dir);
+}
+
+/** The id a root points to, however the store wraps it; null when there is no such root. */
+export function rootValue(value: Awaited<ReturnType<StoreUnderTest['roots']['get']>>): string | null {
+  if (value === undefined || value === null) return null;
+  return typeof value === 'string' ? value : value.id;
+}
