@@ -9,7 +9,12 @@ export interface BatchOptions<Item, Answer> {
   readonly itemsMax: number;
   /** Batches under way at once; what comes in beyond waits and becomes the next batch. */
   readonly inFlight: number;
+  /** Lets the event loop turn between slices of answers: what callers do with a thousand of them at once would show as a stutter. */
+  pause(): Promise<void>;
 }
+
+/** Answers given out before the event loop turns: about a millisecond of callers' continuations. */
+const answersPerTurn = 128;
 
 /** An item's own failure, which leaves the rest of its batch alone. */
 export class BatchFailure {
@@ -78,11 +83,12 @@ export class Batches<Item, Answer> {
     this.#flying++;
     try {
       const answers = await this.#options.send(batch.map(({ item }) => item));
-      batch.forEach(({ resolve, reject }, i) => {
+      for (const [i, { resolve, reject }] of batch.entries()) {
+        if (i > 0 && i % answersPerTurn === 0) await this.#options.pause();
         const answer = answers[i]!;
         if (answer instanceof BatchFailure) reject(answer.error);
         else resolve(answer);
-      });
+      }
     } catch (error) {
       for (const { reject } of batch) reject(error);
     } finally {

@@ -28,18 +28,45 @@ const pathWeight = 8 * 1024;
 /** Largest piece of a stream sent to a worker in one message. */
 const pieceBytes = 1024 * 1024;
 
-type Record = Exclude<Encoded, { large: true }> & { readonly record: Uint8Array };
+/** Batches encoded or committing at once: bounds the memory of puts in flight, however many callers wait. */
+const memoriesMax = 8;
+/** A memory that had to grow for one batch is not kept. */
+const memoryBytesMax = 8 * 1024 * 1024;
+
+/** The shared memories of batches, used again and again: fresh memory is slow to touch, and its collection lags. */
+class BatchMemory {
+  readonly #free: (SharedArrayBuffer | undefined)[] = Array.from({ length: memoriesMax }, () => undefined);
+  readonly #waiting: ((memory: SharedArrayBuffer | undefined) => void)[] = [];
+
+  /** Waits for a turn; undefined means that the worker is to make the memory. */
+  take(): Promise<SharedArrayBuffer | undefined> {
+    if (this.#free.length > 0) return Promise.resolve(this.#free.pop());
+    return new Promise((resolve) => this.#waiting.push(resolve));
+  }
+
+  give(memory: SharedArrayBuffer | undefined): void {
+    const kept = memory !== undefined && memory.byteLength <= memoryBytesMax ? memory : undefined;
+    const next = this.#waiting.shift();
+    if (next === undefined) this.#free.push(kept);
+    else next(kept);
+  }
+}
+
+/** A record in shared memory, which is used again once all records in it were released. */
+type Record = Exclude<Encoded, { large: true }> & { readonly record: Uint8Array; release(): void };
 type EncodeAnswer = Record | { readonly large: true };
 
 export class Ingest {
   readonly #parts: IngestParts;
   readonly #encodes: Batches<SmallSource, EncodeAnswer>;
+  readonly #memory = new BatchMemory();
 
   constructor(parts: IngestParts) {
     this.#parts = parts;
     this.#encodes = new Batches({
       ...encodeBatch,
       inFlight: parts.crew.workers + 1,
+      pause: () => parts.host.clock.yield(),
       weigh: (source) => source.bytes?.length ?? pathWeight,
       send: (sources) => this.#encode(sources),
     });
@@ -78,11 +105,15 @@ export class Ingest {
   }
 
   async #commitRecord(encoded: Record, options: PutOptions): Promise<PutResult> {
-    expectId(encoded.id, options);
-    options.signal?.throwIfAborted();
     const { id, size, kind, incarnation, record, links } = encoded;
-    const put: SmallPut = { op: 'put-small', id, size, kind, incarnation, record, ...(links === undefined ? {} : { links }), ...ownerOf(options) };
-    return this.#result(id, size, await this.#parts.submit<PutOutcome>(put), encoded.source);
+    try {
+      expectId(id, options);
+      options.signal?.throwIfAborted();
+      const put: SmallPut = { op: 'put-small', id, size, kind, incarnation, record, ...(links === undefined ? {} : { links }), ...ownerOf(options) };
+      return this.#result(id, size, await this.#parts.submit<PutOutcome>(put), encoded.source);
+    } finally {
+      encoded.release();
+    }
   }
 
   /**
@@ -180,11 +211,22 @@ export class Ingest {
   }
 
   async #encode(sources: readonly SmallSource[]): Promise<(EncodeAnswer | BatchFailure)[]> {
-    const { results, buffer } = await this.#parts.crew.work<{ results: ({ ok: Encoded } | { error: ErrorData })[]; buffer: Uint8Array }>('encode', sources);
+    const lent = await this.#memory.take();
+    const answer = this.#parts.crew.work<{ results: ({ ok: Encoded } | { error: ErrorData })[]; memory: SharedArrayBuffer }>('encode', { sources, memory: lent });
+    const { memory, results } = await answer.catch((error: unknown) => {
+      this.#memory.give(undefined);
+      throw error;
+    });
+    let users = results.length;
+    const release = (): void => {
+      if (--users === 0) this.#memory.give(memory);
+    };
     return results.map((result) => {
-      if ('error' in result) return new BatchFailure(errorFromData(result.error));
-      if ('large' in result.ok) return result.ok;
-      return { ...result.ok, record: buffer.subarray(result.ok.at, result.ok.at + result.ok.length) };
+      if ('ok' in result && !('large' in result.ok)) {
+        return { ...result.ok, record: new Uint8Array(memory, result.ok.at, result.ok.length), release };
+      }
+      release();
+      return 'error' in result ? new BatchFailure(errorFromData(result.error)) : { large: true };
     });
   }
 }

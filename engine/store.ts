@@ -20,7 +20,7 @@ import type { OpenedStore } from './threads/writer.ts';
 /** `get` keeps a whole blob in memory; above this it wants to be asked. */
 const getBytesMax = 256 * 1024 * 1024;
 /** A commit batch: enough to make a sync cheap, small enough to stay responsive. */
-const commitBatch = { weightMax: 8 * 1024 * 1024, itemsMax: 2_000, inFlight: 2 };
+const commitBatch = { weightMax: 32 * 1024 * 1024, itemsMax: 4_000, inFlight: 1 };
 /** Reads of a chunk or less share messages. */
 const shortRead = 64 * 1024;
 
@@ -56,13 +56,14 @@ export class EngineStore implements Store {
     this.directory = parts.opened.layout.root;
     this.parameters = parts.opened.parameters;
     const { crew } = parts;
-    this.#operations = new Batches({ ...commitBatch, weigh: weightOf, send: (batch) => this.#sendOperations(batch) });
+    const pause = (): Promise<void> => parts.host.clock.yield();
+    this.#operations = new Batches({ ...commitBatch, pause, weigh: weightOf, send: (batch) => this.#sendOperations(batch) });
     this.#reads = new Batches({
-      weightMax: Number.POSITIVE_INFINITY, itemsMax: 256, inFlight: 2 * crew.workers,
+      weightMax: Number.POSITIVE_INFINITY, itemsMax: 256, inFlight: 2 * crew.workers, pause,
       send: async (batch) => (await crew.work<({ bytes: Uint8Array | undefined } | { error: ErrorData })[]>('reads', batch)).map((answer) => ('error' in answer ? new BatchFailure(errorFromData(answer.error)) : answer.bytes)),
     });
     this.#exports = new Batches({
-      weightMax: Number.POSITIVE_INFINITY, itemsMax: 64, inFlight: 2 * crew.workers,
+      weightMax: Number.POSITIVE_INFINITY, itemsMax: 64, inFlight: 2 * crew.workers, pause,
       send: async (batch) => (await crew.work<({ ok: boolean } | { error: ErrorData })[]>('exports', batch)).map((answer) => ('error' in answer ? new BatchFailure(errorFromData(answer.error)) : answer.ok)),
     });
     this.#ingest = new Ingest({

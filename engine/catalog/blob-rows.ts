@@ -1,6 +1,6 @@
 /** Rows of the blobs table: reading with their checksum verified, writing with buckets and counts kept in step. */
 import type { BlobKind } from '../api.ts';
-import { toHex } from '../codec/bytes.ts';
+import { equalBytes, toHex } from '../codec/bytes.ts';
 import type { Database, SqlValue, Statement } from '../driver.ts';
 import { StoreError } from '../errors.ts';
 import type { Buckets, RowHasher } from './row-sums.ts';
@@ -39,7 +39,19 @@ const columns = [
   'created', 'touched', 'touched_gen', 'zero_since', 'zero_gen', 'suspect',
 ] as const;
 
+/** A row's values: its number, then the columns in order. Written out, because this runs for every row read and written. */
+function valuesOf(row: BlobRow): (number | Uint8Array | null)[] {
+  return [
+    row.n, row.id, row.kind, row.codec, row.size, row.stored, row.volume, row.extent, row.start, row.incarnation, row.refcount,
+    row.created, row.touched, row.touched_gen, row.zero_since, row.zero_gen, row.suspect,
+  ];
+}
+
 const countColumns = ['refcount', 'touched', 'touched_gen', 'zero_since', 'zero_gen', 'suspect'] as const;
+
+function countsOf(row: BlobRow): (number | null)[] {
+  return [row.refcount, row.touched, row.touched_gen, row.zero_since, row.zero_gen, row.suspect];
+}
 
 function updateOf(changing: readonly string[]): string {
   return `UPDATE blobs SET ${changing.map((column) => `${column} = ?`).join(', ')}, sum = ? WHERE n = ?`;
@@ -47,6 +59,11 @@ function updateOf(changing: readonly string[]): string {
 
 export function kindName(kind: number): BlobKind {
   return kind === 1 ? 'node' : 'raw';
+}
+
+/** The first 48 bits of an id, the key of the index by id. */
+export function prefixOf(id: Uint8Array): number {
+  return ((id[0]! << 16) | (id[1]! << 8) | id[2]!) * 0x100_0000 + ((id[3]! << 16) | (id[4]! << 8) | id[5]!);
 }
 
 /** Reading, for any connection. */
@@ -58,14 +75,14 @@ export class BlobReader {
 
   constructor(db: Database, hasher: RowHasher) {
     this.hasher = hasher;
-    this.#byId = db.prepare('SELECT * FROM blobs WHERE id = ?');
+    this.#byId = db.prepare('SELECT * FROM blobs WHERE prefix = ? AND id = ?');
     this.#byNumber = db.prepare('SELECT * FROM blobs WHERE n = ?');
-    this.#numberOf = db.prepare('SELECT n FROM blobs WHERE id = ?').pluck();
+    this.#numberOf = db.prepare('SELECT n FROM blobs WHERE prefix = ? AND id = ?').pluck();
   }
 
   /** `corrupt` when the row's checksum does not hold. */
   byId(id: Uint8Array): BlobRow | undefined {
-    return this.#checked(this.#byId.get(id) as StoredRow | undefined);
+    return this.#checked(this.#byId.get(prefixOf(id), id) as StoredRow | undefined);
   }
 
   byNumber(n: number): BlobRow | undefined {
@@ -74,21 +91,21 @@ export class BlobReader {
 
   /** The row without its checksum verified, and whether it holds: for scrub and healing. */
   inspect(id: Uint8Array): { row: BlobRow; sound: boolean } | undefined {
-    const row = this.#byId.get(id) as StoredRow | undefined;
+    const row = this.#byId.get(prefixOf(id), id) as StoredRow | undefined;
     return row === undefined ? undefined : { row, sound: this.holds(row) };
   }
 
   numberOf(id: Uint8Array): number | undefined {
-    return this.#numberOf.get(id) as number | undefined;
+    return this.#numberOf.get(prefixOf(id), id) as number | undefined;
   }
 
   /** Whether the checksum of a row read with SELECT * holds. */
   holds(row: BlobRow): boolean {
-    return Buffer.compare(this.sum(row), (row as StoredRow).sum) === 0;
+    return equalBytes(this.sum(row), (row as StoredRow).sum);
   }
 
   sum(row: BlobRow): Uint8Array {
-    return this.hasher.sum('blobs', [row.n, ...columns.map((column) => row[column])]);
+    return this.hasher.sum('blobs', valuesOf(row));
   }
 
   #checked(row: StoredRow | undefined): BlobRow | undefined {
@@ -110,7 +127,7 @@ export class BlobWriter extends BlobReader {
   constructor(db: Database, hasher: RowHasher, buckets: Buckets) {
     super(db, hasher);
     this.#buckets = buckets;
-    this.#insert = db.prepare(`INSERT INTO blobs (n, ${columns.join(', ')}, sum) VALUES (?, ${columns.map(() => '?').join(', ')}, ?)`);
+    this.#insert = db.prepare(`INSERT INTO blobs (n, prefix, ${columns.join(', ')}, sum) VALUES (?, ?, ${columns.map(() => '?').join(', ')}, ?)`);
     this.#update = db.prepare(updateOf(columns.slice(1)));
     this.#updateCounts = db.prepare(updateOf(countColumns));
     this.#delete = db.prepare('DELETE FROM blobs WHERE n = ?');
@@ -122,23 +139,24 @@ export class BlobWriter extends BlobReader {
     this.#next = ((this.#nextNumber.get() as number | undefined) ?? 0) + 1;
   }
 
-  insert(values: NewRow): BlobRow {
-    const row: BlobRow & { sum?: Uint8Array } = { n: this.#next++, ...values };
+  insert(fresh: NewRow): BlobRow {
+    const row: BlobRow & { sum?: Uint8Array } = { n: this.#next++, ...fresh };
     const sum = this.sum(row);
     row.sum = sum;
-    this.#insert.run(row.n, ...columns.map((column) => row[column] as SqlValue), sum);
+    const [n, ...values] = valuesOf(row);
+    this.#insert.run(n!, prefixOf(row.id), ...values, sum);
     this.#buckets.note('blobs', row.n, sum, 1);
     return row;
   }
 
   /** Writes a row that was read in this transaction and got another place or kind. */
   update(row: BlobRow): void {
-    this.#write(row, this.#update, columns.slice(1));
+    this.#write(row, this.#update, valuesOf(row).slice(2));
   }
 
   /** Writes a row of which only counts, times and marks changed; leaves the index by place alone. */
   updateCounts(row: BlobRow): void {
-    this.#write(row, this.#updateCounts, countColumns);
+    this.#write(row, this.#updateCounts, countsOf(row));
   }
 
   delete(row: BlobRow): void {
@@ -154,13 +172,13 @@ export class BlobWriter extends BlobReader {
       row.zero_since ??= row.touched;
       row.zero_gen ??= row.touched_gen;
     }
-    this.#updateCounts.run(...countColumns.map((column) => row[column] as SqlValue), this.sum(row), row.n);
+    this.#updateCounts.run(...countsOf(row), this.sum(row), row.n);
   }
 
-  #write(row: BlobRow, statement: Statement, changing: readonly (typeof columns)[number][]): void {
+  #write(row: BlobRow, statement: Statement, values: readonly SqlValue[]): void {
     const before = (row as StoredRow).sum;
     const after = this.sum(row);
-    statement.run(...changing.map((column) => row[column] as SqlValue), after, row.n);
+    statement.run(...values, after, row.n);
     this.#buckets.replace('blobs', row.n, before, after);
     (row as { sum?: Uint8Array }).sum = after;
   }

@@ -15,8 +15,8 @@ export interface ConnectionOptions {
 const sqliteOldest = [3, 51, 3] as const;
 /** The WAL is cut back to this size after a checkpoint. */
 const journalBytesMax = 64 * 1024 * 1024;
-/** Pages after which a commit checkpoints by itself: 16 MiB of 4 KiB pages. */
-const checkpointPages = 4096;
+/** Pages after which a commit checkpoints by itself: 64 MiB of 4 KiB pages. A page that many commits changed is copied back once. */
+const checkpointPages = 16_384;
 
 /** `needs-rebuild` when the file is gone or is no database. */
 export function openConnection(path: string, options: ConnectionOptions): Database {

@@ -18,7 +18,8 @@ export function bucketOf(n: number): number {
 /** Encodes values one after another, each with its type and length, so that no two rows encode alike; then hashes. */
 export class RowHasher {
   readonly #provider: Provider;
-  #buffer = Buffer.alloc(512);
+  #bytes = new Uint8Array(1024);
+  #view = new DataView(this.#bytes.buffer);
   #at = 0;
 
   constructor(provider: Provider) {
@@ -32,51 +33,48 @@ export class RowHasher {
     for (const value of values) {
       if (typeof value === 'number') this.#number(value);
       else if (typeof value === 'string') this.#text(value);
-      else if (value === null) this.#room(1).writeUInt8(0, this.#at++);
-      else this.#bytes(value);
+      else if (value === null) this.#head(0, 0);
+      else this.#blob(value);
     }
-    return this.#provider.sha256(this.#buffer.subarray(0, this.#at)).subarray(0, sumBytes);
+    return this.#provider.sha256(this.#bytes.subarray(0, this.#at)).subarray(0, sumBytes);
   }
 
   #number(value: number): void {
-    const buffer = this.#room(9);
-    buffer.writeUInt8(1, this.#at);
-    buffer.writeDoubleLE(value, this.#at + 1);
-    this.#at += 9;
+    this.#head(1, 8);
+    this.#view.setFloat64(this.#at, value, true);
+    this.#at += 8;
   }
 
   #text(value: string): void {
-    const length = Buffer.byteLength(value);
-    const buffer = this.#room(5 + length);
-    buffer.writeUInt8(2, this.#at);
-    buffer.writeUInt32LE(length, this.#at + 1);
-    buffer.write(value, this.#at + 5);
-    this.#at += 5 + length;
+    this.#blob(encoder.encode(value), 2);
   }
 
-  #bytes(value: Uint8Array): void {
-    const buffer = this.#room(5 + value.length);
-    buffer.writeUInt8(3, this.#at);
-    buffer.writeUInt32LE(value.length, this.#at + 1);
-    buffer.set(value, this.#at + 5);
-    this.#at += 5 + value.length;
+  #blob(value: Uint8Array, type = 3): void {
+    this.#head(type, 4 + value.length);
+    this.#view.setUint32(this.#at, value.length, true);
+    this.#bytes.set(value, this.#at + 4);
+    this.#at += 4 + value.length;
   }
 
-  #room(bytes: number): Buffer {
-    if (this.#at + bytes > this.#buffer.length) {
-      const grown = Buffer.alloc((this.#at + bytes) * 2);
-      this.#buffer.copy(grown, 0, 0, this.#at);
-      this.#buffer = grown;
+  /** Writes a value's type and makes room for the rest of it. */
+  #head(type: number, bytes: number): void {
+    if (this.#at + 1 + bytes > this.#bytes.length) {
+      const grown = new Uint8Array((this.#at + 1 + bytes) * 2);
+      grown.set(this.#bytes.subarray(0, this.#at));
+      this.#bytes = grown;
+      this.#view = new DataView(grown.buffer);
     }
-    return this.#buffer;
+    this.#bytes[this.#at++] = type;
   }
 }
+
+const encoder = new TextEncoder();
 
 interface Change {
   readonly table: SummedTable;
   readonly bucket: number;
   count: number;
-  readonly hash: Buffer;
+  readonly hash: Uint8Array;
 }
 
 /**
@@ -109,7 +107,7 @@ export class Buckets {
 
   flush(): void {
     for (const { table, bucket, count, hash } of this.#changes.values()) {
-      const stored = this.#get.get(tableNumbers[table], bucket) as [number, Buffer] | undefined;
+      const stored = this.#get.get(tableNumbers[table], bucket) as [number, Uint8Array] | undefined;
       if (stored !== undefined) xorInto(hash, stored[1]);
       this.#put.run(tableNumbers[table], bucket, count + (stored?.[0] ?? 0), hash);
     }
@@ -122,7 +120,7 @@ export class Buckets {
 
   /** What the bucket should hold; only between transactions, or before the first change of one. */
   stored(table: SummedTable, bucket: number): { count: number; hash: Uint8Array } {
-    const row = this.#get.get(tableNumbers[table], bucket) as [number, Buffer] | undefined;
+    const row = this.#get.get(tableNumbers[table], bucket) as [number, Uint8Array] | undefined;
     return row === undefined ? { count: 0, hash: new Uint8Array(sumBytes) } : { count: row[0], hash: row[1] };
   }
 
@@ -135,7 +133,7 @@ export class Buckets {
     const key = `${table}${bucket}`;
     let change = this.#changes.get(key);
     if (change === undefined) {
-      change = { table, bucket, count: 0, hash: Buffer.alloc(sumBytes) };
+      change = { table, bucket, count: 0, hash: new Uint8Array(sumBytes) };
       this.#changes.set(key, change);
     }
     return change;

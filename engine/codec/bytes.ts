@@ -8,11 +8,22 @@ export function toHex(bytes: Uint8Array): string {
   return text;
 }
 
+/** Value of a lower-case hex digit by character code, 16 for anything else. */
+const values = Uint8Array.from({ length: 128 }, (_, code) => {
+  const value = '0123456789abcdef'.indexOf(String.fromCharCode(code));
+  return value < 0 ? 16 : value;
+});
+
 /** Bytes of an even number of lower-case hex digits; undefined for anything else. */
 export function fromHex(text: string): Uint8Array | undefined {
-  if (text.length % 2 !== 0 || !/^[0-9a-f]*$/.test(text)) return undefined;
+  if (text.length % 2 !== 0) return undefined;
   const bytes = new Uint8Array(text.length / 2);
-  for (let i = 0; i < bytes.length; i++) bytes[i] = Number.parseInt(text.slice(2 * i, 2 * i + 2), 16);
+  for (let i = 0; i < bytes.length; i++) {
+    const high = values[text.charCodeAt(2 * i)] ?? 16;
+    const low = values[text.charCodeAt(2 * i + 1)] ?? 16;
+    if (high === 16 || low === 16) return undefined;
+    bytes[i] = high * 16 + low;
+  }
   return bytes;
 }
 

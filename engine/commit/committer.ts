@@ -114,7 +114,9 @@ export class Committer {
     }
     const kind = put.kind === 'node' ? 1 : 0;
     const place = placed.get(keyOf(put));
-    const standing = this.#standing(put.id, kind);
+    // Unplaced: it stood when the batch was looked through. A placed one may stand by now, by another operation of the batch.
+    const first = place !== undefined && !place.used && !placed.has(otherKey(put));
+    const standing = first ? undefined : this.#standing(put.id, kind);
     let row: BlobRow;
     let healed = false;
     if (standing !== undefined) {
@@ -256,6 +258,11 @@ export function writeChunkSums(catalog: Catalog, blob: number, sums: Uint8Array)
     const slice = sums.subarray(part * sumsRowBytes, (part + 1) * sumsRowBytes);
     insert.run(blob, part, slice, catalog.hasher.sum('chunk_sums', [blob, part, slice]));
   }
+}
+
+/** The same bytes as the other kind: both in one batch must see each other. */
+function otherKey(put: SmallPut): string {
+  return put.kind === 'node' ? `r${put.id}` : `n${put.id}`;
 }
 
 function keyOf(put: SmallPut): string {

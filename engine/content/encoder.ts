@@ -30,25 +30,29 @@ export interface EncoderOptions {
 
 export interface EncodedBatch {
   readonly results: readonly ({ readonly ok: Encoded } | { readonly error: unknown })[];
-  readonly buffer: Uint8Array;
+  /** Shared, so that records cross threads without being copied. */
+  readonly memory: SharedArrayBuffer;
 }
 
-/** Room a file's record gets before its size is known. */
-const startBytes = 256 * 1024;
+/** Memory of a batch; one that needs more gets more. */
+export const startBytes = 4 * 1024 * 1024;
 
 export class Encoder {
   readonly #options: EncoderOptions;
   readonly #chunkLog2: number;
-  #buffer = new Uint8Array(startBytes);
+  #buffer: Uint8Array = new Uint8Array(0);
   #at = 0;
+  #random: Uint8Array = new Uint8Array(0);
+  #randomAt = 0;
 
   constructor(options: EncoderOptions) {
     this.#options = options;
     this.#chunkLog2 = Math.log2(options.chunkBytes);
   }
 
-  encode(sources: readonly SmallSource[]): EncodedBatch {
-    this.#buffer = new Uint8Array(startBytes);
+  /** `memory` is the caller's, used again and again; a larger piece is made when it does not suffice. */
+  encode(sources: readonly SmallSource[], memory?: SharedArrayBuffer): EncodedBatch {
+    this.#buffer = new Uint8Array(memory ?? new SharedArrayBuffer(startBytes));
     this.#at = 0;
     const results = sources.map((source) => {
       const start = this.#at;
@@ -59,9 +63,9 @@ export class Encoder {
         return { error };
       }
     });
-    const buffer = this.#buffer.subarray(0, this.#at);
+    const { buffer } = this.#buffer;
     this.#buffer = new Uint8Array(0);
-    return { results, buffer };
+    return { results, memory: buffer as SharedArrayBuffer };
   }
 
   #bytes(bytes: Uint8Array, source: SmallSource): Encoded {
@@ -94,9 +98,9 @@ export class Encoder {
   }
 
   #record(payload: Uint8Array, kind: BlobKind, links?: readonly Link[]): Exclude<Encoded, { large: true }> {
-    const { provider, host } = this.#options;
+    const { provider } = this.#options;
     const id = provider.sha256(payload);
-    const incarnation = randomIncarnation(host);
+    const incarnation = this.#incarnation();
     const length = recordBytes(payload.length, this.#chunkLog2);
     this.#room(length);
     const at = this.#at;
@@ -105,9 +109,19 @@ export class Encoder {
     return { id: toHex(id), size: payload.length, kind, incarnation, at, length, ...(links === undefined ? {} : { links }) };
   }
 
+  /** Randomness by the page: a call for six bytes costs as much as one for thousands. */
+  #incarnation(): number {
+    if (this.#randomAt + 6 > this.#random.length) {
+      this.#random = this.#options.host.random(6 * 1024);
+      this.#randomAt = 0;
+    }
+    this.#randomAt += 6;
+    return incarnationOf(this.#random, this.#randomAt - 6);
+  }
+
   #room(bytes: number): void {
     if (this.#at + bytes <= this.#buffer.length) return;
-    const grown = new Uint8Array(Math.max(2 * this.#buffer.length, this.#at + bytes));
+    const grown = new Uint8Array(new SharedArrayBuffer(Math.max(2 * this.#buffer.length, this.#at + bytes)));
     grown.set(this.#buffer.subarray(0, this.#at));
     this.#buffer = grown;
   }
@@ -115,8 +129,12 @@ export class Encoder {
 
 /** 48 random bits: two copies of one blob never share a name. */
 export function randomIncarnation(host: Host): number {
-  const bytes = host.random(6);
-  return new DataView(bytes.buffer, bytes.byteOffset).getUint32(0) * 0x1_0000 + new DataView(bytes.buffer, bytes.byteOffset).getUint16(4);
+  return incarnationOf(host.random(6), 0);
+}
+
+function incarnationOf(random: Uint8Array, at: number): number {
+  const view = new DataView(random.buffer, random.byteOffset + at, 6);
+  return view.getUint32(0) * 0x1_0000 + view.getUint16(4);
 }
 
 /** Opens a file to be put; what cannot be read is said with its path. */

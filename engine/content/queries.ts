@@ -1,6 +1,6 @@
 /** Questions to the catalog that a worker answers: existence, facts, lists, roots, statistics. */
 import type { BlobStat, RootEntry, RootLogEntry, StoreStats, VolumeStats } from '../api.ts';
-import { type BlobRow, kindName } from '../catalog/blob-rows.ts';
+import { type BlobRow, kindName, prefixOf } from '../catalog/blob-rows.ts';
 import type { StoreLayout } from '../catalog/layout.ts';
 import { readState } from '../catalog/catalog.ts';
 import { equalBytes, fromHex, toHex } from '../codec/bytes.ts';
@@ -51,7 +51,7 @@ export class Queries {
   list(after: string, prefix: string): BlobStat[] {
     const low = fromHex((after > prefix ? after : prefix).padEnd(64, '0'))!;
     const high = fromHex(prefix.padEnd(64, 'f'))!;
-    const rows = this.#reader.db.prepare('SELECT * FROM blobs WHERE id >= ? AND id <= ? ORDER BY id LIMIT ?').all(low, high, listRows + 1) as BlobRow[];
+    const rows = this.#reader.db.prepare('SELECT * FROM blobs WHERE prefix BETWEEN ? AND ? AND id BETWEEN ? AND ? ORDER BY prefix, id LIMIT ?').all(prefixOf(low), prefixOf(high), low, high, listRows + 1) as BlobRow[];
     const wanted = rows.filter((row) => toHex(row.id) !== after).slice(0, listRows);
     return wanted.map((row) => this.#stat(row));
   }

@@ -27,6 +27,16 @@ export class Budget {
     this.usedBytes += pages * pageBytes;
   }
 
+  /** Forgets what was counted: after a crash the files are counted anew. */
+  clear(): void {
+    this.usedBytes = 0;
+  }
+
+  /** Counts without a limit what was there already. */
+  count(pages: number): void {
+    this.usedBytes += pages * pageBytes;
+  }
+
   give(pages: number): void {
     this.usedBytes -= pages * pageBytes;
   }
@@ -109,7 +119,7 @@ export class MemoryContent {
     this.sync();
   }
 
-  /** The room the pages take, for a recount. */
+  /** How many pages take room. */
   get pages(): number {
     return this.#pages.size;
   }

@@ -2,24 +2,21 @@
 import type { FileFacts, Files, OpenFile, OpenMode } from '../host.ts';
 import { MemoryFolder, type MemoryInode, MemoryLink, MemoryRegular } from './memory-inode.ts';
 import { bytesOf, joinPath, keyOf, systemError, textOf } from './memory-path.ts';
-import { MemoryTree } from './memory-tree.ts';
+import type { MemoryTree } from './memory-tree.ts';
 
 const umask = 0o022;
 /** statfs magic of tmpfs. */
 const tmpfsMagic = 0x0102_1994;
 
-/** What a name cannot be unless it was given as bytes: `open` and `makeFolder` take those too, to make names that are not UTF-8. */
+/** `open` takes bytes too, which is how a test makes a name that is not UTF-8. */
 export interface MemoryFiles extends Files {
   open(path: string | Uint8Array, mode: OpenMode, permissions?: number): OpenFile;
 }
 
-export interface MemoryFilesOptions {
-  readonly capacityBytes: number;
-  /** Whether `clone` works, as on XFS or Btrfs; or answers false, as on ext4. */
-  readonly clones: 'yes' | 'no';
-}
+/** Whether `clone` works, as on XFS and Btrfs, or answers false, as on ext4. */
+export type Clones = 'yes' | 'no';
 
-export function memoryFiles(tree: MemoryTree, clones: 'yes' | 'no'): MemoryFiles {
+export function memoryFiles(tree: MemoryTree, clones: Clones): MemoryFiles {
   return {
     open: (path, mode, permissions = 0o644) => openIn(tree, path, { mode, permissions }),
     facts: (path) => optional(() => tree.find(path, 'stat').inode),
@@ -32,7 +29,11 @@ export function memoryFiles(tree: MemoryTree, clones: 'yes' | 'no'): MemoryFiles
     },
     makeFolder(path, permissions = 0o755) {
       const { folder, name } = tree.free(path, 'mkdir');
-      tree.change({ folder, name, to: new MemoryFolder(tree.nextIno(), permissions & 0o1777 & ~umask, tree.now()) });
+      tree.change({
+        folder,
+        name,
+        to: new MemoryFolder(tree.nextIno(), permissions & 0o1777 & ~umask, tree.now()),
+      });
     },
     makeLink(path, target) {
       if (target === '') throw systemError('ENOENT', 'symlink', path);
@@ -49,7 +50,7 @@ export function memoryFiles(tree: MemoryTree, clones: 'yes' | 'no'): MemoryFiles
     },
     removeFolder: (path) => removeFolder(tree, path),
     rename: (from, to) => rename(tree, from, to),
-    syncFolder: (path) => syncFolder(tree, tree.existing(path, 'open')),
+    syncFolder: (path) => syncInode(tree, tree.existing(path, 'open')),
     setMode(path, mode) {
       const inode = tree.existing(path, 'chmod');
       inode.meta.mode = mode & 0o7777;
@@ -110,7 +111,7 @@ class MemoryHandle implements OpenFile {
   }
 
   sync(): void {
-    syncFolder(this.#tree, this.#open('fsync'));
+    syncInode(this.#tree, this.#open('fsync'));
   }
 
   setMode(mode: number): void {
@@ -201,7 +202,10 @@ function rename(tree: MemoryTree, from: string, to: string): void {
   tree.forget(target.inode);
 }
 
-function clone(tree: MemoryTree, options: { readonly from: string; readonly to: string; readonly clones: string }): boolean {
+function clone(
+  tree: MemoryTree,
+  options: { readonly from: string; readonly to: string; readonly clones: Clones },
+): boolean {
   const { from, to, clones } = options;
   const source = tree.existing(from, 'copyfile');
   tree.free(to, 'copyfile');
@@ -214,7 +218,8 @@ function clone(tree: MemoryTree, options: { readonly from: string; readonly to: 
     made.setMode(source.meta.mode);
     made.write(bytes, 0);
   } catch (error) {
-    tree.find(to, 'copyfile').folder.entries.size;
+    const { folder, name } = tree.find(to, 'copyfile', 'keep');
+    tree.change({ folder, name: name!, to: undefined });
     throw error;
   } finally {
     made.close();
@@ -222,7 +227,7 @@ function clone(tree: MemoryTree, options: { readonly from: string; readonly to: 
   return true;
 }
 
-function syncFolder(tree: MemoryTree, inode: MemoryInode): void {
+function syncInode(tree: MemoryTree, inode: MemoryInode): void {
   inode.sync();
   if (inode.kind === 'folder') tree.journal.sync(inode);
 }
@@ -249,7 +254,14 @@ function optional(find: () => MemoryInode | undefined): FileFacts | undefined {
 }
 
 function factsOf(inode: MemoryInode): FileFacts {
-  return { kind: inode.kind, size: sizeOf(inode), ...inode.meta, dev: 1n, ino: inode.ino, links: linksOf(inode) };
+  return {
+    kind: inode.kind,
+    size: sizeOf(inode),
+    ...inode.meta,
+    dev: 1n,
+    ino: inode.ino,
+    links: linksOf(inode),
+  };
 }
 
 function sizeOf(inode: MemoryInode): number {

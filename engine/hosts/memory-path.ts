@@ -8,14 +8,19 @@ const pathBytesMax = 4095;
 export function systemError(code: string, call: string, path?: string | Uint8Array): Error {
   const text = path === undefined ? undefined : typeof path === 'string' ? path : textOf(keyOf(path));
   const message = text === undefined ? `${code}: ${call}` : `${code}: ${call} '${text}'`;
-  return Object.assign(new Error(message), { code, syscall: call, ...(text === undefined ? {} : { path: text }) });
+  return Object.assign(new Error(message), {
+    code,
+    syscall: call,
+    ...(text === undefined ? {} : { path: text }),
+  });
 }
 
 /** A byte string: one character per byte, so that names that are not UTF-8 can be keys of a Map. */
 export function keyOf(path: string | Uint8Array): string {
   const bytes = typeof path === 'string' ? new TextEncoder().encode(path) : path;
   let key = '';
-  for (let at = 0; at < bytes.length; at += 4096) key += String.fromCharCode(...bytes.subarray(at, at + 4096));
+  for (let at = 0; at < bytes.length; at += 4096)
+    key += String.fromCharCode(...bytes.subarray(at, at + 4096));
   return key;
 }
 

@@ -23,7 +23,7 @@ export class MemoryTree {
   readonly journal: MemoryJournal = new MemoryJournal();
   /** Handles of an earlier boot are dead. */
   boot = 0;
-  root: MemoryFolder;
+  readonly root: MemoryFolder;
   readonly #now: () => bigint;
   #nextIno = 2n;
 
@@ -120,7 +120,8 @@ export class MemoryTree {
 
   /** Gives back the room of a file that has neither a name nor a handle. */
   forget(inode: MemoryInode | undefined): void {
-    if (inode?.kind === 'file' && inode.links === 0 && inode.opens === 0) this.budget.give(inode.content.pages);
+    if (inode?.kind === 'file' && inode.links === 0 && inode.opens === 0)
+      this.budget.give(inode.content.pages);
   }
 
   /** The whole path of a folder, as a byte string; undefined when it has been removed. */
@@ -137,14 +138,14 @@ export class MemoryTree {
   crash(survival: Survival): void {
     this.boot++;
     this.journal.crash(survival);
-    this.budget.usedBytes = 0;
+    this.budget.clear();
     const seen = new Set<MemoryInode>();
     const visit = (inode: MemoryInode): void => {
       if (seen.has(inode)) return;
       seen.add(inode);
       inode.links = inode === this.root ? 1 : 0;
       inode.crash(survival);
-      if (inode.kind === 'file') this.budget.usedBytes += inode.content.pages * 4096;
+      if (inode.kind === 'file') this.budget.count(inode.content.pages);
       if (inode.kind !== 'folder') return;
       inode.entries = new Map(inode.synced);
       for (const [name, entry] of inode.entries) {

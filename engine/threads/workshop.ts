@@ -54,7 +54,7 @@ export class Workshop {
       open: (options: WorkshopOptions) => this.#openStore(options),
       close: () => this.#close(),
       link: (end: unknown) => void (this.#link = new DigestLink(this.#host.threads.join(end), this.#provider)),
-      encode: (sources: readonly SmallSource[]) => moveBatch(this.#open.encoder.encode(sources)),
+      encode: (args: { sources: readonly SmallSource[]; memory: SharedArrayBuffer | undefined }) => wireBatch(this.#open.encoder.encode(args.sources, args.memory)),
       'stage-path': (args: { path: string; linked: boolean }, context: CallContext) =>
         this.#open.stager.path(args.path, args.linked ? this.#link : undefined, { signal: context.signal, progress: throttle(this.#host, context) }),
       'stage-begin': () => this.#open.stager.begin(),
@@ -187,7 +187,6 @@ function moveBytes(bytes: Uint8Array | undefined): Moved | undefined {
   return mine === undefined ? undefined : new Moved(mine, [mine.buffer]);
 }
 
-function moveBatch(batch: EncodedBatch): Moved {
-  const results = batch.results.map((result) => ('error' in result ? { error: errorToData(result.error) } : result));
-  return new Moved({ results, buffer: batch.buffer }, [batch.buffer.buffer as ArrayBuffer]);
+function wireBatch(batch: EncodedBatch): unknown {
+  return { memory: batch.memory, results: batch.results.map((result) => ('error' in result ? { error: errorToData(result.error) } : result)) };
 }

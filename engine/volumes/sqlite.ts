@@ -206,9 +206,9 @@ function openDatabase(path: string, options: SqliteVolumeOptions): Database {
     db.pragma('mmap_size = 0');
     db.pragma(`synchronous = ${synchronous}`);
     if (options.platform === 'darwin') db.pragma('fullfsync = ON');
-    if (options.readonly !== true) db.pragma('journal_mode = TRUNCATE');
+    if (options.readonly !== true) db.pragma('journal_mode = PERSIST');
     const journal = db.pragma('journal_mode', { simple: true });
-    if (db.pragma('synchronous', { simple: true }) !== synchronous || (options.readonly !== true && journal !== 'truncate')) {
+    if (db.pragma('synchronous', { simple: true }) !== synchronous || (options.readonly !== true && journal !== 'persist')) {
       throw new StoreError('unavailable', `SQLite did not take the settings that make volume ${options.identity.volumeId} durable`);
     }
     return db;

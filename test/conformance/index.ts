@@ -1,0 +1,3 @@
+/** The door `holdfast/testing`: conformance suites for those who write a host or another implementation of a contract. */
+export { hostSuite } from './host.ts';
+export type { HostUnderTest, MakeHost } from './host-under-test.ts';
