@@ -9,6 +9,7 @@ import { type BlobRow, BlobWriter } from './blob-rows.ts';
 import { type Owner, ReferenceRows, RootRows, ownerKinds } from './reference-rows.ts';
 import { type LogPosition, type RootLog, logStart } from './root-log.ts';
 import { Buckets, RowHasher } from './row-sums.ts';
+import { Statements } from './statements.ts';
 
 /** What every transaction reads first and writes last. */
 export interface CatalogState {
@@ -23,6 +24,7 @@ export interface CatalogState {
 
 export class Catalog {
   readonly db: Database;
+  readonly sql: Statements;
   readonly hasher: RowHasher;
   readonly buckets: Buckets;
   readonly blobs: BlobWriter;
@@ -34,6 +36,7 @@ export class Catalog {
 
   constructor(db: Database, parts: { readonly provider: Provider; readonly log: RootLog; readonly clock: Clock }) {
     this.db = db;
+    this.sql = new Statements(db);
     this.hasher = new RowHasher(parts.provider);
     this.buckets = new Buckets(db);
     this.blobs = new BlobWriter(db, this.hasher, this.buckets);
@@ -52,7 +55,7 @@ export class Catalog {
     this.db.exec('BEGIN IMMEDIATE');
     let before: LogPosition | undefined;
     try {
-      const state = readState(this.db);
+      const state = readState(this.sql);
       this.blobs.begin();
       const transaction = new Transaction(this, { ...state, generation: state.generation + 1, clockMs: Math.max(state.clockMs, Math.floor(this.#clock.now())) });
       this.#transaction = transaction;
@@ -66,7 +69,7 @@ export class Catalog {
         transaction.state.log = this.log.append(before, transaction.entries);
       }
       this.buckets.flush();
-      writeState(this.db, transaction.state);
+      writeState(this.sql, transaction.state);
       this.db.exec('COMMIT');
       return result;
     } catch (error) {
@@ -80,7 +83,7 @@ export class Catalog {
 
   /** The state as last committed by anyone. */
   state(): CatalogState {
-    return readState(this.db);
+    return readState(this.sql);
   }
 
   close(): void {
@@ -266,14 +269,14 @@ interface StoredState {
   readonly doubt: string;
 }
 
-export function readState(db: Database): CatalogState {
-  const text = db.prepare(`SELECT value FROM meta WHERE key = 'state'`).pluck().get() as string | undefined;
+export function readState(sql: Statements): CatalogState {
+  const text = sql.values(`SELECT value FROM meta WHERE key = 'state'`).get() as string | undefined;
   if (text === undefined) return { generation: 0, clockMs: 0, log: logStart, doubt: '' };
   const stored = JSON.parse(text) as StoredState;
   return { ...stored, log: { ...stored.log, hash: fromHex(stored.log.hash)! } };
 }
 
-function writeState(db: Database, state: CatalogState): void {
+function writeState(sql: Statements, state: CatalogState): void {
   const stored: StoredState = { ...state, log: { ...state.log, hash: toHex(state.log.hash) } };
-  db.prepare(`INSERT OR REPLACE INTO meta (key, value) VALUES ('state', ?)`).run(JSON.stringify(stored));
+  sql.rows(`INSERT OR REPLACE INTO meta (key, value) VALUES ('state', ?)`).run(JSON.stringify(stored));
 }

@@ -146,8 +146,7 @@ export class Committer {
       return { have: { storedSize: row.stored, deduplicated: true } };
     }
     transaction.changed = true;
-    const written = this.#catalog.db
-      .prepare('INSERT INTO intents (lease, id, incarnation) VALUES (?, ?, ?)')
+    const written = this.#catalog.sql.rows('INSERT INTO intents (lease, id, incarnation) VALUES (?, ?, ?)')
       .run(this.#options.lease, fromHex(probe.id)!, probe.incarnation);
     return { intent: Number(written.lastInsertRowid) };
   }
@@ -209,7 +208,7 @@ export class Committer {
     row.zero_gen = row.refcount === 0 ? transaction.state.generation : null;
     transaction.changed = true;
     this.#catalog.blobs.update(row);
-    this.#catalog.db.prepare('DELETE FROM chunk_sums WHERE blob = ?').run(row.n);
+    this.#catalog.sql.rows('DELETE FROM chunk_sums WHERE blob = ?').run(row.n);
     if (sound) this.#retire(transaction, before, afterwards);
     return { row, healed };
   }
@@ -223,14 +222,14 @@ export class Committer {
   #setHorizon(transaction: Transaction, generation: number | 'now' | null): number {
     transaction.changed = true;
     const value = generation === 'now' ? transaction.state.generation : generation;
-    this.#catalog.db.prepare('UPDATE leases SET horizon = ? WHERE uuid = ?').run(value, this.#options.lease);
+    this.#catalog.sql.rows('UPDATE leases SET horizon = ? WHERE uuid = ?').run(value, this.#options.lease);
     return transaction.state.generation;
   }
 
   #setSide(transaction: Transaction, operation: Extract<Operation, { op: 'side-set' }>): void {
     transaction.changed = true;
-    const put = this.#catalog.db.prepare('INSERT OR REPLACE INTO side (name, key, value, sum) VALUES (?, ?, ?, ?)');
-    const drop = this.#catalog.db.prepare('DELETE FROM side WHERE name = ? AND key = ?');
+    const put = this.#catalog.sql.rows('INSERT OR REPLACE INTO side (name, key, value, sum) VALUES (?, ?, ?, ?)');
+    const drop = this.#catalog.sql.rows('DELETE FROM side WHERE name = ? AND key = ?');
     for (const [key, value] of operation.entries) {
       if (value === undefined) drop.run(operation.name, key);
       else put.run(operation.name, key, value, this.#catalog.hasher.sum('side', [operation.name, key, value]));
@@ -247,13 +246,13 @@ export class Committer {
 
   #dropIntent(transaction: Transaction, intent: number): void {
     transaction.changed = true;
-    this.#catalog.db.prepare('DELETE FROM intents WHERE n = ?').run(intent);
+    this.#catalog.sql.rows('DELETE FROM intents WHERE n = ?').run(intent);
   }
 }
 
 /** Stores the chunk checksums of a large blob, a row per `sumsRowBytes`. */
 export function writeChunkSums(catalog: Catalog, blob: number, sums: Uint8Array): void {
-  const insert = catalog.db.prepare('INSERT OR REPLACE INTO chunk_sums (blob, part, sums, sum) VALUES (?, ?, ?, ?)');
+  const insert = catalog.sql.rows('INSERT OR REPLACE INTO chunk_sums (blob, part, sums, sum) VALUES (?, ?, ?, ?)');
   for (let part = 0; part * sumsRowBytes < sums.length; part++) {
     const slice = sums.subarray(part * sumsRowBytes, (part + 1) * sumsRowBytes);
     insert.run(blob, part, slice, catalog.hasher.sum('chunk_sums', [blob, part, slice]));

@@ -55,13 +55,13 @@ export class VolumeSet {
   }
 
   row(n: number): VolumeRow {
-    const row = this.#catalog.db.prepare('SELECT * FROM volumes WHERE n = ?').get(n) as VolumeRow | undefined;
+    const row = this.#catalog.sql.rows('SELECT * FROM volumes WHERE n = ?').get(n) as VolumeRow | undefined;
     if (row === undefined) throw new StoreError('unavailable', `volume ${n} is not in the catalog`);
     return row;
   }
 
   rows(): VolumeRow[] {
-    return this.#catalog.db.prepare('SELECT * FROM volumes ORDER BY n').all() as VolumeRow[];
+    return this.#catalog.sql.rows('SELECT * FROM volumes ORDER BY n').all() as VolumeRow[];
   }
 
   at(n: number): Volume {
@@ -92,8 +92,7 @@ export class VolumeSet {
     const locators = volume.write(parts);
     const facts = volume.facts();
     const full = facts.bytes >= this.#options.parameters.volumeBytesMax;
-    this.#catalog.db
-      .prepare('UPDATE volumes SET bytes = ?, extents = ?, generation = ?, state = ?, lease = ? WHERE n = ?')
+    this.#catalog.sql.rows('UPDATE volumes SET bytes = ?, extents = ?, generation = ?, state = ?, lease = ? WHERE n = ?')
       .run(facts.bytes, facts.extents, facts.generation, full ? 'sealed' : 'open', full ? null : this.#options.lease, row.n);
     transaction.changed = true;
     this.#current = full ? undefined : row;
@@ -111,25 +110,23 @@ export class VolumeSet {
   refresh(transaction: Transaction, row: VolumeRow): void {
     const facts = this.sqlite(row).facts();
     transaction.changed = true;
-    this.#catalog.db
-      .prepare('UPDATE volumes SET bytes = ?, extents = ?, generation = ? WHERE n = ?')
+    this.#catalog.sql.rows('UPDATE volumes SET bytes = ?, extents = ?, generation = ? WHERE n = ?')
       .run(facts.bytes, facts.extents, facts.generation, row.n);
   }
 
   /** Registers a volume file, new or found without a row. */
   register(transaction: Transaction, volumeId: string, lease: string | null): VolumeRow {
     transaction.changed = true;
-    this.#catalog.db
-      .prepare(`INSERT INTO volumes (id, kind, state, lease, bytes, dead, extents, generation) VALUES (?, 'sqlite', 'open', ?, 0, 0, 0, 0)`)
+    this.#catalog.sql.rows(`INSERT INTO volumes (id, kind, state, lease, bytes, dead, extents, generation) VALUES (?, 'sqlite', 'open', ?, 0, 0, 0, 0)`)
       .run(volumeId, lease);
-    return this.#catalog.db.prepare('SELECT * FROM volumes WHERE id = ?').get(volumeId) as VolumeRow;
+    return this.#catalog.sql.rows('SELECT * FROM volumes WHERE id = ?').get(volumeId) as VolumeRow;
   }
 
   /** Forgets a volume in which nothing lives any more; the caller removes the file after the commit. */
   unregister(transaction: Transaction, row: VolumeRow): string {
     transaction.changed = true;
-    this.#catalog.db.prepare('DELETE FROM volumes WHERE n = ?').run(row.n);
-    this.#catalog.db.prepare('DELETE FROM freed WHERE volume = ?').run(row.n);
+    this.#catalog.sql.rows('DELETE FROM volumes WHERE n = ?').run(row.n);
+    this.#catalog.sql.rows('DELETE FROM freed WHERE volume = ?').run(row.n);
     if (this.#current?.n === row.n) this.#current = undefined;
     return row.id;
   }
@@ -158,9 +155,9 @@ export class VolumeSet {
   /** A record is dead: its space comes back with compaction or with the whole volume. */
   free(transaction: Transaction, volume: number, locator: Locator): void {
     transaction.changed = true;
-    const { db } = this.#catalog;
-    db.prepare('INSERT OR REPLACE INTO freed (volume, extent, start, length) VALUES (?, ?, ?, ?)').run(volume, locator.extent, locator.offset, locator.length);
-    db.prepare('UPDATE volumes SET dead = dead + ? WHERE n = ?').run(locator.length, volume);
+    const { sql } = this.#catalog;
+    sql.rows('INSERT OR REPLACE INTO freed (volume, extent, start, length) VALUES (?, ?, ?, ?)').run(volume, locator.extent, locator.offset, locator.length);
+    sql.rows('UPDATE volumes SET dead = dead + ? WHERE n = ?').run(locator.length, volume);
   }
 
   close(): void {
@@ -170,8 +167,7 @@ export class VolumeSet {
 
   #takeCurrent(transaction: Transaction): VolumeRow {
     if (this.#current !== undefined) return this.#current;
-    const idle = this.#catalog.db
-      .prepare(`SELECT * FROM volumes WHERE kind = 'sqlite' AND state = 'open' AND (lease IS NULL OR lease = ?) ORDER BY n LIMIT 1`)
+    const idle = this.#catalog.sql.rows(`SELECT * FROM volumes WHERE kind = 'sqlite' AND state = 'open' AND (lease IS NULL OR lease = ?) ORDER BY n LIMIT 1`)
       .get(this.#options.lease) as VolumeRow | undefined;
     this.#current = idle ?? this.#create(transaction);
     return this.#current;

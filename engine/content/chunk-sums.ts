@@ -1,6 +1,6 @@
 /** Checksums of a large blob's chunks, loaded from the catalog a row at a time. */
 import type { BlobReader, BlobRow } from '../catalog/blob-rows.ts';
-import type { Database } from '../driver.ts';
+import type { Statements } from '../catalog/statements.ts';
 import { StoreError } from '../errors.ts';
 import { equalBytes, toHex } from '../codec/bytes.ts';
 
@@ -14,8 +14,8 @@ export interface ChunkSums {
 }
 
 /** Rows are loaded when a chunk of theirs is asked for: one for a range read, one after another for a whole one. */
-export function loadChunkSums(db: Database, rows: BlobReader, blob: BlobRow): ChunkSums {
-  const get = db.prepare('SELECT sums, sum FROM chunk_sums WHERE blob = ? AND part = ?').raw();
+export function loadChunkSums(sql: Statements, rows: BlobReader, blob: BlobRow): ChunkSums {
+  const get = sql.arrays('SELECT sums, sum FROM chunk_sums WHERE blob = ? AND part = ?');
   let part = -1;
   let view: DataView<ArrayBufferLike> = new DataView(new ArrayBuffer(0));
   return {

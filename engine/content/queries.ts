@@ -51,24 +51,24 @@ export class Queries {
   list(after: string, prefix: string): BlobStat[] {
     const low = fromHex((after > prefix ? after : prefix).padEnd(64, '0'))!;
     const high = fromHex(prefix.padEnd(64, 'f'))!;
-    const rows = this.#reader.db.prepare('SELECT * FROM blobs WHERE prefix BETWEEN ? AND ? AND id BETWEEN ? AND ? ORDER BY prefix, id LIMIT ?').all(prefixOf(low), prefixOf(high), low, high, listRows + 1) as BlobRow[];
+    const rows = this.#reader.sql.rows('SELECT * FROM blobs WHERE prefix BETWEEN ? AND ? AND id BETWEEN ? AND ? ORDER BY prefix, id LIMIT ?').all(prefixOf(low), prefixOf(high), low, high, listRows + 1) as BlobRow[];
     const wanted = rows.filter((row) => toHex(row.id) !== after).slice(0, listRows);
     return wanted.map((row) => this.#stat(row));
   }
 
   root(name: string): string | undefined {
-    const id = this.#reader.db.prepare('SELECT b.id FROM roots r JOIN blobs b ON b.n = r.blob WHERE r.name = ?').pluck().get(name) as Uint8Array | undefined;
+    const id = this.#reader.sql.values('SELECT b.id FROM roots r JOIN blobs b ON b.n = r.blob WHERE r.name = ?').get(name) as Uint8Array | undefined;
     return id === undefined ? undefined : toHex(id);
   }
 
   roots(): RootEntry[] {
-    const rows = this.#reader.db.prepare('SELECT r.name, b.id, r.changed FROM roots r JOIN blobs b ON b.n = r.blob ORDER BY r.name').raw().all();
+    const rows = this.#reader.sql.arrays('SELECT r.name, b.id, r.changed FROM roots r JOIN blobs b ON b.n = r.blob ORDER BY r.name').all();
     return (rows as [string, Uint8Array, number][]).map(([name, id, changedMs]) => ({ name, id: toHex(id), changedMs }));
   }
 
   /** Committed records of the root log with a sequence above `after`. O(length of the log). */
   rootLog(after: number, limit: number): RootLogEntry[] {
-    const end = readState(this.#reader.db).log.offset;
+    const end = readState(this.#reader.sql).log.offset;
     const bytes = new Uint8Array(Math.max(0, end - logHeadBytes));
     const file = this.#host.files.open(this.#layout.rootLog, 'read');
     try {
@@ -89,7 +89,7 @@ export class Queries {
   }
 
   side(name: string, keys: readonly string[]): (Uint8Array | undefined)[] {
-    const get = this.#reader.db.prepare('SELECT value, sum FROM side WHERE name = ? AND key = ?').raw();
+    const get = this.#reader.sql.arrays('SELECT value, sum FROM side WHERE name = ? AND key = ?');
     return keys.map((key) => {
       const row = get.get(name, key) as [Uint8Array, Uint8Array] | undefined;
       // It is droppable: a damaged entry is as good as none.
@@ -99,10 +99,10 @@ export class Queries {
   }
 
   stats(storeId: string, format: number): Omit<StoreStats, 'openHandles'> {
-    const { db } = this.#reader;
-    const totals = db.prepare('SELECT count(*), coalesce(sum(kind), 0), coalesce(sum(size), 0), coalesce(sum(stored), 0), coalesce(sum(suspect), 0) FROM blobs').raw().get() as number[];
+    const { sql } = this.#reader;
+    const totals = sql.arrays('SELECT count(*), coalesce(sum(kind), 0), coalesce(sum(size), 0), coalesce(sum(stored), 0), coalesce(sum(suspect), 0) FROM blobs').get() as number[];
     const [blobs, nodes, bytes, storedBytes, suspect] = totals as [number, number, number, number, number];
-    const [unreferenced, unreferencedBytes] = db.prepare('SELECT count(*), coalesce(sum(stored), 0) FROM blobs WHERE zero_since IS NOT NULL').raw().get() as [number, number];
+    const [unreferenced, unreferencedBytes] = sql.arrays('SELECT count(*), coalesce(sum(stored), 0) FROM blobs WHERE zero_since IS NOT NULL').get() as [number, number];
     return {
       storeId,
       format,
@@ -113,22 +113,22 @@ export class Queries {
       unreferenced,
       unreferencedBytes,
       suspect,
-      roots: db.prepare('SELECT count(*) FROM roots').pluck().get() as number,
+      roots: sql.values('SELECT count(*) FROM roots').get() as number,
       volumes: this.#volumes(),
-      catalogBytes: (db.pragma('page_count', { simple: true }) as number) * (db.pragma('page_size', { simple: true }) as number),
+      catalogBytes: (sql.values('PRAGMA page_count').get() as number) * (sql.values('PRAGMA page_size').get() as number),
       freeBytes: this.#host.files.space(this.#layout.root).freeBytes,
     };
   }
 
   #volumes(): VolumeStats[] {
-    const held = this.#reader.db.prepare('SELECT coalesce(sum(stored), 0) FROM blobs WHERE volume = 1').pluck().get() as number;
-    const rows = this.#reader.db.prepare('SELECT n, id, kind, state, bytes, dead FROM volumes ORDER BY n').raw().all() as [number, string, 'sqlite' | 'directory', 'open' | 'sealed', number, number][];
+    const held = this.#reader.sql.values('SELECT coalesce(sum(stored), 0) FROM blobs WHERE volume = 1').get() as number;
+    const rows = this.#reader.sql.arrays('SELECT n, id, kind, state, bytes, dead FROM volumes ORDER BY n').all() as [number, string, 'sqlite' | 'directory', 'open' | 'sealed', number, number][];
     return rows.map(([n, id, kind, state, bytes, deadBytes]) => ({ id, kind, state, bytes: n === 1 ? held : bytes, deadBytes }));
   }
 
   #stat(row: BlobRow): BlobStat {
-    const volume = this.#reader.db.prepare('SELECT id FROM volumes WHERE n = ?').pluck().get(row.volume) as string | undefined;
-    const verifiedMs = this.#reader.db.prepare('SELECT at FROM verified WHERE blob = ?').pluck().get(row.n) as number | undefined;
+    const volume = this.#reader.sql.values('SELECT id FROM volumes WHERE n = ?').get(row.volume) as string | undefined;
+    const verifiedMs = this.#reader.sql.values('SELECT at FROM verified WHERE blob = ?').get(row.n) as number | undefined;
     return {
       id: toHex(row.id),
       kind: kindName(row.kind),

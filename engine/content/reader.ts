@@ -4,6 +4,7 @@ import { BlobReader, type BlobRow } from '../catalog/blob-rows.ts';
 import type { StoreLayout } from '../catalog/layout.ts';
 import { volumePath } from '../catalog/layout.ts';
 import { RowHasher } from '../catalog/row-sums.ts';
+import { Statements } from '../catalog/statements.ts';
 import { equalBytes, fromHex, toHex } from '../codec/bytes.ts';
 import type { Provider } from '../codec/provider.ts';
 import { readRecord } from '../codec/record.ts';
@@ -35,6 +36,7 @@ export function damaged(row: BlobRow, reason: string): StoreError {
 
 export class Reader {
   readonly rows: BlobReader;
+  readonly sql: Statements;
   readonly directory: DirectoryVolume;
   readonly #db: Database;
   readonly #options: ReaderOptions;
@@ -44,12 +46,9 @@ export class Reader {
   constructor(db: Database, options: ReaderOptions) {
     this.#db = db;
     this.#options = options;
+    this.sql = new Statements(db);
     this.rows = new BlobReader(db, new RowHasher(options.provider));
     this.directory = new DirectoryVolume(options.host.files, 'blobs', { root: options.layout.blobs, temp: options.layout.temps });
-  }
-
-  get db(): Database {
-    return this.#db;
   }
 
   row(id: BlobId): BlobRow | undefined {
@@ -68,7 +67,7 @@ export class Reader {
     if (row.volume !== directoryNumber) return this.#record(row).subarray(offset, Math.max(offset, end));
     const file = this.openFile(row);
     try {
-      return this.readFile(row, file, loadChunkSums(this.#db, this.rows, row), { offset, end });
+      return this.readFile(row, file, loadChunkSums(this.sql, this.rows, row), { offset, end });
     } finally {
       file.close();
     }
@@ -115,7 +114,7 @@ export class Reader {
   volume(n: number): SqliteVolume {
     let volume = this.#volumes.get(n);
     if (volume === undefined) {
-      const id = this.#db.prepare('SELECT id FROM volumes WHERE n = ?').pluck().get(n) as string | undefined;
+      const id = this.sql.values('SELECT id FROM volumes WHERE n = ?').get(n) as string | undefined;
       if (id === undefined) throw new StoreError('unavailable', `volume ${n} is not in the catalog`);
       const { driver, provider, host, layout, storeId } = this.#options;
       volume = new SqliteVolume(volumePath(host.files, layout, id), {

@@ -28,7 +28,7 @@ class Cursor {
     this.#end = Math.min(row.size, range.offset + range.length);
     this.#hasher = range.offset === 0 && this.#end === row.size ? range.provider.hasher() : undefined;
     if (row.volume === 1) {
-      this.#sums = loadChunkSums(reader.db, reader.rows, row);
+      this.#sums = loadChunkSums(reader.sql, reader.rows, row);
       this.#file = reader.openFile(row);
     }
   }

@@ -61,8 +61,7 @@ export class Verifier {
   }
 
   #rows(range: VerifyRange): BlobRow[] {
-    return this.#reader.db
-      .prepare('SELECT * FROM blobs WHERE volume = ? AND extent BETWEEN ? AND ? ORDER BY extent, start')
+    return this.#reader.sql.rows('SELECT * FROM blobs WHERE volume = ? AND extent BETWEEN ? AND ? ORDER BY extent, start')
       .all(range.volume, range.fromExtent, range.toExtent) as BlobRow[];
   }
 
@@ -109,9 +108,7 @@ export class Verifier {
   }
 
   #freed(range: VerifyRange): Set<string> {
-    const rows = this.#reader.db
-      .prepare('SELECT extent, start FROM freed WHERE volume = ? AND extent BETWEEN ? AND ?')
-      .raw()
+    const rows = this.#reader.sql.arrays('SELECT extent, start FROM freed WHERE volume = ? AND extent BETWEEN ? AND ?')
       .all(range.volume, range.fromExtent, range.toExtent) as [number, number][];
     return new Set(rows.map(([extent, start]) => `${extent}.${start}`));
   }
@@ -153,7 +150,7 @@ class Run {
     try {
       const file = this.#reader.openFile(row);
       try {
-        const sums = loadChunkSums(this.#reader.db, this.#reader.rows, row);
+        const sums = loadChunkSums(this.#reader.sql, this.#reader.rows, row);
         const hasher = this.#provider.hasher();
         for (let at = 0; at < row.size; ) {
           this.#context.signal.throwIfAborted();

@@ -37,7 +37,7 @@ export function emptyReport(): AdoptReport {
 export function adoptRecords(transaction: Transaction, context: AdoptContext, place: { readonly row: VolumeRow; readonly from: number; readonly to: number }): AdoptReport {
   const report = emptyReport();
   const volume = context.volumes.sqlite(place.row);
-  const freed = transaction.catalog.db.prepare('SELECT 1 FROM freed WHERE volume = ? AND extent = ? AND start = ?').pluck();
+  const freed = transaction.catalog.sql.values('SELECT 1 FROM freed WHERE volume = ? AND extent = ? AND start = ?');
   for (const part of volume.parts(place.from, place.to)) {
     if (part.name === undefined) {
       report.damaged++;

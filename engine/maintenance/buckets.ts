@@ -39,16 +39,16 @@ function* sumsOf(catalog: Catalog, table: SummedTable, bucket: number): Iterable
   const from = bucket * bucketRows;
   const to = from + bucketRows - 1;
   if (table === 'blobs') {
-    for (const row of catalog.db.prepare('SELECT * FROM blobs WHERE n BETWEEN ? AND ?').all(from, to) as (BlobRow & { sum: Uint8Array })[]) {
+    for (const row of catalog.sql.rows('SELECT * FROM blobs WHERE n BETWEEN ? AND ?').all(from, to) as (BlobRow & { sum: Uint8Array })[]) {
       yield { sum: row.sum, sound: catalog.blobs.holds(row) };
     }
   } else if (table === 'refs') {
-    const rows = catalog.db.prepare('SELECT child, kind, owner, sum FROM refs WHERE child BETWEEN ? AND ?').raw().all(from, to);
+    const rows = catalog.sql.arrays('SELECT child, kind, owner, sum FROM refs WHERE child BETWEEN ? AND ?').all(from, to);
     for (const [child, kind, owner, sum] of rows as [number, number, string | number, Uint8Array][]) {
       yield { sum, sound: equalBytes(catalog.refs.sum(child, kind, owner), sum) };
     }
   } else if (bucket === 0) {
-    for (const row of catalog.db.prepare('SELECT * FROM roots').all() as (RootRow & { sum: Uint8Array })[]) {
+    for (const row of catalog.sql.rows('SELECT * FROM roots').all() as (RootRow & { sum: Uint8Array })[]) {
       yield { sum: row.sum, sound: equalBytes(catalog.roots.sum(row), row.sum) };
     }
   }

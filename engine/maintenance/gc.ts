@@ -170,7 +170,7 @@ class Collection {
   /** Row and references go, a tombstone or a free entry comes; returns the bytes it gives back. */
   #condemn(transaction: Transaction, row: BlobRow): number {
     const { catalog } = transaction;
-    const { db } = catalog;
+    const { sql } = catalog;
     if (row.kind === 1) {
       for (const n of catalog.refs.childrenOf(row.n)) {
         const child = catalog.blobs.byNumber(n);
@@ -180,11 +180,11 @@ class Collection {
       }
     }
     catalog.blobs.delete(row);
-    db.prepare('DELETE FROM chunk_sums WHERE blob = ?').run(row.n);
-    db.prepare('DELETE FROM verified WHERE blob = ?').run(row.n);
+    sql.rows('DELETE FROM chunk_sums WHERE blob = ?').run(row.n);
+    sql.rows('DELETE FROM verified WHERE blob = ?').run(row.n);
     transaction.changed = true;
     if (row.volume === directoryNumber) {
-      db.prepare('INSERT INTO tombstones (volume, id, incarnation, bytes) VALUES (?, ?, ?, ?)').run(row.volume, row.id, row.incarnation, row.stored);
+      sql.rows('INSERT INTO tombstones (volume, id, incarnation, bytes) VALUES (?, ?, ?, ?)').run(row.volume, row.id, row.incarnation, row.stored);
     } else {
       this.#context.volumes.free(transaction, row.volume, locatorOf(row));
     }
@@ -199,23 +199,21 @@ class Collection {
   }
 
   #candidates(after: number): number[] {
-    return this.#context.catalog.db
-      .prepare('SELECT n FROM blobs WHERE zero_since IS NOT NULL AND zero_since <= ? AND n > ? ORDER BY n LIMIT ?')
-      .pluck()
+    return this.#context.catalog.sql.values('SELECT n FROM blobs WHERE zero_since IS NOT NULL AND zero_since <= ? AND n > ? ORDER BY n LIMIT ?')
       .all(this.#limits().cutoffMs, after, pageRows) as number[];
   }
 
   #limits(transaction?: Transaction): Limits {
     const { catalog, host } = this.#context;
     const clockMs = transaction?.state.clockMs ?? Math.max(catalog.state().clockMs, Math.floor(host.clock.now()));
-    const horizon = catalog.db.prepare('SELECT min(horizon) FROM leases').pluck().get() as number | null;
+    const horizon = catalog.sql.values('SELECT min(horizon) FROM leases').get() as number | null;
     return { cutoffMs: clockMs - this.#graceMs, horizon: horizon ?? Number.POSITIVE_INFINITY };
   }
 
   /** A volume in which no row lies any more is forgotten, then its file removed. */
   async #dropDeadVolumes(): Promise<void> {
     const { catalog, volumes, host } = this.#context;
-    const lives = catalog.db.prepare('SELECT 1 FROM blobs WHERE volume = ? LIMIT 1').pluck();
+    const lives = catalog.sql.values('SELECT 1 FROM blobs WHERE volume = ? LIMIT 1');
     for (const row of volumes.rows()) {
       if (row.kind !== 'sqlite' || row.dead === 0) continue;
       const gone = catalog.transaction((transaction) => {
@@ -236,7 +234,7 @@ interface Limits {
 }
 
 function unreferencedCount(catalog: Catalog): number {
-  return catalog.db.prepare('SELECT count(*) FROM blobs WHERE zero_since IS NOT NULL').pluck().get() as number;
+  return catalog.sql.values('SELECT count(*) FROM blobs WHERE zero_since IS NOT NULL').get() as number;
 }
 
 /** A wall clock that jumped forward would end every grace at once: collection waits until the store is reopened. */

@@ -40,19 +40,19 @@ export function recover(transaction: Transaction, context: RecoverContext): Reco
 }
 
 function deadLeases(transaction: Transaction, { host, layout, driver, lease }: RecoverContext): string[] {
-  const listed = transaction.catalog.db.prepare('SELECT uuid FROM leases').pluck().all() as string[];
-  const intents = transaction.catalog.db.prepare('SELECT DISTINCT lease FROM intents').pluck().all() as string[];
-  const writers = transaction.catalog.db.prepare('SELECT DISTINCT lease FROM volumes WHERE lease IS NOT NULL').pluck().all() as string[];
+  const listed = transaction.catalog.sql.values('SELECT uuid FROM leases').all() as string[];
+  const intents = transaction.catalog.sql.values('SELECT DISTINCT lease FROM intents').all() as string[];
+  const writers = transaction.catalog.sql.values('SELECT DISTINCT lease FROM volumes WHERE lease IS NOT NULL').all() as string[];
   const known = new Set([...listed, ...intents, ...writers, ...leaseFiles(host.files, layout.leases)]);
   known.delete(lease);
   return [...known].filter((uuid) => isDead(driver, host.files, { folder: layout.leases, uuid }));
 }
 
 function clearLease(transaction: Transaction, { host, layout }: RecoverContext, uuid: string): void {
-  const { db } = transaction.catalog;
+  const { sql } = transaction.catalog;
   transaction.changed = true;
-  db.prepare('DELETE FROM leases WHERE uuid = ?').run(uuid);
-  db.prepare('UPDATE volumes SET lease = NULL WHERE lease = ?').run(uuid);
+  sql.rows('DELETE FROM leases WHERE uuid = ?').run(uuid);
+  sql.rows('UPDATE volumes SET lease = NULL WHERE lease = ?').run(uuid);
   removeTree(host.files, host.files.join(layout.temps, uuid));
   removeLeaseFile(host.files, { folder: layout.leases, uuid });
   const marker = host.files.join(layout.leases, `${uuid}.library`);
@@ -61,7 +61,7 @@ function clearLease(transaction: Transaction, { host, layout }: RecoverContext, 
 
 /** Temp folders whose lease is nowhere: left when a process died between taking back its lease and its temps. */
 function clearTemps(transaction: Transaction, { host, layout, lease }: RecoverContext): void {
-  const alive = new Set(transaction.catalog.db.prepare('SELECT uuid FROM leases').pluck().all() as string[]);
+  const alive = new Set(transaction.catalog.sql.values('SELECT uuid FROM leases').all() as string[]);
   for (const raw of host.files.list(layout.temps)) {
     const name = new TextDecoder().decode(raw);
     if (name !== lease && !alive.has(name)) removeTree(host.files, host.files.join(layout.temps, name));
@@ -69,18 +69,18 @@ function clearTemps(transaction: Transaction, { host, layout, lease }: RecoverCo
 }
 
 function adoptIntents(transaction: Transaction, context: RecoverContext, dead: readonly string[], report: ReturnType<typeof emptyReport>): void {
-  const { db } = transaction.catalog;
+  const { sql } = transaction.catalog;
   for (const lease of dead) {
-    const intents = db.prepare('SELECT id, incarnation FROM intents WHERE lease = ?').all(lease) as { id: Uint8Array; incarnation: number }[];
+    const intents = sql.rows('SELECT id, incarnation FROM intents WHERE lease = ?').all(lease) as { id: Uint8Array; incarnation: number }[];
     for (const { id, incarnation } of intents) adoptFile(transaction, context, { id: toHex(id), incarnation }, report);
-    db.prepare('DELETE FROM intents WHERE lease = ?').run(lease);
+    sql.rows('DELETE FROM intents WHERE lease = ?').run(lease);
   }
 }
 
 /** Volumes that no living process appends to may hold records whose COMMIT never came, or came and was lost. */
 function adoptUnseen(transaction: Transaction, context: RecoverContext, report: ReturnType<typeof emptyReport>): void {
   for (const id of context.volumes.strays()) context.volumes.register(transaction, id, null);
-  const rows = transaction.catalog.db.prepare(`SELECT * FROM volumes WHERE kind = 'sqlite' AND state = 'open' AND (lease IS NULL OR lease = ?)`).all(context.lease) as VolumeRow[];
+  const rows = transaction.catalog.sql.rows(`SELECT * FROM volumes WHERE kind = 'sqlite' AND state = 'open' AND (lease IS NULL OR lease = ?)`).all(context.lease) as VolumeRow[];
   for (const row of rows) {
     const unseen = context.volumes.unseen(row);
     if (unseen === undefined) continue;
@@ -93,9 +93,9 @@ function adoptUnseen(transaction: Transaction, context: RecoverContext, report: 
 
 /** Unlinks what was condemned by a committed tombstone. The part may be gone already. */
 export function carryOutTombstones(transaction: Transaction, context: Pick<RecoverContext, 'volumes'>): number {
-  const { db } = transaction.catalog;
-  const tombstones = db.prepare('SELECT n, id, incarnation FROM tombstones').all() as { n: number; id: Uint8Array; incarnation: number }[];
-  const drop = db.prepare('DELETE FROM tombstones WHERE n = ?');
+  const { sql } = transaction.catalog;
+  const tombstones = sql.rows('SELECT n, id, incarnation FROM tombstones').all() as { n: number; id: Uint8Array; incarnation: number }[];
+  const drop = sql.rows('DELETE FROM tombstones WHERE n = ?');
   for (const { n, id, incarnation } of tombstones) {
     context.volumes.directory.delete({ id: toHex(id), incarnation });
     drop.run(n);
@@ -135,7 +135,7 @@ function replayLog(transaction: Transaction, context: RecoverContext, report: Re
 }
 
 function adoptAllFiles(transaction: Transaction, context: RecoverContext, report: ReturnType<typeof emptyReport>): void {
-  const intended = transaction.catalog.db.prepare('SELECT 1 FROM intents WHERE id = ? AND incarnation = ?').pluck();
+  const intended = transaction.catalog.sql.values('SELECT 1 FROM intents WHERE id = ? AND incarnation = ?');
   for (const part of context.volumes.directory.parts(0, 255)) {
     if (part.name === undefined) continue;
     const mine = intended.get(Buffer.from(part.name.id, 'hex'), part.name.incarnation) === undefined;

@@ -30,8 +30,7 @@ export function settleRange(catalog: Catalog, context: AdoptContext, request: Se
     const adopted = adoptOrphans(transaction, context, request);
     for (const n of request.unsoundRows) resum(catalog, n);
     transaction.changed ||= request.unsoundRows.length > 0;
-    const noted = catalog.db
-      .prepare('INSERT OR REPLACE INTO verified (blob, at) SELECT n, ? FROM blobs WHERE volume = ? AND extent BETWEEN ? AND ? AND suspect = 0')
+    const noted = catalog.sql.rows('INSERT OR REPLACE INTO verified (blob, at) SELECT n, ? FROM blobs WHERE volume = ? AND extent BETWEEN ? AND ? AND suspect = 0')
       .run(transaction.state.clockMs, request.range.volume, request.range.fromExtent, request.range.toExtent);
     transaction.changed ||= noted.changes > 0;
     return { adopted, repairedRows: request.unsoundRows.length, damaged };
@@ -56,8 +55,8 @@ function adoptOrphans(transaction: Transaction, context: AdoptContext, request: 
     return adoptRecords(transaction, context, { row, from: request.range.fromExtent, to: request.range.toExtent }).adopted;
   }
   const report = emptyReport();
-  const intended = transaction.catalog.db.prepare('SELECT 1 FROM intents WHERE id = ? AND incarnation = ?').pluck();
-  const condemned = transaction.catalog.db.prepare('SELECT 1 FROM tombstones WHERE id = ? AND incarnation = ?').pluck();
+  const intended = transaction.catalog.sql.values('SELECT 1 FROM intents WHERE id = ? AND incarnation = ?');
+  const condemned = transaction.catalog.sql.values('SELECT 1 FROM tombstones WHERE id = ? AND incarnation = ?');
   for (const { name } of request.orphans) {
     if (name === undefined) continue;
     const id = fromHex(name.id)!;
@@ -70,7 +69,7 @@ function adoptOrphans(transaction: Transaction, context: AdoptContext, request: 
 
 /** The bytes a damaged row leads to are right, so its place is: counts are derived anew and the checksum made to fit. */
 function resum(catalog: Catalog, n: number): void {
-  const row = catalog.db.prepare('SELECT * FROM blobs WHERE n = ?').get(n) as BlobRow | undefined;
+  const row = catalog.sql.rows('SELECT * FROM blobs WHERE n = ?').get(n) as BlobRow | undefined;
   if (row === undefined || catalog.blobs.holds(row)) return;
   catalog.blobs.resum(row, catalog.refs.count(n));
   const content = readBucket(catalog, 'blobs', bucketOf(n));
@@ -93,7 +92,7 @@ export function recountBucket(catalog: Catalog, bucket: number): RecountResult {
       badRows++;
       if (transaction.state.doubt === '') transaction.raiseDoubt(doubt);
     }
-    const last = catalog.db.prepare('SELECT max(n) FROM blobs').pluck().get() as number | null;
+    const last = catalog.sql.values('SELECT max(n) FROM blobs').get() as number | null;
     const next = last !== null && (bucket + 1) * bucketRows <= last ? bucket + 1 : undefined;
     return { recounted: recount(transaction, bucket), badRows, next };
   });
@@ -103,13 +102,13 @@ function recount(transaction: Transaction, bucket: number): number {
   const { catalog } = transaction;
   const from = bucket * bucketRows;
   const to = from + bucketRows - 1;
-  const counts = new Map(catalog.db.prepare('SELECT child, count(*) FROM refs WHERE child BETWEEN ? AND ? GROUP BY child').raw().all(from, to) as [number, number][]);
-  const wrong = (catalog.db.prepare('SELECT n, refcount, zero_since IS NULL FROM blobs WHERE n BETWEEN ? AND ?').raw().all(from, to) as [number, number, number][]).filter(
+  const counts = new Map(catalog.sql.arrays('SELECT child, count(*) FROM refs WHERE child BETWEEN ? AND ? GROUP BY child').all(from, to) as [number, number][]);
+  const wrong = (catalog.sql.arrays('SELECT n, refcount, zero_since IS NULL FROM blobs WHERE n BETWEEN ? AND ?').all(from, to) as [number, number, number][]).filter(
     ([n, refcount, referenced]) => refcount !== (counts.get(n) ?? 0) || (referenced === 1) !== counts.has(n),
   );
   let fixed = 0;
   for (const [n] of wrong) {
-    const row = catalog.db.prepare('SELECT * FROM blobs WHERE n = ?').get(n) as BlobRow;
+    const row = catalog.sql.rows('SELECT * FROM blobs WHERE n = ?').get(n) as BlobRow;
     if (!catalog.blobs.holds(row)) continue; // counted as a bad row
     row.refcount = counts.get(n) ?? 0;
     row.zero_since = row.refcount === 0 ? (row.zero_since ?? transaction.state.clockMs) : null;

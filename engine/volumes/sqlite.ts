@@ -162,15 +162,12 @@ export class SqliteVolume implements Volume {
         bytes += parts[end++]!.bytes.length;
       }
       extent++;
-      const data = new Uint8Array(bytes);
-      let offset = 0;
-      for (; start < end; start++) {
-        const part = parts[start]!.bytes;
-        data.set(part, offset);
-        locators.push({ extent, offset, length: part.length });
-        offset += part.length;
+      insert.run(extent, joined(parts.slice(start, end), bytes));
+      for (let offset = 0; start < end; start++) {
+        const { length } = parts[start]!.bytes;
+        locators.push({ extent, offset, length });
+        offset += length;
       }
-      insert.run(extent, data);
     }
     return locators;
   }
@@ -188,6 +185,22 @@ export class SqliteVolume implements Volume {
       throw new StoreError('unavailable', `the file of volume ${volumeId} belongs to volume ${String(header.get('volume'))} of store ${String(header.get('store'))}`, { volume: volumeId });
     }
   }
+}
+
+/** The bytes of parts one after another: a view where they lie so in memory already, as the records of one batch do. */
+function joined(parts: readonly Part[], bytes: number): Uint8Array {
+  const first = parts[0]!.bytes;
+  let end = first.byteOffset;
+  if (parts.every((part) => part.bytes.buffer === first.buffer && part.bytes.byteOffset === end && (end += part.bytes.length) > 0)) {
+    return new Uint8Array(first.buffer, first.byteOffset, bytes);
+  }
+  const data = new Uint8Array(bytes);
+  let offset = 0;
+  for (const part of parts) {
+    data.set(part.bytes, offset);
+    offset += part.bytes.length;
+  }
+  return data;
 }
 
 function openDatabase(path: string, options: SqliteVolumeOptions): Database {

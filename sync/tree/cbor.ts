@@ -30,8 +30,11 @@ export class CborWriter {
     return this.#head(arrayType, count);
   }
 
+  /** What was written; the writer is empty again. */
   finish(): Uint8Array {
-    return this.#bytes.slice(0, this.#length);
+    const written = this.#bytes.slice(0, this.#length);
+    this.#length = 0;
+    return written;
   }
 
   #head(type: number, value: number): this {

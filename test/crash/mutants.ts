@@ -38,7 +38,21 @@ export const mutants: readonly Mutant[] = [
       replace: 'const synchronous = 1;',
     })),
   },
-  { name: 'catalog before bytes', patches: [] },
+  {
+    name: 'catalog before bytes',
+    patches: [
+      {
+        file: 'engine/volumes/sqlite.ts',
+        find: "    this.#db.exec('BEGIN IMMEDIATE');",
+        replace: "    if (this.#db.inTransaction) this.#db.exec('COMMIT');\n    this.#db.exec('BEGIN IMMEDIATE');",
+      },
+      {
+        file: 'engine/volumes/sqlite.ts',
+        find: "      this.#db.exec('COMMIT');\n      return locators;",
+        replace: "      setImmediate(() => this.#db.inTransaction && this.#db.exec('COMMIT'));\n      return locators;",
+      },
+    ],
+  },
   {
     name: 'unlink before catalog',
     patches: [
@@ -50,7 +64,21 @@ export const mutants: readonly Mutant[] = [
       },
     ],
   },
-  { name: 'ack before commit', patches: [] },
+  {
+    name: 'ack before commit',
+    patches: [
+      {
+        file: 'engine/catalog/catalog.ts',
+        find: "    this.db.exec('BEGIN IMMEDIATE');",
+        replace: "    if (this.db.inTransaction) this.db.exec('COMMIT');\n    this.db.exec('BEGIN IMMEDIATE');",
+      },
+      {
+        file: 'engine/catalog/catalog.ts',
+        find: "      this.db.exec('COMMIT');\n      return result;",
+        replace: "      setImmediate(() => this.db.inTransaction && this.db.exec('COMMIT'));\n      return result;",
+      },
+    ],
+  },
 ];
 
 const root = new URL('../../', import.meta.url).pathname;

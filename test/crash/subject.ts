@@ -50,12 +50,12 @@ export function engineMissing(): string | undefined {
 }
 
 /** Loads the code once; the function it returns opens stores. */
-export async function loadSubject(subject: Subject): Promise<(dir: string) => Promise<StoreUnderTest>> {
+export async function loadSubject(subject: Subject): Promise<(dir: string, options?: object) => Promise<StoreUnderTest>> {
   if (subject.kind === 'stand-in') return (dir) => openStandIn(dir, new Set(subject.flaws));
   const module = (await import(pathToFileURL(subject.entry).href)) as {
     openStore(dir: string, options?: object): Promise<StoreUnderTest>;
   };
-  return (dir) => module.openStore(dir);
+  return (dir, options) => module.openStore(dir, options);
 }
 
 /** The id a root points to, however the store wraps it; null when there is no such root. */

@@ -22,7 +22,7 @@ export interface Answer {
 }
 
 interface Given {
-  readonly openStore: (dir: string) => Promise<StoreUnderTest>;
+  readonly openStore: (dir: string, options?: object) => Promise<StoreUnderTest>;
   /** Looks at the folder before the store is opened; answers problems. */
   readonly checkBefore: (store: string) => string[];
 }
@@ -36,7 +36,7 @@ async function check(given: Given, question: Question): Promise<string[]> {
   problems.push(...given.checkBefore(question.store));
   let store: StoreUnderTest;
   try {
-    store = await given.openStore(question.store);
+    store = await given.openStore(question.store, { threads: { count: 0 } });
   } catch (error) {
     problems.push(
       `${expectation.opened ? 'the store' : 'the half-created store'} does not open: ${text(error)}`,

@@ -1,0 +1,194 @@
+/** A folder while it is imported: its listing as flat bytes, filled up with ids until its map can be built. */
+import { type BlobId, type FolderListing, type SourceFacts, listingFacts, listingRecordBytes } from '../../engine/index.ts';
+import { fromHex, toHex } from '../../engine/codec/bytes.ts';
+import type { SnapshotEntry } from './entry.ts';
+import { type CachedFolder, kindFile, kindFolder, foldersOf, kindLink, kindOther, markRacy, noKind, sameBytes, sameListing } from './import-cache.ts';
+import { utf8 } from './names.ts';
+import { Latch } from './pacing.ts';
+
+const idBytes = 32;
+const noId = '0'.repeat(64);
+
+/** Where a folder is, outside and inside. */
+export interface FolderPlace {
+  /** Real path; '' for the snapshot's own folder, which is nowhere. */
+  readonly path: string;
+  /** Path in the snapshot. */
+  readonly inside: string;
+  readonly depth: number;
+  /** Where the entries of the snapshot's own folder are. */
+  readonly tops?: ReadonlyMap<string, string>;
+}
+
+export class OpenFolder {
+  readonly place: FolderPlace;
+  readonly listing: FolderListing;
+  /** What a live snapshot remembers of it. */
+  readonly cached: CachedFolder | undefined;
+  /** Looks exactly as it did; only what is in its folders may differ. */
+  readonly same: boolean;
+  readonly ids: Uint8Array;
+  readonly targets: Map<number, string> = new Map();
+  /** Index and place in `names` of all that is neither file nor link. */
+  readonly notable: Uint32Array;
+  /** Puts of its files under way. */
+  readonly reading: Latch = new Latch();
+  /** Differs from what the cache knows. */
+  altered: boolean;
+  readonly #listedMs: number;
+  #known: ReadonlyMap<string, BlobId> | undefined;
+
+  constructor(place: FolderPlace, seen: { readonly listing: FolderListing; readonly listedMs: number; readonly cached: CachedFolder | undefined }) {
+    const { listing, listedMs, cached } = seen;
+    this.place = place;
+    this.listing = listing;
+    this.cached = cached;
+    this.#listedMs = listedMs;
+    this.same = cached !== undefined && sameListing(cached, listing);
+    this.altered = !this.same;
+    this.ids = this.same ? cached!.ids : new Uint8Array(listing.count * idBytes);
+    this.notable = this.same ? cached!.notable : findNotable(listing);
+  }
+
+  kind(index: number): number {
+    return this.listing.records[index * listingRecordBytes]!;
+  }
+
+  /** The name that begins at `at`, and where the next one does. */
+  nameAt(at: number): { readonly bytes: Uint8Array; readonly next: number } {
+    const end = this.listing.names.indexOf(0, at);
+    return { bytes: this.listing.names.subarray(at, end), next: end + 1 };
+  }
+
+  /** Device and inode of an entry. */
+  identity(index: number): Uint8Array {
+    const at = index * listingRecordBytes + 32;
+    return this.listing.records.subarray(at, at + 16);
+  }
+
+  size(index: number): number {
+    return sizeAt(this.listing.records, index);
+  }
+
+  /** The real path of an entry. */
+  pathOf(name: string): string {
+    return this.place.tops?.get(name) ?? (this.place.path.endsWith('/') ? this.place.path + name : `${this.place.path}/${name}`);
+  }
+
+  /** The id that a live snapshot gives the folder of this name here. */
+  knownId(name: string): BlobId | undefined {
+    if (this.cached === undefined) return undefined;
+    this.#known ??= foldersOf(this.cached);
+    return this.#known.get(name);
+  }
+
+  /** Folders that the cache knows here and that are no more. */
+  goneFolders(): string[] {
+    if (this.cached === undefined || this.same) return [];
+    const here = new Set<string>();
+    for (let n = 0; n < this.notable.length; n += 2) {
+      if (this.kind(this.notable[n]!) === kindFolder) here.add(utf8(this.nameAt(this.notable[n + 1]!).bytes)!);
+    }
+    return [...foldersOf(this.cached).keys()].filter((name) => !here.has(name));
+  }
+
+  setId(index: number, id: BlobId): void {
+    const bytes = fromHex(id)!;
+    const at = index * idBytes;
+    if (sameBytes(this.ids.subarray(at, at + idBytes), bytes)) return;
+    this.ids.set(bytes, at);
+    this.altered = true;
+  }
+
+  id(index: number): BlobId {
+    return toHex(this.ids.subarray(index * idBytes, (index + 1) * idBytes));
+  }
+
+  /** Takes over what a put found when it really read the file. */
+  setFacts(index: number, facts: SourceFacts): void {
+    const { records } = this.listing;
+    const view = new DataView(records.buffer, records.byteOffset + index * listingRecordBytes, listingRecordBytes);
+    view.setUint16(2, facts.mode, true);
+    view.setBigUint64(8, BigInt(facts.size), true);
+    view.setBigInt64(16, facts.mtimeNs, true);
+    view.setBigInt64(24, facts.ctimeNs, true);
+    view.setBigUint64(32, facts.dev, true);
+    view.setBigUint64(40, facts.ino, true);
+  }
+
+  /** Leaves an entry out of the snapshot, and makes sure that the cache does not know it. */
+  exclude(index: number): void {
+    this.listing.records[index * listingRecordBytes] = noKind;
+    this.altered = true;
+  }
+
+  /** The entry as the snapshot has it; undefined for what is left out. */
+  entry(index: number, nameBytes: Uint8Array): SnapshotEntry | undefined {
+    const kind = this.kind(index);
+    if (kind === noKind || kind === kindOther) return undefined;
+    const { mode, mtimeNs, size } = listingFacts(this.listing, index);
+    const common = { name: utf8(nameBytes)!, mode, mtimeNs };
+    if (kind === kindLink) return { type: 'link', ...common, target: this.targets.get(index)! };
+    const id = this.id(index);
+    if (id === noId) return undefined; // the store itself
+    return kind === kindFolder ? { type: 'folder', ...common, id } : { type: 'file', ...common, id, size };
+  }
+
+  /** What the cache is to remember. Call it last: it marks what must not be believed next time. */
+  remember(result: { readonly id: BlobId; readonly height: number }): Omit<CachedFolder, 'parts'> {
+    const { names, records, count } = this.listing;
+    const counts = { files: 0, links: 0, bytes: 0 };
+    for (let i = 0; i < count; i++) {
+      const kind = this.kind(i);
+      if (kind === kindLink) counts.links++;
+      if (kind !== kindFile) continue;
+      counts.files++;
+      counts.bytes += this.size(i);
+    }
+    markRacy(records, this.#listedMs);
+    return { ...result, counts, names, records, count, ids: this.ids, notable: this.notable };
+  }
+}
+
+/** Walks two listings side by side, and finds the entry of the old one that is the very same file. */
+export class SameFiles {
+  readonly #old: CachedFolder;
+  #index = 0;
+  #at = 0;
+
+  constructor(old: CachedFolder) {
+    this.#old = old;
+  }
+
+  /** The id an unchanged entry had. Call it by rising name. */
+  idOf(name: Uint8Array, record: Uint8Array): Uint8Array | undefined {
+    const old = this.#old;
+    for (; this.#index < old.count; this.#index++) {
+      const end = old.names.indexOf(0, this.#at);
+      const order = Buffer.compare(old.names.subarray(this.#at, end), name);
+      if (order > 0) return undefined;
+      if (order === 0) {
+        const at = this.#index * listingRecordBytes;
+        const same = Buffer.compare(old.records.subarray(at, at + listingRecordBytes), record) === 0;
+        return same ? old.ids.subarray(this.#index * idBytes, (this.#index + 1) * idBytes) : undefined;
+      }
+      this.#at = end + 1;
+    }
+    return undefined;
+  }
+}
+
+function findNotable({ records, names, count }: FolderListing): Uint32Array {
+  const found: number[] = [];
+  for (let i = 0, at = 0; i < count; i++) {
+    const kind = records[i * listingRecordBytes]!;
+    if (kind === kindFolder || kind === kindOther) found.push(i, at);
+    at = names.indexOf(0, at) + 1;
+  }
+  return Uint32Array.from(found);
+}
+
+function sizeAt(records: Uint8Array, index: number): number {
+  const view = new DataView(records.buffer, records.byteOffset + index * listingRecordBytes + 8, 8);
+  return view.getUint32(0, true) + view.getUint32(4, true) * 0x1_0000_0000;
+}
