@@ -42,7 +42,8 @@ export interface StoreParameters {
   readonly volumeBytesMax: number;
 }
 
-export type PutSource = Uint8Array | { readonly path: string } | ReadableStream<Uint8Array> | AsyncIterable<Uint8Array>;
+export type PutSource =
+  Uint8Array | { readonly path: string } | ReadableStream<Uint8Array> | AsyncIterable<Uint8Array>;
 
 export interface PutOptions {
   /** Retains the blob for this owner in the same commit. An unowned put may be collected after the grace. */
@@ -146,7 +147,12 @@ export interface Damage {
 
 export interface ScrubOptions {
   readonly signal?: AbortSignal;
-  readonly onProgress?: (progress: { readonly blobs: number; readonly bytes: number; readonly totalBlobs: number; readonly totalBytes: number }) => void;
+  readonly onProgress?: (progress: {
+    readonly blobs: number;
+    readonly bytes: number;
+    readonly totalBlobs: number;
+    readonly totalBytes: number;
+  }) => void;
 }
 
 export interface ScrubResult {
@@ -195,7 +201,11 @@ export interface StoreEvents {
   damage: Damage;
   healed: { readonly id: BlobId };
   'needs-reopen': { readonly code: ErrorCode; readonly message: string };
-  maintenance: { readonly job: 'gc' | 'scrub' | 'recover'; readonly step: string; readonly detail: Readonly<Record<string, number | string>> };
+  maintenance: {
+    readonly job: 'gc' | 'scrub' | 'recover';
+    readonly step: string;
+    readonly detail: Readonly<Record<string, number | string>>;
+  };
 }
 
 /**
@@ -234,7 +244,9 @@ export type FileStep =
 /** Real folders, seen from worker threads: what importing and restoring need, in bulk. */
 export interface FileWork {
   list(path: string): Promise<FolderListing>;
-  facts(path: string): Promise<(SourceFacts & { readonly kind: 'file' | 'folder' | 'link' | 'other' }) | undefined>;
+  facts(
+    path: string,
+  ): Promise<(SourceFacts & { readonly kind: 'file' | 'folder' | 'link' | 'other' }) | undefined>;
   readLink(path: string): Promise<Uint8Array>;
   realPath(path: string): Promise<string>;
   /** Runs the steps in order; stops at the first failure. */
@@ -255,19 +267,34 @@ export interface Store {
 
   put(source: PutSource, options?: PutOptions): Promise<PutResult>;
   /** The whole blob. Larger than `maxBytes` (default 256 MiB): `limit-exceeded`. Unknown: undefined. Damaged: `corrupt`. */
-  get(id: BlobId, options?: { readonly maxBytes?: number; readonly signal?: AbortSignal }): Promise<Uint8Array | undefined>;
+  get(
+    id: BlobId,
+    options?: { readonly maxBytes?: number; readonly signal?: AbortSignal },
+  ): Promise<Uint8Array | undefined>;
   getNode(id: BlobId): Promise<{ readonly links: readonly Link[]; readonly payload: Uint8Array } | undefined>;
   /** Clamps at the end of the blob; every chunk it touches is verified first. */
-  readRange(id: BlobId, offset: number, length: number, options?: { readonly signal?: AbortSignal }): Promise<Uint8Array | undefined>;
+  readRange(
+    id: BlobId,
+    offset: number,
+    length: number,
+    options?: { readonly signal?: AbortSignal },
+  ): Promise<Uint8Array | undefined>;
   /** Lazy: nothing is opened before the first read; cancelling frees everything. Errors, never ends cleanly, on damage. */
-  stream(id: BlobId, options?: { readonly offset?: number; readonly length?: number; readonly signal?: AbortSignal }): Promise<ReadableStream<Uint8Array> | undefined>;
+  stream(
+    id: BlobId,
+    options?: { readonly offset?: number; readonly length?: number; readonly signal?: AbortSignal },
+  ): Promise<ReadableStream<Uint8Array> | undefined>;
   /** Writes verified bytes to a new file, off the calling thread. False when the id is unknown. A failed export leaves no file. */
   exportTo(target: ExportTarget, options?: { readonly signal?: AbortSignal }): Promise<boolean>;
   has(id: BlobId): Promise<boolean>;
   hasMany(ids: Iterable<BlobId>): Promise<ReadonlySet<BlobId>>;
   stat(id: BlobId): Promise<BlobStat | undefined>;
   /** In id order. */
-  list(options?: { readonly after?: BlobId; readonly prefix?: string; readonly signal?: AbortSignal }): AsyncIterable<BlobStat>;
+  list(options?: {
+    readonly after?: BlobId;
+    readonly prefix?: string;
+    readonly signal?: AbortSignal;
+  }): AsyncIterable<BlobStat>;
   /** A real file with exactly the blob's bytes (large raw blobs), for ffmpeg, sharp or <video>. Never write to it. */
   pathOf(id: BlobId): Promise<string | undefined>;
 

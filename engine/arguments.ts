@@ -5,18 +5,28 @@ import { StoreError } from './errors.ts';
 
 export function checkId(id: unknown): string {
   if (isBlobId(id)) return id;
-  throw new StoreError('invalid-argument', `not a blob id (64 lower-case hex digits): ${String(id).slice(0, 80)}`);
+  throw new StoreError(
+    'invalid-argument',
+    `not a blob id (64 lower-case hex digits): ${String(id).slice(0, 80)}`,
+  );
 }
 
 /** Names of roots, owners and tables: well-formed text of 1 to 1,024 bytes without NUL. */
 export function checkName(name: unknown, what: string): string {
-  if (typeof name !== 'string' || name === '') throw new StoreError('invalid-argument', `the name of a ${what} must be a text that is not empty`);
-  if (new TextEncoder().encode(name).length > nameBytesMax) throw new StoreError('invalid-argument', `the name of a ${what} has at most ${nameBytesMax} bytes`);
-  if (!name.isWellFormed() || name.includes('\0')) throw new StoreError('invalid-argument', `the name of a ${what} is not well-formed text`);
+  if (typeof name !== 'string' || name === '')
+    throw new StoreError('invalid-argument', `the name of a ${what} must be a text that is not empty`);
+  if (new TextEncoder().encode(name).length > nameBytesMax)
+    throw new StoreError('invalid-argument', `the name of a ${what} has at most ${nameBytesMax} bytes`);
+  if (!name.isWellFormed() || name.includes('\0'))
+    throw new StoreError('invalid-argument', `the name of a ${what} is not well-formed text`);
   return name;
 }
 
 export function checkRange(offset: number, length: number): void {
   const sound = (value: number): boolean => Number.isSafeInteger(value) && value >= 0;
-  if (!sound(offset) || !sound(length)) throw new StoreError('invalid-argument', `offset and length must be whole numbers from 0, not ${offset} and ${length}`);
+  if (!sound(offset) || !sound(length))
+    throw new StoreError(
+      'invalid-argument',
+      `offset and length must be whole numbers from 0, not ${offset} and ${length}`,
+    );
 }

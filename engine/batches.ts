@@ -27,8 +27,8 @@ export class BatchFailure {
 
 interface Waiting<Item, Answer> {
   readonly item: Item;
-  resolve(answer: Answer): void;
-  reject(error: unknown): void;
+  readonly resolve: (answer: Answer) => void;
+  readonly reject: (error: unknown) => void;
 }
 
 export class Batches<Item, Answer> {
@@ -55,7 +55,8 @@ export class Batches<Item, Answer> {
     this.#scheduled = true;
     queueMicrotask(() => {
       this.#scheduled = false;
-      while (this.#flying < this.#options.inFlight && this.#head < this.#queue.length) void this.#fly(this.#take());
+      while (this.#flying < this.#options.inFlight && this.#head < this.#queue.length)
+        void this.#fly(this.#take());
     });
   }
 

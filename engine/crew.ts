@@ -19,11 +19,23 @@ export class Crew {
   #linked = false;
   #stopping = false;
 
-  static async start(host: Host, entries: ThreadEntries, count: number, onDeath: (error: Error) => void): Promise<Crew> {
-    const started = await Promise.all([host.threads.start(entries.commit), ...Array.from({ length: count }, () => host.threads.start(entries.work))]);
-    const members = started.map((thread): Member => ({ thread, remote: new Remote(thread.port, (busy) => thread.hold(busy)) }));
+  static async start(
+    host: Host,
+    entries: ThreadEntries,
+    count: number,
+    onDeath: (error: Error) => void,
+  ): Promise<Crew> {
+    const started = await Promise.all([
+      host.threads.start(entries.commit),
+      ...Array.from({ length: count }, () => host.threads.start(entries.work)),
+    ]);
+    const members = started.map((thread): Member => ({
+      thread,
+      remote: new Remote(thread.port, (busy) => thread.hold(busy)),
+    }));
     const crew = new Crew(members[0]!, members.slice(1));
-    for (const { thread } of members) void thread.ended.then((error) => (error === undefined ? undefined : crew.#died(error, onDeath)));
+    for (const { thread } of members)
+      void thread.ended.then((error) => (error === undefined ? undefined : crew.#died(error, onDeath)));
     return crew;
   }
 

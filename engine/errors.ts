@@ -83,7 +83,7 @@ const corruptCodes = ['SQLITE_CORRUPT', 'SQLITE_NOTADB'];
 /** The system's error code ('EIO', 'SQLITE_FULL', …) of anything thrown, or undefined. */
 export function systemCode(error: unknown): string | undefined {
   if (typeof error !== 'object' || error === null || !('code' in error)) return undefined;
-  const code = (error as { code: unknown }).code;
+  const { code } = error;
   return typeof code === 'string' ? code : undefined;
 }
 
@@ -100,7 +100,8 @@ export function toStoreError(error: unknown, doing: string, facts: ErrorFacts = 
   if (spaceCodes.has(code)) return new StoreError('no-space', text, all, error);
   if (forbiddenCodes.has(code)) return new StoreError('forbidden', text, all, error);
   if (busyCodes.some((prefix) => code.startsWith(prefix))) return new StoreError('busy', text, all, error);
-  if (corruptCodes.some((prefix) => code.startsWith(prefix))) return new StoreError('corrupt', text, all, error);
+  if (corruptCodes.some((prefix) => code.startsWith(prefix)))
+    return new StoreError('corrupt', text, all, error);
   return new StoreError('unavailable', text, all, error);
 }
 

@@ -28,23 +28,38 @@ const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
 export async function openStore(directory: string, options: OpenOptions = {}): Promise<Store> {
   checkRuntime();
   options.signal?.throwIfAborted();
-  if (typeof directory !== 'string' || directory === '') throw new StoreError('invalid-argument', 'the folder of a store must be a path');
+  if (typeof directory !== 'string' || directory === '')
+    throw new StoreError('invalid-argument', 'the folder of a store must be a path');
   const parameters = checkParameters({ ...defaultParameters, ...options.parameters });
   const count = options.threads?.count;
-  if (count !== undefined && !(Number.isInteger(count) && count >= 0 && count <= 64)) throw new StoreError('invalid-argument', 'threads.count must be a whole number from 0 to 64');
+  if (count !== undefined && !(Number.isInteger(count) && count >= 0 && count <= 64))
+    throw new StoreError('invalid-argument', 'threads.count must be a whole number from 0 to 64');
   const host = options.host ?? nodeHost({ inline: count === 0 });
   const mode = options.mode ?? 'create';
   const durability = options.durability ?? 'full';
   const driver = options.driver ?? { module: import.meta.resolve('better-sqlite3') };
   let store: EngineStore | undefined;
-  const entries = { commit: new URL(`./threads/commit.${extension}`, import.meta.url), work: new URL(`./threads/work.${extension}`, import.meta.url) };
-  const workers = count === undefined ? Math.min(4, Math.max(2, host.threads.parallelism)) : Math.max(1, count);
+  const entries = {
+    commit: new URL(`./threads/commit.${extension}`, import.meta.url),
+    work: new URL(`./threads/work.${extension}`, import.meta.url),
+  };
+  const workers =
+    count === undefined ? Math.min(4, Math.max(2, host.threads.parallelism)) : Math.max(1, count);
   const crew = await Crew.start(host, entries, workers, (error) => store?.fail(error as StoreError));
   try {
-    const opened = await crew.commit<OpenedStore>('open', { root: absolute(host, directory), mode, durability, driver, parameters });
+    const opened = await crew.commit<OpenedStore>('open', {
+      root: absolute(host, directory),
+      mode,
+      durability,
+      driver,
+      parameters,
+    });
     const { layout, storeId, lease } = opened;
     await crew.everyone('open', {
-      layout, storeId, driver, durability,
+      layout,
+      storeId,
+      driver,
+      durability,
       smallMax: opened.parameters.smallMax,
       chunkBytes: opened.parameters.chunkBytes,
       ...(lease === undefined ? {} : { lease }),

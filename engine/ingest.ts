@@ -16,9 +16,9 @@ export interface IngestParts {
   readonly queue: PQueue;
   readonly host: Host;
   readonly smallMax: number;
-  submit<Result>(operation: Operation): Promise<Result>;
-  onHealed(id: BlobId): void;
-  onFailure(error: unknown): void;
+  readonly submit: <Result>(operation: Operation) => Promise<Result>;
+  readonly onHealed: (id: BlobId) => void;
+  readonly onFailure: (error: unknown) => void;
 }
 
 /** A batch for one worker call; small enough that a batch is ready before the commit thread runs dry. */
@@ -83,10 +83,20 @@ export class Ingest {
       if (node) throw new StoreError('invalid-argument', 'a node is put from bytes, not from a path');
       return await this.#path(source.path, options);
     }
-    const bytes = source instanceof Uint8Array ? source : await this.#gather(source, node ? Number.POSITIVE_INFINITY : this.#parts.smallMax);
-    if (!(bytes instanceof Uint8Array)) return await this.#large(options, (worker) => this.#stageStream(worker, bytes, options));
-    if (node || bytes.length <= this.#parts.smallMax) return await this.#small({ bytes, kind: node ? 'node' : 'raw', ...(links === undefined ? {} : { links }) }, options);
-    return await this.#large(options, (worker) => this.#stageStream(worker, { head: [bytes], rest: undefined }, options));
+    const bytes =
+      source instanceof Uint8Array
+        ? source
+        : await this.#gather(source, node ? Number.POSITIVE_INFINITY : this.#parts.smallMax);
+    if (!(bytes instanceof Uint8Array))
+      return await this.#large(options, (worker) => this.#stageStream(worker, bytes, options));
+    if (node || bytes.length <= this.#parts.smallMax)
+      return await this.#small(
+        { bytes, kind: node ? 'node' : 'raw', ...(links === undefined ? {} : { links }) },
+        options,
+      );
+    return await this.#large(options, (worker) =>
+      this.#stageStream(worker, { head: [bytes], rest: undefined }, options),
+    );
   }
 
   async #small(source: SmallSource, options: PutOptions): Promise<PutResult> {
@@ -96,11 +106,16 @@ export class Ingest {
   }
 
   async #path(path: string, options: PutOptions): Promise<PutResult> {
-    if (typeof path !== 'string' || path === '') throw new StoreError('invalid-argument', 'the path of a source must be a text that is not empty');
+    if (typeof path !== 'string' || path === '')
+      throw new StoreError('invalid-argument', 'the path of a source must be a text that is not empty');
     const encoded = await this.#encodes.add({ path, kind: 'raw' });
     if (!('large' in encoded)) return await this.#commitRecord(encoded, options);
     return await this.#large(options, (worker, linked) =>
-      worker.call<StagedBlob>('stage-path', { path, linked }, { signal: options.signal, onProgress: (bytes) => options.onProgress?.(bytes as number) }),
+      worker.call<StagedBlob>(
+        'stage-path',
+        { path, linked },
+        { signal: options.signal, onProgress: (bytes) => options.onProgress?.(bytes as number) },
+      ),
     );
   }
 
@@ -109,7 +124,16 @@ export class Ingest {
     try {
       expectId(id, options);
       options.signal?.throwIfAborted();
-      const put: SmallPut = { op: 'put-small', id, size, kind, incarnation, record, ...(links === undefined ? {} : { links }), ...ownerOf(options) };
+      const put: SmallPut = {
+        op: 'put-small',
+        id,
+        size,
+        kind,
+        incarnation,
+        record,
+        ...(links === undefined ? {} : { links }),
+        ...ownerOf(options),
+      };
       return this.#result(id, size, await this.#parts.submit<PutOutcome>(put), encoded.source);
     } finally {
       encoded.release();
@@ -120,7 +144,10 @@ export class Ingest {
    * Stage, ask, publish, commit. The intent that the question leaves behind tells recovery whose file it is; a blob that is here
    * already costs no sync of the staged copy.
    */
-  #large(options: PutOptions, stage: (worker: Remote, linked: boolean) => Promise<StagedBlob>): Promise<PutResult> {
+  #large(
+    options: PutOptions,
+    stage: (worker: Remote, linked: boolean) => Promise<StagedBlob>,
+  ): Promise<PutResult> {
     const { crew, queue, host, submit } = this.#parts;
     return queue.add(async () => {
       options.signal?.throwIfAborted();
@@ -132,11 +159,25 @@ export class Ingest {
         expectId(id, options);
         options.signal?.throwIfAborted();
         const incarnation = randomIncarnation(host);
-        const probe = await submit<ProbeOutcome>({ op: 'probe-large', id, size, incarnation, ...ownerOf(options) });
+        const probe = await submit<ProbeOutcome>({
+          op: 'probe-large',
+          id,
+          size,
+          incarnation,
+          ...ownerOf(options),
+        });
         if ('have' in probe) return this.#result(id, size, probe.have, staged.source);
         const sums = await this.#publish(worker, { token, id, incarnation }, probe.intent);
         kept = true;
-        const put: LargePut = { op: 'put-large', id, size, incarnation, intent: probe.intent, sums, ...ownerOf(options) };
+        const put: LargePut = {
+          op: 'put-large',
+          id,
+          size,
+          incarnation,
+          intent: probe.intent,
+          sums,
+          ...ownerOf(options),
+        };
         return this.#result(id, size, await submit<PutOutcome>(put), staged.source);
       } finally {
         if (!kept) await worker.call('discard', token);
@@ -144,7 +185,11 @@ export class Ingest {
     });
   }
 
-  async #publish(worker: Remote, name: { readonly token: string; readonly id: BlobId; readonly incarnation: number }, intent: number): Promise<Uint8Array> {
+  async #publish(
+    worker: Remote,
+    name: { readonly token: string; readonly id: BlobId; readonly incarnation: number },
+    intent: number,
+  ): Promise<Uint8Array> {
     try {
       return await this.#noting(worker.call<Uint8Array>('publish', name));
     } catch (error) {
@@ -186,7 +231,10 @@ export class Ingest {
   }
 
   /** Reads a stream until it is known to be small; then its bytes, else what was read and the rest. */
-  async #gather(source: Exclude<PutSource, Uint8Array | { readonly path: string }>, smallMax: number): Promise<Uint8Array | Gathered> {
+  async #gather(
+    source: Exclude<PutSource, Uint8Array | { readonly path: string }>,
+    smallMax: number,
+  ): Promise<Uint8Array | Gathered> {
     const rest = (source as AsyncIterable<Uint8Array>)[Symbol.asyncIterator]();
     const head: Uint8Array[] = [];
     let bytes = 0;
@@ -212,7 +260,10 @@ export class Ingest {
 
   async #encode(sources: readonly SmallSource[]): Promise<(EncodeAnswer | BatchFailure)[]> {
     const lent = await this.#memory.take();
-    const answer = this.#parts.crew.work<{ results: ({ ok: Encoded } | { error: ErrorData })[]; memory: SharedArrayBuffer }>('encode', { sources, memory: lent });
+    const answer = this.#parts.crew.work<{
+      results: ({ ok: Encoded } | { error: ErrorData })[];
+      memory: SharedArrayBuffer;
+    }>('encode', { sources, memory: lent });
     const { memory, results } = await answer.catch((error: unknown) => {
       this.#memory.give(undefined);
       throw error;
@@ -241,7 +292,8 @@ async function* pieces(source: Gathered): AsyncIterable<Uint8Array> {
   for (const bytes of source.head) yield* cut(bytes);
   if (source.rest === undefined) return;
   try {
-    for (let next = await source.rest.next(); next.done !== true; next = await source.rest.next()) yield* cut(next.value);
+    for (let next = await source.rest.next(); next.done !== true; next = await source.rest.next())
+      yield* cut(next.value);
   } finally {
     await source.rest.return?.();
   }
@@ -252,15 +304,22 @@ function* cut(bytes: Uint8Array): Iterable<Uint8Array> {
 }
 
 function isPath(source: PutSource): source is { readonly path: string } {
-  return typeof source === 'object' && 'path' in source && !(Symbol.asyncIterator in source) && !(source instanceof Uint8Array);
+  return (
+    typeof source === 'object' &&
+    'path' in source &&
+    !(Symbol.asyncIterator in source) &&
+    !(source instanceof Uint8Array)
+  );
 }
 
 function expectId(id: BlobId, options: PutOptions): void {
   if (options.expectId === undefined || options.expectId === id) return;
-  throw new StoreError('conflict', `the bytes have id ${id}, not ${options.expectId}`, { id, expected: options.expectId });
+  throw new StoreError('conflict', `the bytes have id ${id}, not ${options.expectId}`, {
+    id,
+    expected: options.expectId,
+  });
 }
 
 function ownerOf(options: PutOptions): { readonly owner?: string } {
   return options.owner === undefined ? {} : { owner: options.owner };
 }
-

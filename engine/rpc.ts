@@ -7,7 +7,12 @@ type Message =
   | { readonly t: 'cancel'; readonly n: number }
   | { readonly t: 'progress'; readonly n: number; readonly value: unknown }
   | { readonly t: 'reply'; readonly n: number; readonly value: unknown }
-  | { readonly t: 'error'; readonly n: number; readonly error: ErrorData | { readonly message: string; readonly stack: string; readonly aborted: boolean } };
+  | {
+      readonly t: 'error';
+      readonly n: number;
+      readonly error:
+        ErrorData | { readonly message: string; readonly stack: string; readonly aborted: boolean };
+    };
 
 export interface CallContext {
   /** Aborts when the caller gave up. */
@@ -42,10 +47,15 @@ export function serve(port: Port, handlers: Readonly<Record<string, Handler>>): 
         progress: (value) => port.post({ t: 'progress', n: call.n, value } satisfies Message),
       };
       const result = await handler(call.args as never, context);
-      if (result instanceof Moved) port.post({ t: 'reply', n: call.n, value: result.value } satisfies Message, result.buffers);
+      if (result instanceof Moved)
+        port.post({ t: 'reply', n: call.n, value: result.value } satisfies Message, result.buffers);
       else port.post({ t: 'reply', n: call.n, value: result } satisfies Message);
     } catch (error) {
-      port.post({ t: 'error', n: call.n, error: errorToData(error, controller.signal.aborted) } satisfies Message);
+      port.post({
+        t: 'error',
+        n: call.n,
+        error: errorToData(error, controller.signal.aborted),
+      } satisfies Message);
     } finally {
       running.delete(call.n);
     }
@@ -96,7 +106,7 @@ export class Remote {
     return new Promise<Result>((resolve, reject) => {
       const onAbort = (): void => this.#port.post({ t: 'cancel', n } satisfies Message);
       options.signal?.addEventListener('abort', onAbort, { once: true });
-      this.#waiting.set(n, { resolve: resolve as (value: unknown) => void, reject, options, onAbort });
+      this.#waiting.set(n, { resolve, reject, options, onAbort });
       this.#onBusy(true);
       this.#port.post({ t: 'call', n, method, args } satisfies Message, options.transfer);
     });
@@ -114,7 +124,8 @@ export class Remote {
     if (message.t !== 'error') return;
     const waiting = this.#take(message.n);
     const signal = waiting?.options.signal;
-    if (signal?.aborted && 'aborted' in message.error && message.error.aborted) waiting?.reject(signal.reason);
+    if (signal?.aborted && 'aborted' in message.error && message.error.aborted)
+      waiting?.reject(signal.reason);
     else waiting?.reject(errorFromData(message.error));
   }
 

@@ -9,5 +9,8 @@ export function checkRuntime(): void {
   const api = Number(process.versions.napi ?? 0);
   const old = major < oldest[0] || (major === oldest[0] && minor < oldest[1]);
   if (!old && api >= 10) return;
-  throw new StoreError('unsupported-runtime', `holdfast needs Node.js ${oldest.join('.')} or later (Node-API 10); this is ${process.versions.node} (Node-API ${api})`);
+  throw new StoreError(
+    'unsupported-runtime',
+    `holdfast needs Node.js ${oldest.join('.')} or later (Node-API 10); this is ${process.versions.node} (Node-API ${api})`,
+  );
 }

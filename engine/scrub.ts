@@ -15,7 +15,11 @@ interface Parts {
  * Verifies every stored copy against its chunk checksums and its id, volumes against the catalog both ways, and counts against
  * references. Puts, reads and collection go on meanwhile.
  */
-export async function scrubStore({ host, crew }: Parts, options: ScrubOptions, onDamage: (damage: Damage) => void): Promise<ScrubResult> {
+export async function scrubStore(
+  { host, crew }: Parts,
+  options: ScrubOptions,
+  onDamage: (damage: Damage) => void,
+): Promise<ScrubResult> {
   const start = host.clock.monotonic();
   const totals = await crew.work<{ blobs: number; bytes: number }>('query', { name: 'stats', args: ['', 0] });
   const done = { blobs: 0, bytes: 0 };
@@ -28,10 +32,18 @@ export async function scrubStore({ host, crew }: Parts, options: ScrubOptions, o
     options.onProgress?.({ ...done, totalBlobs: totals.blobs, totalBytes: totals.bytes });
   };
   const verify = async (range: VerifyRange): Promise<void> => {
-    const found = await crew.work<VerifyResult>('verify', range, { signal: options.signal, onProgress: note });
+    const found = await crew.work<VerifyResult>('verify', range, {
+      signal: options.signal,
+      onProgress: note,
+    });
     result.blobs += found.blobs;
     result.bytes += found.bytes;
-    const settled = await crew.commit<SettleResult>('scrub-settle', { range, damaged: found.damaged, orphans: found.orphans, unsoundRows: found.unsoundRows });
+    const settled = await crew.commit<SettleResult>('scrub-settle', {
+      range,
+      damaged: found.damaged,
+      orphans: found.orphans,
+      unsoundRows: found.unsoundRows,
+    });
     result.adopted += settled.adopted;
     result.badRows += settled.repairedRows;
     for (const { id, reason, references } of settled.damaged) {
@@ -42,7 +54,7 @@ export async function scrubStore({ host, crew }: Parts, options: ScrubOptions, o
   const queue = new PQueue({ concurrency: crew.workers });
   const ranges = await crew.commit<VerifyRange[]>('scrub-ranges', undefined);
   await Promise.all(ranges.map((range) => queue.add(() => aborting(options.signal, () => verify(range)))));
-  for (let bucket: number | undefined = 0; bucket !== undefined; ) {
+  for (let bucket: number | undefined = 0; bucket !== undefined;) {
     const counted: RecountResult = await crew.commit<RecountResult>('scrub-recount', bucket);
     result.recounted += counted.recounted;
     result.badRows += counted.badRows;
@@ -51,8 +63,10 @@ export async function scrubStore({ host, crew }: Parts, options: ScrubOptions, o
   return { ...result, damaged, milliseconds: Math.round(host.clock.monotonic() - start) };
 }
 
-async function aborting<Result>(signal: AbortSignal | undefined, work: () => Promise<Result>): Promise<Result> {
+async function aborting<Result>(
+  signal: AbortSignal | undefined,
+  work: () => Promise<Result>,
+): Promise<Result> {
   signal?.throwIfAborted();
   return await work();
 }
-

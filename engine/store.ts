@@ -1,8 +1,25 @@
 /** The Store on the calling thread: checks arguments, spreads work over the threads, resolves when it is durable. */
-import PQueue from 'p-queue';
+import type PQueue from 'p-queue';
 import type {
-  BlobId, BlobStat, ExportTarget, FileWork, GcOptions, GcResult, Link, PutOptions, PutResult, PutSource, Roots,
-  ScrubOptions, ScrubResult, Session, SideTable, Store, StoreEvents, StoreParameters, StoreStats,
+  BlobId,
+  BlobStat,
+  ExportTarget,
+  FileWork,
+  GcOptions,
+  GcResult,
+  Link,
+  PutOptions,
+  PutResult,
+  PutSource,
+  Roots,
+  ScrubOptions,
+  ScrubResult,
+  Session,
+  SideTable,
+  Store,
+  StoreEvents,
+  StoreParameters,
+  StoreStats,
 } from './api.ts';
 import { BatchFailure, Batches } from './batches.ts';
 import { checkId, checkName, checkRange } from './arguments.ts';
@@ -11,6 +28,7 @@ import type { Operation } from './commit/operations.ts';
 import type { Crew } from './crew.ts';
 import { type ErrorData, StoreError } from './errors.ts';
 import type { Host } from './host.ts';
+import { type Calls, makeFiles, makeRoots, makeSideTable } from './facets.ts';
 import { Ingest } from './ingest.ts';
 import { errorFromData } from './rpc.ts';
 import { scrubStore } from './scrub.ts';
@@ -43,10 +61,14 @@ export class EngineStore implements Store {
   readonly #parts: StoreParts;
   readonly #listeners = new Map<keyof StoreEvents, Set<Listener>>();
   readonly #operations: Batches<Operation, unknown>;
-  readonly #reads: Batches<{ readonly id: BlobId; readonly offset: number; readonly length: number }, Uint8Array | undefined>;
+  readonly #reads: Batches<
+    { readonly id: BlobId; readonly offset: number; readonly length: number },
+    Uint8Array | undefined
+  >;
   readonly #exports: Batches<ExportTarget, boolean>;
   readonly #ingest: Ingest;
   readonly #sessions = new Map<object, number>();
+  readonly #calls: Calls;
   readonly #active = new Set<Promise<unknown>>();
   #failure: StoreError | undefined;
   #closing: Promise<void> | undefined;
@@ -56,15 +78,38 @@ export class EngineStore implements Store {
     this.directory = parts.opened.layout.root;
     this.parameters = parts.opened.parameters;
     const { crew } = parts;
+    this.#calls = {
+      run: (work) => this.#run(work),
+      submit: (operation) => this.#submit(operation),
+      query: (name, ...args) => this.#query(name, ...args),
+      work: (method, args) => crew.work(method, args),
+    };
     const pause = (): Promise<void> => parts.host.clock.yield();
-    this.#operations = new Batches({ ...commitBatch, pause, weigh: weightOf, send: (batch) => this.#sendOperations(batch) });
+    this.#operations = new Batches({
+      ...commitBatch,
+      pause,
+      weigh: weightOf,
+      send: (batch) => this.#sendOperations(batch),
+    });
     this.#reads = new Batches({
-      weightMax: Number.POSITIVE_INFINITY, itemsMax: 256, inFlight: 2 * crew.workers, pause,
-      send: async (batch) => (await crew.work<({ bytes: Uint8Array | undefined } | { error: ErrorData })[]>('reads', batch)).map((answer) => ('error' in answer ? new BatchFailure(errorFromData(answer.error)) : answer.bytes)),
+      weightMax: Number.POSITIVE_INFINITY,
+      itemsMax: 256,
+      inFlight: 2 * crew.workers,
+      pause,
+      send: async (batch) =>
+        (await crew.work<({ bytes: Uint8Array | undefined } | { error: ErrorData })[]>('reads', batch)).map(
+          (answer) => ('error' in answer ? new BatchFailure(errorFromData(answer.error)) : answer.bytes),
+        ),
     });
     this.#exports = new Batches({
-      weightMax: Number.POSITIVE_INFINITY, itemsMax: 64, inFlight: 2 * crew.workers, pause,
-      send: async (batch) => (await crew.work<({ ok: boolean } | { error: ErrorData })[]>('exports', batch)).map((answer) => ('error' in answer ? new BatchFailure(errorFromData(answer.error)) : answer.ok)),
+      weightMax: Number.POSITIVE_INFINITY,
+      itemsMax: 64,
+      inFlight: 2 * crew.workers,
+      pause,
+      send: async (batch) =>
+        (await crew.work<({ ok: boolean } | { error: ErrorData })[]>('exports', batch)).map((answer) =>
+          'error' in answer ? new BatchFailure(errorFromData(answer.error)) : answer.ok,
+        ),
     });
     this.#ingest = new Ingest({
       crew,
@@ -75,38 +120,61 @@ export class EngineStore implements Store {
       onHealed: (id) => this.#emit('healed', { id }),
       onFailure: (error) => this.#noteFailure(error),
     });
-    this.roots = this.#makeRoots();
-    this.files = this.#makeFiles();
+    this.roots = makeRoots(this.#calls);
+    this.files = makeFiles(this.#calls);
   }
 
   put(source: PutSource, options: PutOptions = {}): Promise<PutResult> {
     return this.#run(() => this.#ingest.put(source, options));
   }
 
-  get(id: BlobId, options: { readonly maxBytes?: number; readonly signal?: AbortSignal } = {}): Promise<Uint8Array | undefined> {
-    return this.#read(checkId(id), () => this.#parts.crew.work('get', { id, maxBytes: options.maxBytes ?? getBytesMax }, { signal: options.signal }));
+  get(
+    id: BlobId,
+    options: { readonly maxBytes?: number; readonly signal?: AbortSignal } = {},
+  ): Promise<Uint8Array | undefined> {
+    return this.#read(checkId(id), () =>
+      this.#parts.crew.work(
+        'get',
+        { id, maxBytes: options.maxBytes ?? getBytesMax },
+        { signal: options.signal },
+      ),
+    );
   }
 
-  async getNode(id: BlobId): Promise<{ readonly links: readonly Link[]; readonly payload: Uint8Array } | undefined> {
+  async getNode(
+    id: BlobId,
+  ): Promise<{ readonly links: readonly Link[]; readonly payload: Uint8Array } | undefined> {
     const bytes = await this.get(id);
     return bytes === undefined ? undefined : decodeNode(bytes);
   }
 
-  readRange(id: BlobId, offset: number, length: number, options: { readonly signal?: AbortSignal } = {}): Promise<Uint8Array | undefined> {
+  readRange(
+    id: BlobId,
+    offset: number,
+    length: number,
+    options: { readonly signal?: AbortSignal } = {},
+  ): Promise<Uint8Array | undefined> {
     checkRange(offset, length);
     const read = checkId(id);
     if (length <= shortRead) return this.#read(read, () => this.#reads.add({ id, offset, length }));
-    return this.#read(read, () => this.#parts.crew.work('range', { id, offset, length }, { signal: options.signal }));
+    return this.#read(read, () =>
+      this.#parts.crew.work('range', { id, offset, length }, { signal: options.signal }),
+    );
   }
 
-  stream(id: BlobId, options: { readonly offset?: number; readonly length?: number; readonly signal?: AbortSignal } = {}): Promise<ReadableStream<Uint8Array> | undefined> {
+  stream(
+    id: BlobId,
+    options: { readonly offset?: number; readonly length?: number; readonly signal?: AbortSignal } = {},
+  ): Promise<ReadableStream<Uint8Array> | undefined> {
     checkId(id);
     const offset = options.offset ?? 0;
     const length = options.length ?? Number.MAX_SAFE_INTEGER - offset;
     checkRange(offset, length);
     return this.#run(async () => {
       if (!(await this.#has(id))) return undefined;
-      return openStream(this.#parts.crew.worker(), { id, offset, length, signal: options.signal }, (error) => this.#noteDamage(error));
+      return openStream(this.#parts.crew.worker(), { id, offset, length, signal: options.signal }, (error) =>
+        this.#noteDamage(error),
+      );
     });
   }
 
@@ -137,9 +205,12 @@ export class EngineStore implements Store {
     return this.#read(checkId(id), () => this.#query<BlobStat | undefined>('stat', id));
   }
 
-  async *list(options: { readonly after?: BlobId; readonly prefix?: string; readonly signal?: AbortSignal } = {}): AsyncIterable<BlobStat> {
+  async *list(
+    options: { readonly after?: BlobId; readonly prefix?: string; readonly signal?: AbortSignal } = {},
+  ): AsyncIterable<BlobStat> {
     const prefix = options.prefix ?? '';
-    if (!/^[0-9a-f]{0,64}$/.test(prefix)) throw new StoreError('invalid-argument', `not the beginning of a blob id: ${prefix.slice(0, 80)}`);
+    if (!/^[0-9a-f]{0,64}$/.test(prefix))
+      throw new StoreError('invalid-argument', `not the beginning of a blob id: ${prefix.slice(0, 80)}`);
     let after = options.after === undefined ? '' : checkId(options.after);
     for (;;) {
       options.signal?.throwIfAborted();
@@ -156,11 +227,15 @@ export class EngineStore implements Store {
   }
 
   retain(id: BlobId, owner: string): Promise<boolean> {
-    return this.#run(() => this.#submit<boolean>({ op: 'retain', id: checkId(id), owner: checkName(owner, 'owner') }));
+    return this.#run(() =>
+      this.#submit<boolean>({ op: 'retain', id: checkId(id), owner: checkName(owner, 'owner') }),
+    );
   }
 
   release(id: BlobId, owner: string): Promise<boolean> {
-    return this.#run(() => this.#submit<boolean>({ op: 'release', id: checkId(id), owner: checkName(owner, 'owner') }));
+    return this.#run(() =>
+      this.#submit<boolean>({ op: 'release', id: checkId(id), owner: checkName(owner, 'owner') }),
+    );
   }
 
   session(): Promise<Session> {
@@ -168,7 +243,9 @@ export class EngineStore implements Store {
       const key = {};
       const first = this.#sessions.size === 0;
       // Later sessions are covered by the first one's horizon, which is older.
-      const generation = first ? await this.#submit<number>({ op: 'horizon', generation: 'now' }) : Math.min(...this.#sessions.values());
+      const generation = first
+        ? await this.#submit<number>({ op: 'horizon', generation: 'now' })
+        : Math.min(...this.#sessions.values());
       this.#sessions.set(key, generation);
       const end = (): Promise<void> => this.#run(() => this.#endSession(key));
       return { end, [Symbol.asyncDispose]: end };
@@ -177,12 +254,21 @@ export class EngineStore implements Store {
 
   gc(options: GcOptions = {}): Promise<GcResult> {
     const { graceMs, dryRun, signal, onProgress } = options;
-    if (graceMs !== undefined && !(graceMs >= 0)) throw new StoreError('invalid-argument', 'graceMs must not be negative');
+    if (graceMs !== undefined && !(graceMs >= 0))
+      throw new StoreError('invalid-argument', 'graceMs must not be negative');
     return this.#run(async () => {
-      const result = await this.#parts.crew.commit<GcResult>('gc', { graceMs, dryRun }, { signal, onProgress: (value) => onProgress?.(value as GcResult) });
+      const result = await this.#parts.crew.commit<GcResult>(
+        'gc',
+        { graceMs, dryRun },
+        { signal, onProgress: (value) => onProgress?.(value as GcResult) },
+      );
       // Workers may hold volumes open that are gone now.
       if (result.deleted > 0) await this.#parts.crew.everyone('forget', undefined);
-      this.#emit('maintenance', { job: 'gc', step: 'done', detail: { deleted: result.deleted, freedBytes: result.freedBytes } });
+      this.#emit('maintenance', {
+        job: 'gc',
+        step: 'done',
+        detail: { deleted: result.deleted, freedBytes: result.freedBytes },
+      });
       return result;
     });
   }
@@ -190,7 +276,11 @@ export class EngineStore implements Store {
   scrub(options: ScrubOptions = {}): Promise<ScrubResult> {
     return this.#run(async () => {
       const result = await scrubStore(this.#parts, options, (damage) => this.#emit('damage', damage));
-      this.#emit('maintenance', { job: 'scrub', step: 'done', detail: { blobs: result.blobs, damaged: result.damaged.length } });
+      this.#emit('maintenance', {
+        job: 'scrub',
+        step: 'done',
+        detail: { blobs: result.blobs, damaged: result.damaged.length },
+      });
       return result;
     });
   }
@@ -198,25 +288,25 @@ export class EngineStore implements Store {
   stats(): Promise<StoreStats> {
     return this.#run(async () => {
       const { opened, crew } = this.#parts;
-      const stats = await this.#query<Omit<StoreStats, 'openHandles'>>('stats', opened.storeId, opened.format);
+      const stats = await this.#query<Omit<StoreStats, 'openHandles'>>(
+        'stats',
+        opened.storeId,
+        opened.format,
+      );
       const handles = (await crew.everyone('handles', undefined)) as number[];
       return { ...stats, openHandles: handles.reduce((sum, count) => sum + count, 0) };
     });
   }
 
   sideTable(name: string): SideTable {
-    checkName(name, 'side table');
-    return {
-      get: (keys) => this.#run(() => this.#query<(Uint8Array | undefined)[]>('side', name, [...keys])),
-      set: (entries) => this.#run(() => this.#submit<void>({ op: 'side-set', name, entries: [...entries] })),
-    };
+    return makeSideTable(name, this.#calls);
   }
 
   on<Name extends keyof StoreEvents>(name: Name, listener: (event: StoreEvents[Name]) => void): () => void {
     const listeners = this.#listeners.get(name) ?? new Set();
     this.#listeners.set(name, listeners);
-    listeners.add(listener as Listener);
-    return () => void listeners.delete(listener as Listener);
+    listeners.add(listener);
+    return () => void listeners.delete(listener);
   }
 
   /** Waits for what is under way, then gives the store back. Everything after fails with `closed`. */
@@ -248,8 +338,8 @@ export class EngineStore implements Store {
     if (this.#closing !== undefined) return Promise.reject(new StoreError('closed', 'the store is closed'));
     const promise = work();
     this.#active.add(promise);
-    const done = (): void => void this.#active.delete(promise);
-    promise.then(done, done);
+    const forget = (): void => void this.#active.delete(promise);
+    promise.then(forget, forget);
     return promise;
   }
 
@@ -272,7 +362,9 @@ export class EngineStore implements Store {
     this.#emit('damage', { id, reason: String(reason), references: Number(references) });
     if (this.#closing !== undefined || this.#parts.opened.lease === undefined) return;
     // The caller has its error already; that the mark could not be set as well changes nothing for it.
-    this.#run(() => this.#submit({ op: 'suspect', id, incarnation })).catch((cause: unknown) => this.#noteFailure(cause));
+    this.#run(() => this.#submit({ op: 'suspect', id, incarnation })).catch((cause: unknown) =>
+      this.#noteFailure(cause),
+    );
   }
 
   #noteFailure(error: unknown): void {
@@ -289,19 +381,31 @@ export class EngineStore implements Store {
   }
 
   #emit<Name extends keyof StoreEvents>(name: Name, event: StoreEvents[Name]): void {
-    for (const listener of this.#listeners.get(name) ?? []) (listener as (event: StoreEvents[Name]) => void)(event);
+    for (const listener of this.#listeners.get(name) ?? []) {
+      try {
+        (listener as (event: StoreEvents[Name]) => void)(event);
+      } catch (error) {
+        // A listener's mistake is the application's to see, and no reason for ours to fail.
+        queueMicrotask(() => {
+          throw error;
+        });
+      }
+    }
   }
 
   #submit<Result>(operation: Operation): Promise<Result> {
-    if (this.#parts.opened.lease === undefined) return Promise.reject(new StoreError('forbidden', 'the store is open for reading only'));
+    if (this.#parts.opened.lease === undefined)
+      return Promise.reject(new StoreError('forbidden', 'the store is open for reading only'));
     if (this.#failure !== undefined) return Promise.reject(this.#failure);
     return this.#operations.add(operation) as Promise<Result>;
   }
 
-  async #sendOperations(batch: readonly Operation[]): Promise<(unknown | BatchFailure)[]> {
+  async #sendOperations(batch: readonly Operation[]): Promise<unknown[]> {
     try {
       const results = await this.#parts.crew.commit<WireResult[]>('commit', batch);
-      return results.map((result) => ('error' in result ? new BatchFailure(errorFromData(result.error)) : result.value));
+      return results.map((result) =>
+        'error' in result ? new BatchFailure(errorFromData(result.error)) : result.value,
+      );
     } catch (error) {
       this.#noteFailure(error);
       throw error;
@@ -321,31 +425,8 @@ export class EngineStore implements Store {
     const oldest = this.#sessions.size === 0 ? null : Math.min(...this.#sessions.values());
     await this.#submit({ op: 'horizon', generation: oldest });
   }
-
-  #makeRoots(): Roots {
-    return {
-      set: (name, id, options = {}) =>
-        this.#run(() => this.#submit<void>({ op: 'set-root', name: checkName(name, 'root'), id: checkId(id), expect: options.expect === undefined || options.expect === null ? options.expect : checkId(options.expect) })),
-      get: (name) => this.#run(() => this.#query<BlobId | undefined>('root', checkName(name, 'root'))),
-      list: () => this.#run(() => this.#query('roots')),
-      delete: (name, options = {}) => this.#run(() => this.#submit<boolean>({ op: 'delete-root', name: checkName(name, 'root'), expect: options.expect })),
-      log: (options = {}) => this.#run(() => this.#query('rootLog', options.after ?? 0, options.limit ?? 1000)),
-    };
-  }
-
-  #makeFiles(): FileWork {
-    const { crew } = this.#parts;
-    return {
-      list: (path) => this.#run(() => crew.work('list', path)),
-      facts: (path) => this.#run(() => crew.work('facts', path)),
-      readLink: (path) => this.#run(() => crew.work('read-link', path)),
-      realPath: (path) => this.#run(() => crew.work('real-path', path)),
-      run: (steps) => this.#run(() => crew.work('steps', steps)),
-    };
-  }
 }
 
 function weightOf(operation: Operation): number {
   return operation.op === 'put-small' ? operation.record.length : 200;
 }
-

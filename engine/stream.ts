@@ -14,7 +14,11 @@ export interface StreamRange {
 }
 
 /** The handle lives on one worker from the first pull to the end, a cancel, an abort or an error. */
-export function openStream(worker: Remote, range: StreamRange, onError: (error: unknown) => void): ReadableStream<Uint8Array> {
+export function openStream(
+  worker: Remote,
+  range: StreamRange,
+  onError: (error: unknown) => void,
+): ReadableStream<Uint8Array> {
   const { id, offset, length, signal } = range;
   let handle: number | undefined;
   const release = async (): Promise<void> => {
@@ -25,7 +29,8 @@ export function openStream(worker: Remote, range: StreamRange, onError: (error: 
   const next = async (): Promise<Uint8Array | undefined> => {
     if (handle === undefined) {
       const opened = await worker.call<{ handle: number } | undefined>('stream-open', { id, offset, length });
-      if (opened === undefined) throw new StoreError('not-found', `blob ${id} was collected before it was read`, { id });
+      if (opened === undefined)
+        throw new StoreError('not-found', `blob ${id} was collected before it was read`, { id });
       handle = opened.handle;
     }
     return await worker.call<Uint8Array | undefined>('stream-pull', { handle, bytesMax: pullBytes });

@@ -35,15 +35,44 @@ type StoredRow = BlobRow & { readonly sum: Uint8Array };
 type NewRow = Omit<BlobRow, 'n'>;
 
 const columns = [
-  'id', 'kind', 'codec', 'size', 'stored', 'volume', 'extent', 'start', 'incarnation', 'refcount',
-  'created', 'touched', 'touched_gen', 'zero_since', 'zero_gen', 'suspect',
+  'id',
+  'kind',
+  'codec',
+  'size',
+  'stored',
+  'volume',
+  'extent',
+  'start',
+  'incarnation',
+  'refcount',
+  'created',
+  'touched',
+  'touched_gen',
+  'zero_since',
+  'zero_gen',
+  'suspect',
 ] as const;
 
 /** A row's values: its number, then the columns in order. Written out, because this runs for every row read and written. */
 function valuesOf(row: BlobRow): (number | Uint8Array | null)[] {
   return [
-    row.n, row.id, row.kind, row.codec, row.size, row.stored, row.volume, row.extent, row.start, row.incarnation, row.refcount,
-    row.created, row.touched, row.touched_gen, row.zero_since, row.zero_gen, row.suspect,
+    row.n,
+    row.id,
+    row.kind,
+    row.codec,
+    row.size,
+    row.stored,
+    row.volume,
+    row.extent,
+    row.start,
+    row.incarnation,
+    row.refcount,
+    row.created,
+    row.touched,
+    row.touched_gen,
+    row.zero_since,
+    row.zero_gen,
+    row.suspect,
   ];
 }
 
@@ -127,7 +156,9 @@ export class BlobWriter extends BlobReader {
   constructor(db: Database, hasher: RowHasher, buckets: Buckets) {
     super(db, hasher);
     this.#buckets = buckets;
-    this.#insert = db.prepare(`INSERT INTO blobs (n, prefix, ${columns.join(', ')}, sum) VALUES (?, ?, ${columns.map(() => '?').join(', ')}, ?)`);
+    this.#insert = db.prepare(
+      `INSERT INTO blobs (n, prefix, ${columns.join(', ')}, sum) VALUES (?, ?, ${columns.map(() => '?').join(', ')}, ?)`,
+    );
     this.#update = db.prepare(updateOf(columns.slice(1)));
     this.#updateCounts = db.prepare(updateOf(countColumns));
     this.#delete = db.prepare('DELETE FROM blobs WHERE n = ?');

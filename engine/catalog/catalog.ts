@@ -34,7 +34,10 @@ export class Catalog {
   readonly #clock: Clock;
   #transaction: Transaction | undefined;
 
-  constructor(db: Database, parts: { readonly provider: Provider; readonly log: RootLog; readonly clock: Clock }) {
+  constructor(
+    db: Database,
+    parts: { readonly provider: Provider; readonly log: RootLog; readonly clock: Clock },
+  ) {
     this.db = db;
     this.sql = new Statements(db);
     this.hasher = new RowHasher(parts.provider);
@@ -57,7 +60,11 @@ export class Catalog {
     try {
       const state = readState(this.sql);
       this.blobs.begin();
-      const transaction = new Transaction(this, { ...state, generation: state.generation + 1, clockMs: Math.max(state.clockMs, Math.floor(this.#clock.now())) });
+      const transaction = new Transaction(this, {
+        ...state,
+        generation: state.generation + 1,
+        clockMs: Math.max(state.clockMs, Math.floor(this.#clock.now())),
+      });
       this.#transaction = transaction;
       const result = work(transaction);
       if (!transaction.changed) {
@@ -114,7 +121,12 @@ export class Transaction {
   }
 
   /** A new row nobody refers to yet. */
-  insert(values: Pick<BlobRow, 'id' | 'kind' | 'codec' | 'size' | 'stored' | 'volume' | 'extent' | 'start' | 'incarnation'>): BlobRow {
+  insert(
+    values: Pick<
+      BlobRow,
+      'id' | 'kind' | 'codec' | 'size' | 'stored' | 'volume' | 'extent' | 'start' | 'incarnation'
+    >,
+  ): BlobRow {
     this.changed = true;
     const { clockMs, generation } = this.state;
     return this.catalog.blobs.insert({
@@ -157,7 +169,14 @@ export class Transaction {
   }
 
   /** False when the owner did not hold it. `since` is when the loss counts from: now, unless a collected parent says otherwise. */
-  unreference(row: BlobRow, by: Owner, since: { readonly ms: number; readonly generation: number } = { ms: this.state.clockMs, generation: this.state.generation }): boolean {
+  unreference(
+    row: BlobRow,
+    by: Owner,
+    since: { readonly ms: number; readonly generation: number } = {
+      ms: this.state.clockMs,
+      generation: this.state.generation,
+    },
+  ): boolean {
     if (!this.catalog.refs.remove(row.n, by)) return false;
     // The cached count is never trusted to reach zero: the rows decide.
     row.refcount = row.refcount > 1 ? row.refcount - 1 : this.catalog.refs.count(row.n);
@@ -200,7 +219,12 @@ export class Transaction {
       const old = this.catalog.blobs.byNumber(before.blob);
       if (old !== undefined) this.unreference(old, owner);
     }
-    this.catalog.roots.put({ name, blob: row.n, changed: this.state.clockMs, sequence: this.state.generation });
+    this.catalog.roots.put({
+      name,
+      blob: row.n,
+      changed: this.state.clockMs,
+      sequence: this.state.generation,
+    });
     this.#note('set', name, id);
   }
 
@@ -221,7 +245,10 @@ export class Transaction {
     if (expect === undefined) return;
     const found = this.rootId(name);
     if (found === (expect ?? undefined)) return;
-    throw new StoreError('conflict', `root ${name} is ${found ?? 'not set'}, not ${expect ?? 'unset'}`, { root: name, ...(found === undefined ? {} : { found }) });
+    throw new StoreError('conflict', `root ${name} is ${found ?? 'not set'}, not ${expect ?? 'unset'}`, {
+      root: name,
+      ...(found === undefined ? {} : { found }),
+    });
   }
 
   rootId(name: string): BlobId | undefined {

@@ -32,7 +32,8 @@ export function openConnection(path: string, options: ConnectionOptions): Databa
       ['mmap_size', 0],
       ['temp_store', 2],
     ];
-    if (options.readonly !== true) wanted.push(['journal_size_limit', journalBytesMax], ['wal_autocheckpoint', checkpointPages]);
+    if (options.readonly !== true)
+      wanted.push(['journal_size_limit', journalBytesMax], ['wal_autocheckpoint', checkpointPages]);
     if (options.platform === 'darwin') wanted.push(['fullfsync', 1], ['checkpoint_fullfsync', 1]);
     if (options.readonly !== true) db.pragma('journal_mode = WAL');
     for (const [pragma, value] of wanted) db.pragma(`${pragma} = ${String(value)}`);
@@ -71,7 +72,10 @@ function rebuild(path: string, error: unknown): StoreError {
 }
 
 function refused(pragma: string): StoreError {
-  return new StoreError('unavailable', `SQLite did not take the setting ${pragma}; without it puts would not be durable`);
+  return new StoreError(
+    'unavailable',
+    `SQLite did not take the setting ${pragma}; without it puts would not be durable`,
+  );
 }
 
 function checkVersion(db: Database): void {
@@ -79,6 +83,10 @@ function checkVersion(db: Database): void {
   const parts = version.split('.').map(Number);
   for (let i = 0; i < sqliteOldest.length; i++) {
     if (parts[i]! > sqliteOldest[i]!) return;
-    if (parts[i]! < sqliteOldest[i]!) throw new StoreError('unsupported-runtime', `SQLite ${version} is older than ${sqliteOldest.join('.')}, which can lose commits`);
+    if (parts[i]! < sqliteOldest[i]!)
+      throw new StoreError(
+        'unsupported-runtime',
+        `SQLite ${version} is older than ${sqliteOldest.join('.')}, which can lose commits`,
+      );
   }
 }

@@ -11,7 +11,11 @@ export class Lease {
   readonly #files: Files;
 
   /** Take it under the catalog's write lock: whoever clears dead leases holds that too, and cannot meet one that is not locked yet. */
-  constructor(driver: DatabaseClass, files: Files, place: { readonly folder: string; readonly uuid: string }) {
+  constructor(
+    driver: DatabaseClass,
+    files: Files,
+    place: { readonly folder: string; readonly uuid: string },
+  ) {
     this.uuid = place.uuid;
     this.#files = files;
     this.#path = leasePath(files, place.folder, place.uuid);
@@ -35,7 +39,11 @@ export class Lease {
 }
 
 /** Whether nobody holds this lease any more. Any doubt means somebody does. */
-export function isDead(driver: DatabaseClass, files: Files, place: { readonly folder: string; readonly uuid: string }): boolean {
+export function isDead(
+  driver: DatabaseClass,
+  files: Files,
+  place: { readonly folder: string; readonly uuid: string },
+): boolean {
   const path = leasePath(files, place.folder, place.uuid);
   if (files.facts(path) === undefined) return true;
   let db: Database | undefined;
@@ -52,7 +60,10 @@ export function isDead(driver: DatabaseClass, files: Files, place: { readonly fo
   }
 }
 
-export function removeLeaseFile(files: Files, place: { readonly folder: string; readonly uuid: string }): void {
+export function removeLeaseFile(
+  files: Files,
+  place: { readonly folder: string; readonly uuid: string },
+): void {
   removeQuietly(files, leasePath(files, place.folder, place.uuid));
 }
 
@@ -70,7 +81,11 @@ export class LibraryMarker {
   readonly #files: Files;
   readonly #path: string;
 
-  constructor(files: Files, place: { readonly folder: string; readonly uuid: string }, owner: { readonly process: string; readonly library: string }) {
+  constructor(
+    files: Files,
+    place: { readonly folder: string; readonly uuid: string },
+    owner: { readonly process: string; readonly library: string },
+  ) {
     this.#files = files;
     this.#path = files.join(place.folder, `${place.uuid}.library`);
     const file = files.open(this.#path, 'create');
@@ -97,7 +112,11 @@ export class LibraryMarker {
       if (!name.endsWith('.library')) continue;
       const [process, library] = readText(this.#files, this.#files.join(folder, name)).split('\n');
       if (process !== owner.process || library === owner.library || library === undefined) continue;
-      throw new StoreError('busy', 'this process has the store open through another copy of SQLite; two copies in one process lose data', { open: library, refused: owner.library });
+      throw new StoreError(
+        'busy',
+        'this process has the store open through another copy of SQLite; two copies in one process lose data',
+        { open: library, refused: owner.library },
+      );
     }
   }
 }

@@ -82,7 +82,9 @@ export class RootRows {
     this.#buckets = buckets;
     this.#get = db.prepare('SELECT name, blob, changed, sequence FROM roots WHERE name = ?');
     this.#all = db.prepare('SELECT name, blob, changed, sequence FROM roots ORDER BY name');
-    this.#put = db.prepare('INSERT OR REPLACE INTO roots (name, blob, changed, sequence, sum) VALUES (?, ?, ?, ?, ?)');
+    this.#put = db.prepare(
+      'INSERT OR REPLACE INTO roots (name, blob, changed, sequence, sum) VALUES (?, ?, ?, ?, ?)',
+    );
     this.#delete = db.prepare('DELETE FROM roots WHERE name = ?');
   }
 

@@ -2,7 +2,14 @@
 import type { RootLogEntry } from '../api.ts';
 import { equalBytes } from '../codec/bytes.ts';
 import type { Provider } from '../codec/provider.ts';
-import { chainBytes, decodeLogHead, decodeLogRecord, encodeLogHead, encodeLogRecord, logHeadBytes } from '../codec/root-record.ts';
+import {
+  chainBytes,
+  decodeLogHead,
+  decodeLogRecord,
+  encodeLogHead,
+  encodeLogRecord,
+  logHeadBytes,
+} from '../codec/root-record.ts';
 import { StoreError, systemCode } from '../errors.ts';
 import type { Files, OpenFile } from '../host.ts';
 
@@ -35,7 +42,11 @@ export class RootLog {
   readonly #provider: Provider;
   readonly #durable: boolean;
 
-  constructor(files: Files, provider: Provider, place: { readonly path: string; readonly storeId: Uint8Array; readonly durable: boolean }) {
+  constructor(
+    files: Files,
+    provider: Provider,
+    place: { readonly path: string; readonly storeId: Uint8Array; readonly durable: boolean },
+  ) {
     this.#provider = provider;
     this.#durable = place.durable;
     this.#file = openLog(files, place.path);

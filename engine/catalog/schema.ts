@@ -64,7 +64,10 @@ export const schemaVersion = migrations.length;
 export function checkSchema(db: Database): number {
   const version = db.pragma('user_version', { simple: true }) as number;
   if (version > schemaVersion) {
-    throw new StoreError('incompatible-format', `the catalog has version ${version}; this version of holdfast reads up to ${schemaVersion}`);
+    throw new StoreError(
+      'incompatible-format',
+      `the catalog has version ${version}; this version of holdfast reads up to ${schemaVersion}`,
+    );
   }
   return version;
 }

@@ -10,7 +10,6 @@ export const listingRecordBytes = 48;
 
 const kinds: readonly FileKind[] = ['file', 'folder', 'link', 'other'];
 
-
 /** Packs entries that are already sorted by name bytes. */
 export function packListing(
   entries: readonly { readonly name: Uint8Array; readonly facts: FileFacts }[],
@@ -47,7 +46,11 @@ export function listingNames(listing: FolderListing): string[] {
 /** The facts of entry `index`. */
 export function listingFacts(listing: FolderListing, index: number): FileFacts {
   const { records } = listing;
-  const view = new DataView(records.buffer, records.byteOffset + index * listingRecordBytes, listingRecordBytes);
+  const view = new DataView(
+    records.buffer,
+    records.byteOffset + index * listingRecordBytes,
+    listingRecordBytes,
+  );
   return {
     kind: kinds[view.getUint8(0)]!,
     mode: view.getUint16(2, true),

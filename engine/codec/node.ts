@@ -35,8 +35,10 @@ export function encodeNode(node: NodeContent): Uint8Array {
   }
   const linksHead = head(4, links.length);
   const payloadHead = head(2, node.payload.length);
-  const size = 2 + linksHead.length + links.length * (2 + linkBytes) + payloadHead.length + node.payload.length;
-  if (size > nodeBytesMax) throw new StoreError('limit-exceeded', `a node holds at most ${nodeBytesMax} bytes, not ${size}`);
+  const size =
+    2 + linksHead.length + links.length * (2 + linkBytes) + payloadHead.length + node.payload.length;
+  if (size > nodeBytesMax)
+    throw new StoreError('limit-exceeded', `a node holds at most ${nodeBytesMax} bytes, not ${size}`);
   const bytes = new Uint8Array(size);
   bytes[0] = 0x83;
   bytes[1] = nodeVersion;
@@ -44,7 +46,8 @@ export function encodeNode(node: NodeContent): Uint8Array {
   let at = 2 + linksHead.length;
   for (const link of links) {
     const id = isBlobId(link.id) ? fromHex(link.id) : undefined;
-    if (id === undefined) throw new StoreError('invalid-argument', `not a blob id: ${String(link.id).slice(0, 80)}`);
+    if (id === undefined)
+      throw new StoreError('invalid-argument', `not a blob id: ${String(link.id).slice(0, 80)}`);
     bytes[at] = 0x58;
     bytes[at + 1] = linkBytes;
     bytes[at + 2] = kindBytes.indexOf(link.kind);
@@ -63,7 +66,8 @@ export function encodeNode(node: NodeContent): Uint8Array {
 export function decodeNode(bytes: Uint8Array): NodeContent {
   if (bytes.length > nodeBytesMax) throw bad(`is ${bytes.length} bytes`);
   if (bytes[0] !== 0x83) throw bad('is not an array of three');
-  if (bytes[1] !== nodeVersion) throw new StoreError('incompatible-format', `node version ${bytes[1] ?? 'none'} is not known here`);
+  if (bytes[1] !== nodeVersion)
+    throw new StoreError('incompatible-format', `node version ${bytes[1] ?? 'none'} is not known here`);
   const count = readHead(bytes, 2, 4);
   if (count.value > nodeLinksMax) throw bad(`has ${count.value} links`);
   let at = count.next;
@@ -91,7 +95,13 @@ function head(major: number, value: number): Uint8Array {
   if (value < 24) return Uint8Array.of(type | value);
   if (value < 0x100) return Uint8Array.of(type | 24, value);
   if (value < 0x1_0000) return Uint8Array.of(type | 25, value >> 8, value & 0xff);
-  return Uint8Array.of(type | 26, (value >>> 24) & 0xff, (value >>> 16) & 0xff, (value >>> 8) & 0xff, value & 0xff);
+  return Uint8Array.of(
+    type | 26,
+    (value >>> 24) & 0xff,
+    (value >>> 16) & 0xff,
+    (value >>> 8) & 0xff,
+    value & 0xff,
+  );
 }
 
 /** Reads a head of this major type, refusing forms longer than needed. */

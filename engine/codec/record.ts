@@ -43,7 +43,12 @@ export function chunkCount(bytes: number, chunkLog2: number): number {
  * Writes a record into `target` at `at`; returns the offset behind it. The payload may already stand in its place
  * (`payloadPlace`), so that a file can be read straight into the record. Layout in docs/format.md.
  */
-export function writeRecord(provider: Provider, target: Uint8Array, at: number, record: { readonly head: RecordHead; readonly payload: Uint8Array }): number {
+export function writeRecord(
+  provider: Provider,
+  target: Uint8Array,
+  at: number,
+  record: { readonly head: RecordHead; readonly payload: Uint8Array },
+): number {
   const { head, payload } = record;
   const chunks = chunkCount(payload.length, head.chunkLog2);
   const view = new DataView(target.buffer, target.byteOffset + at);
@@ -59,12 +64,17 @@ export function writeRecord(provider: Provider, target: Uint8Array, at: number, 
   writeU64(view, 60, head.size);
   view.setUint32(68, payload.length, true);
   for (let chunk = 0; chunk < chunks; chunk++) {
-    view.setUint32(recordHeadBytes + 4 * chunk, provider.crc32(chunkOf(payload, chunk, head.chunkLog2)), true);
+    view.setUint32(
+      recordHeadBytes + 4 * chunk,
+      provider.crc32(chunkOf(payload, chunk, head.chunkLog2)),
+      true,
+    );
   }
   const headEnd = recordHeadBytes + 4 * chunks;
   view.setUint32(headEnd, provider.crc32(target.subarray(at, at + headEnd)), true);
   const place = at + headEnd + 4;
-  if (payload.byteOffset !== target.byteOffset + place || payload.buffer !== target.buffer) target.set(payload, place);
+  if (payload.byteOffset !== target.byteOffset + place || payload.buffer !== target.buffer)
+    target.set(payload, place);
   return place + payload.length;
 }
 
@@ -85,7 +95,12 @@ export interface RecordView {
  * Reads and verifies the record at `at`: head checksum, then every chunk's. `corrupt` with the reason otherwise.
  * With `headOnly` the chunks are not checked (for listing).
  */
-export function readRecord(provider: Provider, bytes: Uint8Array, at: number, options: { readonly headOnly?: boolean } = {}): RecordView {
+export function readRecord(
+  provider: Provider,
+  bytes: Uint8Array,
+  at: number,
+  options: { readonly headOnly?: boolean } = {},
+): RecordView {
   if (at + recordHeadBytes + 4 > bytes.length) throw damaged('ends inside its header');
   const view = new DataView(bytes.buffer, bytes.byteOffset + at, bytes.length - at);
   if (view.getUint32(0, true) !== magic) throw damaged('has no magic');
@@ -96,15 +111,21 @@ export function readRecord(provider: Provider, bytes: Uint8Array, at: number, op
   const headEnd = recordHeadBytes + 4 * chunks;
   const length = headEnd + 4 + payloadBytes;
   if (at + length > bytes.length) throw damaged('ends inside its payload');
-  if (view.getUint32(headEnd, true) !== provider.crc32(bytes.subarray(at, at + headEnd))) throw damaged('header checksum does not hold');
+  if (view.getUint32(headEnd, true) !== provider.crc32(bytes.subarray(at, at + headEnd)))
+    throw damaged('header checksum does not hold');
   const kind = kinds[view.getUint8(4)];
   if (kind === undefined) throw damaged('has an unknown kind');
   if (view.getUint8(5) !== identityCodec) {
-    throw new StoreError('incompatible-format', `a record is encoded by codec ${view.getUint8(5)}, unknown here`);
+    throw new StoreError(
+      'incompatible-format',
+      `a record is encoded by codec ${view.getUint8(5)}, unknown here`,
+    );
   }
   const payload = bytes.subarray(at + headEnd + 4, at + length);
   for (let chunk = 0; options.headOnly !== true && chunk < chunks; chunk++) {
-    if (view.getUint32(recordHeadBytes + 4 * chunk, true) !== provider.crc32(chunkOf(payload, chunk, chunkLog2))) {
+    if (
+      view.getUint32(recordHeadBytes + 4 * chunk, true) !== provider.crc32(chunkOf(payload, chunk, chunkLog2))
+    ) {
       throw damaged(`checksum of chunk ${chunk} does not hold`);
     }
   }
@@ -124,7 +145,10 @@ export function readRecord(provider: Provider, bytes: Uint8Array, at: number, op
 }
 
 /** The records of an extent, in order. Stops at the first that is damaged, naming it: what follows cannot be found by position. */
-export function* readExtent(provider: Provider, extent: Uint8Array): Generator<{ at: number; record: RecordView } | { at: number; damage: string }> {
+export function* readExtent(
+  provider: Provider,
+  extent: Uint8Array,
+): Generator<{ at: number; record: RecordView } | { at: number; damage: string }> {
   let at = 0;
   while (at < extent.length) {
     let record: RecordView;

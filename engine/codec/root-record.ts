@@ -28,7 +28,11 @@ export function decodeLogHead(bytes: Uint8Array): Uint8Array | undefined {
 }
 
 /** length u32 · sequence u64 · time u64 · change u8 · name length u16 · id 32 (zeros for none) · name · hash 16. */
-export function encodeLogRecord(provider: Provider, entry: RootLogEntry, previous: Uint8Array): { bytes: Uint8Array; hash: Uint8Array } {
+export function encodeLogRecord(
+  provider: Provider,
+  entry: RootLogEntry,
+  previous: Uint8Array,
+): { bytes: Uint8Array; hash: Uint8Array } {
   const name = new TextEncoder().encode(entry.name);
   const bytes = new Uint8Array(fixedBytes + name.length + chainBytes);
   const view = new DataView(bytes.buffer);
@@ -52,7 +56,12 @@ export interface LogRecord {
 }
 
 /** The record at `at`, or undefined when the bytes there are not the next record of this chain (a torn tail, or damage). */
-export function decodeLogRecord(provider: Provider, bytes: Uint8Array, at: number, previous: Uint8Array): LogRecord | undefined {
+export function decodeLogRecord(
+  provider: Provider,
+  bytes: Uint8Array,
+  at: number,
+  previous: Uint8Array,
+): LogRecord | undefined {
   if (at + fixedBytes + chainBytes > bytes.length) return undefined;
   const view = new DataView(bytes.buffer, bytes.byteOffset + at, bytes.length - at);
   const length = view.getUint32(0, true);

@@ -45,7 +45,10 @@ export function decodeSuperblock(provider: Provider, bytes: Uint8Array): Superbl
   }
   const superblock = JSON.parse(json) as Superblock;
   if (superblock.format > formatVersion || superblock.incompat.length > 0) {
-    throw new StoreError('incompatible-format', `this store has format ${superblock.format} (${superblock.incompat.join(', ')}); this version reads up to ${formatVersion}`);
+    throw new StoreError(
+      'incompatible-format',
+      `this store has format ${superblock.format} (${superblock.incompat.join(', ')}); this version reads up to ${formatVersion}`,
+    );
   }
   return superblock;
 }
@@ -54,13 +57,17 @@ export function decodeSuperblock(provider: Provider, bytes: Uint8Array): Superbl
 export function checkParameters(parameters: StoreParameters): StoreParameters {
   const { smallMax, extentBytes, chunkBytes, volumeBytesMax } = parameters;
   const whole = Object.entries(parameters).find(([, value]) => !Number.isSafeInteger(value));
-  if (whole !== undefined) throw new StoreError('invalid-argument', `parameter ${whole[0]} must be a whole number`);
+  if (whole !== undefined)
+    throw new StoreError('invalid-argument', `parameter ${whole[0]} must be a whole number`);
   const log2 = Math.log2(chunkBytes);
   if (!Number.isInteger(log2) || log2 < 12 || log2 > 24) {
     throw new StoreError('invalid-argument', 'chunkBytes must be a power of two between 4 KiB and 16 MiB');
   }
-  if (smallMax < 0 || smallMax > 16 * 1024 * 1024) throw new StoreError('invalid-argument', 'smallMax must lie between 0 and 16 MiB');
-  if (extentBytes < 4096 || extentBytes > 1024 * 1024) throw new StoreError('invalid-argument', 'extentBytes must lie between 4 KiB and 1 MiB');
-  if (volumeBytesMax < 1024 * 1024) throw new StoreError('invalid-argument', 'volumeBytesMax must be at least 1 MiB');
+  if (smallMax < 0 || smallMax > 16 * 1024 * 1024)
+    throw new StoreError('invalid-argument', 'smallMax must lie between 0 and 16 MiB');
+  if (extentBytes < 4096 || extentBytes > 1024 * 1024)
+    throw new StoreError('invalid-argument', 'extentBytes must lie between 4 KiB and 1 MiB');
+  if (volumeBytesMax < 1024 * 1024)
+    throw new StoreError('invalid-argument', 'volumeBytesMax must be at least 1 MiB');
   return parameters;
 }

@@ -56,7 +56,8 @@ export class Committer {
           return { error };
         }
       });
-      for (const { volume, locator, used } of placed.values()) if (!used) this.#volumes.free(transaction, volume, locator);
+      for (const { volume, locator, used } of placed.values())
+        if (!used) this.#volumes.free(transaction, volume, locator);
       return answers;
     });
     for (const action of afterwards) action();
@@ -69,17 +70,26 @@ export class Committer {
     for (const operation of operations) {
       if (operation.op !== 'put-small') continue;
       const key = keyOf(operation);
-      if (!wanted.has(key) && this.#standing(operation.id, operation.kind === 'node' ? 1 : 0) === undefined) wanted.set(key, operation);
+      if (!wanted.has(key) && this.#standing(operation.id, operation.kind === 'node' ? 1 : 0) === undefined)
+        wanted.set(key, operation);
     }
     const placed = new Map<string, Placed>();
     if (wanted.size === 0) return placed;
-    const parts = [...wanted.values()].map((put) => ({ name: { id: put.id, incarnation: put.incarnation }, bytes: put.record }));
+    const parts = [...wanted.values()].map((put) => ({
+      name: { id: put.id, incarnation: put.incarnation },
+      bytes: put.record,
+    }));
     const { volume, locators } = this.#volumes.append(transaction, parts);
     [...wanted.keys()].forEach((key, i) => placed.set(key, { volume, locator: locators[i]!, used: false }));
     return placed;
   }
 
-  #apply(transaction: Transaction, operation: Operation, placed: Map<string, Placed>, afterwards: (() => void)[]): unknown {
+  #apply(
+    transaction: Transaction,
+    operation: Operation,
+    placed: Map<string, Placed>,
+    afterwards: (() => void)[],
+  ): unknown {
     switch (operation.op) {
       case 'put-small':
         return this.#putSmall(transaction, operation, placed, afterwards);
@@ -106,11 +116,21 @@ export class Committer {
     }
   }
 
-  #putSmall(transaction: Transaction, put: SmallPut, placed: Map<string, Placed>, afterwards: (() => void)[]): PutOutcome {
-    const children = (put.links ?? []).map((link) => ({ link, row: this.#catalog.blobs.inspect(fromHex(link.id)!)?.row }));
+  #putSmall(
+    transaction: Transaction,
+    put: SmallPut,
+    placed: Map<string, Placed>,
+    afterwards: (() => void)[],
+  ): PutOutcome {
+    const children = (put.links ?? []).map((link) => ({
+      link,
+      row: this.#catalog.blobs.inspect(fromHex(link.id)!)?.row,
+    }));
     const missing = children.filter(({ row }) => row === undefined).map(({ link }) => link.id);
     if (missing.length > 0) {
-      throw new StoreError('not-found', `a node links to ${missing.length} blob(s) that are not here`, { missing: missing.slice(0, 100) });
+      throw new StoreError('not-found', `a node links to ${missing.length} blob(s) that are not here`, {
+        missing: missing.slice(0, 100),
+      });
     }
     const kind = put.kind === 'node' ? 1 : 0;
     const place = placed.get(keyOf(put));
@@ -125,7 +145,16 @@ export class Committer {
     } else {
       invariant(place !== undefined, 'a record without a place');
       place.used = true;
-      const facts = { kind, codec: identityCodec, size: put.size, stored: place.locator.length, volume: place.volume, extent: place.locator.extent, start: place.locator.offset, incarnation: put.incarnation };
+      const facts = {
+        kind,
+        codec: identityCodec,
+        size: put.size,
+        stored: place.locator.length,
+        volume: place.volume,
+        extent: place.locator.extent,
+        start: place.locator.offset,
+        incarnation: put.incarnation,
+      };
       ({ row, healed } = this.#settle(transaction, put.id, facts, afterwards));
       for (const { row: child } of children) {
         // Read again: the same child may have been referenced a moment ago.
@@ -146,7 +175,8 @@ export class Committer {
       return { have: { storedSize: row.stored, deduplicated: true } };
     }
     transaction.changed = true;
-    const written = this.#catalog.sql.rows('INSERT INTO intents (lease, id, incarnation) VALUES (?, ?, ?)')
+    const written = this.#catalog.sql
+      .rows('INSERT INTO intents (lease, id, incarnation) VALUES (?, ?, ?)')
       .run(this.#options.lease, fromHex(probe.id)!, probe.incarnation);
     return { intent: Number(written.lastInsertRowid) };
   }
@@ -161,9 +191,19 @@ export class Committer {
       // Somebody else was faster; our copy is the second one.
       row = standing;
       transaction.touch(row);
-      if (standing.incarnation !== put.incarnation) afterwards.push(() => void this.#volumes.directory.delete(name));
+      if (standing.incarnation !== put.incarnation)
+        afterwards.push(() => void this.#volumes.directory.delete(name));
     } else {
-      const facts = { kind: 0, codec: identityCodec, size: put.size, stored: put.size, volume: directoryNumber, extent: fanOut(put.id), start: 0, incarnation: put.incarnation };
+      const facts = {
+        kind: 0,
+        codec: identityCodec,
+        size: put.size,
+        stored: put.size,
+        volume: directoryNumber,
+        extent: fanOut(put.id),
+        start: 0,
+        incarnation: put.incarnation,
+      };
       ({ row, healed } = this.#settle(transaction, put.id, facts, afterwards));
       writeChunkSums(this.#catalog, row.n, put.sums);
     }
@@ -174,7 +214,8 @@ export class Committer {
   /** The row of a blob that is here, whole as far as one can tell without reading it, and of this kind; then a put needs no bytes. */
   #standing(id: BlobId, kind: number): BlobRow | undefined {
     const found = this.#catalog.blobs.inspect(fromHex(id)!);
-    if (found === undefined || !found.sound || found.row.suspect !== 0 || found.row.kind < kind) return undefined;
+    if (found === undefined || !found.sound || found.row.suspect !== 0 || found.row.kind < kind)
+      return undefined;
     return this.#holds(found.row) ? found.row : undefined;
   }
 
@@ -192,7 +233,10 @@ export class Committer {
   #settle(
     transaction: Transaction,
     id: BlobId,
-    facts: Pick<BlobRow, 'kind' | 'codec' | 'size' | 'stored' | 'volume' | 'extent' | 'start' | 'incarnation'>,
+    facts: Pick<
+      BlobRow,
+      'kind' | 'codec' | 'size' | 'stored' | 'volume' | 'extent' | 'start' | 'incarnation'
+    >,
     afterwards: (() => void)[],
   ): { row: BlobRow; healed: boolean } {
     const bytes = fromHex(id)!;
@@ -201,7 +245,11 @@ export class Committer {
     const { row, sound } = old;
     const before: BlobRow = { ...row };
     const healed = !sound || row.suspect !== 0 || row.kind >= facts.kind;
-    Object.assign(row, facts, { kind: Math.max(sound ? row.kind : 0, facts.kind), suspect: 0, refcount: this.#catalog.refs.count(row.n) });
+    Object.assign(row, facts, {
+      kind: Math.max(sound ? row.kind : 0, facts.kind),
+      suspect: 0,
+      refcount: this.#catalog.refs.count(row.n),
+    });
     row.touched = transaction.state.clockMs;
     row.touched_gen = transaction.state.generation;
     row.zero_since = row.refcount === 0 ? transaction.state.clockMs : null;
@@ -216,7 +264,12 @@ export class Committer {
   /** The copy a row no longer points to. */
   #retire(transaction: Transaction, row: BlobRow, afterwards: (() => void)[]): void {
     if (row.volume !== directoryNumber) this.#volumes.free(transaction, row.volume, locatorOf(row));
-    else afterwards.push(() => (row.suspect === 0 ? void this.#volumes.directory.delete(partNameOf(row)) : this.#options.quarantine(row)));
+    else
+      afterwards.push(() =>
+        row.suspect === 0
+          ? void this.#volumes.directory.delete(partNameOf(row))
+          : this.#options.quarantine(row),
+      );
   }
 
   #setHorizon(transaction: Transaction, generation: number | 'now' | null): number {
@@ -228,17 +281,26 @@ export class Committer {
 
   #setSide(transaction: Transaction, operation: Extract<Operation, { op: 'side-set' }>): void {
     transaction.changed = true;
-    const put = this.#catalog.sql.rows('INSERT OR REPLACE INTO side (name, key, value, sum) VALUES (?, ?, ?, ?)');
+    const put = this.#catalog.sql.rows(
+      'INSERT OR REPLACE INTO side (name, key, value, sum) VALUES (?, ?, ?, ?)',
+    );
     const drop = this.#catalog.sql.rows('DELETE FROM side WHERE name = ? AND key = ?');
     for (const [key, value] of operation.entries) {
       if (value === undefined) drop.run(operation.name, key);
-      else put.run(operation.name, key, value, this.#catalog.hasher.sum('side', [operation.name, key, value]));
+      else
+        put.run(operation.name, key, value, this.#catalog.hasher.sum('side', [operation.name, key, value]));
     }
   }
 
   #markSuspect(transaction: Transaction, operation: Extract<Operation, { op: 'suspect' }>): boolean {
     const found = this.#catalog.blobs.inspect(fromHex(operation.id)!);
-    if (found === undefined || !found.sound || found.row.incarnation !== operation.incarnation || found.row.suspect !== 0) return false;
+    if (
+      found === undefined ||
+      !found.sound ||
+      found.row.incarnation !== operation.incarnation ||
+      found.row.suspect !== 0
+    )
+      return false;
     found.row.suspect = 1;
     transaction.saveCounts(found.row);
     return true;
@@ -252,7 +314,9 @@ export class Committer {
 
 /** Stores the chunk checksums of a large blob, a row per `sumsRowBytes`. */
 export function writeChunkSums(catalog: Catalog, blob: number, sums: Uint8Array): void {
-  const insert = catalog.sql.rows('INSERT OR REPLACE INTO chunk_sums (blob, part, sums, sum) VALUES (?, ?, ?, ?)');
+  const insert = catalog.sql.rows(
+    'INSERT OR REPLACE INTO chunk_sums (blob, part, sums, sum) VALUES (?, ?, ?, ?)',
+  );
   for (let part = 0; part * sumsRowBytes < sums.length; part++) {
     const slice = sums.subarray(part * sumsRowBytes, (part + 1) * sumsRowBytes);
     insert.run(blob, part, slice, catalog.hasher.sum('chunk_sums', [blob, part, slice]));

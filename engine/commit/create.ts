@@ -27,14 +27,22 @@ export interface CreateOptions {
 }
 
 /** Opens the superblock of the store in a folder, or makes a store there when that is wanted and the folder is absent or empty. */
-export function findStore(root: string, mode: 'create' | 'open' | 'read-only', options: CreateOptions): FoundStore {
+export function findStore(
+  root: string,
+  mode: 'create' | 'open' | 'read-only',
+  options: CreateOptions,
+): FoundStore {
   const { host, provider } = options;
   try {
     const layout = layoutOf(host.files, resolveRoot(host.files, root, mode));
     const found = readSuperblock(host.files, layout, provider);
     const superblock = found ?? createOrRefuse(layout, mode, options);
     if (host.files.facts(layout.index) === undefined) {
-      throw new StoreError('needs-rebuild', `the catalog of the store in ${root} is gone (index.db); the blobs are not`, { path: layout.index });
+      throw new StoreError(
+        'needs-rebuild',
+        `the catalog of the store in ${root} is gone (index.db); the blobs are not`,
+        { path: layout.index },
+      );
     }
     return { layout, superblock };
   } catch (error) {
@@ -81,12 +89,17 @@ function readSuperblock(files: Files, layout: StoreLayout, provider: Provider): 
 function createOrRefuse(layout: StoreLayout, mode: string, options: CreateOptions): Superblock {
   const { files } = options.host;
   const names = files.list(layout.root).map((name) => new TextDecoder().decode(name));
-  if (mode !== 'create') throw new StoreError('not-a-store', `${layout.root} is not a store`, { path: layout.root });
+  if (mode !== 'create')
+    throw new StoreError('not-a-store', `${layout.root} is not a store`, { path: layout.root });
   if (names.length > 0 && !names.includes('creating.db')) {
     // Another process may have finished creating it a moment ago.
     const found = readSuperblock(files, layout, options.provider);
     if (found !== undefined) return found;
-    throw new StoreError('not-a-store', `${layout.root} is neither empty nor a store; a store is only made in an absent or empty folder`, { path: layout.root });
+    throw new StoreError(
+      'not-a-store',
+      `${layout.root} is neither empty nor a store; a store is only made in an absent or empty folder`,
+      { path: layout.root },
+    );
   }
   const lock = new options.driver(layout.creating, { timeout: 30_000 });
   try {
@@ -104,7 +117,15 @@ function create(layout: StoreLayout, options: CreateOptions): Superblock {
   const { host, provider, parameters } = options;
   const { files } = host;
   const draft = `${layout.superblock}.new`;
-  for (const path of [layout.index, `${layout.index}-wal`, `${layout.index}-shm`, layout.rootLog, layout.ballast, draft]) removeIfThere(files, path);
+  for (const path of [
+    layout.index,
+    `${layout.index}-wal`,
+    `${layout.index}-shm`,
+    layout.rootLog,
+    layout.ballast,
+    draft,
+  ])
+    removeIfThere(files, path);
   for (const folder of [layout.blobs, layout.volumes, layout.temps, layout.leases, layout.quarantine]) {
     if (files.facts(folder) === undefined) files.makeFolder(folder);
   }
@@ -112,7 +133,15 @@ function create(layout: StoreLayout, options: CreateOptions): Superblock {
   createRootLog(files, layout.rootLog, fromHex(storeId)!);
   createCatalog(layout, options);
   fillBallast(files, layout);
-  const superblock: Superblock = { format: formatVersion, storeId, createdMs: Math.floor(host.clock.now()), compat: [], roCompat: [], incompat: [], parameters };
+  const superblock: Superblock = {
+    format: formatVersion,
+    storeId,
+    createdMs: Math.floor(host.clock.now()),
+    compat: [],
+    roCompat: [],
+    incompat: [],
+    parameters,
+  };
   const file = files.open(draft, 'create');
   try {
     file.write(encodeSuperblock(provider, superblock), 0);
@@ -127,7 +156,12 @@ function create(layout: StoreLayout, options: CreateOptions): Superblock {
 }
 
 function createCatalog(layout: StoreLayout, { driver, host }: CreateOptions): void {
-  const db = openConnection(layout.index, { driver, durability: 'full', platform: host.platform, create: true });
+  const db = openConnection(layout.index, {
+    driver,
+    durability: 'full',
+    platform: host.platform,
+    create: true,
+  });
   try {
     migrate(db);
     db.exec(`BEGIN IMMEDIATE;

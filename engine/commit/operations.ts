@@ -6,10 +6,19 @@ export type Operation =
   | LargeProbe
   | LargePut
   | { readonly op: 'retain' | 'release'; readonly id: BlobId; readonly owner: string }
-  | { readonly op: 'set-root'; readonly name: string; readonly id: BlobId; readonly expect: BlobId | null | undefined }
+  | {
+      readonly op: 'set-root';
+      readonly name: string;
+      readonly id: BlobId;
+      readonly expect: BlobId | null | undefined;
+    }
   | { readonly op: 'delete-root'; readonly name: string; readonly expect: BlobId | undefined }
   | { readonly op: 'horizon'; readonly generation: number | 'now' | null }
-  | { readonly op: 'side-set'; readonly name: string; readonly entries: readonly (readonly [key: string, value: Uint8Array | undefined])[] }
+  | {
+      readonly op: 'side-set';
+      readonly name: string;
+      readonly entries: readonly (readonly [key: string, value: Uint8Array | undefined])[];
+    }
   | { readonly op: 'suspect'; readonly id: BlobId; readonly incarnation: number }
   | { readonly op: 'drop-intent'; readonly intent: number };
 

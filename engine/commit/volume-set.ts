@@ -92,8 +92,16 @@ export class VolumeSet {
     const locators = volume.write(parts);
     const facts = volume.facts();
     const full = facts.bytes >= this.#options.parameters.volumeBytesMax;
-    this.#catalog.sql.rows('UPDATE volumes SET bytes = ?, extents = ?, generation = ?, state = ?, lease = ? WHERE n = ?')
-      .run(facts.bytes, facts.extents, facts.generation, full ? 'sealed' : 'open', full ? null : this.#options.lease, row.n);
+    this.#catalog.sql
+      .rows('UPDATE volumes SET bytes = ?, extents = ?, generation = ?, state = ?, lease = ? WHERE n = ?')
+      .run(
+        facts.bytes,
+        facts.extents,
+        facts.generation,
+        full ? 'sealed' : 'open',
+        full ? null : this.#options.lease,
+        row.n,
+      );
     transaction.changed = true;
     this.#current = full ? undefined : row;
     return { volume: row.n, locators };
@@ -110,14 +118,18 @@ export class VolumeSet {
   refresh(transaction: Transaction, row: VolumeRow): void {
     const facts = this.sqlite(row).facts();
     transaction.changed = true;
-    this.#catalog.sql.rows('UPDATE volumes SET bytes = ?, extents = ?, generation = ? WHERE n = ?')
+    this.#catalog.sql
+      .rows('UPDATE volumes SET bytes = ?, extents = ?, generation = ? WHERE n = ?')
       .run(facts.bytes, facts.extents, facts.generation, row.n);
   }
 
   /** Registers a volume file, new or found without a row. */
   register(transaction: Transaction, volumeId: string, lease: string | null): VolumeRow {
     transaction.changed = true;
-    this.#catalog.sql.rows(`INSERT INTO volumes (id, kind, state, lease, bytes, dead, extents, generation) VALUES (?, 'sqlite', 'open', ?, 0, 0, 0, 0)`)
+    this.#catalog.sql
+      .rows(
+        `INSERT INTO volumes (id, kind, state, lease, bytes, dead, extents, generation) VALUES (?, 'sqlite', 'open', ?, 0, 0, 0, 0)`,
+      )
       .run(volumeId, lease);
     return this.#catalog.sql.rows('SELECT * FROM volumes WHERE id = ?').get(volumeId) as VolumeRow;
   }
@@ -148,15 +160,22 @@ export class VolumeSet {
   /** Volume files without a row. */
   strays(): string[] {
     const known = new Set(this.rows().map((row) => row.id));
-    const names = this.#options.host.files.list(this.#options.layout.volumes).map((name) => new TextDecoder().decode(name));
-    return names.filter((name) => name.endsWith('.db')).map((name) => name.slice(0, -3)).filter((id) => !known.has(id));
+    const names = this.#options.host.files
+      .list(this.#options.layout.volumes)
+      .map((name) => new TextDecoder().decode(name));
+    return names
+      .filter((name) => name.endsWith('.db'))
+      .map((name) => name.slice(0, -3))
+      .filter((id) => !known.has(id));
   }
 
   /** A record is dead: its space comes back with compaction or with the whole volume. */
   free(transaction: Transaction, volume: number, locator: Locator): void {
     transaction.changed = true;
     const { sql } = this.#catalog;
-    sql.rows('INSERT OR REPLACE INTO freed (volume, extent, start, length) VALUES (?, ?, ?, ?)').run(volume, locator.extent, locator.offset, locator.length);
+    sql
+      .rows('INSERT OR REPLACE INTO freed (volume, extent, start, length) VALUES (?, ?, ?, ?)')
+      .run(volume, locator.extent, locator.offset, locator.length);
     sql.rows('UPDATE volumes SET dead = dead + ? WHERE n = ?').run(locator.length, volume);
   }
 
@@ -167,7 +186,10 @@ export class VolumeSet {
 
   #takeCurrent(transaction: Transaction): VolumeRow {
     if (this.#current !== undefined) return this.#current;
-    const idle = this.#catalog.sql.rows(`SELECT * FROM volumes WHERE kind = 'sqlite' AND state = 'open' AND (lease IS NULL OR lease = ?) ORDER BY n LIMIT 1`)
+    const idle = this.#catalog.sql
+      .rows(
+        `SELECT * FROM volumes WHERE kind = 'sqlite' AND state = 'open' AND (lease IS NULL OR lease = ?) ORDER BY n LIMIT 1`,
+      )
       .get(this.#options.lease) as VolumeRow | undefined;
     this.#current = idle ?? this.#create(transaction);
     return this.#current;
@@ -190,7 +212,11 @@ export class VolumeSet {
     const { generation } = volume.facts();
     if (generation >= row.generation) return;
     volume.close();
-    throw new StoreError('unavailable', `volume ${row.id} is older (generation ${generation}) than the catalog knows (${row.generation})`, { volume: row.id });
+    throw new StoreError(
+      'unavailable',
+      `volume ${row.id} is older (generation ${generation}) than the catalog knows (${row.generation})`,
+      { volume: row.id },
+    );
   }
 
   #path(id: string): string {
@@ -199,7 +225,14 @@ export class VolumeSet {
 
   #sqliteOptions(volumeId: string): ConstructorParameters<typeof SqliteVolume>[1] {
     const { driver, provider, storeId, parameters, durability, host } = this.#options;
-    return { driver, provider, identity: { storeId, volumeId }, extentBytes: parameters.extentBytes, durability, platform: host.platform };
+    return {
+      driver,
+      provider,
+      identity: { storeId, volumeId },
+      extentBytes: parameters.extentBytes,
+      durability,
+      platform: host.platform,
+    };
   }
 }
 

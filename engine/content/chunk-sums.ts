@@ -23,8 +23,16 @@ export function loadChunkSums(sql: Statements, rows: BlobReader, blob: BlobRow):
       const wanted = Math.floor(chunk / perRow);
       if (wanted !== part) {
         const row = get.get(blob.n, wanted) as [Uint8Array, Uint8Array] | undefined;
-        if (row === undefined || !equalBytes(rows.hasher.sum('chunk_sums', [blob.n, wanted, row[0]]), row[1])) {
-          throw new StoreError('corrupt', 'the chunk checksums of a blob are damaged', { id: toHex(blob.id), reason: 'its chunk checksums are missing or damaged', incarnation: blob.incarnation, references: blob.refcount });
+        if (
+          row === undefined ||
+          !equalBytes(rows.hasher.sum('chunk_sums', [blob.n, wanted, row[0]]), row[1])
+        ) {
+          throw new StoreError('corrupt', 'the chunk checksums of a blob are damaged', {
+            id: toHex(blob.id),
+            reason: 'its chunk checksums are missing or damaged',
+            incarnation: blob.incarnation,
+            references: blob.refcount,
+          });
         }
         view = new DataView(row[0].buffer, row[0].byteOffset, row[0].length);
         part = wanted;

@@ -7,7 +7,13 @@ import { type ContentDigest, Digester } from './digest.ts';
 const slots = 4;
 
 type LinkMessage =
-  | { readonly m: 'begin'; readonly job: number; readonly memory: SharedArrayBuffer; readonly sliceBytes: number; readonly chunkBytes: number }
+  | {
+      readonly m: 'begin';
+      readonly job: number;
+      readonly memory: SharedArrayBuffer;
+      readonly sliceBytes: number;
+      readonly chunkBytes: number;
+    }
   | { readonly m: 'slice'; readonly job: number; readonly slot: number; readonly length: number }
   | { readonly m: 'free'; readonly job: number; readonly slot: number }
   | { readonly m: 'end'; readonly job: number }
@@ -23,7 +29,10 @@ interface Waiting {
 export class DigestLink {
   readonly #port: Port;
   readonly #asked = new Map<number, Waiting>();
-  readonly #serving = new Map<number, { readonly digester: Digester; readonly memory: SharedArrayBuffer; readonly sliceBytes: number }>();
+  readonly #serving = new Map<
+    number,
+    { readonly digester: Digester; readonly memory: SharedArrayBuffer; readonly sliceBytes: number }
+  >();
   readonly #provider: Provider;
   #next = 1;
 
@@ -33,7 +42,10 @@ export class DigestLink {
     port.listen((message) => this.#receive(message as LinkMessage));
   }
 
-  begin(waiting: Waiting, sizes: { readonly sliceBytes: number; readonly chunkBytes: number }): { job: number; memory: SharedArrayBuffer } {
+  begin(
+    waiting: Waiting,
+    sizes: { readonly sliceBytes: number; readonly chunkBytes: number },
+  ): { job: number; memory: SharedArrayBuffer } {
     const job = this.#next++;
     const memory = new SharedArrayBuffer(slots * sizes.sliceBytes);
     this.#asked.set(job, waiting);
@@ -57,16 +69,27 @@ export class DigestLink {
   #receive(message: LinkMessage): void {
     if (message.m === 'begin') {
       const { memory, sliceBytes, chunkBytes } = message;
-      this.#serving.set(message.job, { digester: new Digester(this.#provider, chunkBytes), memory, sliceBytes });
+      this.#serving.set(message.job, {
+        digester: new Digester(this.#provider, chunkBytes),
+        memory,
+        sliceBytes,
+      });
     } else if (message.m === 'slice') {
       const serving = this.#serving.get(message.job);
       if (serving === undefined) return;
-      serving.digester.update(new Uint8Array(serving.memory, message.slot * serving.sliceBytes, message.length));
+      serving.digester.update(
+        new Uint8Array(serving.memory, message.slot * serving.sliceBytes, message.length),
+      );
       this.#port.post({ m: 'free', job: message.job, slot: message.slot } satisfies LinkMessage);
     } else if (message.m === 'end') {
       const serving = this.#serving.get(message.job);
       this.#serving.delete(message.job);
-      if (serving !== undefined) this.#port.post({ m: 'digest', job: message.job, digest: serving.digester.finish() } satisfies LinkMessage);
+      if (serving !== undefined)
+        this.#port.post({
+          m: 'digest',
+          job: message.job,
+          digest: serving.digester.finish(),
+        } satisfies LinkMessage);
     } else if (message.m === 'free') this.#asked.get(message.job)?.free(message.slot);
     else if (message.m === 'digest') {
       this.#asked.get(message.job)?.done(message.digest);
@@ -84,7 +107,11 @@ export abstract class DigestSink {
   abstract finish(): Promise<ContentDigest>;
   abstract abandon(): void;
 
-  static async open(link: DigestLink | undefined, own: Digester, sizes: { readonly sliceBytes: number; readonly chunkBytes: number }): Promise<DigestSink> {
+  static async open(
+    link: DigestLink | undefined,
+    own: Digester,
+    sizes: { readonly sliceBytes: number; readonly chunkBytes: number },
+  ): Promise<DigestSink> {
     return link === undefined ? new OwnSink(own, sizes.sliceBytes) : new LinkedSink(link, sizes);
   }
 }

@@ -38,7 +38,8 @@ export class Digester {
       this.#push(this.#partial);
       this.#partialBytes = 0;
     }
-    for (; at + this.#chunkBytes <= bytes.length; at += this.#chunkBytes) this.#push(bytes.subarray(at, at + this.#chunkBytes));
+    for (; at + this.#chunkBytes <= bytes.length; at += this.#chunkBytes)
+      this.#push(bytes.subarray(at, at + this.#chunkBytes));
     this.#partial.set(bytes.subarray(at));
     this.#partialBytes = bytes.length - at;
   }

@@ -18,7 +18,16 @@ export interface SmallSource {
 
 /** A record in the batch's buffer; or a file that is too large for one. */
 export type Encoded =
-  | { readonly id: string; readonly size: number; readonly kind: BlobKind; readonly incarnation: number; readonly at: number; readonly length: number; readonly links?: readonly Link[]; readonly source?: SourceFacts }
+  | {
+      readonly id: string;
+      readonly size: number;
+      readonly kind: BlobKind;
+      readonly incarnation: number;
+      readonly at: number;
+      readonly length: number;
+      readonly links?: readonly Link[];
+      readonly source?: SourceFacts;
+    }
   | { readonly large: true };
 
 export interface EncoderOptions {
@@ -57,7 +66,9 @@ export class Encoder {
     const results = sources.map((source) => {
       const start = this.#at;
       try {
-        return { ok: source.path === undefined ? this.#bytes(source.bytes!, source) : this.#file(source.path) };
+        return {
+          ok: source.path === undefined ? this.#bytes(source.bytes!, source) : this.#file(source.path),
+        };
       } catch (error) {
         this.#at = start;
         return { error };
@@ -104,9 +115,28 @@ export class Encoder {
     const length = recordBytes(payload.length, this.#chunkLog2);
     this.#room(length);
     const at = this.#at;
-    const head = { kind, codec: identityCodec, id, incarnation, part: 0, offset: 0, last: true, size: payload.length, chunkLog2: this.#chunkLog2, payloadBytes: payload.length };
+    const head = {
+      kind,
+      codec: identityCodec,
+      id,
+      incarnation,
+      part: 0,
+      offset: 0,
+      last: true,
+      size: payload.length,
+      chunkLog2: this.#chunkLog2,
+      payloadBytes: payload.length,
+    };
     this.#at = writeRecord(provider, this.#buffer, at, { head, payload });
-    return { id: toHex(id), size: payload.length, kind, incarnation, at, length, ...(links === undefined ? {} : { links }) };
+    return {
+      id: toHex(id),
+      size: payload.length,
+      kind,
+      incarnation,
+      at,
+      length,
+      ...(links === undefined ? {} : { links }),
+    };
   }
 
   /** Randomness by the page: a call for six bytes costs as much as one for thousands. */
@@ -142,19 +172,31 @@ export function openSource(host: Host, path: string): OpenFile {
   try {
     return host.files.open(path, 'read');
   } catch (error) {
-    if (systemCode(error) === 'ENOENT') throw new StoreError('not-found', `no file ${path}`, { path, system: 'ENOENT' }, error);
-    if (systemCode(error) === 'ENAMETOOLONG') throw new StoreError('invalid-argument', `the path is too long: ${path.slice(0, 60)}…`, { system: 'ENAMETOOLONG' }, error);
+    if (systemCode(error) === 'ENOENT')
+      throw new StoreError('not-found', `no file ${path}`, { path, system: 'ENOENT' }, error);
+    if (systemCode(error) === 'ENAMETOOLONG')
+      throw new StoreError(
+        'invalid-argument',
+        `the path is too long: ${path.slice(0, 60)}…`,
+        { system: 'ENAMETOOLONG' },
+        error,
+      );
     throw toStoreError(error, `opening ${path}`, { path });
   }
 }
 
 function checkSource(path: string, facts: FileFacts): void {
-  if (facts.kind !== 'file') throw new StoreError('invalid-argument', `not a regular file: ${path}`, { path, kind: facts.kind });
+  if (facts.kind !== 'file')
+    throw new StoreError('invalid-argument', `not a regular file: ${path}`, { path, kind: facts.kind });
 }
 
 /** The facts of a source that was the same before and after reading; `source-changed` otherwise. */
 export function unchanged(path: string, before: FileFacts, after: FileFacts, read: number): SourceFacts {
-  const same = before.size === after.size && before.mtimeNs === after.mtimeNs && before.ctimeNs === after.ctimeNs && read === before.size;
+  const same =
+    before.size === after.size &&
+    before.mtimeNs === after.mtimeNs &&
+    before.ctimeNs === after.ctimeNs &&
+    read === before.size;
   if (!same) throw new StoreError('source-changed', `${path} changed while it was read`, { path });
   const { size, mode, mtimeNs, ctimeNs, dev, ino } = after;
   return { size, mode, mtimeNs, ctimeNs, dev, ino };

@@ -44,6 +44,8 @@ export function runSteps(files: Files, steps: readonly FileStep[]): void {
 /** Printable form of a name that is not UTF-8: bad bytes as \xNN. */
 function escapeName(name: Uint8Array): string {
   let text = '';
-  for (const byte of name) text += byte >= 0x20 && byte < 0x7f ? String.fromCharCode(byte) : `\\x${byte.toString(16).padStart(2, '0')}`;
+  for (const byte of name)
+    text +=
+      byte >= 0x20 && byte < 0x7f ? String.fromCharCode(byte) : `\\x${byte.toString(16).padStart(2, '0')}`;
   return text;
 }

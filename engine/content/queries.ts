@@ -19,7 +19,10 @@ export class Queries {
   readonly #layout: StoreLayout;
   readonly #provider: Provider;
 
-  constructor(reader: Reader, parts: { readonly host: Host; readonly provider: Provider; readonly layout: StoreLayout }) {
+  constructor(
+    reader: Reader,
+    parts: { readonly host: Host; readonly provider: Provider; readonly layout: StoreLayout },
+  ) {
     this.#reader = reader;
     this.#host = parts.host;
     this.#provider = parts.provider;
@@ -51,19 +54,31 @@ export class Queries {
   list(after: string, prefix: string): BlobStat[] {
     const low = fromHex((after > prefix ? after : prefix).padEnd(64, '0'))!;
     const high = fromHex(prefix.padEnd(64, 'f'))!;
-    const rows = this.#reader.sql.rows('SELECT * FROM blobs WHERE prefix BETWEEN ? AND ? AND id BETWEEN ? AND ? ORDER BY prefix, id LIMIT ?').all(prefixOf(low), prefixOf(high), low, high, listRows + 1) as BlobRow[];
+    const rows = this.#reader.sql
+      .rows(
+        'SELECT * FROM blobs WHERE prefix BETWEEN ? AND ? AND id BETWEEN ? AND ? ORDER BY prefix, id LIMIT ?',
+      )
+      .all(prefixOf(low), prefixOf(high), low, high, listRows + 1) as BlobRow[];
     const wanted = rows.filter((row) => toHex(row.id) !== after).slice(0, listRows);
     return wanted.map((row) => this.#stat(row));
   }
 
   root(name: string): string | undefined {
-    const id = this.#reader.sql.values('SELECT b.id FROM roots r JOIN blobs b ON b.n = r.blob WHERE r.name = ?').get(name) as Uint8Array | undefined;
+    const id = this.#reader.sql
+      .values('SELECT b.id FROM roots r JOIN blobs b ON b.n = r.blob WHERE r.name = ?')
+      .get(name) as Uint8Array | undefined;
     return id === undefined ? undefined : toHex(id);
   }
 
   roots(): RootEntry[] {
-    const rows = this.#reader.sql.arrays('SELECT r.name, b.id, r.changed FROM roots r JOIN blobs b ON b.n = r.blob ORDER BY r.name').all();
-    return (rows as [string, Uint8Array, number][]).map(([name, id, changedMs]) => ({ name, id: toHex(id), changedMs }));
+    const rows = this.#reader.sql
+      .arrays('SELECT r.name, b.id, r.changed FROM roots r JOIN blobs b ON b.n = r.blob ORDER BY r.name')
+      .all();
+    return (rows as [string, Uint8Array, number][]).map(([name, id, changedMs]) => ({
+      name,
+      id: toHex(id),
+      changedMs,
+    }));
   }
 
   /** Committed records of the root log with a sequence above `after`. O(length of the log). */
@@ -78,9 +93,12 @@ export class Queries {
     }
     const entries: RootLogEntry[] = [];
     let hash: Uint8Array = new Uint8Array(chainBytes);
-    for (let at = 0; at < bytes.length && entries.length < limit; ) {
+    for (let at = 0; at < bytes.length && entries.length < limit;) {
       const record = decodeLogRecord(this.#provider, bytes, at, hash);
-      if (record === undefined) throw new StoreError('corrupt', `roots.log is damaged at byte ${logHeadBytes + at}`, { path: this.#layout.rootLog });
+      if (record === undefined)
+        throw new StoreError('corrupt', `roots.log is damaged at byte ${logHeadBytes + at}`, {
+          path: this.#layout.rootLog,
+        });
       at += record.length;
       hash = record.hash;
       if (record.entry.sequence > after) entries.push(record.entry);
@@ -93,16 +111,23 @@ export class Queries {
     return keys.map((key) => {
       const row = get.get(name, key) as [Uint8Array, Uint8Array] | undefined;
       // It is droppable: a damaged entry is as good as none.
-      if (row === undefined || !equalBytes(this.#reader.rows.hasher.sum('side', [name, key, row[0]]), row[1])) return undefined;
+      if (row === undefined || !equalBytes(this.#reader.rows.hasher.sum('side', [name, key, row[0]]), row[1]))
+        return undefined;
       return new Uint8Array(row[0]);
     });
   }
 
   stats(storeId: string, format: number): Omit<StoreStats, 'openHandles'> {
     const { sql } = this.#reader;
-    const totals = sql.arrays('SELECT count(*), coalesce(sum(kind), 0), coalesce(sum(size), 0), coalesce(sum(stored), 0), coalesce(sum(suspect), 0) FROM blobs').get() as number[];
+    const totals = sql
+      .arrays(
+        'SELECT count(*), coalesce(sum(kind), 0), coalesce(sum(size), 0), coalesce(sum(stored), 0), coalesce(sum(suspect), 0) FROM blobs',
+      )
+      .get() as number[];
     const [blobs, nodes, bytes, storedBytes, suspect] = totals as [number, number, number, number, number];
-    const [unreferenced, unreferencedBytes] = sql.arrays('SELECT count(*), coalesce(sum(stored), 0) FROM blobs WHERE zero_since IS NOT NULL').get() as [number, number];
+    const [unreferenced, unreferencedBytes] = sql
+      .arrays('SELECT count(*), coalesce(sum(stored), 0) FROM blobs WHERE zero_since IS NOT NULL')
+      .get() as [number, number];
     return {
       storeId,
       format,
@@ -115,20 +140,33 @@ export class Queries {
       suspect,
       roots: sql.values('SELECT count(*) FROM roots').get() as number,
       volumes: this.#volumes(),
-      catalogBytes: (sql.values('PRAGMA page_count').get() as number) * (sql.values('PRAGMA page_size').get() as number),
+      catalogBytes:
+        (sql.values('PRAGMA page_count').get() as number) * (sql.values('PRAGMA page_size').get() as number),
       freeBytes: this.#host.files.space(this.#layout.root).freeBytes,
     };
   }
 
   #volumes(): VolumeStats[] {
-    const held = this.#reader.sql.values('SELECT coalesce(sum(stored), 0) FROM blobs WHERE volume = 1').get() as number;
-    const rows = this.#reader.sql.arrays('SELECT n, id, kind, state, bytes, dead FROM volumes ORDER BY n').all() as [number, string, 'sqlite' | 'directory', 'open' | 'sealed', number, number][];
-    return rows.map(([n, id, kind, state, bytes, deadBytes]) => ({ id, kind, state, bytes: n === 1 ? held : bytes, deadBytes }));
+    const held = this.#reader.sql
+      .values('SELECT coalesce(sum(stored), 0) FROM blobs WHERE volume = 1')
+      .get() as number;
+    const rows = this.#reader.sql
+      .arrays('SELECT n, id, kind, state, bytes, dead FROM volumes ORDER BY n')
+      .all() as [number, string, 'sqlite' | 'directory', 'open' | 'sealed', number, number][];
+    return rows.map(([n, id, kind, state, bytes, deadBytes]) => ({
+      id,
+      kind,
+      state,
+      bytes: n === 1 ? held : bytes,
+      deadBytes,
+    }));
   }
 
   #stat(row: BlobRow): BlobStat {
-    const volume = this.#reader.sql.values('SELECT id FROM volumes WHERE n = ?').get(row.volume) as string | undefined;
-    const verifiedMs = this.#reader.sql.values('SELECT at FROM verified WHERE blob = ?').get(row.n) as number | undefined;
+    const volume = this.#reader.sql.values('SELECT id FROM volumes WHERE n = ?').get(row.volume) as
+      string | undefined;
+    const verifiedMs = this.#reader.sql.values('SELECT at FROM verified WHERE blob = ?').get(row.n) as
+      number | undefined;
     return {
       id: toHex(row.id),
       kind: kindName(row.kind),

@@ -31,7 +31,12 @@ const directoryNumber = 1;
 /** What a row points to, found or not: thrown damage says which copy it was. */
 export function damaged(row: BlobRow, reason: string): StoreError {
   const id = toHex(row.id);
-  return new StoreError('corrupt', `blob ${id} is damaged: ${reason}`, { id, reason, incarnation: row.incarnation, references: row.refcount });
+  return new StoreError('corrupt', `blob ${id} is damaged: ${reason}`, {
+    id,
+    reason,
+    incarnation: row.incarnation,
+    references: row.refcount,
+  });
 }
 
 export class Reader {
@@ -48,7 +53,10 @@ export class Reader {
     this.#options = options;
     this.sql = new Statements(db);
     this.rows = new BlobReader(db, new RowHasher(options.provider));
-    this.directory = new DirectoryVolume(options.host.files, 'blobs', { root: options.layout.blobs, temp: options.layout.temps });
+    this.directory = new DirectoryVolume(options.host.files, 'blobs', {
+      root: options.layout.blobs,
+      temp: options.layout.temps,
+    });
   }
 
   row(id: BlobId): BlobRow | undefined {
@@ -58,7 +66,9 @@ export class Reader {
   /** A range of a blob, clamped at its end; undefined when the id is unknown. `whole` also checks the id of a complete read. */
   read(id: BlobId, offset: number, length: number): Uint8Array | undefined {
     const row = this.row(id);
-    return row === undefined ? undefined : this.#again(row, (current) => this.readRow(current, offset, length));
+    return row === undefined
+      ? undefined
+      : this.#again(row, (current) => this.readRow(current, offset, length));
   }
 
   /** Reads what a row points to; `corrupt` when that is not there or not right. */
@@ -95,7 +105,12 @@ export class Reader {
   }
 
   /** Bytes offset..end of a large blob's open file, every chunk they touch verified. */
-  readFile(row: BlobRow, file: OpenFile, sums: ChunkSums, range: { readonly offset: number; readonly end: number }): Uint8Array {
+  readFile(
+    row: BlobRow,
+    file: OpenFile,
+    sums: ChunkSums,
+    range: { readonly offset: number; readonly end: number },
+  ): Uint8Array {
     const { chunkBytes, provider } = this.#options;
     if (range.offset >= range.end) return new Uint8Array(0);
     const first = Math.floor(range.offset / chunkBytes);
@@ -105,7 +120,8 @@ export class Reader {
     if (file.read(bytes, start) < bytes.length) throw damaged(row, 'its file ends too early');
     for (let chunk = first; chunk < last; chunk++) {
       const at = (chunk - first) * chunkBytes;
-      if (provider.crc32(bytes.subarray(at, at + chunkBytes)) !== sums.at(chunk)) throw damaged(row, `checksum of chunk ${chunk} does not hold`);
+      if (provider.crc32(bytes.subarray(at, at + chunkBytes)) !== sums.at(chunk))
+        throw damaged(row, `checksum of chunk ${chunk} does not hold`);
     }
     return bytes.subarray(range.offset - start, range.end - start);
   }
@@ -143,7 +159,12 @@ export class Reader {
   }
 
   #record(row: BlobRow): Uint8Array {
-    const bytes = this.volume(row.volume).read(nameOf(row), { extent: row.extent, offset: row.start, length: row.stored }, 0, row.stored);
+    const bytes = this.volume(row.volume).read(
+      nameOf(row),
+      { extent: row.extent, offset: row.start, length: row.stored },
+      0,
+      row.stored,
+    );
     if (bytes === undefined || bytes.length < row.stored) throw damaged(row, 'its record is missing');
     return checkRecord(this.#options.provider, row, bytes);
   }
@@ -153,7 +174,8 @@ export class Reader {
 export function checkRecord(provider: Provider, row: BlobRow, bytes: Uint8Array): Uint8Array {
   try {
     const { head, payload } = readRecord(provider, bytes, 0);
-    if (!equalBytes(head.id, row.id) || head.incarnation !== row.incarnation) throw damaged(row, 'another record lies in its place');
+    if (!equalBytes(head.id, row.id) || head.incarnation !== row.incarnation)
+      throw damaged(row, 'another record lies in its place');
     if (head.size !== row.size) throw damaged(row, `its record has ${head.size} bytes, not ${row.size}`);
     return payload;
   } catch (error) {

@@ -84,7 +84,12 @@ export class Stager {
     const { host, temps, provider, chunkBytes } = this.#options;
     const token = toHex(host.random(16));
     const path = host.files.join(temps, token);
-    this.#staged.set(token, { file: createTemp(host, path), path, digester: new Digester(provider, chunkBytes), written: 0 });
+    this.#staged.set(token, {
+      file: createTemp(host, path),
+      path,
+      digester: new Digester(provider, chunkBytes),
+      written: 0,
+    });
     return token;
   }
 
@@ -128,7 +133,10 @@ export class Stager {
     for (const token of [...this.#staged.keys()]) this.discard(token);
   }
 
-  #finished(token: string, digest: { readonly id: Uint8Array; readonly sums: Uint8Array; readonly size: number }): StagedBlob {
+  #finished(
+    token: string,
+    digest: { readonly id: Uint8Array; readonly sums: Uint8Array; readonly size: number },
+  ): StagedBlob {
     this.#get(token).sums = digest.sums;
     return { token, id: toHex(digest.id), size: digest.size };
   }

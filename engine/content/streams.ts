@@ -21,7 +21,11 @@ class Cursor {
   readonly #sums: ChunkSums | undefined;
   #at: number;
 
-  constructor(reader: Reader, row: BlobRow, range: { readonly offset: number; readonly length: number; readonly provider: Provider }) {
+  constructor(
+    reader: Reader,
+    row: BlobRow,
+    range: { readonly offset: number; readonly length: number; readonly provider: Provider },
+  ) {
     this.row = row;
     this.#reader = reader;
     this.#at = Math.min(range.offset, row.size);
@@ -64,7 +68,8 @@ class Cursor {
   #checkId(): void {
     if (this.#hasher === undefined || this.#checked) return;
     this.#checked = true;
-    if (!equalBytes(this.#hasher.digest(), this.row.id)) throw damaged(this.row, 'its content does not hash to its id');
+    if (!equalBytes(this.#hasher.digest(), this.row.id))
+      throw damaged(this.row, 'its content does not hash to its id');
   }
 }
 
@@ -86,17 +91,27 @@ export class Streams {
   }
 
   /** A whole blob in memory; undefined when unknown. */
-  async get(id: string, limits: { readonly maxBytes: number; readonly signal: AbortSignal }): Promise<Uint8Array | undefined> {
+  async get(
+    id: string,
+    limits: { readonly maxBytes: number; readonly signal: AbortSignal },
+  ): Promise<Uint8Array | undefined> {
     const row = this.#reader.row(id);
     if (row === undefined) return undefined;
     if (row.size > limits.maxBytes) {
-      throw new StoreError('limit-exceeded', `blob ${id} has ${row.size} bytes; get returns at most ${limits.maxBytes}: use stream or readRange`, { id, size: row.size });
+      throw new StoreError(
+        'limit-exceeded',
+        `blob ${id} has ${row.size} bytes; get returns at most ${limits.maxBytes}: use stream or readRange`,
+        { id, size: row.size },
+      );
     }
     return await this.#twice(row, (current) => this.#getRow(current, limits.signal));
   }
 
   /** A range; long ones give other calls their turn. */
-  async range(id: string, range: { readonly offset: number; readonly length: number; readonly signal: AbortSignal }): Promise<Uint8Array | undefined> {
+  async range(
+    id: string,
+    range: { readonly offset: number; readonly length: number; readonly signal: AbortSignal },
+  ): Promise<Uint8Array | undefined> {
     if (range.length <= turnBytes) return this.#reader.read(id, range.offset, range.length);
     const row = this.#reader.row(id);
     if (row === undefined) return undefined;
@@ -166,7 +181,11 @@ export class Streams {
     return this.#collect(row, { offset: 0, length: row.size }, signal);
   }
 
-  async #collect(row: BlobRow, range: { readonly offset: number; readonly length: number }, signal: AbortSignal): Promise<Uint8Array> {
+  async #collect(
+    row: BlobRow,
+    range: { readonly offset: number; readonly length: number },
+    signal: AbortSignal,
+  ): Promise<Uint8Array> {
     const cursor = new Cursor(this.#reader, row, { ...range, provider: this.#provider });
     try {
       if (cursor.remaining <= turnBytes) return cursor.next(turnBytes) ?? new Uint8Array(0);
@@ -178,8 +197,12 @@ export class Streams {
     }
   }
 
-  async #copy(cursor: Cursor, signal: AbortSignal, take: (bytes: Uint8Array, at: number) => void): Promise<void> {
-    for (let at = 0; ; ) {
+  async #copy(
+    cursor: Cursor,
+    signal: AbortSignal,
+    take: (bytes: Uint8Array, at: number) => void,
+  ): Promise<void> {
+    for (let at = 0; ;) {
       signal.throwIfAborted();
       const bytes = cursor.next(turnBytes);
       if (bytes === undefined) return;
@@ -205,7 +228,8 @@ function createTarget(host: Host, path: string): OpenFile {
   try {
     return host.files.open(path, 'create');
   } catch (error) {
-    if (systemCode(error) === 'EEXIST') throw new StoreError('conflict', `${path} exists already`, { path }, error);
+    if (systemCode(error) === 'EEXIST')
+      throw new StoreError('conflict', `${path} exists already`, { path }, error);
     throw toStoreError(error, `creating ${path}`, { path });
   }
 }

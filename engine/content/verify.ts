@@ -61,7 +61,8 @@ export class Verifier {
   }
 
   #rows(range: VerifyRange): BlobRow[] {
-    return this.#reader.sql.rows('SELECT * FROM blobs WHERE volume = ? AND extent BETWEEN ? AND ? ORDER BY extent, start')
+    return this.#reader.sql
+      .rows('SELECT * FROM blobs WHERE volume = ? AND extent BETWEEN ? AND ? ORDER BY extent, start')
       .all(range.volume, range.fromExtent, range.toExtent) as BlobRow[];
   }
 
@@ -78,7 +79,8 @@ export class Verifier {
     }
     const known = new Set(rows.map((row) => `${toHex(row.id)}.${row.incarnation}`));
     for (const part of this.#reader.directory.parts(range.fromExtent, range.toExtent)) {
-      if (part.name !== undefined && !known.has(`${part.name.id}.${part.name.incarnation}`)) run.orphans.push(part);
+      if (part.name !== undefined && !known.has(`${part.name.id}.${part.name.incarnation}`))
+        run.orphans.push(part);
     }
   }
 
@@ -86,7 +88,9 @@ export class Verifier {
     const freed = this.#freed(range);
     let next = 0;
     let since = 0;
-    for (const { extent, data } of this.#reader.volume(range.volume).extents(range.fromExtent, range.toExtent)) {
+    for (const { extent, data } of this.#reader
+      .volume(range.volume)
+      .extents(range.fromExtent, range.toExtent)) {
       while (next < rows.length && rows[next]!.extent < extent) run.missing(rows[next++]!);
       const starts = new Set<number>();
       for (; next < rows.length && rows[next]!.extent === extent; next++) {
@@ -97,7 +101,11 @@ export class Verifier {
         if (starts.has(found.at) || freed.has(`${extent}.${found.at}`)) continue;
         if ('damage' in found) break; // the rows behind it were verified by their own places
         const { head, length } = found.record;
-        run.orphans.push({ name: { id: toHex(head.id), incarnation: head.incarnation }, kind: head.kind, locator: { extent, offset: found.at, length } });
+        run.orphans.push({
+          name: { id: toHex(head.id), incarnation: head.incarnation },
+          kind: head.kind,
+          locator: { extent, offset: found.at, length },
+        });
       }
       since += data.length;
       if (since < turnBytes) continue;
@@ -108,7 +116,8 @@ export class Verifier {
   }
 
   #freed(range: VerifyRange): Set<string> {
-    const rows = this.#reader.sql.arrays('SELECT extent, start FROM freed WHERE volume = ? AND extent BETWEEN ? AND ?')
+    const rows = this.#reader.sql
+      .arrays('SELECT extent, start FROM freed WHERE volume = ? AND extent BETWEEN ? AND ?')
       .all(range.volume, range.fromExtent, range.toExtent) as [number, number][];
     return new Set(rows.map(([extent, start]) => `${extent}.${start}`));
   }
@@ -132,7 +141,13 @@ class Run {
   }
 
   result(): VerifyResult {
-    return { blobs: this.#blobs, bytes: this.#bytes, damaged: this.#damaged, orphans: this.orphans, unsoundRows: this.#unsound };
+    return {
+      blobs: this.#blobs,
+      bytes: this.#bytes,
+      damaged: this.#damaged,
+      orphans: this.orphans,
+      unsoundRows: this.#unsound,
+    };
   }
 
   missing(row: BlobRow): void {
@@ -152,9 +167,12 @@ class Run {
       try {
         const sums = loadChunkSums(this.#reader.sql, this.#reader.rows, row);
         const hasher = this.#provider.hasher();
-        for (let at = 0; at < row.size; ) {
+        for (let at = 0; at < row.size;) {
           this.#context.signal.throwIfAborted();
-          const bytes = this.#reader.readFile(row, file, sums, { offset: at, end: Math.min(row.size, at + slice.length) });
+          const bytes = this.#reader.readFile(row, file, sums, {
+            offset: at,
+            end: Math.min(row.size, at + slice.length),
+          });
           hasher.update(bytes);
           at += bytes.length;
           this.#bytes += bytes.length;
@@ -198,7 +216,8 @@ class Run {
   }
 
   #hash(row: BlobRow, content: Uint8Array): void {
-    if (!equalBytes(this.#provider.sha256(content), row.id)) throw damaged(row, 'its content does not hash to its id');
+    if (!equalBytes(this.#provider.sha256(content), row.id))
+      throw damaged(row, 'its content does not hash to its id');
   }
 
   #sound(row: BlobRow): void {
@@ -211,4 +230,3 @@ class Run {
     this.#damaged.push({ id: toHex(row.id), incarnation: row.incarnation, reason, references: row.refcount });
   }
 }
-

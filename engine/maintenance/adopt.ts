@@ -34,10 +34,16 @@ export function emptyReport(): AdoptReport {
 }
 
 /** Records of extents from..to that no row points to. Children lie before their parents, so one pass adopts whole trees. */
-export function adoptRecords(transaction: Transaction, context: AdoptContext, place: { readonly row: VolumeRow; readonly from: number; readonly to: number }): AdoptReport {
+export function adoptRecords(
+  transaction: Transaction,
+  context: AdoptContext,
+  place: { readonly row: VolumeRow; readonly from: number; readonly to: number },
+): AdoptReport {
   const report = emptyReport();
   const volume = context.volumes.sqlite(place.row);
-  const freed = transaction.catalog.sql.values('SELECT 1 FROM freed WHERE volume = ? AND extent = ? AND start = ?');
+  const freed = transaction.catalog.sql.values(
+    'SELECT 1 FROM freed WHERE volume = ? AND extent = ? AND start = ?',
+  );
   for (const part of volume.parts(place.from, place.to)) {
     if (part.name === undefined) {
       report.damaged++;
@@ -59,7 +65,10 @@ function adoptRecord(
   const id = fromHex(name.id)!;
   const found = transaction.catalog.blobs.inspect(id);
   if (found !== undefined) {
-    const here = found.row.volume === place.row.n && found.row.extent === locator.extent && found.row.start === locator.offset;
+    const here =
+      found.row.volume === place.row.n &&
+      found.row.extent === locator.extent &&
+      found.row.start === locator.offset;
     // Another copy is the one in use: this one is dead. A row that is unsound or suspect is healed by putting, not here.
     if (!here) context.volumes.free(transaction, place.row.n, locator);
     return;
@@ -87,11 +96,19 @@ function adoptRecord(
     start: locator.offset,
     incarnation: name.incarnation,
   });
-  for (const child of children) transaction.reference(transaction.catalog.blobs.byNumber(child!.n)!, { kind: ownerKinds.node, owner: row.n });
+  for (const child of children)
+    transaction.reference(transaction.catalog.blobs.byNumber(child!.n)!, {
+      kind: ownerKinds.node,
+      owner: row.n,
+    });
   report.adopted++;
 }
 
-function verified(provider: Provider, bytes: Uint8Array, id: Uint8Array): { readonly kind: 'raw' | 'node'; readonly payload: Uint8Array } | undefined {
+function verified(
+  provider: Provider,
+  bytes: Uint8Array,
+  id: Uint8Array,
+): { readonly kind: 'raw' | 'node'; readonly payload: Uint8Array } | undefined {
   try {
     const { head, payload } = readRecord(provider, bytes, 0);
     return toHex(provider.sha256(payload)) === toHex(id) ? { kind: head.kind, payload } : undefined;
@@ -102,10 +119,20 @@ function verified(provider: Provider, bytes: Uint8Array, id: Uint8Array): { read
 }
 
 /** A file of the directory volume that no row points to: hashed, then adopted, dropped as a second copy, or set aside as damaged. */
-export function adoptFile(transaction: Transaction, context: AdoptContext, name: PartName, report: AdoptReport): void {
+export function adoptFile(
+  transaction: Transaction,
+  context: AdoptContext,
+  name: PartName,
+  report: AdoptReport,
+): void {
   const { directory } = context.volumes;
   const found = transaction.catalog.blobs.inspect(fromHex(name.id)!);
-  if (found !== undefined && found.row.incarnation === name.incarnation && found.row.volume === directoryNumber) return;
+  if (
+    found !== undefined &&
+    found.row.incarnation === name.incarnation &&
+    found.row.volume === directoryNumber
+  )
+    return;
   if (found !== undefined && found.sound && found.row.suspect === 0 && context.volumes.holds(found.row)) {
     directory.delete(name);
     return;
@@ -129,7 +156,15 @@ export function adoptFile(transaction: Transaction, context: AdoptContext, name:
     report.damaged++;
     return;
   }
-  const place = { kind: 0, codec: identityCodec, stored: size, volume: directoryNumber, extent: fanOut(name.id), start: 0, incarnation: name.incarnation };
+  const place = {
+    kind: 0,
+    codec: identityCodec,
+    stored: size,
+    volume: directoryNumber,
+    extent: fanOut(name.id),
+    start: 0,
+    incarnation: name.incarnation,
+  };
   if (found === undefined) {
     const row = transaction.insert({ id: digest.id, size, ...place });
     writeChunkSums(transaction.catalog, row.n, digest.sums);

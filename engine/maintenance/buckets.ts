@@ -18,8 +18,10 @@ export function verifyBucket(catalog: Catalog, table: SummedTable, bucket: numbe
   const content = readBucket(catalog, table, bucket);
   if (content.badRows > 0) return `${content.badRows} row(s) of ${table} in bucket ${bucket} are damaged`;
   const stored = catalog.buckets.stored(table, bucket);
-  if (stored.count !== content.count) return `table ${table} has ${content.count} rows in bucket ${bucket}, not ${stored.count}`;
-  if (!equalBytes(stored.hash, content.hash)) return `rows of ${table} in bucket ${bucket} are not the ones that were written`;
+  if (stored.count !== content.count)
+    return `table ${table} has ${content.count} rows in bucket ${bucket}, not ${stored.count}`;
+  if (!equalBytes(stored.hash, content.hash))
+    return `rows of ${table} in bucket ${bucket} are not the ones that were written`;
   return undefined;
 }
 
@@ -35,15 +37,23 @@ export function readBucket(catalog: Catalog, table: SummedTable, bucket: number)
   return { count, hash, badRows };
 }
 
-function* sumsOf(catalog: Catalog, table: SummedTable, bucket: number): Iterable<{ sum: Uint8Array; sound: boolean }> {
+function* sumsOf(
+  catalog: Catalog,
+  table: SummedTable,
+  bucket: number,
+): Iterable<{ sum: Uint8Array; sound: boolean }> {
   const from = bucket * bucketRows;
   const to = from + bucketRows - 1;
   if (table === 'blobs') {
-    for (const row of catalog.sql.rows('SELECT * FROM blobs WHERE n BETWEEN ? AND ?').all(from, to) as (BlobRow & { sum: Uint8Array })[]) {
+    for (const row of catalog.sql
+      .rows('SELECT * FROM blobs WHERE n BETWEEN ? AND ?')
+      .all(from, to) as (BlobRow & { sum: Uint8Array })[]) {
       yield { sum: row.sum, sound: catalog.blobs.holds(row) };
     }
   } else if (table === 'refs') {
-    const rows = catalog.sql.arrays('SELECT child, kind, owner, sum FROM refs WHERE child BETWEEN ? AND ?').all(from, to);
+    const rows = catalog.sql
+      .arrays('SELECT child, kind, owner, sum FROM refs WHERE child BETWEEN ? AND ?')
+      .all(from, to);
     for (const [child, kind, owner, sum] of rows as [number, number, string | number, Uint8Array][]) {
       yield { sum, sound: equalBytes(catalog.refs.sum(child, kind, owner), sum) };
     }

@@ -35,7 +35,10 @@ export interface GcContext {
  * unreferenced since their parent was (or since their own last put), so a tree goes in one call once its root's grace is over.
  * Any doubt about the references stops it with a reason, and deletes nothing more.
  */
-export async function collect(context: GcContext, options: Pick<GcOptions, 'graceMs' | 'dryRun'>): Promise<GcResult> {
+export async function collect(
+  context: GcContext,
+  options: Pick<GcOptions, 'graceMs' | 'dryRun'>,
+): Promise<GcResult> {
   const graceMs = options.graceMs ?? defaultGraceMs;
   context.recover();
   const doubt = clockDoubt(context) ?? context.catalog.state().doubt;
@@ -44,7 +47,12 @@ export async function collect(context: GcContext, options: Pick<GcOptions, 'grac
   const run = new Collection(context, graceMs);
   if (options.dryRun === true) return run.plan();
   await run.deleteAll();
-  return { deleted: run.deleted, freedBytes: run.freedBytes, held: held(), ...(run.blocked === undefined ? {} : { blocked: run.blocked }) };
+  return {
+    deleted: run.deleted,
+    freedBytes: run.freedBytes,
+    held: held(),
+    ...(run.blocked === undefined ? {} : { blocked: run.blocked }),
+  };
 }
 
 class Collection {
@@ -61,9 +69,9 @@ class Collection {
   }
 
   async deleteAll(): Promise<void> {
-    for (let progress = true; progress && this.blocked === undefined; ) {
+    for (let progress = true; progress && this.blocked === undefined;) {
       progress = false;
-      for (let after = 0; ; ) {
+      for (let after = 0; ;) {
         const page = this.#candidates(after);
         if (page.length === 0) break;
         after = page.at(-1)!;
@@ -80,7 +88,7 @@ class Collection {
     const losses = new Map<number, number>();
     const seen = new Set<number>();
     let queue: BlobRow[] = [];
-    for (let after = 0; ; ) {
+    for (let after = 0; ;) {
       const page = this.#candidates(after);
       if (page.length === 0) break;
       after = page.at(-1)!;
@@ -101,7 +109,10 @@ class Collection {
           losses.set(child, lost);
           const childRow = catalog.blobs.byNumber(child);
           if (childRow === undefined || lost < childRow.refcount) continue;
-          const since = { zero_since: Math.max(row.zero_since ?? 0, childRow.touched), zero_gen: Math.max(row.zero_gen ?? 0, childRow.touched_gen) };
+          const since = {
+            zero_since: Math.max(row.zero_since ?? 0, childRow.touched),
+            zero_gen: Math.max(row.zero_gen ?? 0, childRow.touched_gen),
+          };
           if (this.#mayGo(childRow, since, this.#limits())) next.push({ ...childRow, ...since });
         }
       }
@@ -114,7 +125,7 @@ class Collection {
   async #deletePage(page: readonly number[]): Promise<boolean> {
     const { catalog, volumes, host, signal } = this.#context;
     const before = this.deleted;
-    for (let at = 0; at < page.length && this.blocked === undefined; ) {
+    for (let at = 0; at < page.length && this.blocked === undefined;) {
       signal.throwIfAborted();
       at = catalog.transaction((transaction) => this.#slice(transaction, page, at));
       // Only now, with the tombstones committed, do files go.
@@ -163,8 +174,17 @@ class Collection {
     return bad;
   }
 
-  #mayGo(row: BlobRow, since: { readonly zero_since: number | null; readonly zero_gen: number | null }, limits: Limits): boolean {
-    return since.zero_since !== null && since.zero_since <= limits.cutoffMs && since.zero_gen! < limits.horizon && row.n > 0;
+  #mayGo(
+    row: BlobRow,
+    since: { readonly zero_since: number | null; readonly zero_gen: number | null },
+    limits: Limits,
+  ): boolean {
+    return (
+      since.zero_since !== null &&
+      since.zero_since <= limits.cutoffMs &&
+      since.zero_gen! < limits.horizon &&
+      row.n > 0
+    );
   }
 
   /** Row and references go, a tombstone or a free entry comes; returns the bytes it gives back. */
@@ -175,7 +195,11 @@ class Collection {
       for (const n of catalog.refs.childrenOf(row.n)) {
         const child = catalog.blobs.byNumber(n);
         if (child !== undefined) {
-          transaction.unreference(child, { kind: ownerKinds.node, owner: row.n }, { ms: row.zero_since!, generation: row.zero_gen! });
+          transaction.unreference(
+            child,
+            { kind: ownerKinds.node, owner: row.n },
+            { ms: row.zero_since!, generation: row.zero_gen! },
+          );
         }
       }
     }
@@ -184,7 +208,9 @@ class Collection {
     sql.rows('DELETE FROM verified WHERE blob = ?').run(row.n);
     transaction.changed = true;
     if (row.volume === directoryNumber) {
-      sql.rows('INSERT INTO tombstones (volume, id, incarnation, bytes) VALUES (?, ?, ?, ?)').run(row.volume, row.id, row.incarnation, row.stored);
+      sql
+        .rows('INSERT INTO tombstones (volume, id, incarnation, bytes) VALUES (?, ?, ?, ?)')
+        .run(row.volume, row.id, row.incarnation, row.stored);
     } else {
       this.#context.volumes.free(transaction, row.volume, locatorOf(row));
     }
@@ -199,13 +225,17 @@ class Collection {
   }
 
   #candidates(after: number): number[] {
-    return this.#context.catalog.sql.values('SELECT n FROM blobs WHERE zero_since IS NOT NULL AND zero_since <= ? AND n > ? ORDER BY n LIMIT ?')
+    return this.#context.catalog.sql
+      .values(
+        'SELECT n FROM blobs WHERE zero_since IS NOT NULL AND zero_since <= ? AND n > ? ORDER BY n LIMIT ?',
+      )
       .all(this.#limits().cutoffMs, after, pageRows) as number[];
   }
 
   #limits(transaction?: Transaction): Limits {
     const { catalog, host } = this.#context;
-    const clockMs = transaction?.state.clockMs ?? Math.max(catalog.state().clockMs, Math.floor(host.clock.now()));
+    const clockMs =
+      transaction?.state.clockMs ?? Math.max(catalog.state().clockMs, Math.floor(host.clock.now()));
     const horizon = catalog.sql.values('SELECT min(horizon) FROM leases').get() as number | null;
     return { cutoffMs: clockMs - this.#graceMs, horizon: horizon ?? Number.POSITIVE_INFINITY };
   }
@@ -218,7 +248,8 @@ class Collection {
       if (row.kind !== 'sqlite' || row.dead === 0) continue;
       const gone = catalog.transaction((transaction) => {
         const current = volumes.rows().find(({ n }) => n === row.n);
-        if (current === undefined || lives.get(row.n) !== undefined || volumes.isForeign(current)) return false;
+        if (current === undefined || lives.get(row.n) !== undefined || volumes.isForeign(current))
+          return false;
         volumes.unregister(transaction, current);
         return true;
       });

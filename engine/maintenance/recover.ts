@@ -42,7 +42,9 @@ export function recover(transaction: Transaction, context: RecoverContext): Reco
 function deadLeases(transaction: Transaction, { host, layout, driver, lease }: RecoverContext): string[] {
   const listed = transaction.catalog.sql.values('SELECT uuid FROM leases').all() as string[];
   const intents = transaction.catalog.sql.values('SELECT DISTINCT lease FROM intents').all() as string[];
-  const writers = transaction.catalog.sql.values('SELECT DISTINCT lease FROM volumes WHERE lease IS NOT NULL').all() as string[];
+  const writers = transaction.catalog.sql
+    .values('SELECT DISTINCT lease FROM volumes WHERE lease IS NOT NULL')
+    .all() as string[];
   const known = new Set([...listed, ...intents, ...writers, ...leaseFiles(host.files, layout.leases)]);
   known.delete(lease);
   return [...known].filter((uuid) => isDead(driver, host.files, { folder: layout.leases, uuid }));
@@ -68,19 +70,34 @@ function clearTemps(transaction: Transaction, { host, layout, lease }: RecoverCo
   }
 }
 
-function adoptIntents(transaction: Transaction, context: RecoverContext, dead: readonly string[], report: ReturnType<typeof emptyReport>): void {
+function adoptIntents(
+  transaction: Transaction,
+  context: RecoverContext,
+  dead: readonly string[],
+  report: ReturnType<typeof emptyReport>,
+): void {
   const { sql } = transaction.catalog;
   for (const lease of dead) {
-    const intents = sql.rows('SELECT id, incarnation FROM intents WHERE lease = ?').all(lease) as { id: Uint8Array; incarnation: number }[];
-    for (const { id, incarnation } of intents) adoptFile(transaction, context, { id: toHex(id), incarnation }, report);
+    const intents = sql.rows('SELECT id, incarnation FROM intents WHERE lease = ?').all(lease) as {
+      id: Uint8Array;
+      incarnation: number;
+    }[];
+    for (const { id, incarnation } of intents)
+      adoptFile(transaction, context, { id: toHex(id), incarnation }, report);
     sql.rows('DELETE FROM intents WHERE lease = ?').run(lease);
   }
 }
 
 /** Volumes that no living process appends to may hold records whose COMMIT never came, or came and was lost. */
-function adoptUnseen(transaction: Transaction, context: RecoverContext, report: ReturnType<typeof emptyReport>): void {
+function adoptUnseen(
+  transaction: Transaction,
+  context: RecoverContext,
+  report: ReturnType<typeof emptyReport>,
+): void {
   for (const id of context.volumes.strays()) context.volumes.register(transaction, id, null);
-  const rows = transaction.catalog.sql.rows(`SELECT * FROM volumes WHERE kind = 'sqlite' AND state = 'open' AND (lease IS NULL OR lease = ?)`).all(context.lease) as VolumeRow[];
+  const rows = transaction.catalog.sql
+    .rows(`SELECT * FROM volumes WHERE kind = 'sqlite' AND state = 'open' AND (lease IS NULL OR lease = ?)`)
+    .all(context.lease) as VolumeRow[];
   for (const row of rows) {
     const unseen = context.volumes.unseen(row);
     if (unseen === undefined) continue;
@@ -92,9 +109,16 @@ function adoptUnseen(transaction: Transaction, context: RecoverContext, report: 
 }
 
 /** Unlinks what was condemned by a committed tombstone. The part may be gone already. */
-export function carryOutTombstones(transaction: Transaction, context: Pick<RecoverContext, 'volumes'>): number {
+export function carryOutTombstones(
+  transaction: Transaction,
+  context: Pick<RecoverContext, 'volumes'>,
+): number {
   const { sql } = transaction.catalog;
-  const tombstones = sql.rows('SELECT n, id, incarnation FROM tombstones').all() as { n: number; id: Uint8Array; incarnation: number }[];
+  const tombstones = sql.rows('SELECT n, id, incarnation FROM tombstones').all() as {
+    n: number;
+    id: Uint8Array;
+    incarnation: number;
+  }[];
   const drop = sql.rows('DELETE FROM tombstones WHERE n = ?');
   for (const { n, id, incarnation } of tombstones) {
     context.volumes.directory.delete({ id: toHex(id), incarnation });
@@ -108,10 +132,16 @@ export function carryOutTombstones(transaction: Transaction, context: Pick<Recov
  * Records behind the catalog's position are of a process that died before its COMMIT, or of a catalog that lost its newest commits.
  * Both are replayed. What they name may then have lost its row too, so files without a row are looked for first, all of them.
  */
-function replayLog(transaction: Transaction, context: RecoverContext, report: ReturnType<typeof emptyReport>): { replayed: number; unresolved: number } {
+function replayLog(
+  transaction: Transaction,
+  context: RecoverContext,
+  report: ReturnType<typeof emptyReport>,
+): { replayed: number; unresolved: number } {
   const { log } = transaction.catalog;
   if (log.isBehind(transaction.state.log)) {
-    transaction.raiseDoubt('roots.log is shorter than the catalog remembers: it was cut or restored from an older copy');
+    transaction.raiseDoubt(
+      'roots.log is shorter than the catalog remembers: it was cut or restored from an older copy',
+    );
     return { replayed: 0, unresolved: 0 };
   }
   if (!log.isAhead(transaction.state.log)) return { replayed: 0, unresolved: 0 };
@@ -130,11 +160,16 @@ function replayLog(transaction: Transaction, context: RecoverContext, report: Re
     if (!done) unresolved++;
   }
   log.cut(transaction.state.log); // a torn tail
-  if (unresolved > 0) transaction.raiseDoubt(`roots.log names ${unresolved} blob(s) that are not in the catalog`);
+  if (unresolved > 0)
+    transaction.raiseDoubt(`roots.log names ${unresolved} blob(s) that are not in the catalog`);
   return { replayed, unresolved };
 }
 
-function adoptAllFiles(transaction: Transaction, context: RecoverContext, report: ReturnType<typeof emptyReport>): void {
+function adoptAllFiles(
+  transaction: Transaction,
+  context: RecoverContext,
+  report: ReturnType<typeof emptyReport>,
+): void {
   const intended = transaction.catalog.sql.values('SELECT 1 FROM intents WHERE id = ? AND incarnation = ?');
   for (const part of context.volumes.directory.parts(0, 255)) {
     if (part.name === undefined) continue;

@@ -30,7 +30,10 @@ export function settleRange(catalog: Catalog, context: AdoptContext, request: Se
     const adopted = adoptOrphans(transaction, context, request);
     for (const n of request.unsoundRows) resum(catalog, n);
     transaction.changed ||= request.unsoundRows.length > 0;
-    const noted = catalog.sql.rows('INSERT OR REPLACE INTO verified (blob, at) SELECT n, ? FROM blobs WHERE volume = ? AND extent BETWEEN ? AND ? AND suspect = 0')
+    const noted = catalog.sql
+      .rows(
+        'INSERT OR REPLACE INTO verified (blob, at) SELECT n, ? FROM blobs WHERE volume = ? AND extent BETWEEN ? AND ? AND suspect = 0',
+      )
       .run(transaction.state.clockMs, request.range.volume, request.range.fromExtent, request.range.toExtent);
     transaction.changed ||= noted.changes > 0;
     return { adopted, repairedRows: request.unsoundRows.length, damaged };
@@ -52,16 +55,23 @@ function adoptOrphans(transaction: Transaction, context: AdoptContext, request: 
   if (request.range.volume !== directoryNumber) {
     const row = context.volumes.row(request.range.volume);
     if (row.n !== request.range.volume) return 0;
-    return adoptRecords(transaction, context, { row, from: request.range.fromExtent, to: request.range.toExtent }).adopted;
+    return adoptRecords(transaction, context, {
+      row,
+      from: request.range.fromExtent,
+      to: request.range.toExtent,
+    }).adopted;
   }
   const report = emptyReport();
   const intended = transaction.catalog.sql.values('SELECT 1 FROM intents WHERE id = ? AND incarnation = ?');
-  const condemned = transaction.catalog.sql.values('SELECT 1 FROM tombstones WHERE id = ? AND incarnation = ?');
+  const condemned = transaction.catalog.sql.values(
+    'SELECT 1 FROM tombstones WHERE id = ? AND incarnation = ?',
+  );
   for (const { name } of request.orphans) {
     if (name === undefined) continue;
     const id = fromHex(name.id)!;
     // A put of a living process that has not committed yet, or a delete that is under way.
-    if (intended.get(id, name.incarnation) !== undefined || condemned.get(id, name.incarnation) !== undefined) continue;
+    if (intended.get(id, name.incarnation) !== undefined || condemned.get(id, name.incarnation) !== undefined)
+      continue;
     adoptFile(transaction, context, name, report);
   }
   return report.adopted;
@@ -86,7 +96,9 @@ export interface RecountResult {
 export function recountBucket(catalog: Catalog, bucket: number): RecountResult {
   return catalog.transaction((transaction) => {
     let badRows = 0;
-    const doubts = (['blobs', 'refs', 'roots'] as const).map((table) => (table === 'roots' && bucket > 0 ? undefined : verifyBucket(catalog, table, bucket)));
+    const doubts = (['blobs', 'refs', 'roots'] as const).map((table) =>
+      table === 'roots' && bucket > 0 ? undefined : verifyBucket(catalog, table, bucket),
+    );
     for (const doubt of doubts) {
       if (doubt === undefined) continue;
       badRows++;
@@ -102,8 +114,16 @@ function recount(transaction: Transaction, bucket: number): number {
   const { catalog } = transaction;
   const from = bucket * bucketRows;
   const to = from + bucketRows - 1;
-  const counts = new Map(catalog.sql.arrays('SELECT child, count(*) FROM refs WHERE child BETWEEN ? AND ? GROUP BY child').all(from, to) as [number, number][]);
-  const wrong = (catalog.sql.arrays('SELECT n, refcount, zero_since IS NULL FROM blobs WHERE n BETWEEN ? AND ?').all(from, to) as [number, number, number][]).filter(
+  const counts = new Map(
+    catalog.sql
+      .arrays('SELECT child, count(*) FROM refs WHERE child BETWEEN ? AND ? GROUP BY child')
+      .all(from, to) as [number, number][],
+  );
+  const wrong = (
+    catalog.sql
+      .arrays('SELECT n, refcount, zero_since IS NULL FROM blobs WHERE n BETWEEN ? AND ?')
+      .all(from, to) as [number, number, number][]
+  ).filter(
     ([n, refcount, referenced]) => refcount !== (counts.get(n) ?? 0) || (referenced === 1) !== counts.has(n),
   );
   let fixed = 0;
@@ -128,11 +148,16 @@ export function scrubRanges(volumes: VolumeSet): VerifyRange[] {
   const ranges: VerifyRange[] = [];
   for (const row of volumes.rows()) {
     if (row.n === directoryNumber) {
-      for (let from = 0; from < 256; from += foldersPerRange) ranges.push({ volume: row.n, fromExtent: from, toExtent: from + foldersPerRange - 1 });
+      for (let from = 0; from < 256; from += foldersPerRange)
+        ranges.push({ volume: row.n, fromExtent: from, toExtent: from + foldersPerRange - 1 });
       continue;
     }
     for (let from = 1; from <= row.extents; from += extentsPerRange) {
-      ranges.push({ volume: row.n, fromExtent: from, toExtent: Math.min(row.extents, from + extentsPerRange - 1) });
+      ranges.push({
+        volume: row.n,
+        fromExtent: from,
+        toExtent: Math.min(row.extents, from + extentsPerRange - 1),
+      });
     }
   }
   return ranges;

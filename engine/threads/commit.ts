@@ -11,4 +11,5 @@ export function run(port: Port, host: Host): void {
   serve(port, new Writer(host, nodeProvider).handlers());
 }
 
-if (!isMainThread && (workerData as { mark?: unknown } | null)?.mark === threadMark) run(parentPortOf(), nodeHost());
+if (!isMainThread && (workerData as { mark?: unknown } | null)?.mark === threadMark)
+  run(parentPortOf(), nodeHost());

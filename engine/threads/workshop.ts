@@ -53,27 +53,38 @@ export class Workshop {
     return {
       open: (options: WorkshopOptions) => this.#openStore(options),
       close: () => this.#close(),
-      link: (end: unknown) => void (this.#link = new DigestLink(this.#host.threads.join(end), this.#provider)),
-      encode: (args: { sources: readonly SmallSource[]; memory: SharedArrayBuffer | undefined }) => wireBatch(this.#open.encoder.encode(args.sources, args.memory)),
+      link: (end: unknown) =>
+        void (this.#link = new DigestLink(this.#host.threads.join(end), this.#provider)),
+      encode: (args: { sources: readonly SmallSource[]; memory: SharedArrayBuffer | undefined }) =>
+        wireBatch(this.#open.encoder.encode(args.sources, args.memory)),
       'stage-path': (args: { path: string; linked: boolean }, context: CallContext) =>
-        this.#open.stager.path(args.path, args.linked ? this.#link : undefined, { signal: context.signal, progress: throttle(this.#host, context) }),
+        this.#open.stager.path(args.path, args.linked ? this.#link : undefined, {
+          signal: context.signal,
+          progress: throttle(this.#host, context),
+        }),
       'stage-begin': () => this.#open.stager.begin(),
-      'stage-write': (args: { token: string; bytes: Uint8Array }) => this.#open.stager.write(args.token, args.bytes),
+      'stage-write': (args: { token: string; bytes: Uint8Array }) =>
+        this.#open.stager.write(args.token, args.bytes),
       'stage-finish': (token: string) => this.#open.stager.finish(token),
-      publish: (args: { token: string; id: string; incarnation: number }) => this.#open.stager.publish(args.token, args),
+      publish: (args: { token: string; id: string; incarnation: number }) =>
+        this.#open.stager.publish(args.token, args),
       discard: (token: string) => this.#open.stager.discard(token),
       get: async (args: { id: string; maxBytes: number }, context: CallContext) =>
         moveBytes(await this.#open.streams.get(args.id, { maxBytes: args.maxBytes, signal: context.signal })),
       range: async (args: { id: string; offset: number; length: number }, context: CallContext) =>
         moveBytes(await this.#open.streams.range(args.id, { ...args, signal: context.signal })),
       reads: (list: readonly { id: string; offset: number; length: number }[]) => this.#readMany(list),
-      'stream-open': (args: { id: string; offset: number; length: number }) => this.#open.streams.open(args.id, args.offset, args.length),
-      'stream-pull': (args: { handle: number; bytesMax: number }) => moveBytes(this.#open.streams.pull(args.handle, args.bytesMax)),
+      'stream-open': (args: { id: string; offset: number; length: number }) =>
+        this.#open.streams.open(args.id, args.offset, args.length),
+      'stream-pull': (args: { handle: number; bytesMax: number }) =>
+        moveBytes(this.#open.streams.pull(args.handle, args.bytesMax)),
       'stream-cancel': (handle: number) => this.#open.streams.cancel(handle),
-      export: (target: ExportTarget, context: CallContext) => this.#open.streams.exportTo(target, context.signal),
+      export: (target: ExportTarget, context: CallContext) =>
+        this.#open.streams.exportTo(target, context.signal),
       exports: (targets: readonly ExportTarget[], context: CallContext) => this.#exportMany(targets, context),
       verify: (range: VerifyRange, context: CallContext) => this.#verify(range, context),
-      query: (args: { name: keyof Queries; args: readonly unknown[] }) => this.#open.queries.run(args.name, args.args),
+      query: (args: { name: keyof Queries; args: readonly unknown[] }) =>
+        this.#open.queries.run(args.name, args.args),
       handles: () => this.#open.streams.openHandles,
       forget: () => this.#open.reader.closeVolumes(),
       list: (path: string) => listFolder(files, path),
@@ -93,15 +104,33 @@ export class Workshop {
     const host = this.#host;
     const provider = this.#provider;
     const driver = await loadDriver(options.driver);
-    const db = openConnection(options.layout.index, { driver, durability: options.durability, readonly: true, platform: host.platform });
-    const reader = new Reader(db, { host, driver, provider, layout: options.layout, storeId: options.storeId, chunkBytes: options.chunkBytes });
+    const db = openConnection(options.layout.index, {
+      driver,
+      durability: options.durability,
+      readonly: true,
+      platform: host.platform,
+    });
+    const reader = new Reader(db, {
+      host,
+      driver,
+      provider,
+      layout: options.layout,
+      storeId: options.storeId,
+      chunkBytes: options.chunkBytes,
+    });
     const temps = host.files.join(options.layout.temps, options.lease ?? 'read-only');
     this.#parts = {
       reader,
       streams: new Streams(reader, host, provider),
       verifier: new Verifier(reader, provider, host.clock),
       encoder: new Encoder({ host, provider, smallMax: options.smallMax, chunkBytes: options.chunkBytes }),
-      stager: new Stager({ host, provider, directory: reader.directory, temps, chunkBytes: options.chunkBytes }),
+      stager: new Stager({
+        host,
+        provider,
+        directory: reader.directory,
+        temps,
+        chunkBytes: options.chunkBytes,
+      }),
       queries: new Queries(reader, { host, provider, layout: options.layout }),
     };
   }
@@ -176,10 +205,10 @@ function throttle(host: Host, context: CallContext): (bytes: number) => void {
 }
 
 /** Bytes in an ArrayBuffer of their own, so that it can be moved to another thread. */
-function own(bytes: Uint8Array | undefined): (Uint8Array & { readonly buffer: ArrayBuffer }) | undefined {
+function own(bytes: Uint8Array | undefined): Uint8Array<ArrayBuffer> | undefined {
   if (bytes === undefined) return undefined;
   const whole = bytes.byteLength === bytes.buffer.byteLength && bytes.buffer instanceof ArrayBuffer;
-  return (whole ? new Uint8Array(bytes.buffer) : new Uint8Array(bytes)) as Uint8Array & { readonly buffer: ArrayBuffer };
+  return whole ? new Uint8Array(bytes.buffer) : new Uint8Array(bytes);
 }
 
 function moveBytes(bytes: Uint8Array | undefined): Moved | undefined {
@@ -188,5 +217,10 @@ function moveBytes(bytes: Uint8Array | undefined): Moved | undefined {
 }
 
 function wireBatch(batch: EncodedBatch): unknown {
-  return { memory: batch.memory, results: batch.results.map((result) => ('error' in result ? { error: errorToData(result.error) } : result)) };
+  return {
+    memory: batch.memory,
+    results: batch.results.map((result) =>
+      'error' in result ? { error: errorToData(result.error) } : result,
+    ),
+  };
 }

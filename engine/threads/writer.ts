@@ -65,11 +65,13 @@ export class Writer {
     return {
       open: (options: WriterOptions) => this.#openStore(options),
       commit: (operations: readonly Operation[]) => this.#commit(operations),
-      gc: (options: Pick<GcOptions, 'graceMs' | 'dryRun'>, context: CallContext) => this.#gc(options, context),
+      gc: (options: Pick<GcOptions, 'graceMs' | 'dryRun'>, context: CallContext) =>
+        this.#gc(options, context),
       'scrub-ranges': () => scrubRanges(this.#open.volumes),
-      'scrub-settle': (request: SettleRequest) => this.#write(() => settleRange(this.#open.catalog, this.#open.recovery, request)),
+      'scrub-settle': (request: SettleRequest) =>
+        this.#write(() => settleRange(this.#open.catalog, this.#open.recovery, request)),
       'scrub-recount': (bucket: number) => this.#write(() => recountBucket(this.#open.catalog, bucket)),
-      poison: (message: string) => void this.#setPoison(new StoreError('needs-reopen', message)),
+      poison: (message: string) => this.#setPoison(new StoreError('needs-reopen', message)),
       close: () => this.#close(),
     };
   }
@@ -82,12 +84,25 @@ export class Writer {
   async #openStore(options: WriterOptions): Promise<OpenedStore> {
     const host = this.#host;
     const driver = await loadDriver(options.driver);
-    const found = findStore(options.root, options.mode, { host, driver, provider: this.#provider, parameters: options.parameters });
+    const found = findStore(options.root, options.mode, {
+      host,
+      driver,
+      provider: this.#provider,
+      parameters: options.parameters,
+    });
     const { layout, superblock } = found;
-    const facts: OpenedStore = { layout, storeId: superblock.storeId, format: superblock.format, parameters: superblock.parameters };
+    const facts: OpenedStore = {
+      layout,
+      storeId: superblock.storeId,
+      format: superblock.format,
+      parameters: superblock.parameters,
+    };
     if (options.mode === 'read-only') return facts;
     if (superblock.roCompat.length > 0) {
-      throw new StoreError('incompatible-format', `this store can only be read here: it uses ${superblock.roCompat.join(', ')}`);
+      throw new StoreError(
+        'incompatible-format',
+        `this store can only be read here: it uses ${superblock.roCompat.join(', ')}`,
+      );
     }
     try {
       return this.#take(driver, options, facts);
@@ -103,20 +118,46 @@ export class Writer {
     const uuid = toHex(host.random(16));
     const undo: (() => void)[] = [];
     try {
-      const marker = new LibraryMarker(host.files, { folder: layout.leases, uuid }, { process: `${host.pid} ${host.processStart}`, library: options.driver.module });
+      const marker = new LibraryMarker(
+        host.files,
+        { folder: layout.leases, uuid },
+        { process: `${host.pid} ${host.processStart}`, library: options.driver.module },
+      );
       undo.push(() => marker.close());
-      const db = openConnection(layout.index, { driver, durability: options.durability, platform: host.platform });
+      const db = openConnection(layout.index, {
+        driver,
+        durability: options.durability,
+        platform: host.platform,
+      });
       undo.push(() => db.close());
       checkSchema(db);
       migrate(db);
       const durable = options.durability === 'full';
-      const log = new RootLog(host.files, this.#provider, { path: layout.rootLog, storeId: fromHex(facts.storeId)!, durable });
+      const log = new RootLog(host.files, this.#provider, {
+        path: layout.rootLog,
+        storeId: fromHex(facts.storeId)!,
+        durable,
+      });
       undo.push(() => log.close());
       const catalog = new Catalog(db, { provider: this.#provider, log, clock: host.clock });
-      const volumes = new VolumeSet(catalog, { host, driver, provider: this.#provider, layout, storeId: facts.storeId, parameters: facts.parameters, durability: options.durability, lease: uuid });
+      const volumes = new VolumeSet(catalog, {
+        host,
+        driver,
+        provider: this.#provider,
+        layout,
+        storeId: facts.storeId,
+        parameters: facts.parameters,
+        durability: options.durability,
+        lease: uuid,
+      });
       undo.push(() => volumes.close());
       const recovery: RecoverContext = {
-        volumes, provider: this.#provider, host, layout, driver, lease: uuid,
+        volumes,
+        provider: this.#provider,
+        host,
+        layout,
+        driver,
+        lease: uuid,
         chunkBytes: facts.parameters.chunkBytes,
         quarantine: (name) => this.#quarantine(layout, volumes, name),
       };
@@ -127,7 +168,10 @@ export class Writer {
         return recover(transaction, recovery);
       });
       fillBallast(host.files, layout);
-      const committer = new Committer(catalog, volumes, { lease: uuid, quarantine: (row) => recovery.quarantine(partNameOf(row)) });
+      const committer = new Committer(catalog, volumes, {
+        lease: uuid,
+        quarantine: (row) => recovery.quarantine(partNameOf(row)),
+      });
       const opened = { wallMs: host.clock.now(), monotonicMs: host.clock.monotonic() };
       this.#parts = { catalog, volumes, committer, recovery, lease: lease!, marker, opened };
       return { ...facts, lease: uuid, recovered };
@@ -143,7 +187,9 @@ export class Writer {
     try {
       files.makeFolder(files.join(layout.temps, uuid));
       transaction.changed = true;
-      transaction.catalog.db.prepare('INSERT INTO leases (uuid, pid, started, horizon) VALUES (?, ?, ?, NULL)').run(uuid, pid, transaction.state.clockMs);
+      transaction.catalog.db
+        .prepare('INSERT INTO leases (uuid, pid, started, horizon) VALUES (?, ?, ?, NULL)')
+        .run(uuid, pid, transaction.state.clockMs);
       return lease;
     } catch (error) {
       lease.close();
@@ -177,7 +223,10 @@ export class Writer {
       if (options.dryRun !== true) removeIfThere(this.#host.files, layout.ballast);
       return await collect(
         {
-          catalog, volumes, host: this.#host, opened,
+          catalog,
+          volumes,
+          host: this.#host,
+          opened,
           recover: () => void catalog.transaction((transaction) => recover(transaction, recovery)),
           signal: context.signal,
           onProgress: (progress) => context.progress(progress),
@@ -243,7 +292,8 @@ export class Writer {
       () => catalog.close(),
       () => {
         const temps = files.join(recovery.layout.temps, lease.uuid);
-        if (this.#poison === undefined && files.facts(temps) !== undefined && files.list(temps).length === 0) files.removeFolder(temps);
+        if (this.#poison === undefined && files.facts(temps) !== undefined && files.list(temps).length === 0)
+          files.removeFolder(temps);
       },
       () => lease.close(),
       () => marker.close(),

@@ -103,7 +103,8 @@ export class DirectoryVolume implements Volume {
         if (length === undefined) continue; // collected meanwhile
         const name = partName(file);
         const locator = { extent, offset: 0, length };
-        if (name === undefined || fanOut(name.id) !== extent) yield { locator, damage: `a stray file: ${file}` };
+        if (name === undefined || fanOut(name.id) !== extent)
+          yield { locator, damage: `a stray file: ${file}` };
         else yield { name, kind: 'raw', locator };
       }
     }
@@ -134,7 +135,8 @@ function partFile(name: PartName): string {
 
 function partName(file: string): PartName | undefined {
   const [id, hex, rest] = file.split('.');
-  if (!isBlobId(id) || hex === undefined || rest !== undefined || !/^[0-9a-f]{1,13}$/.test(hex)) return undefined;
+  if (!isBlobId(id) || hex === undefined || rest !== undefined || !/^[0-9a-f]{1,13}$/.test(hex))
+    return undefined;
   return { id, incarnation: Number.parseInt(hex, 16) };
 }
 

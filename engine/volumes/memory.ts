@@ -5,7 +5,10 @@ import type { ListedPart, Locator, Part, PartName, Volume, VolumeFacts } from '.
 export class MemoryVolume implements Volume {
   readonly kind = 'memory';
   readonly id: string;
-  readonly #parts = new Map<string, { readonly name: PartName; readonly bytes: Uint8Array; readonly extent: number }>();
+  readonly #parts = new Map<
+    string,
+    { readonly name: PartName; readonly bytes: Uint8Array; readonly extent: number }
+  >();
   #extents = 0;
   #generation = 0;
 
@@ -15,7 +18,8 @@ export class MemoryVolume implements Volume {
 
   write(parts: readonly Part[]): Locator[] {
     for (const { name } of parts) {
-      if (this.#parts.has(keyOf(name))) throw new StoreError('conflict', `part ${keyOf(name)} exists already`);
+      if (this.#parts.has(keyOf(name)))
+        throw new StoreError('conflict', `part ${keyOf(name)} exists already`);
     }
     this.#generation++;
     return parts.map(({ name, bytes }) => {
@@ -35,7 +39,8 @@ export class MemoryVolume implements Volume {
 
   *parts(fromExtent: number, toExtent: number): Iterable<ListedPart> {
     for (const { name, bytes, extent } of [...this.#parts.values()]) {
-      if (extent >= fromExtent && extent <= toExtent) yield { name, locator: { extent, offset: 0, length: bytes.length } };
+      if (extent >= fromExtent && extent <= toExtent)
+        yield { name, locator: { extent, offset: 0, length: bytes.length } };
     }
   }
 

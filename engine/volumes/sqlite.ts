@@ -87,7 +87,8 @@ export class SqliteVolume implements Volume {
   }
 
   write(parts: readonly Part[]): Locator[] {
-    if (this.#insert === undefined || this.#bump === undefined) throw new StoreError('forbidden', 'this volume is open for reading');
+    if (this.#insert === undefined || this.#bump === undefined)
+      throw new StoreError('forbidden', 'this volume is open for reading');
     this.#db.exec('BEGIN IMMEDIATE');
     try {
       const locators = this.#append(parts, this.#insert, this.#lastExtent());
@@ -102,7 +103,8 @@ export class SqliteVolume implements Volume {
 
   read(_name: PartName, locator: Locator, offset: number, length: number): Uint8Array | undefined {
     const wanted = Math.min(length, locator.length - offset);
-    const bytes = this.#slice.get(locator.offset + offset + 1, wanted, locator.extent) as Uint8Array | null | undefined;
+    const bytes = this.#slice.get(locator.offset + offset + 1, wanted, locator.extent) as
+      Uint8Array | null | undefined;
     return bytes ?? undefined;
   }
 
@@ -121,7 +123,10 @@ export class SqliteVolume implements Volume {
     for (const { extent, data } of this.extents(fromExtent, toExtent)) {
       for (const found of readExtent(this.#options.provider, data)) {
         if ('damage' in found) {
-          yield { locator: { extent, offset: found.at, length: data.length - found.at }, damage: found.damage };
+          yield {
+            locator: { extent, offset: found.at, length: data.length - found.at },
+            damage: found.damage,
+          };
           continue;
         }
         const { head, length } = found.record;
@@ -143,7 +148,10 @@ export class SqliteVolume implements Volume {
 
   facts(): VolumeFacts {
     const pages = this.#db.pragma('page_count', { simple: true }) as number;
-    const generation = this.#db.prepare(`SELECT value FROM header WHERE key = 'generation'`).pluck().get() as number;
+    const generation = this.#db
+      .prepare(`SELECT value FROM header WHERE key = 'generation'`)
+      .pluck()
+      .get() as number;
     return { bytes: pages * pageBytes, extents: this.#lastExtent(), generation };
   }
 
@@ -158,7 +166,10 @@ export class SqliteVolume implements Volume {
     while (start < parts.length) {
       let end = start;
       let bytes = 0;
-      while (end < parts.length && (end === start || bytes + parts[end]!.bytes.length <= this.#options.extentBytes)) {
+      while (
+        end < parts.length &&
+        (end === start || bytes + parts[end]!.bytes.length <= this.#options.extentBytes)
+      ) {
         bytes += parts[end++]!.bytes.length;
       }
       extent++;
@@ -178,11 +189,18 @@ export class SqliteVolume implements Volume {
 
   #checkHeader(): void {
     const version = this.#db.pragma('user_version', { simple: true }) as number;
-    if (version > volumeVersion) throw new StoreError('incompatible-format', `volume ${this.id} has format ${version}`);
-    const header = new Map(this.#db.prepare('SELECT key, value FROM header').raw().all() as [string, unknown][]);
+    if (version > volumeVersion)
+      throw new StoreError('incompatible-format', `volume ${this.id} has format ${version}`);
+    const header = new Map(
+      this.#db.prepare('SELECT key, value FROM header').raw().all() as [string, unknown][],
+    );
     const { storeId, volumeId } = this.#options.identity;
     if (header.get('store') !== storeId || header.get('volume') !== volumeId) {
-      throw new StoreError('unavailable', `the file of volume ${volumeId} belongs to volume ${String(header.get('volume'))} of store ${String(header.get('store'))}`, { volume: volumeId });
+      throw new StoreError(
+        'unavailable',
+        `the file of volume ${volumeId} belongs to volume ${String(header.get('volume'))} of store ${String(header.get('store'))}`,
+        { volume: volumeId },
+      );
     }
   }
 }
@@ -191,7 +209,12 @@ export class SqliteVolume implements Volume {
 function joined(parts: readonly Part[], bytes: number): Uint8Array {
   const first = parts[0]!.bytes;
   let end = first.byteOffset;
-  if (parts.every((part) => part.bytes.buffer === first.buffer && part.bytes.byteOffset === end && (end += part.bytes.length) > 0)) {
+  if (
+    parts.every(
+      (part) =>
+        part.bytes.buffer === first.buffer && part.bytes.byteOffset === end && (end += part.bytes.length) > 0,
+    )
+  ) {
     return new Uint8Array(first.buffer, first.byteOffset, bytes);
   }
   const data = new Uint8Array(bytes);
@@ -206,10 +229,20 @@ function joined(parts: readonly Part[], bytes: number): Uint8Array {
 function openDatabase(path: string, options: SqliteVolumeOptions): Database {
   let db: Database;
   try {
-    db = new options.driver(path, { readonly: options.readonly ?? false, fileMustExist: true, timeout: options.busyMs ?? 10_000 });
+    db = new options.driver(path, {
+      readonly: options.readonly ?? false,
+      fileMustExist: true,
+      timeout: options.busyMs ?? 10_000,
+    });
   } catch (error) {
     const gone = systemCode(error) === 'SQLITE_CANTOPEN';
-    if (gone) throw new StoreError('unavailable', `volume ${options.identity.volumeId} cannot be opened`, { path }, error);
+    if (gone)
+      throw new StoreError(
+        'unavailable',
+        `volume ${options.identity.volumeId} cannot be opened`,
+        { path },
+        error,
+      );
     throw error;
   }
   try {
@@ -221,8 +254,14 @@ function openDatabase(path: string, options: SqliteVolumeOptions): Database {
     if (options.platform === 'darwin') db.pragma('fullfsync = ON');
     if (options.readonly !== true) db.pragma('journal_mode = PERSIST');
     const journal = db.pragma('journal_mode', { simple: true });
-    if (db.pragma('synchronous', { simple: true }) !== synchronous || (options.readonly !== true && journal !== 'persist')) {
-      throw new StoreError('unavailable', `SQLite did not take the settings that make volume ${options.identity.volumeId} durable`);
+    if (
+      db.pragma('synchronous', { simple: true }) !== synchronous ||
+      (options.readonly !== true && journal !== 'persist')
+    ) {
+      throw new StoreError(
+        'unavailable',
+        `SQLite did not take the settings that make volume ${options.identity.volumeId} durable`,
+      );
     }
     return db;
   } catch (error) {

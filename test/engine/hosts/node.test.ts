@@ -27,7 +27,7 @@ function onDisk(host = nodeHost()): HostUnderTest {
 }
 
 hostSuite('node, worker threads', () => onDisk());
-hostSuite('node, inline', () => onDisk(nodeHost({ inline: true })));
+hostSuite('node, inline', () => ({ ...onDisk(nodeHost({ inline: true })), threadEntry: undefined }));
 hostSuite('faulty over node, nothing armed', () => onDisk(faultyHost(nodeHost({ inline: true }))));
 
 /** Runs a script on a started thread in a process of its own. */
