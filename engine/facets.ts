@@ -23,7 +23,7 @@ export function makeRoots({ run, submit, query }: Calls): Roots {
           op: 'set-root',
           name: root(name),
           id: checkId(id),
-          expect: typeof expect === 'string' ? checkId(expect) : expect,
+          expect: expect === undefined || expect === null ? expect : checkId(expect),
         }),
       ),
     get: (name) => run(() => query<BlobId | undefined>('root', root(name))),

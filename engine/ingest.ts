@@ -10,6 +10,7 @@ import type { Crew } from './crew.ts';
 import { type ErrorData, StoreError } from './errors.ts';
 import type { Host } from './host.ts';
 import { type Remote, errorFromData } from './rpc.ts';
+import { type Gathered, alone, checkSource, gather, isPath, iteratorOf, pieces } from './source.ts';
 
 export interface IngestParts {
   readonly crew: Crew;
@@ -25,8 +26,6 @@ export interface IngestParts {
 const encodeBatch = { weightMax: 2 * 1024 * 1024, itemsMax: 256 };
 /** What a file is taken to weigh before it is read. */
 const pathWeight = 8 * 1024;
-/** Largest piece of a stream sent to a worker in one message. */
-const pieceBytes = 1024 * 1024;
 
 /** Batches encoded or committing at once: bounds the memory of puts in flight, however many callers wait. */
 const memoriesMax = 8;
@@ -79,6 +78,7 @@ export class Ingest {
     const { links } = options;
     links?.forEach((link) => checkId(link.id));
     const node = links !== undefined || options.kind === 'node';
+    checkSource(source);
     if (isPath(source)) {
       if (node) throw new StoreError('invalid-argument', 'a node is put from bytes, not from a path');
       return await this.#path(source.path, options);
@@ -86,7 +86,7 @@ export class Ingest {
     const bytes =
       source instanceof Uint8Array
         ? source
-        : await this.#gather(source, node ? Number.POSITIVE_INFINITY : this.#parts.smallMax);
+        : await gather(iteratorOf(source, options.signal), node ? Number.POSITIVE_INFINITY : this.#parts.smallMax);
     if (!(bytes instanceof Uint8Array))
       return await this.#large(options, (worker) => this.#stageStream(worker, bytes, options));
     if (node || bytes.length <= this.#parts.smallMax)
@@ -217,9 +217,9 @@ export class Ingest {
       for await (const piece of pieces(source)) {
         options.signal?.throwIfAborted();
         await last; // one piece ahead, no more: memory stays bounded
-        last = worker.call('stage-write', { token, bytes: piece });
-        last.catch(() => undefined); // awaited on the next turn
         sent += piece.length;
+        last = worker.call('stage-write', { token, bytes: piece }, { transfer: [piece.buffer] });
+        last.catch(() => undefined); // awaited on the next turn
         options.onProgress?.(sent);
       }
       await last;
@@ -227,28 +227,6 @@ export class Ingest {
     } catch (error) {
       await worker.call('discard', token);
       throw error;
-    }
-  }
-
-  /** Reads a stream until it is known to be small; then its bytes, else what was read and the rest. */
-  async #gather(
-    source: Exclude<PutSource, Uint8Array | { readonly path: string }>,
-    smallMax: number,
-  ): Promise<Uint8Array | Gathered> {
-    const rest = (source as AsyncIterable<Uint8Array>)[Symbol.asyncIterator]();
-    const head: Uint8Array[] = [];
-    let bytes = 0;
-    for (;;) {
-      const next = await rest.next();
-      if (next.done === true) return Buffer.concat(head);
-      if (!(next.value instanceof Uint8Array)) {
-        await rest.return?.();
-        throw new StoreError('invalid-argument', 'a stream to put must give Uint8Arrays');
-      }
-      // Kept for a while: the source may use its buffer again.
-      head.push(next.value.slice());
-      bytes += next.value.length;
-      if (bytes > smallMax) return { head, rest };
     }
   }
 
@@ -263,7 +241,7 @@ export class Ingest {
     const answer = this.#parts.crew.work<{
       results: ({ ok: Encoded } | { error: ErrorData })[];
       memory: SharedArrayBuffer;
-    }>('encode', { sources, memory: lent });
+    }>('encode', { sources: sources.map(withoutBuffer), memory: lent });
     const { memory, results } = await answer.catch((error: unknown) => {
       this.#memory.give(undefined);
       throw error;
@@ -282,34 +260,8 @@ export class Ingest {
   }
 }
 
-/** What was read of a stream, and the rest of it. */
-interface Gathered {
-  readonly head: readonly Uint8Array[];
-  readonly rest: AsyncIterator<Uint8Array> | undefined;
-}
-
-async function* pieces(source: Gathered): AsyncIterable<Uint8Array> {
-  for (const bytes of source.head) yield* cut(bytes);
-  if (source.rest === undefined) return;
-  try {
-    for (let next = await source.rest.next(); next.done !== true; next = await source.rest.next())
-      yield* cut(next.value);
-  } finally {
-    await source.rest.return?.();
-  }
-}
-
-function* cut(bytes: Uint8Array): Iterable<Uint8Array> {
-  for (let at = 0; at < bytes.length; at += pieceBytes) yield bytes.subarray(at, at + pieceBytes);
-}
-
-function isPath(source: PutSource): source is { readonly path: string } {
-  return (
-    typeof source === 'object' &&
-    'path' in source &&
-    !(Symbol.asyncIterator in source) &&
-    !(source instanceof Uint8Array)
-  );
+function withoutBuffer(source: SmallSource): SmallSource {
+  return source.bytes === undefined ? source : { ...source, bytes: alone(source.bytes) };
 }
 
 function expectId(id: BlobId, options: PutOptions): void {

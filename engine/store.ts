@@ -128,7 +128,7 @@ export class EngineStore implements Store {
     return this.#run(() => this.#ingest.put(source, options));
   }
 
-  get(
+  async get(
     id: BlobId,
     options: { readonly maxBytes?: number; readonly signal?: AbortSignal } = {},
   ): Promise<Uint8Array | undefined> {
@@ -148,13 +148,14 @@ export class EngineStore implements Store {
     return bytes === undefined ? undefined : decodeNode(bytes);
   }
 
-  readRange(
+  async readRange(
     id: BlobId,
     offset: number,
     length: number,
     options: { readonly signal?: AbortSignal } = {},
   ): Promise<Uint8Array | undefined> {
     checkRange(offset, length);
+    options.signal?.throwIfAborted();
     const read = checkId(id);
     if (length <= shortRead) return this.#read(read, () => this.#reads.add({ id, offset, length }));
     return this.#read(read, () =>
@@ -162,7 +163,7 @@ export class EngineStore implements Store {
     );
   }
 
-  stream(
+  async stream(
     id: BlobId,
     options: { readonly offset?: number; readonly length?: number; readonly signal?: AbortSignal } = {},
   ): Promise<ReadableStream<Uint8Array> | undefined> {
@@ -178,7 +179,7 @@ export class EngineStore implements Store {
     });
   }
 
-  exportTo(target: ExportTarget, options: { readonly signal?: AbortSignal } = {}): Promise<boolean> {
+  async exportTo(target: ExportTarget, options: { readonly signal?: AbortSignal } = {}): Promise<boolean> {
     checkId(target.id);
     if (options.signal === undefined) return this.#read(target.id, () => this.#exports.add(target));
     return this.#read(target.id, () => this.#parts.crew.work('export', target, { signal: options.signal }));
@@ -201,7 +202,7 @@ export class EngineStore implements Store {
     });
   }
 
-  stat(id: BlobId): Promise<BlobStat | undefined> {
+  async stat(id: BlobId): Promise<BlobStat | undefined> {
     return this.#read(checkId(id), () => this.#query<BlobStat | undefined>('stat', id));
   }
 
@@ -222,7 +223,7 @@ export class EngineStore implements Store {
     }
   }
 
-  pathOf(id: BlobId): Promise<string | undefined> {
+  async pathOf(id: BlobId): Promise<string | undefined> {
     return this.#read(checkId(id), () => this.#query<string | undefined>('pathOf', id));
   }
 
@@ -252,7 +253,7 @@ export class EngineStore implements Store {
     });
   }
 
-  gc(options: GcOptions = {}): Promise<GcResult> {
+  async gc(options: GcOptions = {}): Promise<GcResult> {
     const { graceMs, dryRun, signal, onProgress } = options;
     if (graceMs !== undefined && !(graceMs >= 0))
       throw new StoreError('invalid-argument', 'graceMs must not be negative');
@@ -336,7 +337,8 @@ export class EngineStore implements Store {
 
   #run<Result>(work: () => Promise<Result>): Promise<Result> {
     if (this.#closing !== undefined) return Promise.reject(new StoreError('closed', 'the store is closed'));
-    const promise = work();
+    // Async, so that a refused argument rejects, and is never thrown at the caller.
+    const promise = (async () => await work())();
     this.#active.add(promise);
     const forget = (): void => void this.#active.delete(promise);
     promise.then(forget, forget);

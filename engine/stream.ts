@@ -21,7 +21,9 @@ export function openStream(
 ): ReadableStream<Uint8Array> {
   const { id, offset, length, signal } = range;
   let handle: number | undefined;
+  let onAbort = (): void => {};
   const release = async (): Promise<void> => {
+    signal?.removeEventListener('abort', onAbort);
     const open = handle;
     handle = undefined;
     if (open !== undefined) await worker.call('stream-cancel', open);
@@ -38,12 +40,21 @@ export function openStream(
   return new ReadableStream(
     {
       type: 'bytes',
+      start(controller: ReadableByteStreamController) {
+        // At once: the one who holds the stream may never read it again.
+        onAbort = () => {
+          controller.error(signal?.reason);
+          release().catch(onError);
+        };
+        signal?.addEventListener('abort', onAbort, { once: true });
+      },
       async pull(controller: ReadableByteStreamController) {
         try {
           signal?.throwIfAborted();
           const bytes = await next();
           if (bytes === undefined) {
             handle = undefined;
+            await release();
             controller.close();
             // A reader that brought its own buffer waits for an answer even at the end.
             controller.byobRequest?.respond(0);

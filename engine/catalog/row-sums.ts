@@ -3,10 +3,10 @@ import type { Provider } from '../codec/provider.ts';
 import type { Database, Statement } from '../driver.ts';
 
 /** Bytes of a row's checksum: sha256 of its canonical encoding, cut. */
-export const sumBytes = 16;
+export const sumBytes: number = 16;
 /** Rows are grouped by blob number: 4,096 neighbours share a bucket, so a batch of new rows touches one or two, and one verifies in about 10 ms. */
 const bucketShift = 12;
-export const bucketRows = 2 ** bucketShift;
+export const bucketRows: number = 2 ** bucketShift;
 
 export type SummedTable = 'blobs' | 'refs' | 'roots';
 const tableNumbers: Record<SummedTable, number> = { blobs: 1, refs: 2, roots: 3 };

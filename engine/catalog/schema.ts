@@ -58,7 +58,7 @@ const migrations: readonly string[] = [
   `,
 ];
 
-export const schemaVersion = migrations.length;
+export const schemaVersion: number = migrations.length;
 
 /** The version of an open catalog; `incompatible-format` when it is newer than this library. */
 export function checkSchema(db: Database): number {

@@ -6,7 +6,7 @@ import { compareBytes, fromHex, isBlobId, toHex } from './bytes.ts';
 /** The only node version so far. */
 export const nodeVersion = 1;
 /** Limits a decoder enforces before it allocates (security.md). */
-export const nodeBytesMax = 4 * 1024 * 1024;
+export const nodeBytesMax: number = 4 * 1024 * 1024;
 export const nodeLinksMax = 65_536;
 
 const linkBytes = 33;

@@ -44,7 +44,7 @@ export interface EncodedBatch {
 }
 
 /** Memory of a batch; one that needs more gets more. */
-export const startBytes = 4 * 1024 * 1024;
+export const startBytes: number = 4 * 1024 * 1024;
 
 export class Encoder {
   readonly #options: EncoderOptions;
@@ -172,7 +172,7 @@ export function openSource(host: Host, path: string): OpenFile {
   try {
     return host.files.open(path, 'read');
   } catch (error) {
-    if (systemCode(error) === 'ENOENT')
+    if (systemCode(error) === 'ENOENT' || systemCode(error) === 'ENOTDIR')
       throw new StoreError('not-found', `no file ${path}`, { path, system: 'ENOENT' }, error);
     if (systemCode(error) === 'ENAMETOOLONG')
       throw new StoreError(

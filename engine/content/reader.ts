@@ -59,6 +59,10 @@ export class Reader {
     });
   }
 
+  get chunkBytes(): number {
+    return this.#options.chunkBytes;
+  }
+
   row(id: BlobId): BlobRow | undefined {
     return this.rows.byId(fromHex(id)!);
   }
@@ -104,19 +108,22 @@ export class Reader {
     throw damaged(row, `its file has ${size} bytes, not ${row.size}`);
   }
 
-  /** Bytes offset..end of a large blob's open file, every chunk they touch verified. */
+  /** Bytes offset..end of a large blob's open file, every chunk they touch verified; in `scratch` where they fit. */
   readFile(
     row: BlobRow,
     file: OpenFile,
     sums: ChunkSums,
-    range: { readonly offset: number; readonly end: number },
+    range: { readonly offset: number; readonly end: number; readonly scratch?: Uint8Array },
   ): Uint8Array {
     const { chunkBytes, provider } = this.#options;
     if (range.offset >= range.end) return new Uint8Array(0);
     const first = Math.floor(range.offset / chunkBytes);
     const last = Math.ceil(range.end / chunkBytes);
     const start = first * chunkBytes;
-    const bytes = new Uint8Array(Math.min(row.size, last * chunkBytes) - start);
+    const size = Math.min(row.size, last * chunkBytes) - start;
+    const { scratch } = range;
+    const bytes =
+      scratch !== undefined && scratch.length >= size ? scratch.subarray(0, size) : new Uint8Array(size);
     if (file.read(bytes, start) < bytes.length) throw damaged(row, 'its file ends too early');
     for (let chunk = first; chunk < last; chunk++) {
       const at = (chunk - first) * chunkBytes;

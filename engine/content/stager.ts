@@ -35,7 +35,7 @@ interface Staged {
 }
 
 /** Bytes between two turns of the event loop, so that reads on this thread wait a few milliseconds at most. */
-export const sliceBytes = 1024 * 1024;
+export const sliceBytes: number = 1024 * 1024;
 const slicesPerTurn = 4;
 
 export interface StageContext {

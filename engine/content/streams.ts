@@ -41,8 +41,8 @@ class Cursor {
     return Math.max(0, this.#end - this.#at);
   }
 
-  /** The next bytes, verified; undefined at the end, after the id was checked. */
-  next(bytesMax: number): Uint8Array | undefined {
+  /** The next bytes, verified; undefined at the end, after the id was checked. In `scratch`, they last until the next call. */
+  next(bytesMax: number, scratch?: Uint8Array): Uint8Array | undefined {
     if (this.remaining === 0) {
       this.#checkId();
       return undefined;
@@ -51,7 +51,11 @@ class Cursor {
     const bytes =
       this.#file === undefined
         ? this.#reader.readRow(this.row, this.#at, end - this.#at)
-        : this.#reader.readFile(this.row, this.#file, this.#sums!, { offset: this.#at, end });
+        : this.#reader.readFile(this.row, this.#file, this.#sums!, {
+            offset: this.#at,
+            end,
+            ...(scratch === undefined ? {} : { scratch }),
+          });
     this.#hasher?.update(bytes);
     this.#at = end;
     // The last bytes leave only after the id was checked.
@@ -202,9 +206,11 @@ export class Streams {
     signal: AbortSignal,
     take: (bytes: Uint8Array, at: number) => void,
   ): Promise<void> {
+    // One memory for the whole copy: fresh memory per slice would be collected too late to bound anything.
+    const scratch = new Uint8Array(Math.min(turnBytes, cursor.remaining) + this.#reader.chunkBytes);
     for (let at = 0; ;) {
       signal.throwIfAborted();
-      const bytes = cursor.next(turnBytes);
+      const bytes = cursor.next(turnBytes, scratch);
       if (bytes === undefined) return;
       take(bytes, at);
       at += bytes.length;

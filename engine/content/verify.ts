@@ -67,7 +67,7 @@ export class Verifier {
   }
 
   async #files(range: VerifyRange, rows: readonly BlobRow[], run: Run): Promise<void> {
-    const slice = new Uint8Array(sliceBytes);
+    const slice = new Uint8Array(sliceBytes + this.#reader.chunkBytes);
     for (const row of rows) {
       let since = 0;
       for (const bytes of run.file(row, slice)) {
@@ -171,7 +171,8 @@ class Run {
           this.#context.signal.throwIfAborted();
           const bytes = this.#reader.readFile(row, file, sums, {
             offset: at,
-            end: Math.min(row.size, at + slice.length),
+            end: Math.min(row.size, at + sliceBytes),
+            scratch: slice,
           });
           hasher.update(bytes);
           at += bytes.length;

@@ -10,7 +10,7 @@ import { verifyBucket } from './buckets.ts';
 import { carryOutTombstones } from './recover.ts';
 
 /** Default time between the last loss of a reference and collection. */
-export const defaultGraceMs = 24 * 60 * 60 * 1000;
+export const defaultGraceMs: number = 24 * 60 * 60 * 1000;
 /** A write transaction of ours lasts about this long, so that puts of others go on in between. */
 const sliceMs = 15;
 /** Candidates looked at in one go; bounds memory, not the work. */

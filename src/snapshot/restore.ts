@@ -22,6 +22,8 @@ const filesMax = 256;
 /** Steps sent to a worker in one message. */
 const stepsMax = 256;
 const progressMs = 50;
+/** A file this large is worth stopping in the middle. */
+const abortableBytes = 8 * 1024 * 1024;
 
 /**
  * Restores a snapshot's folder (by id) or an entry to `out`, which must be absent or, for folders, empty. Everything is created
@@ -115,7 +117,9 @@ class Restore {
   async #export(entry: FileEntry, path: string): Promise<void> {
     try {
       const { id, mode, mtimeNs, size } = entry;
-      if (!(await this.#store.exportTo({ id, path, mode, mtimeNs }))) throw new StoreError('not-found', `blob ${id} is not in the store`, { id, path });
+      // Small files share messages to the workers, which a signal of their own would prevent.
+      const options = size >= abortableBytes && this.#options.signal !== undefined ? { signal: this.#options.signal } : {};
+      if (!(await this.#store.exportTo({ id, path, mode, mtimeNs }, options))) throw new StoreError('not-found', `blob ${id} is not in the store`, { id, path });
       this.done.files++;
       this.done.bytes += size;
       this.#tell();

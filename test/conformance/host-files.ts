@@ -4,7 +4,10 @@ import { fails, getFile, posix, putFile, readAll } from './host-probe.ts';
 import type { HostTests } from './host-under-test.ts';
 
 const opening: HostTests = {
-  'create makes a file that can be read and written; what it holds is there for the next': ({ host, folder }) => {
+  'create makes a file that can be read and written; what it holds is there for the next': ({
+    host,
+    folder,
+  }) => {
     const path = host.files.join(folder, 'new');
     const file = host.files.open(path, 'create');
     file.write(new Uint8Array([1, 2, 3]), 0);
@@ -253,7 +256,13 @@ const facts: HostTests = {
   'times are set by path and by handle, to the microsecond, before and after 1970': ({ host, folder }) => {
     const path = putFile(host, host.files.join(folder, 'file'), 'x');
     const file = host.files.open(path, 'write');
-    for (const ns of [0n, 1_700_000_000_123_456_000n, 4_000_000_000n * second, -3n * second, 1n * second + 999n]) {
+    for (const ns of [
+      0n,
+      1_700_000_000_123_456_000n,
+      4_000_000_000n * second,
+      -3n * second,
+      1n * second + 999n,
+    ]) {
       for (const set of [() => file.setTimes(ns), () => host.files.setTimes(path, ns)]) {
         host.files.setTimes(path, 7n * second);
         set();
@@ -264,7 +273,11 @@ const facts: HostTests = {
     file.close();
     fails('ENOENT', () => host.files.setTimes(host.files.join(folder, 'none'), 0n));
   },
-  'writing moves mtime, setting the mode only ctime; times are those of the clock': async ({ host, folder, pass }) => {
+  'writing moves mtime, setting the mode only ctime; times are those of the clock': async ({
+    host,
+    folder,
+    pass,
+  }) => {
     if (!posix(host)) return;
     const path = host.files.join(folder, 'file');
     const file = host.files.open(path, 'create');

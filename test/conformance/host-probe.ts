@@ -34,7 +34,10 @@ export function fails(codes: string | readonly string[], call: () => unknown): v
   assert.throws(call, (error) => {
     assert.ok(error instanceof Error);
     const code = systemCode(error);
-    assert.ok([codes].flat().includes(code ?? ''), `code ${code ?? 'none'}, not ${String(codes)}: ${error.message}`);
+    assert.ok(
+      [codes].flat().includes(code ?? ''),
+      `code ${code ?? 'none'}, not ${String(codes)}: ${error.message}`,
+    );
     return true;
   });
 }

@@ -25,7 +25,10 @@ class Inbox {
   }
 }
 
-type ThreadTest = (threads: { readonly start: () => Promise<Thread>; readonly under: HostUnderTest }) => Promise<void>;
+type ThreadTest = (threads: {
+  readonly start: () => Promise<Thread>;
+  readonly under: HostUnderTest;
+}) => Promise<void>;
 
 /** Threads are held during a test, since without work they do not keep the process alive, and stopped after it. */
 function withThreads(body: ThreadTest): HostTest {
@@ -92,16 +95,18 @@ const tests: HostTests = {
     await thread.stop();
     thread.port.post('into the void');
   }),
-  'a thread that dies by itself ends with its error, and leaves others alone': withThreads(async ({ start }) => {
-    const [dying, other] = [await start(), await start()];
-    const inbox = new Inbox(other.port);
-    dying.port.post('die');
-    const error = await dying.ended;
-    assert.ok(error instanceof Error);
-    assert.match(error.message, /asked to die/);
-    other.port.post('well?');
-    assert.equal(((await inbox.next()) as { echo: unknown }).echo, 'well?');
-  }),
+  'a thread that dies by itself ends with its error, and leaves others alone': withThreads(
+    async ({ start }) => {
+      const [dying, other] = [await start(), await start()];
+      const inbox = new Inbox(other.port);
+      dying.port.post('die');
+      const error = await dying.ended;
+      assert.ok(error instanceof Error);
+      assert.match(error.message, /asked to die/);
+      other.port.post('well?');
+      assert.equal(((await inbox.next()) as { echo: unknown }).echo, 'well?');
+    },
+  ),
   'a channel joins two threads directly, where there is one': withThreads(async ({ start, under }) => {
     const ends = under.host.threads.channel();
     if (ends === undefined) return;

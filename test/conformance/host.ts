@@ -9,7 +9,12 @@ import type { HostTest, HostTests, MakeHost } from './host-under-test.ts';
 /** Registers the suite with node:test. */
 export function hostSuite(name: string, makeHost: MakeHost): void {
   describe(`host: ${name}`, () => {
-    for (const [part, tests] of Object.entries({ ...fileTests, ...folderTests, ...restTests, ...threadTests })) {
+    for (const [part, tests] of Object.entries({
+      ...fileTests,
+      ...folderTests,
+      ...restTests,
+      ...threadTests,
+    })) {
       describe(part, () => {
         for (const [promise, body] of Object.entries(tests)) test(promise, () => runOn(makeHost, body));
       });

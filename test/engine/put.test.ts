@@ -10,11 +10,10 @@ import { type StoreFolder, noise, sha256, smallParameters, storeTest, text, with
 const { smallMax, chunkBytes } = smallParameters;
 const sizes = [0, 1, chunkBytes - 1, chunkBytes, chunkBytes + 1, smallMax - 1, smallMax, smallMax + 1, smallMax + chunkBytes, 3 * 1024 * 1024 + 5];
 
-async function* inPieces(bytes: Uint8Array, pieceBytes: number): AsyncGenerator<Uint8Array> {
-  const piece = new Uint8Array(pieceBytes);
-  for (let at = 0; at < bytes.length; at += pieceBytes) {
-    // The same buffer again and again, as real sources do.
-    const part = bytes.subarray(at, at + pieceBytes);
+/** The same buffer again and again, as real sources do. */
+async function* inPieces(piece: Uint8Array, bytes: Uint8Array): AsyncGenerator<Uint8Array> {
+  for (let at = 0; at < bytes.length; at += piece.length) {
+    const part = bytes.subarray(at, at + piece.length);
     piece.set(part);
     yield piece.subarray(0, part.length);
   }
@@ -30,7 +29,8 @@ const sources: Record<string, (bytes: Uint8Array, folder: StoreFolder) => PutSou
   path: (bytes, folder) => ({ path: folder.file(`source-${bytes.length}`, bytes) }),
   'web stream': (bytes) => new Blob([bytes as Uint8Array<ArrayBuffer>]).stream() as ReadableStream<Uint8Array>,
   'Node stream': (bytes, folder) => createReadStream(folder.file(`streamed-${bytes.length}`, bytes)),
-  'async iterable': (bytes) => inPieces(bytes, 1000),
+  'async iterable': (bytes) => inPieces(new Uint8Array(1000), bytes),
+  'async iterable of one Buffer': (bytes) => inPieces(Buffer.alloc(1000), bytes),
 };
 
 async function cycle(store: Store, source: PutSource, bytes: Uint8Array): Promise<void> {
@@ -170,21 +170,18 @@ storeTest('a large put aborted half way rejects with the reason, leaves no temp,
 });
 
 for (const before of [0, smallMax + 1]) {
-  storeTest(`a put whose source stalls after ${before} bytes is aborted all the same, and cancels the source`, async (folder) => {
+  storeTest(`a put whose source stalls after ${before} bytes is aborted all the same`, async (folder) => {
     const store = await folder.open();
     const controller = new AbortController();
     const reason = new Error('tired of waiting');
-    let cancelled: unknown;
     const stalled = new ReadableStream<Uint8Array>({
       start: (stream) => before > 0 && stream.enqueue(noise(before)),
       pull: () => new Promise(() => {}),
-      cancel: (why) => void (cancelled = why ?? 'yes'),
     });
     const put = store.put(stalled, { signal: controller.signal });
     setTimeout(() => controller.abort(reason), 20);
     const late = new Promise((resolve) => void setTimeout(() => resolve('still waiting'), 2000).unref());
     assert.equal(await Promise.race([put.catch((error: unknown) => error), late]), reason);
-    void cancelled;
   });
 }
 

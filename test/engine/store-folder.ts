@@ -96,7 +96,7 @@ export interface StoreTestOptions {
 
 /** A test with a folder for a store. */
 export function storeTest(name: string, body: (folder: StoreFolder, t: TestContext) => Promise<void>, options: StoreTestOptions = {}): void {
-  test(name, { skip: options.skip ?? false }, async (t) => {
+  test(name, { skip: options.skip ?? false, timeout: 30_000 }, async (t) => {
     if (typeof options.skip === 'string') return;
     const base = mkdtempSync(join(options.under ?? tmpdir(), 'holdfast-engine-'));
     const folder = new StoreFolder(base);

@@ -80,7 +80,12 @@ export function faultyHost(below: Host): FaultyHost {
 /** The error every fault throws: like the system's, and marked, so that a test can tell it from a real one. */
 export function injectedError(code: string, call: Pick<Call, 'operation' | 'path'>): Error {
   const message = `${code}: injected into ${call.operation} '${call.path}'`;
-  return Object.assign(new Error(message), { code, syscall: call.operation, path: call.path, injected: true });
+  return Object.assign(new Error(message), {
+    code,
+    syscall: call.operation,
+    path: call.path,
+    injected: true,
+  });
 }
 
 export function matches(call: Pick<Call, 'operation' | 'path' | 'to'>, filter: CallFilter): boolean {
@@ -88,7 +93,9 @@ export function matches(call: Pick<Call, 'operation' | 'path' | 'to'>, filter: C
   const { path } = filter;
   if (path === undefined) return true;
   return [call.path, call.to ?? call.path].some((text) =>
-    typeof path === 'string' ? text.includes(path) : new RegExp(path.source, path.flags.replace(/[gy]/g, '')).test(text),
+    typeof path === 'string'
+      ? text.includes(path)
+      : new RegExp(path.source, path.flags.replace(/[gy]/g, '')).test(text),
   );
 }
 

@@ -13,12 +13,15 @@ import { faultyHost } from '../../world/faulty-host.ts';
 
 const threadEntry = new URL('../../world/echo-thread.ts', import.meta.url);
 
-function onDisk(host = nodeHost()): HostUnderTest {
+function onDisk(
+  host = nodeHost(),
+  threads: 'with threads' | 'without threads' = 'with threads',
+): HostUnderTest {
   const folder = fs.realpathSync(fs.mkdtempSync(join(tmpdir(), 'holdfast-host-')));
   return {
     host,
     folder,
-    threadEntry,
+    ...(threads === 'with threads' && { threadEntry }),
     ...(process.platform === 'linux' && {
       makeRawName: (folder, name) => fs.writeFileSync(Buffer.concat([Buffer.from(`${folder}/`), name]), ''),
     }),
@@ -27,7 +30,7 @@ function onDisk(host = nodeHost()): HostUnderTest {
 }
 
 hostSuite('node, worker threads', () => onDisk());
-hostSuite('node, inline', () => ({ ...onDisk(nodeHost({ inline: true })), threadEntry: undefined }));
+hostSuite('node, inline', () => onDisk(nodeHost({ inline: true }), 'without threads'));
 hostSuite('faulty over node, nothing armed', () => onDisk(faultyHost(nodeHost({ inline: true }))));
 
 /** Runs a script on a started thread in a process of its own. */
@@ -38,10 +41,15 @@ async function inProcess(script: string): Promise<string> {
     thread.port.listen((message) => { console.log(JSON.stringify(message)); after?.(); });
     let after;
     ${script}`;
-  const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '-e', source], {
-    timeout: 20_000,
-  });
-  return stdout.trim();
+  const folder = fs.mkdtempSync(join(tmpdir(), 'holdfast-host-'));
+  try {
+    const program = join(folder, 'program.mjs');
+    fs.writeFileSync(program, source);
+    const { stdout } = await promisify(execFile)(process.execPath, [program], { timeout: 20_000 });
+    return stdout.trim();
+  } finally {
+    fs.rmSync(folder, { recursive: true });
+  }
 }
 
 test('a thread without work does not keep the process alive', async () => {

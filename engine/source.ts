@@ -1,0 +1,104 @@
+/** Sources of a put: what counts as one, waiting for one that may be aborted, and bytes cut into pieces that travel alone. */
+import type { PutSource } from './api.ts';
+import { StoreError } from './errors.ts';
+
+/** Largest piece of a stream sent to a worker in one message. */
+const pieceBytes = 1024 * 1024;
+
+export type StreamSource = Exclude<PutSource, Uint8Array | { readonly path: string }>;
+
+/** What was read of a stream, and the rest of it. */
+export interface Gathered {
+  readonly head: readonly Uint8Array[];
+  readonly rest: AsyncIterator<Uint8Array> | undefined;
+}
+
+export function checkSource(source: unknown): void {
+  const thing = typeof source === 'object' && source !== null ? source : undefined;
+  if (thing instanceof Uint8Array || (thing !== undefined && ('path' in thing || Symbol.asyncIterator in thing)))
+    return;
+  throw new StoreError(
+    'invalid-argument',
+    'a source is a Uint8Array, { path }, a stream or an async iterable of Uint8Arrays',
+  );
+}
+
+/** A Node file stream has a path too, and is a stream. */
+export function isPath(source: PutSource): source is { readonly path: string } {
+  return 'path' in source && !(Symbol.asyncIterator in source) && !(source instanceof Uint8Array);
+}
+
+/** The iterator of a stream; with a signal, an abort ends waiting for a source that has stalled. */
+export function iteratorOf(source: StreamSource, signal: AbortSignal | undefined): AsyncIterator<Uint8Array> {
+  const inner = (source as AsyncIterable<Uint8Array>)[Symbol.asyncIterator]();
+  if (signal === undefined) return inner;
+  const end = (): Promise<unknown> => {
+    const ended = Promise.resolve(inner.return?.());
+    ended.catch(() => undefined); // the put has its own error to tell
+    return ended;
+  };
+  return {
+    next: () =>
+      new Promise((resolve, reject) => {
+        const onAbort = (): void => {
+          void end();
+          reject(signal.reason as Error);
+        };
+        if (signal.aborted) return onAbort();
+        signal.addEventListener('abort', onAbort, { once: true });
+        const settle = (): void => signal.removeEventListener('abort', onAbort);
+        inner.next().then(resolve, reject).then(settle, settle);
+      }),
+    async return() {
+      const ended = end();
+      if (!signal.aborted) await ended; // one that has stalled never says that it ended
+      return { done: true, value: undefined };
+    },
+  };
+}
+
+/** Reads a stream until it is known to be small; then its bytes, else what was read and the rest. */
+export async function gather(rest: AsyncIterator<Uint8Array>, smallMax: number): Promise<Uint8Array | Gathered> {
+  const head: Uint8Array[] = [];
+  let bytes = 0;
+  for (;;) {
+    const next = await rest.next();
+    if (next.done === true) return Buffer.concat(head);
+    if (!(next.value instanceof Uint8Array)) {
+      await rest.return?.();
+      throw notBytes();
+    }
+    // Kept for a while: the source may use its buffer again. (A Buffer's slice() is no copy.)
+    head.push(new Uint8Array(next.value));
+    bytes += next.value.length;
+    if (bytes > smallMax) return { head, rest };
+  }
+}
+
+/** Pieces of at most 1 MiB, each in a buffer of its own, to be moved to a worker. */
+export async function* pieces(source: Gathered): AsyncIterable<Uint8Array<ArrayBuffer>> {
+  for (const bytes of source.head) yield* cut(bytes);
+  if (source.rest === undefined) return;
+  try {
+    for (let next = await source.rest.next(); next.done !== true; next = await source.rest.next()) {
+      if (!(next.value instanceof Uint8Array)) throw notBytes();
+      yield* cut(next.value);
+    }
+  } finally {
+    await source.rest.return?.();
+  }
+}
+
+/** Bytes as they go into a message: a view would take the whole buffer below it along. */
+export function alone(bytes: Uint8Array): Uint8Array {
+  const whole = bytes.byteLength === bytes.buffer.byteLength && bytes.buffer instanceof ArrayBuffer;
+  return whole ? bytes : new Uint8Array(bytes);
+}
+
+function* cut(bytes: Uint8Array): Iterable<Uint8Array<ArrayBuffer>> {
+  for (let at = 0; at < bytes.length; at += pieceBytes) yield new Uint8Array(bytes.subarray(at, at + pieceBytes));
+}
+
+function notBytes(): StoreError {
+  return new StoreError('invalid-argument', 'a stream to put must give Uint8Arrays');
+}

@@ -1,0 +1,63 @@
+/** The command line as a whole: the verbs, how their errors are told, and how they are stopped. */
+import { Command, CommanderError } from 'commander';
+import { add } from './add.ts';
+import { cat } from './cat.ts';
+import { Stopped, exitCodes, toldError } from './exit.ts';
+import { gc } from './gc.ts';
+import { get } from './get.ts';
+import { init } from './init.ts';
+import { ls } from './ls.ts';
+import { Output } from './output.ts';
+import { rm } from './rm.ts';
+import { scrub } from './scrub.ts';
+import { stat } from './stat.ts';
+import { stats } from './stats.ts';
+import { onStop } from './stop.ts';
+import type { Verb } from './verb.ts';
+
+const verbs: readonly Verb[] = [init, add, ls, cat, get, stat, rm, gc, scrub, stats];
+
+/** Runs one command; resolves to the exit code. */
+export async function runProgram(argv: readonly string[]): Promise<number> {
+  const output = new Output(argv.includes('--json') ? 'json' : 'people');
+  const stop = onStop();
+  let exit: number = exitCodes.fine;
+  const program = new Command('holdfast')
+    .description('A content-addressed store for files: every blob once, every byte verified.')
+    .exitOverride()
+    .configureOutput({ writeErr: () => undefined });
+  for (const verb of verbs) {
+    const command = verb.define(program).option('--json', 'print one JSON object as the last line; progress goes to stderr');
+    command.exitOverride().configureOutput({ writeErr: () => undefined });
+    command.action(async () => {
+      exit = await verb.run({ output, signal: stop.signal }, command.processedArgs.flat() as string[], command.opts());
+    });
+  }
+  try {
+    await program.parseAsync(argv, { from: 'user' });
+    return exit;
+  } catch (error) {
+    return await tell(output, error, program);
+  } finally {
+    stop.end();
+  }
+}
+
+async function tell(output: Output, error: unknown, program: Command): Promise<number> {
+  if (error instanceof CommanderError) {
+    if (error.exitCode === 0) return exitCodes.fine; // --help
+    if (error.code === 'commander.help') output.note(program.helpInformation());
+    else await tellError(output, { code: 'invalid-argument', message: error.message.replace(/^error: /, '') });
+    return exitCodes.usage;
+  }
+  if (error instanceof Stopped && error.by === 'EPIPE') return exitCodes.fine;
+  const told = toldError(error);
+  await tellError(output, told);
+  if (told.code === 'internal' && error instanceof Error) output.note(error.stack ?? '');
+  return told.exit;
+}
+
+async function tellError(output: Output, { code, message }: { readonly code: string; readonly message: string }): Promise<void> {
+  output.note(`holdfast: ${message} (${code})`);
+  await output.result({ error: { code, message } });
+}

@@ -1,0 +1,27 @@
+/** `holdfast stats DIR`: tells what is in a store and what it takes. */
+import { exitCodes } from './exit.ts';
+import { showBytes, showCount } from './units.ts';
+import { type Verb, withReadableStore } from './verb.ts';
+
+export const stats: Verb = {
+  define: (program) => program.command('stats').description('what is in the store, and what it takes').argument('<dir>', 'the store'),
+  async run(context, [directory]) {
+    const { output } = context;
+    const found = await withReadableStore(directory!, context, (store) => store.stats());
+    const rows: readonly (readonly [string, string])[] = [
+      ['store', `${found.storeId}, format ${found.format}`],
+      ['blobs', `${showCount(found.blobs, 'blob')}, of them ${showCount(found.nodes, 'node')}`],
+      ['content', showBytes(found.bytes)],
+      ['stored', showBytes(found.storedBytes)],
+      ['unreferenced', `${showCount(found.unreferenced, 'blob')}, ${showBytes(found.unreferencedBytes)}`],
+      ['suspect', showCount(found.suspect, 'blob')],
+      ['roots', String(found.roots)],
+      ['catalog', showBytes(found.catalogBytes)],
+      ['free on disk', showBytes(found.freeBytes)],
+      ...found.volumes.map((volume) => ['volume', `${volume.id} (${volume.kind}, ${volume.state}), ${showBytes(volume.bytes)}, ${showBytes(volume.deadBytes)} dead`] as const),
+    ];
+    for (const [name, value] of rows) await output.line(`${name.padEnd(13)} ${value}`);
+    await output.result(found);
+    return exitCodes.fine;
+  },
+};

@@ -1,0 +1,133 @@
+/** The superblock: comes back as written, every turned bit is seen, later formats and bad parameters are refused. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import type { StoreParameters } from '../../../engine/api.ts';
+import {
+  checkParameters,
+  decodeSuperblock,
+  defaultParameters,
+  encodeSuperblock,
+  formatVersion,
+  type Superblock,
+} from '../../../engine/codec/superblock.ts';
+import { nodeProvider as provider } from '../../../engine/providers/node.ts';
+import { bitFlips, damage, plainRecord, throwsCode, u53, unless } from './arbitrary.ts';
+
+const flags = fc.array(fc.stringMatching(/^[a-z-]{1,12}$/), { maxLength: 3 });
+const superblock: fc.Arbitrary<Superblock> = plainRecord<Superblock>({
+  format: fc.integer({ min: 0, max: formatVersion }),
+  storeId: fc.stringMatching(/^[0-9a-f]{32}$/),
+  createdMs: u53,
+  compat: flags,
+  roCompat: flags,
+  incompat: fc.constant([]),
+  parameters: plainRecord<StoreParameters>({
+    smallMax: u53,
+    extentBytes: u53,
+    chunkBytes: u53,
+    volumeBytesMax: u53,
+  }),
+});
+const refusals = ['not-a-store', 'corrupt'];
+
+test('decode undoes encode, and a person can read it', () => {
+  fc.assert(
+    fc.property(superblock, (block) => {
+      const bytes = encodeSuperblock(provider, block);
+      assert.deepEqual(decodeSuperblock(provider, bytes), block);
+      const lines = new TextDecoder().decode(bytes).split('\n');
+      assert.deepEqual([lines.length, lines[0]], [4, 'holdfast store']);
+    }),
+  );
+});
+
+test('every turned bit is seen', () => {
+  fc.assert(
+    fc.property(superblock, (block) => {
+      for (const { flipped, bit } of bitFlips(encodeSuperblock(provider, block))) {
+        assert.equal(
+          unless(refusals, () => decodeSuperblock(provider, flipped)),
+          undefined,
+          `bit ${bit}`,
+        );
+      }
+    }),
+    { numRuns: 10 },
+  );
+});
+
+test('whatever is done to it, it is refused or reads as it was', () => {
+  fc.assert(
+    fc.property(superblock, damage, (block, harm) => {
+      const changed = harm(encodeSuperblock(provider, block));
+      const read = unless(refusals, () => decodeSuperblock(provider, changed));
+      if (read !== undefined) assert.deepEqual(read, block);
+    }),
+    { numRuns: 1000 },
+  );
+});
+
+test('there is one encoding', { todo: 'a byte order mark before and lines behind are let through' }, () => {
+  const bytes = encodeSuperblock(provider, { ...blank, compat: [] });
+  for (const [front, back] of [
+    [[0xef, 0xbb, 0xbf], []],
+    [[], [0x0a]],
+    [[], [0x0a, 0x78]],
+  ] as const) {
+    const other = Uint8Array.from([...front, ...bytes, ...back]);
+    assert.equal(
+      unless(refusals, () => decodeSuperblock(provider, other)),
+      undefined,
+    );
+  }
+});
+
+const blank: Superblock = {
+  format: formatVersion,
+  storeId: '0'.repeat(32),
+  createdMs: 0,
+  compat: [],
+  roCompat: [],
+  incompat: [],
+  parameters: defaultParameters,
+};
+
+test('flags as in ext4: compat and ro-compat pass, incompat and a later format are refused', () => {
+  const decode = (change: Partial<Superblock>): Superblock =>
+    decodeSuperblock(provider, encodeSuperblock(provider, { ...blank, ...change }));
+  assert.deepEqual(decode({ compat: ['new'] }).compat, ['new']);
+  assert.deepEqual(decode({ roCompat: ['newer'] }).roCompat, ['newer']);
+  throwsCode('incompatible-format', () => decode({ incompat: ['newest'] }));
+  throwsCode('incompatible-format', () => decode({ format: formatVersion + 1 }));
+});
+
+test('what is no superblock is not a store', () => {
+  for (const text of ['', 'holdfast', 'holdfast store ', '{}', 'PK\u0003\u0004']) {
+    throwsCode('not-a-store', () => decodeSuperblock(provider, new TextEncoder().encode(text)));
+  }
+  throwsCode('corrupt', () => decodeSuperblock(provider, new TextEncoder().encode('holdfast store\n')));
+});
+
+test('parameters that could not work are refused', () => {
+  assert.equal(checkParameters(defaultParameters), defaultParameters);
+  const wrong: readonly Partial<StoreParameters>[] = [
+    { chunkBytes: 65_537 },
+    { chunkBytes: 2048 },
+    { chunkBytes: 2 ** 25 },
+    { chunkBytes: 0 },
+    { chunkBytes: -65_536 },
+    { chunkBytes: Number.NaN },
+    { smallMax: -1 },
+    { smallMax: 0.5 },
+    { smallMax: 16 * 1024 * 1024 + 1 },
+    { extentBytes: 4095 },
+    { extentBytes: 1024 * 1024 + 1 },
+    { volumeBytesMax: 1024 },
+    { volumeBytesMax: Number.POSITIVE_INFINITY },
+    { volumeBytesMax: '1073741824' as unknown as number },
+  ];
+  for (const change of wrong) {
+    throwsCode('invalid-argument', () => checkParameters({ ...defaultParameters, ...change }));
+  }
+});
