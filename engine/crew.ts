@@ -90,7 +90,10 @@ export class Crew {
 
   async stop(): Promise<void> {
     this.#stopping = true;
-    await Promise.all([this.#writer, ...this.#workers].map(({ thread }) => thread.stop()));
+    const members = [this.#writer, ...this.#workers];
+    await Promise.all(members.map(({ thread }) => thread.stop()));
+    // A stream that outlives its store must end with an error, not wait for ever.
+    for (const { remote } of members) remote.fail(new StoreError('closed', 'the store is closed'));
   }
 
   #least(): Member {

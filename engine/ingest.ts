@@ -86,7 +86,10 @@ export class Ingest {
     const bytes =
       source instanceof Uint8Array
         ? source
-        : await gather(iteratorOf(source, options.signal), node ? Number.POSITIVE_INFINITY : this.#parts.smallMax);
+        : await gather(
+            iteratorOf(source, options.signal),
+            node ? Number.POSITIVE_INFINITY : this.#parts.smallMax,
+          );
     if (!(bytes instanceof Uint8Array))
       return await this.#large(options, (worker) => this.#stageStream(worker, bytes, options));
     if (node || bytes.length <= this.#parts.smallMax)
@@ -106,8 +109,8 @@ export class Ingest {
   }
 
   async #path(path: string, options: PutOptions): Promise<PutResult> {
-    if (typeof path !== 'string' || path === '')
-      throw new StoreError('invalid-argument', 'the path of a source must be a text that is not empty');
+    if (typeof path !== 'string' || path === '' || path.includes('\0'))
+      throw new StoreError('invalid-argument', 'the path of a source must be a text, not empty, without NUL');
     const encoded = await this.#encodes.add({ path, kind: 'raw' });
     if (!('large' in encoded)) return await this.#commitRecord(encoded, options);
     return await this.#large(options, (worker, linked) =>

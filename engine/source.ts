@@ -15,7 +15,10 @@ export interface Gathered {
 
 export function checkSource(source: unknown): void {
   const thing = typeof source === 'object' && source !== null ? source : undefined;
-  if (thing instanceof Uint8Array || (thing !== undefined && ('path' in thing || Symbol.asyncIterator in thing)))
+  if (
+    thing instanceof Uint8Array ||
+    (thing !== undefined && ('path' in thing || Symbol.asyncIterator in thing))
+  )
     return;
   throw new StoreError(
     'invalid-argument',
@@ -58,7 +61,10 @@ export function iteratorOf(source: StreamSource, signal: AbortSignal | undefined
 }
 
 /** Reads a stream until it is known to be small; then its bytes, else what was read and the rest. */
-export async function gather(rest: AsyncIterator<Uint8Array>, smallMax: number): Promise<Uint8Array | Gathered> {
+export async function gather(
+  rest: AsyncIterator<Uint8Array>,
+  smallMax: number,
+): Promise<Uint8Array | Gathered> {
   const head: Uint8Array[] = [];
   let bytes = 0;
   for (;;) {
@@ -96,7 +102,8 @@ export function alone(bytes: Uint8Array): Uint8Array {
 }
 
 function* cut(bytes: Uint8Array): Iterable<Uint8Array<ArrayBuffer>> {
-  for (let at = 0; at < bytes.length; at += pieceBytes) yield new Uint8Array(bytes.subarray(at, at + pieceBytes));
+  for (let at = 0; at < bytes.length; at += pieceBytes)
+    yield new Uint8Array(bytes.subarray(at, at + pieceBytes));
 }
 
 function notBytes(): StoreError {

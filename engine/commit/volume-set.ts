@@ -43,8 +43,8 @@ export class VolumeSet {
   readonly directory: DirectoryVolume;
   readonly #options: VolumeSetOptions;
   readonly #catalog: Catalog;
-  readonly #open = new Map<number, SqliteVolume>();
-  #current: VolumeRow | undefined;
+  /** By id: a number given in a transaction that failed may be given again. */
+  readonly #open = new Map<string, SqliteVolume>();
 
   constructor(catalog: Catalog, options: VolumeSetOptions) {
     this.#catalog = catalog;
@@ -70,11 +70,11 @@ export class VolumeSet {
 
   /** An open volume; opened read-write, so that a hot journal of a dead process is rolled back. */
   sqlite(row: VolumeRow): SqliteVolume {
-    let volume = this.#open.get(row.n);
+    let volume = this.#open.get(row.id);
     if (volume === undefined) {
       volume = new SqliteVolume(this.#path(row.id), this.#sqliteOptions(row.id));
       this.#checkGeneration(volume, row);
-      this.#open.set(row.n, volume);
+      this.#open.set(row.id, volume);
     }
     return volume;
   }
@@ -87,7 +87,7 @@ export class VolumeSet {
 
   /** Appends records, durable when it returns; volume rows of the catalog are updated in its running transaction. */
   append(transaction: Transaction, parts: readonly Part[]): { volume: number; locators: Locator[] } {
-    const row = this.#takeCurrent(transaction);
+    const row = this.#chooseOpen(transaction);
     const volume = this.sqlite(row);
     const locators = volume.write(parts);
     const facts = volume.facts();
@@ -103,7 +103,6 @@ export class VolumeSet {
         row.n,
       );
     transaction.changed = true;
-    this.#current = full ? undefined : row;
     return { volume: row.n, locators };
   }
 
@@ -139,17 +138,26 @@ export class VolumeSet {
     transaction.changed = true;
     this.#catalog.sql.rows('DELETE FROM volumes WHERE n = ?').run(row.n);
     this.#catalog.sql.rows('DELETE FROM freed WHERE volume = ?').run(row.n);
-    if (this.#current?.n === row.n) this.#current = undefined;
     return row.id;
   }
 
   removeFile(row: VolumeRow): void {
-    this.#open.get(row.n)?.close();
-    this.#open.delete(row.n);
+    this.#open.get(row.id)?.close();
+    this.#open.delete(row.id);
     const { files } = this.#options.host;
     for (const path of [this.#path(row.id), `${this.#path(row.id)}-journal`]) {
       if (files.facts(path) !== undefined) files.removeFile(path);
     }
+  }
+
+  /** The first volume whose file is not there: while one is away, nothing is known about what it holds. */
+  missing(): VolumeRow | undefined {
+    const { files } = this.#options.host;
+    return this.rows().find(
+      (row) =>
+        files.facts(row.n === directoryNumber ? this.#options.layout.blobs : this.#path(row.id)) ===
+        undefined,
+    );
   }
 
   /** Whether another lease appends to it. */
@@ -184,15 +192,14 @@ export class VolumeSet {
     this.#open.clear();
   }
 
-  #takeCurrent(transaction: Transaction): VolumeRow {
-    if (this.#current !== undefined) return this.#current;
-    const idle = this.#catalog.sql
+  #chooseOpen(transaction: Transaction): VolumeRow {
+    // Asked anew each time, our own first: what an earlier transaction chose may have been rolled back with it.
+    const open = this.#catalog.sql
       .rows(
-        `SELECT * FROM volumes WHERE kind = 'sqlite' AND state = 'open' AND (lease IS NULL OR lease = ?) ORDER BY n LIMIT 1`,
+        `SELECT * FROM volumes WHERE kind = 'sqlite' AND state = 'open' AND (lease IS NULL OR lease = ?) ORDER BY lease IS NULL, n LIMIT 1`,
       )
       .get(this.#options.lease) as VolumeRow | undefined;
-    this.#current = idle ?? this.#create(transaction);
-    return this.#current;
+    return open ?? this.#create(transaction);
   }
 
   #create(transaction: Transaction): VolumeRow {

@@ -23,6 +23,8 @@ export interface ReaderOptions {
   readonly layout: StoreLayout;
   readonly storeId: string;
   readonly chunkBytes: number;
+  /** How volumes are opened: `read-only` in a store that is open for reading only. */
+  readonly access: 'read' | 'read-only';
 }
 
 /** The directory volume's number in every store. */
@@ -146,7 +148,7 @@ export class Reader {
         identity: { storeId, volumeId: id },
         extentBytes: 0,
         durability: 'full',
-        readonly: true,
+        access: this.#options.access,
         platform: host.platform,
       });
       this.#volumes.set(n, volume);

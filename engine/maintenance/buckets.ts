@@ -22,7 +22,19 @@ export function verifyBucket(catalog: Catalog, table: SummedTable, bucket: numbe
     return `table ${table} has ${content.count} rows in bucket ${bucket}, not ${stored.count}`;
   if (!equalBytes(stored.hash, content.hash))
     return `rows of ${table} in bucket ${bucket} are not the ones that were written`;
-  return undefined;
+  const dangling = table === 'refs' ? danglingRefs(catalog, bucket) : 0;
+  return dangling === 0
+    ? undefined
+    : `${dangling} blob(s) of bucket ${bucket} are referenced but have no row`;
+}
+
+function danglingRefs(catalog: Catalog, bucket: number): number {
+  const from = bucket * bucketRows;
+  return catalog.sql
+    .values(
+      'SELECT count(DISTINCT child) FROM refs WHERE child BETWEEN ? AND ? AND NOT EXISTS (SELECT 1 FROM blobs WHERE n = child)',
+    )
+    .get(from, from + bucketRows - 1) as number;
 }
 
 export function readBucket(catalog: Catalog, table: SummedTable, bucket: number): BucketContent {

@@ -5,9 +5,10 @@ import type { Catalog, Transaction } from '../catalog/catalog.ts';
 import { ownerKinds } from '../catalog/reference-rows.ts';
 import { bucketOf } from '../catalog/row-sums.ts';
 import { type VolumeSet, directoryNumber, locatorOf } from '../commit/volume-set.ts';
+import { StoreError } from '../errors.ts';
 import type { Host } from '../host.ts';
 import { verifyBucket } from './buckets.ts';
-import { carryOutTombstones } from './recover.ts';
+import { removeCondemned } from './tombstones.ts';
 
 /** Default time between the last loss of a reference and collection. */
 export const defaultGraceMs: number = 24 * 60 * 60 * 1000;
@@ -41,7 +42,7 @@ export async function collect(
 ): Promise<GcResult> {
   const graceMs = options.graceMs ?? defaultGraceMs;
   context.recover();
-  const doubt = clockDoubt(context) ?? context.catalog.state().doubt;
+  const doubt = clockDoubt(context) ?? missingVolume(context) ?? context.catalog.state().doubt;
   const held = (): number => unreferencedCount(context.catalog);
   if (doubt !== '') return { deleted: 0, freedBytes: 0, held: held(), blocked: doubt };
   const run = new Collection(context, graceMs);
@@ -94,7 +95,7 @@ class Collection {
       after = page.at(-1)!;
       for (const n of page) {
         const row = catalog.blobs.byNumber(n);
-        if (row !== undefined && this.#mayGo(row, row, this.#limits())) queue.push(row);
+        if (row !== undefined && this.#mayGo(row, this.#limits())) queue.push(row);
       }
     }
     let freedBytes = 0;
@@ -113,7 +114,7 @@ class Collection {
             zero_since: Math.max(row.zero_since ?? 0, childRow.touched),
             zero_gen: Math.max(row.zero_gen ?? 0, childRow.touched_gen),
           };
-          if (this.#mayGo(childRow, since, this.#limits())) next.push({ ...childRow, ...since });
+          if (this.#mayGo(since, this.#limits())) next.push({ ...childRow, ...since });
         }
       }
       queue = next;
@@ -127,9 +128,14 @@ class Collection {
     const before = this.deleted;
     for (let at = 0; at < page.length && this.blocked === undefined;) {
       signal.throwIfAborted();
-      at = catalog.transaction((transaction) => this.#slice(transaction, page, at));
+      try {
+        at = catalog.transaction((transaction) => this.#slice(transaction, page, at));
+      } catch (error) {
+        if (!StoreError.is(error, 'corrupt')) throw error;
+        this.blocked = error.message;
+      }
       // Only now, with the tombstones committed, do files go.
-      catalog.transaction((transaction) => carryOutTombstones(transaction, { volumes }));
+      removeCondemned(catalog, volumes);
       this.#context.onProgress({ deleted: this.deleted, freedBytes: this.freedBytes, held: 0 });
       await host.clock.yield();
     }
@@ -144,14 +150,17 @@ class Collection {
     let deleted = 0;
     let freedBytes = 0;
     for (; at < page.length && host.clock.monotonic() - start < sliceMs; at++) {
-      const bad = this.#checkBucket(bucketOf(page[at]!));
+      const bucket = bucketOf(page[at]!);
+      // A bucket is compared with what is committed: changes of this transaction would look like damage.
+      if (transaction.changed && !this.#sound.has(bucket)) break;
+      const bad = this.#checkBucket(bucket);
       if (bad !== undefined) {
         this.blocked = bad;
         transaction.raiseDoubt(bad);
         break;
       }
       const row = transaction.catalog.blobs.byNumber(page[at]!);
-      if (row === undefined || !this.#mayGo(row, row, limits)) continue;
+      if (row === undefined || !this.#mayGo(row, limits)) continue;
       // The count said zero; the references decide.
       if (transaction.catalog.refs.any(row.n)) {
         this.#recount(transaction, row);
@@ -175,15 +184,11 @@ class Collection {
   }
 
   #mayGo(
-    row: BlobRow,
     since: { readonly zero_since: number | null; readonly zero_gen: number | null },
     limits: Limits,
   ): boolean {
     return (
-      since.zero_since !== null &&
-      since.zero_since <= limits.cutoffMs &&
-      since.zero_gen! < limits.horizon &&
-      row.n > 0
+      since.zero_since !== null && since.zero_since <= limits.cutoffMs && since.zero_gen! < limits.horizon
     );
   }
 
@@ -266,6 +271,11 @@ interface Limits {
 
 function unreferencedCount(catalog: Catalog): number {
   return catalog.sql.values('SELECT count(*) FROM blobs WHERE zero_since IS NOT NULL').get() as number;
+}
+
+function missingVolume({ volumes }: GcContext): string | undefined {
+  const missing = volumes.missing();
+  return missing === undefined ? undefined : `volume ${missing.id} is not there`;
 }
 
 /** A wall clock that jumped forward would end every grace at once: collection waits until the store is reopened. */

@@ -24,7 +24,8 @@ export interface RecoverReport {
 
 /**
  * Runs inside a transaction, under the catalog's write lock, in this order: dead leases and their temps; their intents and what lies
- * unseen in volumes nobody writes to, adopted; tombstones carried out; then the root log, which may name what was just adopted.
+ * unseen in volumes nobody writes to, adopted; then the root log, which may name what was just adopted. (Tombstones are carried out
+ * after the transaction: tombstones.ts.)
  * Every step may be repeated, so a crash in the middle is repaired by the next run. O(what was left behind).
  */
 export function recover(transaction: Transaction, context: RecoverContext): RecoverReport {
@@ -34,7 +35,6 @@ export function recover(transaction: Transaction, context: RecoverContext): Reco
   clearTemps(transaction, context);
   adoptIntents(transaction, context, dead, report);
   adoptUnseen(transaction, context, report);
-  carryOutTombstones(transaction, context);
   const { replayed, unresolved } = replayLog(transaction, context, report);
   return { deadLeases: dead.length, adopted: report.adopted, replayed, unresolved };
 }
@@ -106,26 +106,6 @@ function adoptUnseen(
     report.incomplete += found.incomplete;
     context.volumes.refresh(transaction, row);
   }
-}
-
-/** Unlinks what was condemned by a committed tombstone. The part may be gone already. */
-export function carryOutTombstones(
-  transaction: Transaction,
-  context: Pick<RecoverContext, 'volumes'>,
-): number {
-  const { sql } = transaction.catalog;
-  const tombstones = sql.rows('SELECT n, id, incarnation FROM tombstones').all() as {
-    n: number;
-    id: Uint8Array;
-    incarnation: number;
-  }[];
-  const drop = sql.rows('DELETE FROM tombstones WHERE n = ?');
-  for (const { n, id, incarnation } of tombstones) {
-    context.volumes.directory.delete({ id: toHex(id), incarnation });
-    drop.run(n);
-    transaction.changed = true;
-  }
-  return tombstones.length;
 }
 
 /**

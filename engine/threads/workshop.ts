@@ -117,6 +117,7 @@ export class Workshop {
       layout: options.layout,
       storeId: options.storeId,
       chunkBytes: options.chunkBytes,
+      access: options.lease === undefined ? 'read-only' : 'read',
     });
     const temps = host.files.join(options.layout.temps, options.lease ?? 'read-only');
     this.#parts = {

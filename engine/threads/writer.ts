@@ -17,6 +17,7 @@ import { StoreError, invariant, poisons, toStoreError, writeError } from '../err
 import type { Host } from '../host.ts';
 import { collect } from '../maintenance/gc.ts';
 import { type RecoverContext, type RecoverReport, recover } from '../maintenance/recover.ts';
+import { removeCondemned } from '../maintenance/tombstones.ts';
 import { type SettleRequest, recountBucket, scrubRanges, settleRange } from '../maintenance/settle-scrub.ts';
 import { type CallContext, type Handler, errorToData } from '../rpc.ts';
 import type { PartName } from '../volume.ts';
@@ -167,6 +168,7 @@ export class Writer {
         undo.push(() => lease!.close());
         return recover(transaction, recovery);
       });
+      removeCondemned(catalog, volumes);
       fillBallast(host.files, layout);
       const committer = new Committer(catalog, volumes, {
         lease: uuid,
@@ -209,7 +211,11 @@ export class Writer {
   #recoverIfAhead(): void {
     const { catalog, recovery } = this.#open;
     const position = catalog.state().log;
-    if (catalog.log.isAhead(position)) catalog.transaction((transaction) => recover(transaction, recovery));
+    if (!catalog.log.isAhead(position)) return;
+    // Most often it is a living process between its append and its COMMIT: under the lock one sees which.
+    catalog.transaction((transaction) => {
+      if (catalog.log.isAhead(transaction.state.log)) recover(transaction, recovery);
+    });
   }
 
   async #gc(options: Pick<GcOptions, 'graceMs' | 'dryRun'>, context: CallContext): Promise<unknown> {

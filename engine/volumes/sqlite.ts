@@ -23,7 +23,11 @@ export interface SqliteVolumeOptions {
   readonly identity: VolumeIdentity;
   readonly extentBytes: number;
   readonly durability: 'full' | 'relaxed';
-  readonly readonly?: boolean;
+  /**
+   * `append` writes. `read` does not, but lets SQLite roll back what a process left half-written when it died; `read-only` touches
+   * nothing. Default `append`.
+   */
+  readonly access?: 'append' | 'read' | 'read-only';
   readonly busyMs?: number;
   readonly platform: string;
 }
@@ -76,7 +80,7 @@ export class SqliteVolume implements Volume {
       this.#whole = this.#db.prepare('SELECT data FROM extents WHERE n = ?').pluck();
       this.#following = this.#db.prepare('SELECT n FROM extents WHERE n >= ? ORDER BY n LIMIT 1').pluck();
       this.#size = this.#db.prepare('SELECT length(data) FROM extents WHERE n = ?').pluck();
-      if (options.readonly !== true) {
+      if ((options.access ?? 'append') === 'append') {
         this.#insert = this.#db.prepare('INSERT INTO extents (n, data) VALUES (?, ?)');
         this.#bump = this.#db.prepare(`UPDATE header SET value = value + 1 WHERE key = 'generation'`);
       }
@@ -230,7 +234,7 @@ function openDatabase(path: string, options: SqliteVolumeOptions): Database {
   let db: Database;
   try {
     db = new options.driver(path, {
-      readonly: options.readonly ?? false,
+      readonly: options.access === 'read-only',
       fileMustExist: true,
       timeout: options.busyMs ?? 10_000,
     });
@@ -252,11 +256,11 @@ function openDatabase(path: string, options: SqliteVolumeOptions): Database {
     db.pragma('mmap_size = 0');
     db.pragma(`synchronous = ${synchronous}`);
     if (options.platform === 'darwin') db.pragma('fullfsync = ON');
-    if (options.readonly !== true) db.pragma('journal_mode = PERSIST');
+    if (options.access !== 'read-only') db.pragma('journal_mode = PERSIST');
     const journal = db.pragma('journal_mode', { simple: true });
     if (
       db.pragma('synchronous', { simple: true }) !== synchronous ||
-      (options.readonly !== true && journal !== 'persist')
+      (options.access !== 'read-only' && journal !== 'persist')
     ) {
       throw new StoreError(
         'unavailable',

@@ -8,7 +8,7 @@ export function showBytes(bytes: number): string {
   let value = bytes;
   let unit = 0;
   for (; value >= 999.5 && unit < sizes.length - 1; unit++) value /= 1000;
-  if (unit === 0) return bytes === 1 ? '1 byte' : `${bytes} bytes`;
+  if (unit === 0) return `${Math.round(bytes)} ${Math.round(bytes) === 1 ? 'byte' : 'bytes'}`;
   return `${value.toFixed(value < 9.95 ? 1 : 0)} ${sizes[unit]!}`;
 }
 

@@ -203,7 +203,8 @@ function decodeFolder(parts: readonly Uint8Array[]): CachedFolder | undefined {
     records,
     count,
     ids,
-    notable: new Uint32Array(notable.slice().buffer),
+    // A copy: the view may begin anywhere, and numbers may not.
+    notable: new Uint32Array(new Uint8Array(notable).buffer),
     parts: parts.length,
   };
 }

@@ -54,6 +54,7 @@ export class TreeImport {
       const { done } = await this.#walk(root);
       const result = await done;
       this.#check();
+      if (result!.height > chainMax) throw new StoreError('limit-exceeded', `the longest chain of nodes would be ${result!.height}, over ${chainMax}`);
       return result!;
     } catch (error) {
       this.#fail(error);
@@ -194,7 +195,7 @@ export class TreeImport {
   async #list({ place, known }: Child): Promise<OpenFolder | undefined> {
     const { store, cache, report } = this.#parts;
     try {
-      if (place.depth > chainMax) throw new StoreError('limit-exceeded', `${place.path.slice(0, 60)}…: folders are nested deeper than ${chainMax}`);
+      if (place.depth >= chainMax) throw new StoreError('limit-exceeded', `${place.path.slice(0, 60)}…: folders are nested deeper than ${chainMax}`);
       const listedMs = Date.now();
       const [listing, cached] = await Promise.all([store.files.list(place.path), known === undefined ? undefined : cache.folders([place.path])]);
       for (const name of listing.badNames) {

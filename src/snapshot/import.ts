@@ -141,7 +141,7 @@ interface Remembering extends TopsCheck {
 
 /** From now on, as long as the snapshot is a root, what was written of these paths is believed. */
 function rememberTops({ tops, cache, own, folder, snapshot, listedMs }: Remembering): void {
-  const records = folder.listing.records.slice();
+  const records = new Uint8Array(folder.listing.records);
   markRacy(records, listedMs);
   tops.forEach(({ path }, i) => {
     const kind = folder.kind(i);

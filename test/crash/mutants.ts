@@ -19,7 +19,7 @@ export interface Mutant {
 }
 
 const node = 'engine/hosts/node.ts';
-const tombstone = "db.prepare('INSERT INTO tombstones";
+const tombstone = "      sql\n        .rows('INSERT INTO tombstones";
 
 export const mutants: readonly Mutant[] = [
   {
@@ -59,8 +59,8 @@ export const mutants: readonly Mutant[] = [
       {
         file: 'engine/maintenance/gc.ts',
         find: tombstone,
-        replace: `this.#context.volumes.directory.delete({ id: Buffer.from(row.id).toString('hex'), incarnation: row.incarnation });
-      ${tombstone}`,
+        replace: `      this.#context.volumes.directory.delete({ id: Buffer.from(row.id).toString('hex'), incarnation: row.incarnation });
+${tombstone}`,
       },
     ],
   },

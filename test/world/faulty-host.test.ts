@@ -6,7 +6,6 @@ import { memoryHost } from '../../engine/hosts/memory.ts';
 import { fails, getFile, namesIn, putFile } from '../conformance/host-probe.ts';
 import { type FaultyHost, faultyHost } from './faulty-host.ts';
 
-const threadEntry = new URL('./echo-thread.ts', import.meta.url);
 const host = (): FaultyHost => faultyHost(memoryHost());
 
 describe('which call fails', () => {
@@ -140,7 +139,9 @@ describe('what is remembered', () => {
 test('threads are given the faulty host', async () => {
   const h = host();
   h.arm({ operations: ['facts'], code: 'EIO' });
-  const thread = await h.threads.start(threadEntry);
-  assert.equal(thread.port instanceof Object, true);
+  const source =
+    'export const run = (port, { files }) => { try { files.facts("/"); } catch (e) { port.post(e.code); } }';
+  const thread = await h.threads.start(new URL(`data:text/javascript,${encodeURIComponent(source)}`));
+  assert.equal(await new Promise((resolve) => thread.port.listen(resolve)), 'EIO');
   await thread.stop();
 });

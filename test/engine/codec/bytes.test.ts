@@ -24,11 +24,14 @@ test('hex is what Buffer says, both ways', () => {
 
 test('only an even number of lower-case hex digits is hex', () => {
   fc.assert(
-    fc.property(fc.string({ unit: fc.constantFrom('0', '9', 'a', 'f', 'A', 'F', 'g', ' ', '\n') }), (text) => {
-      const parsed = fromHex(text);
-      if (parsed === undefined) assert.ok(text.length % 2 === 1 || /[^0-9a-f]/.test(text));
-      else assert.equal(toHex(parsed), text);
-    }),
+    fc.property(
+      fc.string({ unit: fc.constantFrom('0', '9', 'a', 'f', 'A', 'F', 'g', ' ', '\n') }),
+      (text) => {
+        const parsed = fromHex(text);
+        if (parsed === undefined) assert.ok(text.length % 2 === 1 || /[^0-9a-f]/.test(text));
+        else assert.equal(toHex(parsed), text);
+      },
+    ),
   );
   for (const text of ['0', 'AB', '0x', 'é0', '00\n', '\n00', ' 0', '+1', '1.'])
     assert.equal(fromHex(text), undefined);
