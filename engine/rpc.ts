@@ -1,5 +1,5 @@
 /** Calls between threads over a Port: numbered requests, replies, cancellation, progress; errors keep their codes. */
-import { type ErrorData, StoreError } from './errors.ts';
+import { type ErrorData, StoreError, systemCode } from './errors.ts';
 import type { Port } from './host.ts';
 
 type Message =
@@ -11,7 +11,13 @@ type Message =
       readonly t: 'error';
       readonly n: number;
       readonly error:
-        ErrorData | { readonly message: string; readonly stack: string; readonly aborted: boolean };
+        | ErrorData
+        | {
+            readonly message: string;
+            readonly stack: string;
+            readonly code?: string;
+            readonly aborted: boolean;
+          };
     };
 
 export interface CallContext {
@@ -108,7 +114,11 @@ export class Remote {
       options.signal?.addEventListener('abort', onAbort, { once: true });
       this.#waiting.set(n, { resolve, reject, options, onAbort });
       this.#onBusy(true);
-      this.#port.post({ t: 'call', n, method, args } satisfies Message, options.transfer);
+      try {
+        this.#port.post({ t: 'call', n, method, args } satisfies Message, options.transfer);
+      } catch (error) {
+        this.#take(n)?.reject(error);
+      }
     });
   }
 
@@ -144,11 +154,17 @@ type WireError = Extract<Message, { t: 'error' }>['error'];
 /** Any error as cloneable data. `aborted`: the caller's signal had fired, and this is how the work stopped. */
 export function errorToData(error: unknown, aborted = false): WireError {
   if (StoreError.is(error)) return error.toData();
-  if (error instanceof Error) return { message: error.message, stack: error.stack ?? '', aborted };
+  if (error instanceof Error) {
+    const code = systemCode(error);
+    return { message: error.message, stack: error.stack ?? '', aborted, ...(code !== undefined && { code }) };
+  }
   return { message: String(error), stack: '', aborted };
 }
 
 export function errorFromData(data: WireError): Error {
   if ('holdfast' in data) return StoreError.fromData(data);
-  return Object.assign(new Error(data.message), { stack: data.stack });
+  return Object.assign(new Error(data.message), {
+    stack: data.stack,
+    ...(data.code !== undefined && { code: data.code }),
+  });
 }

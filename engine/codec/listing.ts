@@ -40,7 +40,9 @@ export function packListing(
 /** The names of a listing, in order. */
 export function listingNames(listing: FolderListing): string[] {
   if (listing.count === 0) return [];
-  return new TextDecoder('utf-8', { fatal: true }).decode(listing.names.subarray(0, -1)).split('\0');
+  return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
+    .decode(listing.names.subarray(0, -1))
+    .split('\0');
 }
 
 /** The facts of entry `index`. */

@@ -50,7 +50,10 @@ export function encodeNode(node: NodeContent): Uint8Array {
       throw new StoreError('invalid-argument', `not a blob id: ${String(link.id).slice(0, 80)}`);
     bytes[at] = 0x58;
     bytes[at + 1] = linkBytes;
-    bytes[at + 2] = kindBytes.indexOf(link.kind);
+    const kind = kindBytes.indexOf(link.kind);
+    if (kind < 0)
+      throw new StoreError('invalid-argument', `not a kind of blob: ${String(link.kind).slice(0, 80)}`);
+    bytes[at + 2] = kind;
     bytes.set(id, at + 3);
     at += 2 + linkBytes;
   }

@@ -77,7 +77,7 @@ export function decodeLogRecord(
     sequence: readU64(view, 4),
     timeMs: readU64(view, 12),
     change,
-    name: new TextDecoder().decode(body.subarray(fixedBytes)),
+    name: new TextDecoder('utf-8', { ignoreBOM: true }).decode(body.subarray(fixedBytes)),
     ...(change === 'delete' ? {} : { id }),
   };
   return { entry, hash, length };

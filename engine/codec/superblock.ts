@@ -38,9 +38,16 @@ export function encodeSuperblock(provider: Provider, superblock: Superblock): Ui
 
 /** Decodes and checks. `not-a-store`, `corrupt` or `incompatible-format` with the reason. */
 export function decodeSuperblock(provider: Provider, bytes: Uint8Array): Superblock {
-  const [title, json, sum, rest] = new TextDecoder().decode(bytes).split('\n');
+  const [title, json, sum, rest, ...more] = new TextDecoder('utf-8', { ignoreBOM: true })
+    .decode(bytes)
+    .split('\n');
   if (title !== head) throw new StoreError('not-a-store', 'the superblock is not one of holdfast');
-  if (json === undefined || rest !== '' || provider.sha256Hex(new TextEncoder().encode(json)) !== sum) {
+  if (
+    json === undefined ||
+    rest !== '' ||
+    more.length > 0 ||
+    provider.sha256Hex(new TextEncoder().encode(json)) !== sum
+  ) {
     throw new StoreError('corrupt', 'the superblock is damaged: its checksum does not hold');
   }
   const superblock = JSON.parse(json) as Superblock;

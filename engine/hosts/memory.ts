@@ -2,7 +2,7 @@
 import type { Clock, Host } from '../host.ts';
 import type { Survival } from './memory-content.ts';
 import { type Clones, type MemoryFiles, memoryFiles } from './memory-files.ts';
-import { inlineThreads } from './memory-threads.ts';
+import { inlineThreads } from './inline-threads.ts';
 import { MemoryTree } from './memory-tree.ts';
 
 export interface MemoryHostOptions {

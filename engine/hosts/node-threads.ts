@@ -1,16 +1,15 @@
-/** Worker threads of Node.js behind the Threads contract, and the inline stand-in that runs them on the calling thread. */
+/** Worker threads of Node.js behind the Threads contract. */
 import { availableParallelism } from 'node:os';
 import { MessageChannel, type MessagePort, Worker, parentPort } from 'node:worker_threads';
-import type { Host, Port, Thread, ThreadEntry, Threads } from '../host.ts';
+import type { Port, Thread, Threads } from '../host.ts';
 
 /** Workers started by this library find this in their workerData; entries run only then. */
 export const threadMark = 'holdfast/thread';
 
-export function nodeThreads(host: () => Host, inline: boolean): Threads {
+export function nodeThreads(): Threads {
   return {
     parallelism: availableParallelism(),
     channel() {
-      if (inline) return undefined;
       const { port1, port2 } = new MessageChannel();
       return [port1, port2];
     },
@@ -20,7 +19,7 @@ export function nodeThreads(host: () => Host, inline: boolean): Threads {
       // Listening would keep the thread alive for ever.
       return { ...joined, listen: (handler) => (joined.listen(handler), port.unref()) };
     },
-    start: inline ? (entry) => startInline(entry, host()) : startWorker,
+    start: startWorker,
   };
 }
 
@@ -40,7 +39,10 @@ export function portOf(end: PortEnd): Port {
 }
 
 async function startWorker(entry: URL): Promise<Thread> {
-  const worker = new Worker(entry, { workerData: { mark: threadMark }, stdout: false, stderr: false });
+  // A worker takes over the options of the main program; with --input-type (node -e) none starts from a file.
+  const fromText = process.execArgv.some((option) => option.startsWith('--input-type'));
+  const options = { workerData: { mark: threadMark }, stdout: false, stderr: false };
+  const worker = new Worker(entry, fromText ? { ...options, execArgv: [] } : options);
   let stopping = false;
   let failure: Error | undefined;
   worker.on('error', (error) => {
@@ -55,8 +57,16 @@ async function startWorker(entry: URL): Promise<Thread> {
   // A thread without work must not keep the process alive; calls under way hold it (see `hold`).
   let held = 0;
   worker.unref();
+  const port = portOf(worker);
   return {
-    port: portOf(worker),
+    port: {
+      ...port,
+      listen(handler) {
+        port.listen(handler);
+        // Node takes a listener for work.
+        if (held === 0) worker.unref();
+      },
+    },
     ended,
     hold(on) {
       held += on ? 1 : -1;
@@ -66,37 +76,6 @@ async function startWorker(entry: URL): Promise<Thread> {
     async stop() {
       stopping = true;
       await worker.terminate();
-    },
-  };
-}
-
-async function startInline(entry: URL, host: Host): Promise<Thread> {
-  const loaded = (await import(entry.href)) as ThreadEntry;
-  const channel = new MessageChannel();
-  const inside = portOf(channel.port2);
-  loaded.run(inside, host);
-  // Listening keeps a port, and so the process, alive: only while calls are under way.
-  channel.port1.unref();
-  channel.port2.unref();
-  const ends = [channel.port1, channel.port2];
-  let held = 0;
-  const outside = portOf(channel.port1);
-  return {
-    port: {
-      ...outside,
-      listen(handler) {
-        outside.listen(handler);
-        if (held === 0) channel.port1.unref();
-      },
-    },
-    ended: new Promise(() => {}),
-    hold(on) {
-      held += on ? 1 : -1;
-      if (held === 1 && on) for (const end of ends) end.ref();
-      if (held === 0) for (const end of ends) end.unref();
-    },
-    async stop() {
-      channel.port1.close();
     },
   };
 }

@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto';
 import * as fs from 'node:fs';
 import { join } from 'node:path';
 import type { Clock, FileFacts, FileKind, Files, Host, OpenFile, OpenMode } from '../host.ts';
+import { inlineThreads } from './inline-threads.ts';
 import { nodeThreads } from './node-threads.ts';
 
 const flags: Record<OpenMode, number> = {
@@ -17,7 +18,7 @@ export function nodeHost(options: { readonly inline?: boolean } = {}): Host {
   const host: Host = {
     files: nodeFiles,
     clock: nodeClock,
-    threads: nodeThreads(() => host, options.inline ?? false),
+    threads: options.inline === true ? inlineThreads(() => host) : nodeThreads(),
     random: (bytes) => randomBytes(bytes),
     platform: process.platform,
     pid: process.pid,
@@ -152,8 +153,8 @@ const nodeFiles: Files = {
 const noClone = new Set(['ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EXDEV', 'EINVAL', 'ENOTTY']);
 
 /** utimes takes seconds as a double: exact to a few hundred nanoseconds in this century. */
-function toSeconds(ns: bigint): number {
-  return Number(ns / 1_000_000_000n) + Number(ns % 1_000_000_000n) / 1e9;
+function toSeconds(ns: bigint): string {
+  return String(Number(ns / 1_000_000_000n) + Number(ns % 1_000_000_000n) / 1e9);
 }
 
 function asPath(path: string | Uint8Array): fs.PathLike {

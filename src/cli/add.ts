@@ -25,24 +25,44 @@ export const add: Verb = {
   async run(context, [directory, ...paths], options) {
     const wanted = options as unknown as AddOptions;
     const began = performance.now();
-    const result = await withStore(directory!, context, (store) => importWithProgress(store, paths, { ...context, wanted }));
+    const result = await withStore(directory!, context, (store) =>
+      importWithProgress(store, paths, { ...context, wanted }),
+    );
     const seconds = (performance.now() - began) / 1000;
     tellLeftOut(context.output, result);
     context.output.note(summary(result, seconds));
     await context.output.line(result.root);
     const { root, files, folders, links, bytes, newBytes, filesRead, skipped, failures } = result;
-    await context.output.result({ root, name: wanted.root, files, folders, links, bytes, newBytes, filesRead, seconds, skipped, failures });
+    await context.output.result({
+      root,
+      name: wanted.root,
+      files,
+      folders,
+      links,
+      bytes,
+      newBytes,
+      filesRead,
+      seconds,
+      skipped,
+      failures,
+    });
     return exitCodes.fine;
   },
 };
 
-async function importWithProgress(store: Store, paths: readonly string[], how: Context & { readonly wanted: AddOptions }): Promise<ImportResult> {
+async function importWithProgress(
+  store: Store,
+  paths: readonly string[],
+  how: Context & { readonly wanted: AddOptions },
+): Promise<ImportResult> {
   const { output, signal, wanted } = how;
   const progress = new Progress(output, 'import');
   // Counting ahead costs a second look at every folder: only for somebody who wants to know how long it takes.
   const counted = new AbortController();
   let totals = {};
-  const counting = output.watched ? countPaths(store, paths, AbortSignal.any([signal, counted.signal])) : undefined;
+  const counting = output.watched
+    ? countPaths(store, paths, AbortSignal.any([signal, counted.signal]))
+    : undefined;
   counting?.then(
     ({ files, bytes }) => (totals = { totalFiles: files, totalBytes: bytes }),
     () => undefined, // then there is no estimate; the import itself tells what is wrong
@@ -62,7 +82,10 @@ async function importWithProgress(store: Store, paths: readonly string[], how: C
 }
 
 function tellLeftOut(output: Output, result: ImportResult): void {
-  for (const { path, reason } of result.skipped) output.warn(`skipped ${path}: ${reason === 'store' ? 'it is the store itself' : 'a FIFO, socket or device'}`);
+  for (const { path, reason } of result.skipped)
+    output.warn(
+      `skipped ${path}: ${reason === 'store' ? 'it is the store itself' : 'a FIFO, socket or device'}`,
+    );
   for (const { message } of result.failures) output.warn(`left out: ${message}`);
   const more = result.skippedCount + result.failureCount - result.skipped.length - result.failures.length;
   if (more > 0) output.warn(`… and ${showCount(more, 'path')} more`);

@@ -13,7 +13,8 @@ export function isId(text: string): boolean {
 
 /** An id in lower-case hex; a usage error for anything else. */
 export function parseId(text: string): BlobId {
-  if (!isId(text)) throw new UsageError(`not a blob id (64 lower-case hex digits): ${JSON.stringify(text.slice(0, 80))}`);
+  if (!isId(text))
+    throw new UsageError(`not a blob id (64 lower-case hex digits): ${JSON.stringify(text.slice(0, 80))}`);
   return text;
 }
 
@@ -24,8 +25,10 @@ export async function resolveAddress(store: Store, address: string): Promise<Add
   const path = colon < 0 ? '' : address.slice(colon + 1);
   if (name === '') throw new UsageError(`no root is named in ${JSON.stringify(address)}`);
   const root = (await store.roots.get(name)) ?? (isId(name) ? name : undefined);
-  if (root === undefined) throw new StoreError('not-found', `there is no root ${JSON.stringify(name)}`, { root: name });
+  if (root === undefined)
+    throw new StoreError('not-found', `there is no root ${JSON.stringify(name)}`, { root: name });
   const found = await findEntry(store, root, path);
-  if (found === undefined) throw new StoreError('not-found', `there is no ${JSON.stringify(path)} in ${name}`, { root: name, path });
+  if (found === undefined)
+    throw new StoreError('not-found', `there is no ${JSON.stringify(path)} in ${name}`, { root: name, path });
   return found;
 }

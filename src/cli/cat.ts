@@ -6,7 +6,11 @@ import { type Verb, withReadableStore } from './verb.ts';
 
 export const cat: Verb = {
   define: (program) =>
-    program.command('cat').description('write a blob to stdout').argument('<dir>', 'the store').argument('<what>', 'a blob id, or ROOT:PATH of a file'),
+    program
+      .command('cat')
+      .description('write a blob to stdout')
+      .argument('<dir>', 'the store')
+      .argument('<what>', 'a blob id, or ROOT:PATH of a file'),
   async run(context, [directory, what]) {
     const { output, signal } = context;
     await withReadableStore(directory!, context, async (store) => {
@@ -30,7 +34,10 @@ export const cat: Verb = {
 
 async function findBlob(store: Store, what: string): Promise<BlobId> {
   if (isId(what)) return what;
-  if (!what.includes(':')) throw new UsageError(`neither a blob id (64 lower-case hex digits) nor ROOT:PATH: ${JSON.stringify(what)}`);
+  if (!what.includes(':'))
+    throw new UsageError(
+      `neither a blob id (64 lower-case hex digits) nor ROOT:PATH: ${JSON.stringify(what)}`,
+    );
   const found = await resolveAddress(store, what);
   if (found.type !== 'file') throw new UsageError(`${JSON.stringify(what)} is no file: use ls or get`);
   return found.id;

@@ -25,14 +25,23 @@ const mtimeToleranceNs = 1000n;
 /** Small files compared at once. */
 const parallel = 8;
 
-export async function compareTrees(first: string, second: string, options: CompareOptions): Promise<Comparison> {
+export async function compareTrees(
+  first: string,
+  second: string,
+  options: CompareOptions,
+): Promise<Comparison> {
   const comparing = new Comparing(options);
   await comparing.entries(first, second);
   return comparing.result;
 }
 
 class Comparing {
-  readonly result: { files: number; bytes: number; differences: string[]; differenceCount: number } = { files: 0, bytes: 0, differences: [], differenceCount: 0 };
+  readonly result: { files: number; bytes: number; differences: string[]; differenceCount: number } = {
+    files: 0,
+    bytes: 0,
+    differences: [],
+    differenceCount: 0,
+  };
   readonly #options: CompareOptions;
   readonly #blocks: [Buffer, Buffer][] = [];
 
@@ -43,15 +52,18 @@ class Comparing {
   async entries(first: string, second: string): Promise<void> {
     this.#options.signal.throwIfAborted();
     const [a, b] = await Promise.all([facts(first), facts(second)]);
-    if (a === undefined || b === undefined) return this.#differ(b === undefined ? first : second, 'is only on one side');
+    if (a === undefined || b === undefined)
+      return this.#differ(b === undefined ? first : second, 'is only on one side');
     const kind = kindOf(a);
     if (kind !== kindOf(b)) return this.#differ(first, `is a ${kind} here and a ${kindOf(b)} there`);
     if (kind !== 'link' && (a.mode & 0o7777n) !== (b.mode & 0o7777n)) this.#differ(first, 'has another mode');
     // The time of a link itself is kept in a snapshot, but few systems can set it.
-    if (kind !== 'link' && apart(a.mtimeNs, b.mtimeNs) > mtimeToleranceNs) this.#differ(first, 'has another modification time');
+    if (kind !== 'link' && apart(a.mtimeNs, b.mtimeNs) > mtimeToleranceNs)
+      this.#differ(first, 'has another modification time');
     if (kind === 'folder') await this.#folders(first, second);
     else if (kind === 'file') await this.#files(first, second, a.size === b.size);
-    else if (kind === 'link' && (await readlink(first)) !== (await readlink(second))) this.#differ(first, 'points elsewhere');
+    else if (kind === 'link' && (await readlink(first)) !== (await readlink(second)))
+      this.#differ(first, 'points elsewhere');
   }
 
   async #folders(first: string, second: string): Promise<void> {
@@ -72,7 +84,8 @@ class Comparing {
     const handles: FileHandle[] = [];
     const blocks = this.#blocks.pop() ?? [Buffer.allocUnsafe(blockBytes), Buffer.allocUnsafe(blockBytes)];
     try {
-      for (const path of [first, second]) handles.push(await open(path, constants.O_RDONLY | (constants.O_NOFOLLOW ?? 0)));
+      for (const path of [first, second])
+        handles.push(await open(path, constants.O_RDONLY | (constants.O_NOFOLLOW ?? 0)));
       if (!(await this.#sameBytes(handles, blocks))) this.#differ(first, 'has other content');
       this.result.files++;
     } finally {
@@ -82,7 +95,7 @@ class Comparing {
   }
 
   async #sameBytes(handles: readonly FileHandle[], blocks: readonly [Buffer, Buffer]): Promise<boolean> {
-    for (let at = 0; ; ) {
+    for (let at = 0; ;) {
       this.#options.signal.throwIfAborted();
       const [a, b] = await Promise.all(handles.map(async (handle, i) => readFully(handle, blocks[i]!, at)));
       if (!a!.equals(b!)) return false;

@@ -30,7 +30,8 @@ export interface ToldError {
 
 export function toldError(error: unknown): ToldError {
   const message = error instanceof Error ? error.message : String(error);
-  if (error instanceof Stopped) return { code: 'aborted', message, exit: { EPIPE: 0, SIGINT: 130, SIGTERM: 143 }[error.by] };
+  if (error instanceof Stopped)
+    return { code: 'aborted', message, exit: { EPIPE: 0, SIGINT: 130, SIGTERM: 143 }[error.by] };
   if (error instanceof UsageError) return { code: 'invalid-argument', message, exit: exitCodes.usage };
   if (!StoreError.is(error)) return { code: 'internal', message, exit: exitCodes.failed };
   return { code: error.code, message, exit: exitOf(error) };

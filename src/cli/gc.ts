@@ -17,7 +17,9 @@ export const gc: Verb = {
     const dryRun = options['dryRun'] === true;
     const result = await withStore(directory!, context, (store) => store.gc({ graceMs, dryRun, signal }));
     const verb = dryRun ? 'would free' : 'freed';
-    await output.line(`${verb} ${showCount(result.deleted, 'blob')}, ${showBytes(result.freedBytes)}; ${showCount(result.held, 'blob')} within the grace or in use`);
+    await output.line(
+      `${verb} ${showCount(result.deleted, 'blob')}, ${showBytes(result.freedBytes)}; ${showCount(result.held, 'blob')} within the grace or in use`,
+    );
     if (result.blocked !== undefined) output.note(`holdfast: nothing more was freed: ${result.blocked}`);
     await output.result({ ...result, dryRun });
     return result.blocked === undefined ? exitCodes.fine : exitCodes.failed;

@@ -21,10 +21,15 @@ export const get: Verb = {
     const progress = new Progress(output, 'restore');
     const done = await withReadableStore(directory!, context, async (store) => {
       const found = await resolveAddress(store, address!);
-      return await restoreTree(store, found.type === 'root' ? found.id : found, resolve(out!), { signal, onProgress: (state) => progress.update(state) });
+      return await restoreTree(store, found.type === 'root' ? found.id : found, resolve(out!), {
+        signal,
+        onProgress: (state) => progress.update(state),
+      });
     }).finally(() => progress.end());
     const seconds = (performance.now() - began) / 1000;
-    await output.line(`${showCount(done.files, 'file')}, ${showBytes(done.bytes)}, in ${showSeconds(seconds)} (${showRate(done.bytes, seconds)})`);
+    await output.line(
+      `${showCount(done.files, 'file')}, ${showBytes(done.bytes)}, in ${showSeconds(seconds)} (${showRate(done.bytes, seconds)})`,
+    );
     await output.result({ ...done, seconds, out });
     return exitCodes.fine;
   },

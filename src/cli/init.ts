@@ -5,14 +5,20 @@ import { exitCodes } from './exit.ts';
 import type { Verb } from './verb.ts';
 
 export const init: Verb = {
-  define: (program) => program.command('init').description('make a store in an absent or empty folder').argument('<dir>', 'the folder'),
+  define: (program) =>
+    program
+      .command('init')
+      .description('make a store in an absent or empty folder')
+      .argument('<dir>', 'the folder'),
   async run({ output, signal }, [directory]) {
     const before = await readdir(directory!).catch(() => []);
     const store = await openStore(directory!, { mode: 'create', signal });
     try {
       const { storeId, format } = await store.stats();
       const created = before.length === 0;
-      await output.line(created ? `made store ${storeId} in ${directory!}` : `${directory!} is store ${storeId} already`);
+      await output.line(
+        created ? `made store ${storeId} in ${directory!}` : `${directory!} is store ${storeId} already`,
+      );
       await output.result({ directory, storeId, format, created });
     } finally {
       await store.close();

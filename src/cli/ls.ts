@@ -14,18 +14,25 @@ export const ls: Verb = {
       .argument('<dir>', 'the store')
       .argument('[address]', 'ROOT or ROOT:PATH'),
   async run(context, [directory, address]) {
-    await withReadableStore(directory!, context, (store) => (address === undefined ? listRoots(store, context.output) : listAddress(store, address, context)));
+    await withReadableStore(directory!, context, (store) =>
+      address === undefined ? listRoots(store, context.output) : listAddress(store, address, context),
+    );
     return exitCodes.fine;
   },
 };
 
 async function listRoots(store: Store, output: Output): Promise<void> {
   const roots = await store.roots.list();
-  for (const { name, id, changedMs } of roots) await output.line(`${id}  ${showTime(changedMs)}  ${printableName(name)}`);
+  for (const { name, id, changedMs } of roots)
+    await output.line(`${id}  ${showTime(changedMs)}  ${printableName(name)}`);
   await output.result({ roots });
 }
 
-async function listAddress(store: Store, address: string, { output, signal }: { readonly output: Output; readonly signal: AbortSignal }): Promise<void> {
+async function listAddress(
+  store: Store,
+  address: string,
+  { output, signal }: { readonly output: Output; readonly signal: AbortSignal },
+): Promise<void> {
   const found = await resolveAddress(store, address);
   const entries: object[] = [];
   const list = found.type === 'root' || found.type === 'folder' ? listFolder(store, found.id) : [found];
@@ -40,7 +47,8 @@ async function listAddress(store: Store, address: string, { output, signal }: { 
 function forPeople(entry: SnapshotEntry): string {
   const letter = { file: '-', folder: 'd', link: 'l' }[entry.type];
   const size = entry.type === 'file' ? String(entry.size) : '-';
-  const tail = entry.type === 'link' ? ` -> ${printableName(entry.target)}` : entry.type === 'folder' ? '/' : '';
+  const tail =
+    entry.type === 'link' ? ` -> ${printableName(entry.target)}` : entry.type === 'folder' ? '/' : '';
   const time = showTime(Number(entry.mtimeNs / 1_000_000n));
   return `${letter}${showMode(entry.mode)} ${size.padStart(12)}  ${time}  ${printableName(entry.name)}${tail}`;
 }
@@ -54,5 +62,8 @@ function forPrograms(entry: SnapshotEntry): object {
 
 /** A name with an escape sequence in it must not reach the terminal. */
 function printableName(name: string): string {
-  return name.replace(/[\u0000-\u001f\u007f-\u009f]/g, (char) => `\\x${char.charCodeAt(0).toString(16).padStart(2, '0')}`);
+  return name.replace(
+    /[\u0000-\u001f\u007f-\u009f]/g,
+    (char) => `\\x${char.charCodeAt(0).toString(16).padStart(2, '0')}`,
+  );
 }

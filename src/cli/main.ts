@@ -9,6 +9,7 @@ if (tooOld === undefined) {
   });
 } else {
   console.error(tooOld);
-  if (process.argv.includes('--json')) console.log(JSON.stringify({ error: { code: 'unsupported-runtime', message: tooOld } }));
+  if (process.argv.includes('--json'))
+    console.log(JSON.stringify({ error: { code: 'unsupported-runtime', message: tooOld } }));
   process.exitCode = 1;
 }

@@ -6,7 +6,10 @@ export class Output {
   readonly #stdout: NodeJS.WriteStream;
   readonly #stderr: NodeJS.WriteStream;
 
-  constructor(json: 'json' | 'people', streams: { readonly stdout: NodeJS.WriteStream; readonly stderr: NodeJS.WriteStream } = process) {
+  constructor(
+    json: 'json' | 'people',
+    streams: { readonly stdout: NodeJS.WriteStream; readonly stderr: NodeJS.WriteStream } = process,
+  ) {
     this.json = json === 'json';
     this.#stdout = streams.stdout;
     this.#stderr = streams.stderr;

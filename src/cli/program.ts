@@ -27,10 +27,16 @@ export async function runProgram(argv: readonly string[]): Promise<number> {
     .exitOverride()
     .configureOutput({ writeErr: () => undefined });
   for (const verb of verbs) {
-    const command = verb.define(program).option('--json', 'print one JSON object as the last line; progress goes to stderr');
+    const command = verb
+      .define(program)
+      .option('--json', 'print one JSON object as the last line; progress goes to stderr');
     command.exitOverride().configureOutput({ writeErr: () => undefined });
     command.action(async () => {
-      exit = await verb.run({ output, signal: stop.signal }, command.processedArgs.flat() as string[], command.opts());
+      exit = await verb.run(
+        { output, signal: stop.signal },
+        command.processedArgs.flat() as string[],
+        command.opts(),
+      );
     });
   }
   try {
@@ -47,7 +53,8 @@ async function tell(output: Output, error: unknown, program: Command): Promise<n
   if (error instanceof CommanderError) {
     if (error.exitCode === 0) return exitCodes.fine; // --help
     if (error.code === 'commander.help') output.note(program.helpInformation());
-    else await tellError(output, { code: 'invalid-argument', message: error.message.replace(/^error: /, '') });
+    else
+      await tellError(output, { code: 'invalid-argument', message: error.message.replace(/^error: /, '') });
     return exitCodes.usage;
   }
   if (error instanceof Stopped && error.by === 'EPIPE') return exitCodes.fine;
@@ -57,7 +64,10 @@ async function tell(output: Output, error: unknown, program: Command): Promise<n
   return told.exit;
 }
 
-async function tellError(output: Output, { code, message }: { readonly code: string; readonly message: string }): Promise<void> {
+async function tellError(
+  output: Output,
+  { code, message }: { readonly code: string; readonly message: string },
+): Promise<void> {
   output.note(`holdfast: ${message} (${code})`);
   await output.result({ error: { code, message } });
 }

@@ -36,7 +36,10 @@ export class Progress {
     if ((!json && !watched) || now - this.#told < (json ? jsonMs : drawMs)) return;
     this.#told = now;
     const speed = this.#speed(now, state);
-    if (json) this.#output.note(JSON.stringify({ progress: { step: this.#step, ...state, bytesPerSecond: Math.round(speed.bytes) } }));
+    if (json)
+      this.#output.note(
+        JSON.stringify({ progress: { step: this.#step, ...state, bytesPerSecond: Math.round(speed.bytes) } }),
+      );
     else this.#draw(state, speed);
   }
 
@@ -55,12 +58,20 @@ export class Progress {
   }
 
   #draw(state: ProgressState, speed: { readonly bytes: number; readonly files: number }): void {
-    const parts = [this.#step, showCount(state.files, this.#things), showBytes(state.bytes), showRate(speed.bytes, 1)];
+    const parts = [
+      this.#step,
+      showCount(state.files, this.#things),
+      showBytes(state.bytes),
+      showRate(speed.bytes, 1),
+    ];
     const { totalBytes, totalFiles } = state;
     if (totalBytes !== undefined && totalFiles !== undefined) {
       const done = totalBytes > 0 ? Math.min(1, state.bytes / totalBytes) : 1;
       parts.splice(1, 0, `${bar(done)} ${String(Math.floor(done * 100)).padStart(3)}%`);
-      const left = Math.max((totalBytes - state.bytes) / speed.bytes, (totalFiles - state.files) / speed.files);
+      const left = Math.max(
+        (totalBytes - state.bytes) / speed.bytes,
+        (totalFiles - state.files) / speed.files,
+      );
       if (Number.isFinite(left) && left >= 0) parts.push(`${showSeconds(left)} left`);
     }
     this.#drawn = true;

@@ -1,7 +1,14 @@
 /** The whole way of a folder, as named steps: into a store, verified there, out again, compared byte by byte. */
 import { realpath } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import { type ImportResult, type ScrubResult, type Store, importPaths, openStore, restoreTree } from '../index.ts';
+import {
+  type ImportResult,
+  type ScrubResult,
+  type Store,
+  importPaths,
+  openStore,
+  restoreTree,
+} from '../index.ts';
 import { type Comparison, compareTrees } from './compare.ts';
 import type { Output } from './output.ts';
 import { Progress, type ProgressState } from './progress.ts';
@@ -33,7 +40,10 @@ export async function rehearse(plan: RehearsalPlan): Promise<Rehearsal> {
   const { output, signal } = plan;
   const source = await realpath(plan.source);
   const steps: Step[] = [];
-  const timed = async <Result extends { readonly bytes: number }>(name: Step['name'], work: (tell: (state: ProgressState) => void) => Promise<Result>): Promise<Result> => {
+  const timed = async <Result extends { readonly bytes: number }>(
+    name: Step['name'],
+    work: (tell: (state: ProgressState) => void) => Promise<Result>,
+  ): Promise<Result> => {
     signal.throwIfAborted();
     const progress = new Progress(output, name, name === 'scrub' ? 'blob' : 'file');
     const began = performance.now();
@@ -43,19 +53,39 @@ export async function rehearse(plan: RehearsalPlan): Promise<Rehearsal> {
   };
   const store = await openStore(plan.store, { signal });
   try {
-    const imported = await timed('import', (onProgress) => importPaths(store, [source], { root: 'start', signal, onProgress }));
+    const imported = await timed('import', (onProgress) =>
+      importPaths(store, [source], { root: 'start', signal, onProgress }),
+    );
     const totals = { totalFiles: imported.files, totalBytes: imported.bytes };
     const scrubbed = await timed('scrub', (tell) => scrubStore(store, { signal, tell }));
-    await timed('restore', (tell) => restoreTree(store, imported.root, plan.out, { signal, onProgress: (state) => tell({ ...state, ...totals }) }));
+    await timed('restore', (tell) =>
+      restoreTree(store, imported.root, plan.out, {
+        signal,
+        onProgress: (state) => tell({ ...state, ...totals }),
+      }),
+    );
     const without = new Set(imported.skipped.map(({ path }) => path));
     const restored = join(plan.out, basename(source));
-    const compared = await timed('compare', (tell) => compareTrees(source, restored, { without, signal, onProgress: (state) => tell({ ...state, ...totals }) }));
+    const compared = await timed('compare', (tell) =>
+      compareTrees(source, restored, {
+        without,
+        signal,
+        onProgress: (state) => tell({ ...state, ...totals }),
+      }),
+    );
     return { imported, scrubbed, compared, steps };
   } finally {
     await store.close();
   }
 }
 
-function scrubStore(store: Store, { signal, tell }: { readonly signal: AbortSignal; readonly tell: (state: ProgressState) => void }): Promise<ScrubResult> {
-  return store.scrub({ signal, onProgress: ({ blobs, bytes, totalBlobs, totalBytes }) => tell({ files: blobs, bytes, totalFiles: totalBlobs, totalBytes }) });
+function scrubStore(
+  store: Store,
+  { signal, tell }: { readonly signal: AbortSignal; readonly tell: (state: ProgressState) => void },
+): Promise<ScrubResult> {
+  return store.scrub({
+    signal,
+    onProgress: ({ blobs, bytes, totalBlobs, totalBytes }) =>
+      tell({ files: blobs, bytes, totalFiles: totalBlobs, totalBytes }),
+  });
 }

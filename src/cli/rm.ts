@@ -4,13 +4,19 @@ import { exitCodes } from './exit.ts';
 import { type Verb, withStore } from './verb.ts';
 
 export const rm: Verb = {
-  define: (program) => program.command('rm').description('drop a root; gc frees what only it held').argument('<dir>', 'the store').argument('<root>', 'the name of the root'),
+  define: (program) =>
+    program
+      .command('rm')
+      .description('drop a root; gc frees what only it held')
+      .argument('<dir>', 'the store')
+      .argument('<root>', 'the name of the root'),
   async run(context, [directory, name]) {
     const { output } = context;
     const id = await withStore(directory!, context, async (store) => {
       const held = await store.roots.get(name!);
       // By compare-and-swap: what is dropped is what was looked at.
-      if (held === undefined || !(await store.roots.delete(name!, { expect: held }))) throw new StoreError('not-found', `there is no root ${JSON.stringify(name)}`, { root: name });
+      if (held === undefined || !(await store.roots.delete(name!, { expect: held })))
+        throw new StoreError('not-found', `there is no root ${JSON.stringify(name)}`, { root: name });
       return held;
     });
     await output.line(`dropped ${JSON.stringify(name)}, which was ${id}`);

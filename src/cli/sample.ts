@@ -22,14 +22,23 @@ function* sampleFiles(): Generator<readonly [path: string, bytes: Uint8Array | s
   yield ['videos/harbour.mp4', video];
   yield ['videos/old drive/harbour (copy).mp4', video];
   yield ['videos/ferry.mp4', noise('ferry', 7_340_033)];
-  for (let i = 0; i < 8; i++) yield [`photos/2024/IMG_${String(4100 + i)}.jpg`, noise(`photo ${i}`, 900_000 + i * 77_777)];
-  for (let i = 0; i < 4; i++) yield [`photos/to sort/IMG_${String(4100 + i)} 1.jpg`, noise(`photo ${i}`, 900_000 + i * 77_777)];
+  for (let i = 0; i < 8; i++)
+    yield [`photos/2024/IMG_${String(4100 + i)}.jpg`, noise(`photo ${i}`, 900_000 + i * 77_777)];
+  for (let i = 0; i < 4; i++)
+    yield [`photos/to sort/IMG_${String(4100 + i)} 1.jpg`, noise(`photo ${i}`, 900_000 + i * 77_777)];
   yield ['photos/2024/Møns Klint 🏖.jpg', noise('cliff', 1_234_567)];
   yield ['music/sine.wav', sineWave(440, 10)];
   yield ['links/about.txt', 'These links are kept as links.\n'];
-  for (let i = 1; i <= 12; i++) yield [`documents/notes/${String(i).padStart(2, '0')}.md`, `# Note ${i}\n\n${'All work and no play. '.repeat(i * i)}\n`];
+  for (let i = 1; i <= 12; i++)
+    yield [
+      `documents/notes/${String(i).padStart(2, '0')}.md`,
+      `# Note ${i}\n\n${'All work and no play. '.repeat(i * i)}\n`,
+    ];
   yield ['documents/contract.txt', 'Read only.\n'];
-  yield ['documents/table.csv', Array.from({ length: 20_000 }, (_, i) => `${i},${(i * 7919) % 10_007},row ${i}`).join('\n')];
+  yield [
+    'documents/table.csv',
+    Array.from({ length: 20_000 }, (_, i) => `${i},${(i * 7919) % 10_007},row ${i}`).join('\n'),
+  ];
   yield ['documents/settings.json', JSON.stringify({ theme: 'dark', columns: [1, 2, 3] }, undefined, 2)];
   yield ['programs/backup.sh', '#!/bin/sh\nexec holdfast add "$1" "$HOME"\n'];
   yield ['programs/empty', ''];
@@ -57,6 +66,7 @@ function sineWave(hertz: number, seconds: number): Uint8Array {
   wave.writeUInt16LE(16, 34);
   wave.write('data', 36);
   wave.writeUInt32LE(2 * samples, 40);
-  for (let i = 0; i < samples; i++) wave.writeInt16LE(Math.round(20_000 * Math.sin((2 * Math.PI * hertz * i) / 44_100)), 44 + 2 * i);
+  for (let i = 0; i < samples; i++)
+    wave.writeInt16LE(Math.round(20_000 * Math.sin((2 * Math.PI * hertz * i) / 44_100)), 44 + 2 * i);
   return wave;
 }

@@ -5,18 +5,27 @@ import { showBytes, showCount, showRate, showSeconds } from './units.ts';
 import { type Verb, withStore } from './verb.ts';
 
 export const scrub: Verb = {
-  define: (program) => program.command('scrub').description('read and verify everything').argument('<dir>', 'the store'),
+  define: (program) =>
+    program.command('scrub').description('read and verify everything').argument('<dir>', 'the store'),
   async run(context, [directory]) {
     const { output, signal } = context;
     const progress = new Progress(output, 'scrub', 'blob');
     const result = await withStore(directory!, context, (store) =>
-      store.scrub({ signal, onProgress: ({ blobs, bytes, totalBlobs, totalBytes }) => progress.update({ files: blobs, bytes, totalFiles: totalBlobs, totalBytes }) }),
+      store.scrub({
+        signal,
+        onProgress: ({ blobs, bytes, totalBlobs, totalBytes }) =>
+          progress.update({ files: blobs, bytes, totalFiles: totalBlobs, totalBytes }),
+      }),
     ).finally(() => progress.end());
-    for (const { id, reason, references } of result.damaged) output.note(`damaged: ${id}: ${reason} (${showCount(references, 'reference')})`);
+    for (const { id, reason, references } of result.damaged)
+      output.note(`damaged: ${id}: ${reason} (${showCount(references, 'reference')})`);
     if (result.badRows > 0) output.note(`${showCount(result.badRows, 'row')} of the catalog damaged`);
     const seconds = result.milliseconds / 1000;
-    const verdict = result.damaged.length === 0 ? 'no damage' : `${showCount(result.damaged.length, 'blob')} damaged`;
-    await output.line(`${verdict}: ${showCount(result.blobs, 'blob')}, ${showBytes(result.bytes)}, in ${showSeconds(seconds)} (${showRate(result.bytes, seconds)})`);
+    const verdict =
+      result.damaged.length === 0 ? 'no damage' : `${showCount(result.damaged.length, 'blob')} damaged`;
+    await output.line(
+      `${verdict}: ${showCount(result.blobs, 'blob')}, ${showBytes(result.bytes)}, in ${showSeconds(seconds)} (${showRate(result.bytes, seconds)})`,
+    );
     await output.result(result);
     return result.damaged.length + result.badRows > 0 ? exitCodes.damage : exitCodes.fine;
   },

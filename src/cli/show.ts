@@ -21,7 +21,13 @@ export async function show(argv: readonly string[]): Promise<number> {
     if (folder === undefined) await sample(output, source);
     else if (!(await stat(folder).catch(() => undefined))) throw new UsageError(`there is no ${folder}`);
     const out = join(await temporary.make('restored'), 'out');
-    const plan = { source, store: store ?? join(await temporary.make('store'), 'store'), out, output, signal: stop.signal };
+    const plan = {
+      source,
+      store: store ?? join(await temporary.make('store'), 'store'),
+      out,
+      output,
+      signal: stop.signal,
+    };
     return await report(output, await rehearse(plan), store);
   } catch (error) {
     const { code, message, exit } = toldError(error);
@@ -34,13 +40,22 @@ export async function show(argv: readonly string[]): Promise<number> {
   }
 }
 
-function parse(argv: readonly string[]): { readonly folder: string | undefined; readonly store: string | undefined } {
+function parse(argv: readonly string[]): {
+  readonly folder: string | undefined;
+  readonly store: string | undefined;
+} {
   try {
-    const { values, positionals } = parseArgs({ args: [...argv], options: { store: { type: 'string' } }, allowPositionals: true });
+    const { values, positionals } = parseArgs({
+      args: [...argv],
+      options: { store: { type: 'string' } },
+      allowPositionals: true,
+    });
     if (positionals.length > 1) throw new Error('one folder at most');
     return { folder: positionals[0], store: values.store };
   } catch (error) {
-    throw new UsageError(`${error instanceof Error ? error.message : String(error)}; usage: npm start -- [folder] [--store DIR]`);
+    throw new UsageError(
+      `${error instanceof Error ? error.message : String(error)}; usage: npm start -- [folder] [--store DIR]`,
+    );
   }
 }
 
@@ -50,19 +65,39 @@ async function sample(output: Output, folder: string): Promise<void> {
   await makeSample(folder);
 }
 
-async function report(output: Output, { imported, scrubbed, compared, steps }: Rehearsal, kept: string | undefined): Promise<number> {
+async function report(
+  output: Output,
+  { imported, scrubbed, compared, steps }: Rehearsal,
+  kept: string | undefined,
+): Promise<number> {
   const sound = scrubbed.damaged.length + scrubbed.badRows === 0;
   const same = compared.differenceCount === 0;
   const saved = imported.bytes - imported.newBytes;
   const share = imported.bytes > 0 ? ` (${Math.round((100 * saved) / imported.bytes)} %)` : '';
   const rows: [string, string][] = [
-    ['files', `${showCount(imported.files, 'file')}, ${showCount(imported.folders, 'folder')}, ${showCount(imported.links, 'link')}`],
+    [
+      'files',
+      `${showCount(imported.files, 'file')}, ${showCount(imported.folders, 'folder')}, ${showCount(imported.links, 'link')}`,
+    ],
     ['content', showBytes(imported.bytes)],
     ['stored new', showBytes(imported.newBytes)],
     ['dedup saved', `${showBytes(saved)}${share}`],
-    ...steps.map(({ name, bytes, seconds }): [string, string] => [name, `${showSeconds(seconds).padStart(7)}   ${showRate(bytes, seconds)}`]),
-    ['scrub', sound ? `no damage in ${showCount(scrubbed.blobs, 'blob')}` : `${showCount(scrubbed.damaged.length, 'blob')} DAMAGED`],
-    ['result', same ? 'identical: every byte, mode and modification time' : `${showCount(compared.differenceCount, 'difference')}`],
+    ...steps.map(({ name, bytes, seconds }): [string, string] => [
+      name,
+      `${showSeconds(seconds).padStart(7)}   ${showRate(bytes, seconds)}`,
+    ]),
+    [
+      'scrub',
+      sound
+        ? `no damage in ${showCount(scrubbed.blobs, 'blob')}`
+        : `${showCount(scrubbed.damaged.length, 'blob')} DAMAGED`,
+    ],
+    [
+      'result',
+      same
+        ? 'identical: every byte, mode and modification time'
+        : showCount(compared.differenceCount, 'difference'),
+    ],
   ];
   for (const { path, reason } of imported.skipped) output.warn(`skipped ${path} (${reason})`);
   for (const [name, value] of rows) await output.line(`  ${name.padEnd(12)} ${value}`);

@@ -6,7 +6,12 @@ import { showBytes, showTime } from './units.ts';
 import { type Verb, withReadableStore } from './verb.ts';
 
 export const stat: Verb = {
-  define: (program) => program.command('stat').description('what the store knows of a blob').argument('<dir>', 'the store').argument('<id>', 'the blob id'),
+  define: (program) =>
+    program
+      .command('stat')
+      .description('what the store knows of a blob')
+      .argument('<dir>', 'the store')
+      .argument('<id>', 'the blob id'),
   async run(context, [directory, text]) {
     const { output } = context;
     const id = parseId(text!);

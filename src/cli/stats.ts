@@ -4,7 +4,11 @@ import { showBytes, showCount } from './units.ts';
 import { type Verb, withReadableStore } from './verb.ts';
 
 export const stats: Verb = {
-  define: (program) => program.command('stats').description('what is in the store, and what it takes').argument('<dir>', 'the store'),
+  define: (program) =>
+    program
+      .command('stats')
+      .description('what is in the store, and what it takes')
+      .argument('<dir>', 'the store'),
   async run(context, [directory]) {
     const { output } = context;
     const found = await withReadableStore(directory!, context, (store) => store.stats());
@@ -18,7 +22,13 @@ export const stats: Verb = {
       ['roots', String(found.roots)],
       ['catalog', showBytes(found.catalogBytes)],
       ['free on disk', showBytes(found.freeBytes)],
-      ...found.volumes.map((volume) => ['volume', `${volume.id} (${volume.kind}, ${volume.state}), ${showBytes(volume.bytes)}, ${showBytes(volume.deadBytes)} dead`] as const),
+      ...found.volumes.map(
+        (volume) =>
+          [
+            'volume',
+            `${volume.id} (${volume.kind}, ${volume.state}), ${showBytes(volume.bytes)}, ${showBytes(volume.deadBytes)} dead`,
+          ] as const,
+      ),
     ];
     for (const [name, value] of rows) await output.line(`${name.padEnd(13)} ${value}`);
     await output.result(found);

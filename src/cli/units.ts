@@ -26,7 +26,7 @@ export function showSeconds(seconds: number): string {
   if (seconds < 59.5) return `${seconds.toFixed(seconds < 9.95 ? 1 : 0)} s`;
   const whole = Math.round(seconds);
   const [hours, minutes, rest] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60, whole % 60];
-  const tail = `${String(rest).padStart(2, '0')}`;
+  const tail = String(rest).padStart(2, '0');
   return hours > 0 ? `${hours}:${String(minutes).padStart(2, '0')}:${tail}` : `${minutes}:${tail}`;
 }
 
@@ -49,12 +49,20 @@ export function showMode(mode: number): string {
   return owner + group + letter(0o004, 'r') + letter(0o002, 'w') + execute(0o001, 0o1000, 't');
 }
 
-const milliseconds: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000, w: 604_800_000 };
+const milliseconds: Readonly<Record<string, number>> = {
+  ms: 1,
+  s: 1000,
+  m: 60_000,
+  h: 3_600_000,
+  d: 86_400_000,
+  w: 604_800_000,
+};
 
 /** Milliseconds of `24h`, `10m`, `90s`, `7d`, `500ms` or `0`. */
 export function parseDuration(text: string): number {
   const match = /^(\d+(?:\.\d+)?)(ms|s|m|h|d|w)$/.exec(text);
   const value = text === '0' ? 0 : match === null ? Number.NaN : Number(match[1]) * milliseconds[match[2]!]!;
-  if (!Number.isFinite(value)) throw new UsageError(`not a duration: ${JSON.stringify(text)}; write 24h, 10m, 90s, 7d or 0`);
+  if (!Number.isFinite(value))
+    throw new UsageError(`not a duration: ${JSON.stringify(text)}; write 24h, 10m, 90s, 7d or 0`);
   return value;
 }

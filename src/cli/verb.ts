@@ -17,12 +17,20 @@ export interface Verb {
 }
 
 /** Opens a store that exists, and closes it whatever happens. */
-export async function withStore<Result>(directory: string, context: Context, work: (store: Store) => Promise<Result>): Promise<Result> {
+export async function withStore<Result>(
+  directory: string,
+  context: Context,
+  work: (store: Store) => Promise<Result>,
+): Promise<Result> {
   return await using(await openStore(directory, { mode: 'open', signal: context.signal }), work);
 }
 
 /** Like `withStore`, for verbs that only read: works on a store that may not be written too. */
-export async function withReadableStore<Result>(directory: string, context: Context, work: (store: Store) => Promise<Result>): Promise<Result> {
+export async function withReadableStore<Result>(
+  directory: string,
+  context: Context,
+  work: (store: Store) => Promise<Result>,
+): Promise<Result> {
   return await using(await openReadable(directory, { signal: context.signal }), work);
 }
 

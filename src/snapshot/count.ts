@@ -8,7 +8,11 @@ export interface PathTotals {
 }
 
 /** A rough number: links are not followed, what cannot be listed counts nothing, and the tree may change. */
-export async function countPaths(store: Store, paths: readonly string[], signal?: AbortSignal): Promise<PathTotals> {
+export async function countPaths(
+  store: Store,
+  paths: readonly string[],
+  signal?: AbortSignal,
+): Promise<PathTotals> {
   const totals = { files: 0, bytes: 0 };
   const turns = new Turns();
   const folders: string[] = [];

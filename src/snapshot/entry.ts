@@ -42,10 +42,16 @@ export function encodeEntry(entry: SnapshotEntry, key: Uint8Array = toUtf8(entry
   const seconds = floorSeconds(entry.mtimeNs);
   const nanoseconds = Number(entry.mtimeNs - seconds * nsPerSecond);
   const parts = entry.type === 'folder' ? 4 : 5;
-  writer.array(parts).integer(types.indexOf(entry.type)).integer(entry.mode).integer(Number(seconds)).integer(nanoseconds);
+  writer
+    .array(parts)
+    .integer(types.indexOf(entry.type))
+    .integer(entry.mode)
+    .integer(Number(seconds))
+    .integer(nanoseconds);
   if (entry.type === 'file') writer.integer(entry.size);
   if (entry.type === 'link') writer.bytes(toUtf8(entry.target));
-  const links: readonly Link[] = entry.type === 'link' ? none : [{ kind: entry.type === 'file' ? 'raw' : 'node', id: entry.id }];
+  const links: readonly Link[] =
+    entry.type === 'link' ? none : [{ kind: entry.type === 'file' ? 'raw' : 'node', id: entry.id }];
   return { key, value: writer.finish(), links };
 }
 
@@ -81,7 +87,8 @@ function readRest(reader: CborReader, { type, common, link }: Rest): SnapshotEnt
 
 function readTarget(bytes: Uint8Array): string {
   const target = utf8(bytes);
-  if (target === undefined || target === '' || target.includes('\0')) throw new StoreError('corrupt', 'refused a link whose target is no path');
+  if (target === undefined || target === '' || target.includes('\0'))
+    throw new StoreError('corrupt', 'refused a link whose target is no path');
   return target;
 }
 

@@ -1,5 +1,11 @@
 /** Remembers what folders looked like when they were imported, so that unchanged files are not read again. */
-import { type BlobId, type FolderListing, type SideTable, type Store, listingRecordBytes } from '../../engine/index.ts';
+import {
+  type BlobId,
+  type FolderListing,
+  type SideTable,
+  type Store,
+  listingRecordBytes,
+} from '../../engine/index.ts';
 import { fromHex, toHex } from '../../engine/codec/bytes.ts';
 import { utf8 } from './names.ts';
 
@@ -72,7 +78,7 @@ export class ImportCache {
 
   async folders(paths: readonly string[]): Promise<(CachedFolder | undefined)[]> {
     const firsts = await this.#side.get(paths.map(folderKey));
-    return await Promise.all(firsts.map((first, i) => (first === undefined ? undefined : this.#assemble(paths[i]!, first))));
+    return await Promise.all(firsts.map((first, i) => this.#assemble(paths[i]!, first)));
   }
 
   /** To be written with the next `flush`. `before`: the record it takes the place of, when known. */
@@ -83,7 +89,8 @@ export class ImportCache {
   }
 
   forgetFolder(path: string, folder: CachedFolder): void {
-    for (let i = 0; i < folder.parts; i++) this.#write(i === 0 ? folderKey(path) : partKey(path, i), undefined);
+    for (let i = 0; i < folder.parts; i++)
+      this.#write(i === 0 ? folderKey(path) : partKey(path, i), undefined);
   }
 
   async tops(paths: readonly string[]): Promise<(CachedTop | undefined)[]> {
@@ -113,7 +120,8 @@ export class ImportCache {
     this.#writeBytes += value?.length ?? 0;
   }
 
-  async #assemble(path: string, first: Uint8Array): Promise<CachedFolder | undefined> {
+  async #assemble(path: string, first: Uint8Array | undefined): Promise<CachedFolder | undefined> {
+    if (first === undefined) return undefined;
     const count = first.length < headBytes ? 0 : viewOf(first).getUint32(4, true);
     if (count <= 1) return decodeFolder([first]);
     const rest = await this.#side.get(Array.from({ length: count - 1 }, (_, i) => partKey(path, i + 1)));
@@ -147,7 +155,12 @@ export function foldersOf(cached: CachedFolder): Map<string, BlobId> {
 
 /** Whether a folder looks exactly as it did. One comparison of whole buffers, however many entries. */
 export function sameListing(cached: CachedFolder, listing: FolderListing): boolean {
-  return cached.id !== noFolder && cached.count === listing.count && sameBytes(cached.names, listing.names) && sameBytes(cached.records, listing.records);
+  return (
+    cached.id !== noFolder &&
+    cached.count === listing.count &&
+    sameBytes(cached.names, listing.names) &&
+    sameBytes(cached.records, listing.records)
+  );
 }
 
 export function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
@@ -171,8 +184,12 @@ function encodeFolder(folder: Omit<CachedFolder, 'parts'>): Uint8Array[] {
   view.setUint32(0, magic, true);
   view.setUint32(4, parts, true);
   view.setFloat64(8, stamp, true);
-  [folder.count, folder.names.length, folder.notable.length / 2, folder.height].forEach((value, i) => view.setUint32(16 + 4 * i, value, true));
-  [folder.counts.files, folder.counts.links, folder.counts.bytes].forEach((value, i) => view.setFloat64(32 + 8 * i, value, true));
+  [folder.count, folder.names.length, folder.notable.length / 2, folder.height].forEach((value, i) =>
+    view.setUint32(16 + 4 * i, value, true),
+  );
+  [folder.counts.files, folder.counts.links, folder.counts.bytes].forEach((value, i) =>
+    view.setFloat64(32 + 8 * i, value, true),
+  );
   whole.set(fromHex(folder.id)!, 56);
   return Array.from({ length: parts }, (_, i) => {
     const part = whole.subarray(i * partBytes, (i + 1) * partBytes);
@@ -187,14 +204,29 @@ function decodeFolder(parts: readonly Uint8Array[]): CachedFolder | undefined {
   const head = viewOf(first);
   if (head.getUint32(0, true) !== magic || head.getUint32(4, true) !== parts.length) return undefined;
   const stamp = head.getFloat64(8, true);
-  if (parts.slice(1).some((part) => part.length < 8 || viewOf(part).getFloat64(0, true) !== stamp)) return undefined;
-  const body = parts.length === 1 ? first.subarray(headBytes) : Buffer.concat([first.subarray(headBytes), ...parts.slice(1).map((part) => part.subarray(8))]);
-  const [count, namesLength, notables, height] = [0, 1, 2, 3].map((i) => head.getUint32(16 + 4 * i, true)) as [number, number, number, number];
-  const [files, links, bytes] = [0, 1, 2].map((i) => head.getFloat64(32 + 8 * i, true)) as [number, number, number];
+  if (parts.slice(1).some((part) => part.length < 8 || viewOf(part).getFloat64(0, true) !== stamp))
+    return undefined;
+  const body =
+    parts.length === 1
+      ? first.subarray(headBytes)
+      : Buffer.concat([first.subarray(headBytes), ...parts.slice(1).map((part) => part.subarray(8))]);
+  const [count, namesLength, notables, height] = [0, 1, 2, 3].map((i) =>
+    head.getUint32(16 + 4 * i, true),
+  ) as [number, number, number, number];
+  const [files, links, bytes] = [0, 1, 2].map((i) => head.getFloat64(32 + 8 * i, true)) as [
+    number,
+    number,
+    number,
+  ];
   const ends = [namesLength, count * listingRecordBytes, count * idBytes, notables * notableBytes];
   if (body.length !== ends.reduce((sum, length) => sum + length, 0)) return undefined;
   let at = 0;
-  const [names, records, ids, notable] = ends.map((length) => body.subarray(at, (at += length))) as [Uint8Array, Uint8Array, Uint8Array, Uint8Array];
+  const [names, records, ids, notable] = ends.map((length) => body.subarray(at, (at += length))) as [
+    Uint8Array,
+    Uint8Array,
+    Uint8Array,
+    Uint8Array,
+  ];
   return {
     id: toHex(first.subarray(56, 56 + idBytes)),
     height,

@@ -84,8 +84,31 @@ export class ImportReport {
   }
 
   result(root: BlobId): ImportResult {
-    const { files, folders, links, bytes, newBytes, filesRead, skipped, failures, skippedCount, failureCount } = this;
-    return { root, files, folders, links, bytes, newBytes, filesRead, skipped, failures, skippedCount, failureCount };
+    const {
+      files,
+      folders,
+      links,
+      bytes,
+      newBytes,
+      filesRead,
+      skipped,
+      failures,
+      skippedCount,
+      failureCount,
+    } = this;
+    return {
+      root,
+      files,
+      folders,
+      links,
+      bytes,
+      newBytes,
+      filesRead,
+      skipped,
+      failures,
+      skippedCount,
+      failureCount,
+    };
   }
 
   /** All failures as one error, with the code of the first. */
@@ -95,6 +118,9 @@ export class ImportReport {
     const more = failureCount > shown.length ? [`… and ${failureCount - shown.length} more`] : [];
     const what = failureCount === 1 ? '1 path' : `${failureCount} paths`;
     const text = `${what} could not be imported, so the root ${JSON.stringify(name)} was not moved: ${[...shown, ...more].join('; ')}`;
-    return new StoreError(failures[0]!.code, text, { failures: failureCount, paths: failures.map(({ path }) => path) });
+    return new StoreError(failures[0]!.code, text, {
+      failures: failureCount,
+      paths: failures.map(({ path }) => path),
+    });
   }
 }

@@ -2,7 +2,16 @@
 import { type BlobId, type Store, StoreError, listingRecordBytes, nodeProvider } from '../../engine/index.ts';
 import { type BuiltNode, MapBuilder } from '../../sync/tree/builder.ts';
 import { encodeEntry } from './entry.ts';
-import { type FolderCounts, type ImportCache, foldersOf, kindFile, kindFolder, kindLink, kindOther, sameBytes } from './import-cache.ts';
+import {
+  type FolderCounts,
+  type ImportCache,
+  foldersOf,
+  kindFile,
+  kindFolder,
+  kindLink,
+  kindOther,
+  sameBytes,
+} from './import-cache.ts';
 import type { ImportReport } from './import-report.ts';
 import { chainMax, nameBytesMax, pathBytesMax, printable, utf8 } from './names.ts';
 import { type FolderPlace, OpenFolder, SameFiles } from './open-folder.ts';
@@ -54,7 +63,11 @@ export class TreeImport {
       const { done } = await this.#walk(root);
       const result = await done;
       this.#check();
-      if (result!.height > chainMax) throw new StoreError('limit-exceeded', `the longest chain of nodes would be ${result!.height}, over ${chainMax}`);
+      if (result!.height > chainMax)
+        throw new StoreError(
+          'limit-exceeded',
+          `the longest chain of nodes would be ${result!.height}, over ${chainMax}`,
+        );
       return result!;
     } catch (error) {
       this.#fail(error);
@@ -80,7 +93,10 @@ export class TreeImport {
     return { done: this.#settle(folder, below).finally(() => this.#folders.leave()) };
   }
 
-  async #settle(folder: OpenFolder, below: readonly (readonly [number, Pending])[]): Promise<ImportedFolder | undefined> {
+  async #settle(
+    folder: OpenFolder,
+    below: readonly (readonly [number, Pending])[],
+  ): Promise<ImportedFolder | undefined> {
     try {
       return await this.#finish(folder, below);
     } catch (error) {
@@ -129,7 +145,8 @@ export class TreeImport {
     const fault =
       name.length > nameBytesMax
         ? `a name has ${name.length} bytes, over ${nameBytesMax}`
-        : inside.length + 1 + name.length > pathBytesMax / 4 && Buffer.byteLength(inside) + 1 + name.length > pathBytesMax
+        : inside.length + 1 + name.length > pathBytesMax / 4 &&
+            Buffer.byteLength(inside) + 1 + name.length > pathBytesMax
           ? `a path has over ${pathBytesMax} bytes`
           : undefined;
     if (fault === undefined) return true;
@@ -177,9 +194,11 @@ export class TreeImport {
   }
 
   /** Lists folders a little ahead, so that other threads work while this one does. */
-  async *#open(children: Iterator<Child>): AsyncGenerator<{ readonly index: number; readonly child: OpenFolder | undefined }, void, void> {
+  async *#open(
+    children: Iterator<Child>,
+  ): AsyncGenerator<{ readonly index: number; readonly child: OpenFolder | undefined }, void, void> {
     const ahead: { readonly index: number; readonly child: Promise<OpenFolder | undefined> }[] = [];
-    for (let more = true; more || ahead.length > 0; ) {
+    for (let more = true; more || ahead.length > 0;) {
       while (more && ahead.length < listAhead) {
         const next = children.next();
         more = next.done !== true;
@@ -195,9 +214,16 @@ export class TreeImport {
   async #list({ place, known }: Child): Promise<OpenFolder | undefined> {
     const { store, cache, report } = this.#parts;
     try {
-      if (place.depth >= chainMax) throw new StoreError('limit-exceeded', `${place.path.slice(0, 60)}…: folders are nested deeper than ${chainMax}`);
+      if (place.depth >= chainMax)
+        throw new StoreError(
+          'limit-exceeded',
+          `${place.path.slice(0, 60)}…: folders are nested deeper than ${chainMax}`,
+        );
       const listedMs = Date.now();
-      const [listing, cached] = await Promise.all([store.files.list(place.path), known === undefined ? undefined : cache.folders([place.path])]);
+      const [listing, cached] = await Promise.all([
+        store.files.list(place.path),
+        known === undefined ? undefined : cache.folders([place.path]),
+      ]);
       for (const name of listing.badNames) {
         const path = join(place.path, name);
         report.fail(path, new StoreError('invalid-argument', `${path}: the name is not UTF-8`));
@@ -212,7 +238,10 @@ export class TreeImport {
   }
 
   /** All of a folder's content is in the store: builds its map, or finds that it is the one it was. */
-  async #finish(folder: OpenFolder, below: readonly (readonly [number, Pending])[]): Promise<ImportedFolder | undefined> {
+  async #finish(
+    folder: OpenFolder,
+    below: readonly (readonly [number, Pending])[],
+  ): Promise<ImportedFolder | undefined> {
     await folder.reading.all();
     let height = 0;
     for (const [index, pending] of below) {
@@ -272,7 +301,8 @@ export class TreeImport {
       const { bytes, next } = folder.nameAt(at);
       at = next;
       const entry = folder.entry(i, bytes);
-      if (entry !== undefined) for (const node of builder.add(encodeEntry(entry, bytes))) await this.#putNode(node, writing);
+      if (entry !== undefined)
+        for (const node of builder.add(encodeEntry(entry, bytes))) await this.#putNode(node, writing);
     }
     const rest = builder.finish();
     for (const node of rest) await this.#putNode(node, writing);

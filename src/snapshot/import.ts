@@ -2,7 +2,16 @@
 import { type FolderListing, type Store, StoreError, listingRecordBytes } from '../../engine/index.ts';
 import { fromHex } from '../../engine/codec/bytes.ts';
 import { packListing } from '../../engine/codec/listing.ts';
-import { type CachedFolder, type CachedTop, ImportCache, kindFile, kindFolder, markRacy, noFolder, sameBytes } from './import-cache.ts';
+import {
+  type CachedFolder,
+  type CachedTop,
+  ImportCache,
+  kindFile,
+  kindFolder,
+  markRacy,
+  noFolder,
+  sameBytes,
+} from './import-cache.ts';
 import { type ImportProgress, ImportReport, type ImportResult } from './import-report.ts';
 import { TreeImport } from './import-tree.ts';
 import { readName, toUtf8 } from './names.ts';
@@ -31,11 +40,16 @@ interface Top {
  * skipped, and so is the store's own folder; anything else that cannot be read, is not UTF-8 or changes while it is read is a
  * failure: the import goes on, names all failures in one error, and the root stays where it was — unless `keepGoing`.
  */
-export async function importPaths(store: Store, paths: readonly string[], options: ImportOptions = {}): Promise<ImportResult> {
+export async function importPaths(
+  store: Store,
+  paths: readonly string[],
+  options: ImportOptions = {},
+): Promise<ImportResult> {
   options.signal?.throwIfAborted();
   const name = options.root ?? 'main';
   const ownFolder = await store.files.facts(await store.files.realPath(store.directory));
-  if (ownFolder === undefined) throw new StoreError('unavailable', `the folder of the store is gone: ${store.directory}`);
+  if (ownFolder === undefined)
+    throw new StoreError('unavailable', `the folder of the store is gone: ${store.directory}`);
   const report = new ImportReport(options.onProgress);
   const listedMs = Date.now();
   const tops = await findTops(store, paths);
@@ -68,12 +82,22 @@ async function findTops(store: Store, paths: readonly string[]): Promise<Top[]> 
     const path = await resolvePath(store, given);
     const facts = await store.files.facts(path);
     if (facts === undefined) throw new StoreError('not-found', `there is no ${given}`, { path: given });
-    if (path === own || path.startsWith(`${own}/`) || path.startsWith(`${own}\\`)) throw new StoreError('invalid-argument', `${given} is part of the store itself`, { path: given });
-    if (!['file', 'folder'].includes(facts.kind)) throw new StoreError('invalid-argument', `${given} is neither a file nor a folder`, { path: given });
+    if (path === own || path.startsWith(`${own}/`) || path.startsWith(`${own}\\`))
+      throw new StoreError('invalid-argument', `${given} is part of the store itself`, { path: given });
+    if (!['file', 'folder'].includes(facts.kind))
+      throw new StoreError('invalid-argument', `${given} is neither a file nor a folder`, { path: given });
     const name = baseName(given) ?? baseName(path);
-    if (name === undefined) throw new StoreError('invalid-argument', `${given} has no name to enter the snapshot under`, { path: given });
+    if (name === undefined)
+      throw new StoreError('invalid-argument', `${given} has no name to enter the snapshot under`, {
+        path: given,
+      });
     readName(toUtf8(name));
-    if (tops.has(name)) throw new StoreError('invalid-argument', `two paths have the name ${name}: a snapshot has one of each`, { path: given });
+    if (tops.has(name))
+      throw new StoreError(
+        'invalid-argument',
+        `two paths have the name ${name}: a snapshot has one of each`,
+        { path: given },
+      );
     tops.set(name, { name, path, facts });
   }
   return [...tops.values()].sort((a, b) => Buffer.compare(toUtf8(a.name), toUtf8(b.name)));
@@ -85,7 +109,12 @@ async function resolvePath(store: Store, path: string): Promise<string> {
   } catch (error) {
     if (StoreError.is(error) && error.code !== 'unavailable') throw error;
     const gone = error instanceof Error && error.message.includes('ENOENT');
-    throw new StoreError(gone ? 'not-found' : 'unavailable', gone ? `there is no ${path}` : `${path}: ${String(error)}`, { path }, error);
+    throw new StoreError(
+      gone ? 'not-found' : 'unavailable',
+      gone ? `there is no ${path}` : `${path}: ${String(error)}`,
+      { path },
+      error,
+    );
   }
 }
 
@@ -113,7 +142,12 @@ interface TopsCheck {
 async function trustedTops(store: Store, { tops, cache, own }: TopsCheck): Promise<CachedFolder> {
   const live = new Set((await store.roots.list()).map(({ id }) => id));
   const found = await cache.tops(tops.map(({ path }) => path));
-  const known = tops.map((top, i) => ({ top, was: found[i] })).filter((pair): pair is { top: Top; was: CachedTop } => pair.was !== undefined && live.has(pair.was.snapshot) && sameBytes(pair.was.store, own));
+  const known = tops
+    .map((top, i) => ({ top, was: found[i] }))
+    .filter(
+      (pair): pair is { top: Top; was: CachedTop } =>
+        pair.was !== undefined && live.has(pair.was.snapshot) && sameBytes(pair.was.store, own),
+    );
   const names = known.map(({ top }) => toUtf8(top.name));
   const notable: number[] = [];
   known.forEach(({ was }, i) => {

@@ -27,7 +27,8 @@ export function toUtf8(text: string): Uint8Array {
 export function readName(bytes: Uint8Array): string {
   const name = utf8(bytes);
   const fault = name === undefined ? 'is not UTF-8' : nameFault(bytes, name);
-  if (fault !== undefined) throw new StoreError('corrupt', `refused a name that ${fault}: ${printable(bytes)}`);
+  if (fault !== undefined)
+    throw new StoreError('corrupt', `refused a name that ${fault}: ${printable(bytes)}`);
   return name!;
 }
 
@@ -40,7 +41,8 @@ function nameFault(bytes: Uint8Array, name: string): string | undefined {
 }
 
 /** Device names of Windows, with or without an extension. */
-const deviceName = /^(?:con|prn|aux|nul|com[0-9\u00b9\u00b2\u00b3]|lpt[0-9\u00b9\u00b2\u00b3]|conin\$|conout\$)(?:\..*)?$/i;
+const deviceName =
+  /^(?:con|prn|aux|nul|com[0-9\u00b9\u00b2\u00b3]|lpt[0-9\u00b9\u00b2\u00b3]|conin\$|conout\$)(?:\..*)?$/i;
 const windowsSpecial = /[<>:"|?*\\\u0001-\u001f]/;
 
 /** Why a platform cannot hold this name, or undefined. Names are refused, never changed. */
@@ -54,7 +56,8 @@ export function platformFault(name: string, platform: string): string | undefine
 /** The parts of a path inside a snapshot: `a/b`; empty parts and `.` do not count, `..` is refused. */
 export function splitPath(path: string): string[] {
   const parts = path.split('/').filter((part) => part !== '' && part !== '.');
-  if (parts.includes('..')) throw new StoreError('invalid-argument', `a path inside a snapshot has no "..": ${path}`);
+  if (parts.includes('..'))
+    throw new StoreError('invalid-argument', `a path inside a snapshot has no "..": ${path}`);
   return parts;
 }
 
@@ -62,7 +65,10 @@ export function splitPath(path: string): string[] {
 export function printable(bytes: Uint8Array): string {
   let text = '';
   for (const byte of bytes.subarray(0, nameBytesMax + 1)) {
-    text += byte >= 0x20 && byte < 0x7f && byte !== 0x5c ? String.fromCharCode(byte) : `\\x${byte.toString(16).padStart(2, '0')}`;
+    text +=
+      byte >= 0x20 && byte < 0x7f && byte !== 0x5c
+        ? String.fromCharCode(byte)
+        : `\\x${byte.toString(16).padStart(2, '0')}`;
   }
   return text;
 }

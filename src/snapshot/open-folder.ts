@@ -1,8 +1,25 @@
 /** A folder while it is imported: its listing as flat bytes, filled up with ids until its map can be built. */
-import { type BlobId, type FolderListing, type SourceFacts, listingFacts, listingRecordBytes } from '../../engine/index.ts';
+import {
+  type BlobId,
+  type FolderListing,
+  type SourceFacts,
+  listingFacts,
+  listingRecordBytes,
+} from '../../engine/index.ts';
 import { fromHex, toHex } from '../../engine/codec/bytes.ts';
 import type { SnapshotEntry } from './entry.ts';
-import { type CachedFolder, kindFile, kindFolder, foldersOf, kindLink, kindOther, markRacy, noKind, sameBytes, sameListing } from './import-cache.ts';
+import {
+  type CachedFolder,
+  kindFile,
+  kindFolder,
+  foldersOf,
+  kindLink,
+  kindOther,
+  markRacy,
+  noKind,
+  sameBytes,
+  sameListing,
+} from './import-cache.ts';
 import { utf8 } from './names.ts';
 import { Latch } from './pacing.ts';
 
@@ -38,7 +55,14 @@ export class OpenFolder {
   readonly #listedMs: number;
   #known: ReadonlyMap<string, BlobId> | undefined;
 
-  constructor(place: FolderPlace, seen: { readonly listing: FolderListing; readonly listedMs: number; readonly cached: CachedFolder | undefined }) {
+  constructor(
+    place: FolderPlace,
+    seen: {
+      readonly listing: FolderListing;
+      readonly listedMs: number;
+      readonly cached: CachedFolder | undefined;
+    },
+  ) {
     const { listing, listedMs, cached } = seen;
     this.place = place;
     this.listing = listing;
@@ -72,7 +96,10 @@ export class OpenFolder {
 
   /** The real path of an entry. */
   pathOf(name: string): string {
-    return this.place.tops?.get(name) ?? (this.place.path.endsWith('/') ? this.place.path + name : `${this.place.path}/${name}`);
+    return (
+      this.place.tops?.get(name) ??
+      (this.place.path.endsWith('/') ? this.place.path + name : `${this.place.path}/${name}`)
+    );
   }
 
   /** The id that a live snapshot gives the folder of this name here. */
@@ -87,7 +114,8 @@ export class OpenFolder {
     if (this.cached === undefined || this.same) return [];
     const here = new Set<string>();
     for (let n = 0; n < this.notable.length; n += 2) {
-      if (this.kind(this.notable[n]!) === kindFolder) here.add(utf8(this.nameAt(this.notable[n + 1]!).bytes)!);
+      if (this.kind(this.notable[n]!) === kindFolder)
+        here.add(utf8(this.nameAt(this.notable[n + 1]!).bytes)!);
     }
     return [...foldersOf(this.cached).keys()].filter((name) => !here.has(name));
   }
@@ -107,7 +135,11 @@ export class OpenFolder {
   /** Takes over what a put found when it really read the file. */
   setFacts(index: number, facts: SourceFacts): void {
     const { records } = this.listing;
-    const view = new DataView(records.buffer, records.byteOffset + index * listingRecordBytes, listingRecordBytes);
+    const view = new DataView(
+      records.buffer,
+      records.byteOffset + index * listingRecordBytes,
+      listingRecordBytes,
+    );
     view.setUint16(2, facts.mode, true);
     view.setBigUint64(8, BigInt(facts.size), true);
     view.setBigInt64(16, facts.mtimeNs, true);

@@ -30,7 +30,12 @@ const abortableBytes = 8 * 1024 * 1024;
  * new, nothing is ever written over, links come after all files: so nothing outside `out` is touched, whatever the snapshot holds.
  * Owners are not part of a snapshot. After a failure what was already written stays, for a look at it.
  */
-export async function restoreTree(store: Store, what: BlobId | SnapshotEntry, out: string, options: RestoreOptions = {}): Promise<RestoreProgress> {
+export async function restoreTree(
+  store: Store,
+  what: BlobId | SnapshotEntry,
+  out: string,
+  options: RestoreOptions = {},
+): Promise<RestoreProgress> {
   options.signal?.throwIfAborted();
   const restore = new Restore(store, out, options);
   if (typeof what === 'string') await restore.folder(what);
@@ -43,7 +48,12 @@ export async function restoreTree(store: Store, what: BlobId | SnapshotEntry, ou
 }
 
 class Restore {
-  readonly done: { files: number; folders: number; links: number; bytes: number } = { files: 0, folders: 0, links: 0, bytes: 0 };
+  readonly done: { files: number; folders: number; links: number; bytes: number } = {
+    files: 0,
+    folders: 0,
+    links: 0,
+    bytes: 0,
+  };
   readonly #store: Store;
   readonly #out: string;
   readonly #options: RestoreOptions;
@@ -74,7 +84,8 @@ class Restore {
   }
 
   async file(entry: FileEntry): Promise<void> {
-    if ((await this.#store.files.facts(this.#out)) !== undefined) throw new StoreError('invalid-argument', `${this.#out} exists already`, { path: this.#out });
+    if ((await this.#store.files.facts(this.#out)) !== undefined)
+      throw new StoreError('invalid-argument', `${this.#out} exists already`, { path: this.#out });
     await this.#export(entry, this.#out);
     this.#check();
   }
@@ -84,9 +95,11 @@ class Restore {
     const path = this.#out;
     if ((await files.facts(path)) === undefined) return await files.run([{ step: 'make-folder', path }]);
     const real = await files.realPath(path);
-    if ((await files.facts(real))?.kind !== 'folder') throw new StoreError('invalid-argument', `${path} exists and is not a folder`, { path });
+    if ((await files.facts(real))?.kind !== 'folder')
+      throw new StoreError('invalid-argument', `${path} exists and is not a folder`, { path });
     const { count, badNames } = await files.list(real);
-    if (count + badNames.length > 0) throw new StoreError('invalid-argument', `${path} is not empty`, { path });
+    if (count + badNames.length > 0)
+      throw new StoreError('invalid-argument', `${path} is not empty`, { path });
   }
 
   async #foldersAndFiles({ step, path, entry }: WalkStep): Promise<void> {
@@ -111,15 +124,23 @@ class Restore {
       await this.#step({ step: 'make-link', path: this.#join(path), target: entry.target });
       this.done.links++;
     }
-    if (step === 'leave') await this.#step({ step: 'set-facts', path: this.#join(path), mode: entry.mode, mtimeNs: entry.mtimeNs });
+    if (step === 'leave')
+      await this.#step({
+        step: 'set-facts',
+        path: this.#join(path),
+        mode: entry.mode,
+        mtimeNs: entry.mtimeNs,
+      });
   }
 
   async #export(entry: FileEntry, path: string): Promise<void> {
     try {
       const { id, mode, mtimeNs, size } = entry;
       // Small files share messages to the workers, which a signal of their own would prevent.
-      const options = size >= abortableBytes && this.#options.signal !== undefined ? { signal: this.#options.signal } : {};
-      if (!(await this.#store.exportTo({ id, path, mode, mtimeNs }, options))) throw new StoreError('not-found', `blob ${id} is not in the store`, { id, path });
+      const options =
+        size >= abortableBytes && this.#options.signal !== undefined ? { signal: this.#options.signal } : {};
+      if (!(await this.#store.exportTo({ id, path, mode, mtimeNs }, options)))
+        throw new StoreError('not-found', `blob ${id} is not in the store`, { id, path });
       this.done.files++;
       this.done.bytes += size;
       this.#tell();

@@ -12,7 +12,11 @@ interface Reading {
 }
 
 /** Puts a file whose facts were the same before and after it was read. */
-export async function putFile(store: Store, path: string, { report, signal }: Reading): Promise<PutResult & { readonly source: SourceFacts }> {
+export async function putFile(
+  store: Store,
+  path: string,
+  { report, signal }: Reading,
+): Promise<PutResult & { readonly source: SourceFacts }> {
   for (let attempt = 0; ; attempt++) {
     let seen = 0;
     const onProgress = (bytes: number): void => {
@@ -35,8 +39,12 @@ export async function putFile(store: Store, path: string, { report, signal }: Re
 export async function readTarget(store: Store, path: string): Promise<string> {
   const bytes = await store.files.readLink(path);
   const target = utf8(bytes);
-  if (target === undefined || target === '') throw new StoreError('invalid-argument', `${path}: where the link points to is not UTF-8`, { path });
-  if (bytes.length > targetBytesMax) throw new StoreError('limit-exceeded', `${path}: where the link points to has ${bytes.length} bytes`, { path });
+  if (target === undefined || target === '')
+    throw new StoreError('invalid-argument', `${path}: where the link points to is not UTF-8`, { path });
+  if (bytes.length > targetBytesMax)
+    throw new StoreError('limit-exceeded', `${path}: where the link points to has ${bytes.length} bytes`, {
+      path,
+    });
   return target;
 }
 

@@ -15,7 +15,11 @@ export async function* listFolder(store: Store, id: BlobId): AsyncGenerator<Snap
 }
 
 /** What lies at a path of a snapshot; undefined when nothing does. The empty path is the snapshot itself: a folder without facts. */
-export async function findEntry(store: Store, root: BlobId, path: string): Promise<SnapshotEntry | { readonly type: 'root'; readonly id: BlobId } | undefined> {
+export async function findEntry(
+  store: Store,
+  root: BlobId,
+  path: string,
+): Promise<SnapshotEntry | { readonly type: 'root'; readonly id: BlobId } | undefined> {
   let found: SnapshotEntry | { readonly type: 'root'; readonly id: BlobId } = { type: 'root', id: root };
   for (const part of splitPath(path)) {
     if (found.type === 'file' || found.type === 'link') return undefined;
@@ -50,13 +54,19 @@ interface Place {
 }
 
 async function* walkBelow(store: Store, place: Place): AsyncGenerator<WalkStep, void, void> {
-  if (place.depth > chainMax) throw new StoreError('limit-exceeded', `the snapshot is nested deeper than ${chainMax}`, { path: place.path.slice(0, 500) });
+  if (place.depth > chainMax)
+    throw new StoreError('limit-exceeded', `the snapshot is nested deeper than ${chainMax}`, {
+      path: place.path.slice(0, 500),
+    });
   for await (const leaf of mapLeaves(place.id, nodesOf(store))) {
     for (const pair of leaf) {
       const entry = decodeEntry(pair);
       const path = place.path === '' ? entry.name : `${place.path}/${entry.name}`;
       const pathBytes = place.pathBytes + pair.key.length + (place.path === '' ? 0 : 1);
-      if (pathBytes > pathBytesMax) throw new StoreError('limit-exceeded', `a path of the snapshot has over ${pathBytesMax} bytes`, { path: path.slice(0, 500) });
+      if (pathBytes > pathBytesMax)
+        throw new StoreError('limit-exceeded', `a path of the snapshot has over ${pathBytesMax} bytes`, {
+          path: path.slice(0, 500),
+        });
       yield { step: 'enter', path, entry };
       if (entry.type !== 'folder') continue;
       yield* walkBelow(store, { id: entry.id, path, pathBytes, depth: place.depth + 1 });

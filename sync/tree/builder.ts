@@ -67,9 +67,14 @@ export class MapBuilder {
     return [...this.#take(), root];
   }
 
-  #push(level: number, item: MapEntry | MapChild, rank: { readonly weight: number; readonly ended: number }): void {
+  #push(
+    level: number,
+    item: MapEntry | MapChild,
+    rank: { readonly weight: number; readonly ended: number },
+  ): void {
     const growing = this.#levels[level];
-    if (growing !== undefined && (growing.ended > level || growing.weight + rank.weight > nodeWeightMax)) this.#close(level);
+    if (growing !== undefined && (growing.ended > level || growing.weight + rank.weight > nodeWeightMax))
+      this.#close(level);
     const open = this.#levels[level];
     if (open === undefined || open.items.length === 0) {
       this.#levels[level] = { items: [item], ...rank };
@@ -82,7 +87,8 @@ export class MapBuilder {
 
   /** Builds the node of a level and hangs it under the level above. */
   #close(level: number): void {
-    if (level === levelMax) throw new StoreError('limit-exceeded', `a map has at most ${levelMax + 1} levels`);
+    if (level === levelMax)
+      throw new StoreError('limit-exceeded', `a map has at most ${levelMax + 1} levels`);
     const growing = this.#levels[level]!;
     const { id } = this.#emit(level, growing);
     const key = growing.items.at(-1)!.key;
@@ -97,7 +103,9 @@ export class MapBuilder {
   }
 
   #build(level: number, { items }: Growing): BuiltNode {
-    const bytes = encodeMapNode(level === 0 ? { level: 0, entries: items as MapEntry[] } : { level, children: items as MapChild[] });
+    const bytes = encodeMapNode(
+      level === 0 ? { level: 0, entries: items as MapEntry[] } : { level, children: items as MapChild[] },
+    );
     return { id: this.#provider.sha256Hex(bytes), bytes, level };
   }
 
@@ -120,5 +128,8 @@ export function* buildMap(entries: Iterable<MapEntry>, provider: Provider): Gene
 
 function checkEntry({ key, value, links }: MapEntry): void {
   if (key.length <= keyBytesMax && value.length <= valueBytesMax && links.length <= entryLinksMax) return;
-  throw new StoreError('limit-exceeded', `an entry has at most ${keyBytesMax} bytes of key, ${valueBytesMax} of value and ${entryLinksMax} links`);
+  throw new StoreError(
+    'limit-exceeded',
+    `an entry has at most ${keyBytesMax} bytes of key, ${valueBytesMax} of value and ${entryLinksMax} links`,
+  );
 }

@@ -41,12 +41,19 @@ export function encodeMapNode(node: MapNode): Uint8Array {
   if (isLeaf(node)) {
     writer.array(node.entries.length);
     for (const { key, value, links } of node.entries) {
-      writer.array(2 + links.length).bytes(key).bytes(value);
+      writer
+        .array(2 + links.length)
+        .bytes(key)
+        .bytes(value);
       for (const link of links) writer.integer(indexOf(link));
     }
   } else {
     writer.array(node.children.length);
-    for (const child of node.children) writer.array(2).bytes(child.key).integer(indexOf(childLink(child)));
+    for (const child of node.children)
+      writer
+        .array(2)
+        .bytes(child.key)
+        .integer(indexOf(childLink(child)));
   }
   return encodeNode({ links: sorted, payload: writer.finish() });
 }
@@ -66,7 +73,10 @@ export function decodeMapNode(content: NodeContent): MapNode {
   const keys = new KeyOrder(reader);
   const links = new LinkTable(reader, content.links);
   const count = reader.array();
-  const node: MapNode = level === 0 ? { level: 0, entries: readEntries(reader, count, { keys, links }) } : { level, children: readChildren(reader, count, { keys, links }) };
+  const node: MapNode =
+    level === 0
+      ? { level: 0, entries: readEntries(reader, count, { keys, links }) }
+      : { level, children: readChildren(reader, count, { keys, links }) };
   reader.end();
   links.checkAllUsed();
   if (!isLeaf(node) && node.children.length === 0) throw reader.bad('has no children');
@@ -122,7 +132,8 @@ class KeyOrder {
 
   next(): Uint8Array {
     const key = this.#reader.bytes(keyBytesMax);
-    if (this.#last !== undefined && compareBytes(this.#last, key) >= 0) throw this.#reader.bad('has keys out of order');
+    if (this.#last !== undefined && compareBytes(this.#last, key) >= 0)
+      throw this.#reader.bad('has keys out of order');
     this.#last = key;
     return key;
   }

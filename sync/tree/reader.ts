@@ -13,9 +13,13 @@ export type LoadNode = (id: string) => Promise<NodeContent | undefined>;
 const lookahead = 4;
 
 /** The value of one key; undefined when the map has it not. Loads one node a level. */
-export async function getEntry(root: string, key: Uint8Array, { load, provider }: MapSource): Promise<MapEntry | undefined> {
+export async function getEntry(
+  root: string,
+  key: Uint8Array,
+  { load, provider }: MapSource,
+): Promise<MapEntry | undefined> {
   let expected: Expected | undefined;
-  for (let id = root; ; ) {
+  for (let id = root; ;) {
     const node = await loadNode(id, load);
     checkNode(node, { id, expected, provider });
     if (isLeaf(node)) return node.entries.find((entry) => equalBytes(entry.key, key));
@@ -39,7 +43,10 @@ export async function* mapEntries(root: string, source: MapSource): AsyncGenerat
 }
 
 /** Like `mapEntries`, a leaf at a time: fewer turns of the event loop for long maps. */
-export async function* mapLeaves(root: string, source: MapSource): AsyncGenerator<readonly MapEntry[], void, void> {
+export async function* mapLeaves(
+  root: string,
+  source: MapSource,
+): AsyncGenerator<readonly MapEntry[], void, void> {
   yield* walk({ id: root, expected: undefined, seams: [] }, source);
 }
 
@@ -109,9 +116,12 @@ function checkNode(node: MapNode, { id, expected, provider }: NodeCheck): void {
   if (expected === undefined) {
     if (!isLeaf(node) && node.children.length < 2) throw bad(id, 'is a root with one child');
   } else {
-    if (node.level !== expected.level) throw bad(id, `is of level ${node.level} where ${expected.level} belongs`);
-    if (last === undefined || !equalBytes(last, expected.last)) throw bad(id, 'ends with another key than its parent says');
-    if (expected.after !== undefined && compareBytes(expected.after, keys[0]!.key) >= 0) throw bad(id, 'begins before its neighbour ends');
+    if (node.level !== expected.level)
+      throw bad(id, `is of level ${node.level} where ${expected.level} belongs`);
+    if (last === undefined || !equalBytes(last, expected.last))
+      throw bad(id, 'ends with another key than its parent says');
+    if (expected.after !== undefined && compareBytes(expected.after, keys[0]!.key) >= 0)
+      throw bad(id, 'begins before its neighbour ends');
   }
   for (const { key } of keys.slice(0, -1)) {
     if (levelsEnded(key, provider) > node.level) throw bad(id, 'goes on after a key that ends it');
@@ -119,7 +129,14 @@ function checkNode(node: MapNode, { id, expected, provider }: NodeCheck): void {
 }
 
 /** What neighbours show: rising keys across nodes, and a reason to split between them. */
-function checkSeam(node: MapNode, { id, seams, provider }: { readonly id: string; readonly seams: (Seam | undefined)[]; readonly provider: Provider }): void {
+function checkSeam(
+  node: MapNode,
+  {
+    id,
+    seams,
+    provider,
+  }: { readonly id: string; readonly seams: (Seam | undefined)[]; readonly provider: Provider },
+): void {
   const keys = keysOf(node);
   const [first, last] = [keys[0], keys.at(-1)];
   if (first === undefined || last === undefined) return; // only the root of an empty map has none
@@ -127,9 +144,14 @@ function checkSeam(node: MapNode, { id, seams, provider }: { readonly id: string
   if (before !== undefined) {
     if (compareBytes(before.last, first.key) >= 0) throw bad(id, 'begins before its neighbour ends');
     const weight = 'value' in first ? entryWeight(first) : childWeight(first.key);
-    if (!before.byKey && before.weight + weight <= nodeWeightMax) throw bad(id, 'begins where nothing ends its neighbour');
+    if (!before.byKey && before.weight + weight <= nodeWeightMax)
+      throw bad(id, 'begins where nothing ends its neighbour');
   }
-  seams[node.level] = { last: last.key, byKey: levelsEnded(last.key, provider) > node.level, weight: weightOf(node) };
+  seams[node.level] = {
+    last: last.key,
+    byKey: levelsEnded(last.key, provider) > node.level,
+    weight: weightOf(node),
+  };
 }
 
 function keysOf(node: MapNode): readonly (MapEntry | MapChild)[] {

@@ -12,10 +12,10 @@ const skip = why === undefined ? false : `NOT RUN, ${why}`;
 const seed = Number(process.env['HOLDFAST_SEED'] ?? 1);
 
 test('three processes on one store die at random moments and lose nothing', { skip }, async (t) => {
-  const report = await runKill({ seed, kills: 20, roundsPerStore: 2 });
+  const report = await runKill({ seed, kills: 10, roundsPerStore: 2 });
   t.diagnostic(
     `seed ${seed}: ${report.kills} kills, ${report.acknowledged} acknowledged, ${report.verifications} verifications, ${report.seconds.toFixed(1)} s`,
   );
   assert.deepEqual(report.losses, [], `losses with seed ${seed}; the folders are kept`);
-  assert.ok(report.acknowledged > 100, `only ${report.acknowledged} calls were acknowledged`);
+  assert.ok(report.acknowledged > 50, `only ${report.acknowledged} calls were acknowledged`);
 });

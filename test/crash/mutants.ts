@@ -77,6 +77,12 @@ ${tombstone}`,
         find: "      this.db.exec('COMMIT');\n      return result;",
         replace: "      setImmediate(() => this.db.inTransaction && this.db.exec('COMMIT'));\n      return result;",
       },
+      {
+        file: 'engine/threads/writer.ts',
+        find: "        catalog.db.pragma('wal_checkpoint(TRUNCATE)');",
+        replace:
+          "        if (catalog.db.inTransaction) catalog.db.exec('COMMIT');\n        catalog.db.pragma('wal_checkpoint(TRUNCATE)');",
+      },
     ],
   },
 ];

@@ -301,14 +301,24 @@ class Campaign {
   }
 }
 
-/** Most cuts come right after an acknowledgement, where a false one shows; the rest anywhere. In the order of the log. */
+/**
+ * Most cuts come right after an acknowledgement, where a false one shows, some right after a blob's file was unlinked, where a row
+ * that still names it shows; the rest anywhere. In the order of the log.
+ */
 function crashPoints(records: readonly LogRecord[], options: PowerLossOptions): CrashPoint[] {
   const acks = records.flatMap((record, i) =>
     record.type === 'ack' && record.text.includes('"done"') ? [i + 1] : [],
   );
+  const unlinks = records.flatMap((record, i) =>
+    record.type === 'unlink' && record.path.includes('/blobs/') ? [i + 1] : [],
+  );
   const points: CrashPoint[] = [];
   for (let number = 0; number < options.states; number++) {
     const random = seededRandom(options.seed, number);
+    if (unlinks.length > 0 && random.chance(0.1)) {
+      points.push({ number, cut: random.pick(unlinks), mode: random.pick(['everything', 'names']) });
+      continue;
+    }
     const cut = acks.length > 0 && random.chance(0.6) ? random.pick(acks) : random.below(records.length + 1);
     points.push({ number, cut, mode: random.chance(0.4) ? 'random' : random.pick(lossModes) });
   }

@@ -5,10 +5,29 @@ import { createReadStream } from 'node:fs';
 import { test } from 'node:test';
 import { Readable } from 'node:stream';
 import type { PutSource, Store } from '../../engine/index.ts';
-import { type StoreFolder, noise, sha256, smallParameters, storeTest, text, withCode } from './store-folder.ts';
+import {
+  type StoreFolder,
+  noise,
+  sha256,
+  smallParameters,
+  storeTest,
+  text,
+  withCode,
+} from './store-folder.ts';
 
 const { smallMax, chunkBytes } = smallParameters;
-const sizes = [0, 1, chunkBytes - 1, chunkBytes, chunkBytes + 1, smallMax - 1, smallMax, smallMax + 1, smallMax + chunkBytes, 3 * 1024 * 1024 + 5];
+const sizes = [
+  0,
+  1,
+  chunkBytes - 1,
+  chunkBytes,
+  chunkBytes + 1,
+  smallMax - 1,
+  smallMax,
+  smallMax + 1,
+  smallMax + chunkBytes,
+  3 * 1024 * 1024 + 5,
+];
 
 /** The same buffer again and again, as real sources do. */
 async function* inPieces(piece: Uint8Array, bytes: Uint8Array): AsyncGenerator<Uint8Array> {
@@ -27,7 +46,8 @@ const sources: Record<string, (bytes: Uint8Array, folder: StoreFolder) => PutSou
     return larger.subarray(50, 50 + bytes.length);
   },
   path: (bytes, folder) => ({ path: folder.file(`source-${bytes.length}`, bytes) }),
-  'web stream': (bytes) => new Blob([bytes as Uint8Array<ArrayBuffer>]).stream() as ReadableStream<Uint8Array>,
+  'web stream': (bytes) =>
+    new Blob([bytes as Uint8Array<ArrayBuffer>]).stream() as ReadableStream<Uint8Array>,
   'Node stream': (bytes, folder) => createReadStream(folder.file(`streamed-${bytes.length}`, bytes)),
   'async iterable': (bytes) => inPieces(new Uint8Array(1000), bytes),
   'async iterable of one Buffer': (bytes) => inPieces(Buffer.alloc(1000), bytes),
@@ -43,7 +63,9 @@ async function cycle(store: Store, source: PutSource, bytes: Uint8Array): Promis
 
 for (const [kind, make] of Object.entries(sources)) {
   storeTest(`a put from ${kind} is found again under its sha256, whatever its size`, async (folder) => {
-    const store = await folder.open(kind === 'path' || kind === 'web stream' ? { threads: { count: 2 } } : {});
+    const store = await folder.open(
+      kind === 'path' || kind === 'web stream' ? { threads: { count: 2 } } : {},
+    );
     for (const [i, size] of sizes.entries()) {
       const bytes = noise(size, i + 1);
       await cycle(store, make(bytes, folder), bytes);
@@ -61,15 +83,18 @@ storeTest('an id is what sha256sum says of the file', async (folder) => {
   }
 });
 
-storeTest('with the default parameters, blobs around the small limit are packed or made files, and come back', async (folder) => {
-  const store = await folder.open({ parameters: {} });
-  const limit = store.parameters.smallMax;
-  for (const size of [limit - 1, limit, limit + 1]) {
-    const bytes = noise(size, size);
-    await cycle(store, bytes, bytes);
-    assert.equal((await store.pathOf(sha256(bytes))) === undefined, size <= limit);
-  }
-});
+storeTest(
+  'with the default parameters, blobs around the small limit are packed or made files, and come back',
+  async (folder) => {
+    const store = await folder.open({ parameters: {} });
+    const limit = store.parameters.smallMax;
+    for (const size of [limit - 1, limit, limit + 1]) {
+      const bytes = noise(size, size);
+      await cycle(store, bytes, bytes);
+      assert.equal((await store.pathOf(sha256(bytes))) === undefined, size <= limit);
+    }
+  },
+);
 
 for (const size of [100, smallMax + 1]) {
   storeTest(`${size} bytes put 1,000 times at once are stored once`, async (folder) => {
@@ -85,19 +110,25 @@ for (const size of [100, smallMax + 1]) {
   });
 }
 
-storeTest('what is here already costs nothing: put again it is deduplicated, whatever the source', async (folder) => {
-  const store = await folder.open();
-  for (const size of [100, smallMax + 1]) {
-    const bytes = noise(size);
-    const first = await store.put(bytes);
-    const storedBytes = (await store.stats()).storedBytes;
-    for (const make of Object.values(sources)) {
-      const again = await store.put(make(bytes, folder));
-      assert.deepEqual([again.id, again.deduplicated, again.storedSize], [first.id, true, first.storedSize]);
+storeTest(
+  'what is here already costs nothing: put again it is deduplicated, whatever the source',
+  async (folder) => {
+    const store = await folder.open();
+    for (const size of [100, smallMax + 1]) {
+      const bytes = noise(size);
+      const first = await store.put(bytes);
+      const storedBytes = (await store.stats()).storedBytes;
+      for (const make of Object.values(sources)) {
+        const again = await store.put(make(bytes, folder));
+        assert.deepEqual(
+          [again.id, again.deduplicated, again.storedSize],
+          [first.id, true, first.storedSize],
+        );
+      }
+      assert.equal((await store.stats()).storedBytes, storedBytes);
     }
-    assert.equal((await store.stats()).storedBytes, storedBytes);
-  }
-});
+  },
+);
 
 storeTest('an owner retains in the commit of the put: new, deduplicated, small and large', async (folder) => {
   const store = await folder.open();
@@ -108,7 +139,10 @@ storeTest('an owner retains in the commit of the put: new, deduplicated, small a
     await store.put(bytes, { owner: 'b' });
     await store.put(bytes, { owner: 'b' });
     assert.equal((await store.stat(id))?.references, 2);
-    assert.deepEqual([await store.release(id, 'a'), await store.release(id, 'b'), await store.release(id, 'b')], [true, true, false]);
+    assert.deepEqual(
+      [await store.release(id, 'a'), await store.release(id, 'b'), await store.release(id, 'b')],
+      [true, true, false],
+    );
   }
 });
 
@@ -117,7 +151,10 @@ storeTest('expectId: the right bytes are stored, others are a conflict and leave
   for (const size of [10, smallMax + 1]) {
     const bytes = noise(size);
     for (const make of Object.values(sources)) {
-      await assert.rejects(store.put(make(bytes, folder), { expectId: sha256('other'), owner: 'x' }), withCode('conflict'));
+      await assert.rejects(
+        store.put(make(bytes, folder), { expectId: sha256('other'), owner: 'x' }),
+        withCode('conflict'),
+      );
     }
     assert.equal(await store.has(sha256(bytes)), false);
     assert.equal((await store.put(bytes, { expectId: sha256(bytes) })).deduplicated, false);
@@ -129,11 +166,16 @@ storeTest('progress of a large put grows to its size', async (folder) => {
   const store = await folder.open({ threads: { count: 2 } });
   const bytes = noise(8 * 1024 * 1024);
   const seen: number[] = [];
-  await store.put(new Blob([bytes as Uint8Array<ArrayBuffer>]).stream() as ReadableStream<Uint8Array>, { onProgress: (count) => seen.push(count) });
+  await store.put(new Blob([bytes as Uint8Array<ArrayBuffer>]).stream() as ReadableStream<Uint8Array>, {
+    onProgress: (count) => seen.push(count),
+  });
   assert.ok(seen.length > 1 && seen.every((count, i) => count >= (seen[i - 1] ?? 0)));
   assert.equal(seen.at(-1), bytes.length);
   const others: number[] = [];
-  await store.put({ path: folder.file('progress', noise(32 * 1024 * 1024, 2)) }, { onProgress: (count) => others.push(count) });
+  await store.put(
+    { path: folder.file('progress', noise(32 * 1024 * 1024, 2)) },
+    { onProgress: (count) => others.push(count) },
+  );
   assert.ok(others.every((count, i) => count >= (others[i - 1] ?? 0) && count <= 32 * 1024 * 1024));
 });
 
@@ -141,33 +183,39 @@ storeTest('a put aborted before it begins rejects with the reason and stores not
   const store = await folder.open();
   const reason = new Error('changed my mind');
   for (const make of Object.values(sources)) {
-    await assert.rejects(store.put(make(noise(smallMax + 1), folder), { signal: AbortSignal.abort(reason) }), reason);
+    await assert.rejects(
+      store.put(make(noise(smallMax + 1), folder), { signal: AbortSignal.abort(reason) }),
+      reason,
+    );
   }
   assert.equal((await store.stats()).blobs, 0);
 });
 
-storeTest('a large put aborted half way rejects with the reason, leaves no temp, and ends its source', async (folder) => {
-  const store = await folder.open({ threads: { count: 2 } });
-  const reason = new Error('changed my mind');
-  const controller = new AbortController();
-  let ended = false;
-  async function* endless(): AsyncGenerator<Uint8Array> {
-    try {
-      for (;;) yield noise(64 * 1024);
-    } finally {
-      ended = true;
+storeTest(
+  'a large put aborted half way rejects with the reason, leaves no temp, and ends its source',
+  async (folder) => {
+    const store = await folder.open({ threads: { count: 2 } });
+    const reason = new Error('changed my mind');
+    const controller = new AbortController();
+    let ended = false;
+    async function* endless(): AsyncGenerator<Uint8Array> {
+      try {
+        for (;;) yield noise(64 * 1024);
+      } finally {
+        ended = true;
+      }
     }
-  }
-  const onProgress = (bytes: number): void => void (bytes > 1024 * 1024 && controller.abort(reason));
-  await assert.rejects(store.put(endless(), { signal: controller.signal, onProgress }), reason);
-  assert.equal(ended, true);
-  const path = folder.file('aborted', noise(48 * 1024 * 1024));
-  const second = new AbortController();
-  const put = store.put({ path }, { signal: second.signal });
-  setTimeout(() => second.abort(reason), 10);
-  await assert.rejects(put, reason);
-  assert.deepEqual([folder.files('tmp'), folder.files('blobs'), (await store.stats()).blobs], [[], [], 0]);
-});
+    const onProgress = (bytes: number): void => void (bytes > 1024 * 1024 && controller.abort(reason));
+    await assert.rejects(store.put(endless(), { signal: controller.signal, onProgress }), reason);
+    assert.equal(ended, true);
+    const path = folder.file('aborted', noise(48 * 1024 * 1024));
+    const second = new AbortController();
+    const put = store.put({ path }, { signal: second.signal });
+    setTimeout(() => second.abort(reason), 10);
+    await assert.rejects(put, reason);
+    assert.deepEqual([folder.files('tmp'), folder.files('blobs'), (await store.stats()).blobs], [[], [], 0]);
+  },
+);
 
 for (const before of [0, smallMax + 1]) {
   storeTest(`a put whose source stalls after ${before} bytes is aborted all the same`, async (folder) => {
@@ -185,19 +233,22 @@ for (const before of [0, smallMax + 1]) {
   });
 }
 
-storeTest('a source that fails in the middle fails the put with its own error and leaves nothing', async (folder) => {
-  const store = await folder.open();
-  const broken = new Error('the wire was cut');
-  for (const size of [10, smallMax + 1]) {
-    const failing = async function* (): AsyncGenerator<Uint8Array> {
-      yield noise(size);
-      throw broken;
-    };
-    await assert.rejects(store.put(failing()), broken);
-    await assert.rejects(store.put(Readable.from(failing())), broken);
-  }
-  assert.deepEqual([folder.files('tmp'), (await store.stats()).blobs], [[], 0]);
-});
+storeTest(
+  'a source that fails in the middle fails the put with its own error and leaves nothing',
+  async (folder) => {
+    const store = await folder.open();
+    const broken = new Error('the wire was cut');
+    for (const size of [10, smallMax + 1]) {
+      const failing = async function* (): AsyncGenerator<Uint8Array> {
+        yield noise(size);
+        throw broken;
+      };
+      await assert.rejects(store.put(failing()), broken);
+      await assert.rejects(store.put(Readable.from(failing())), broken);
+    }
+    assert.deepEqual([folder.files('tmp'), (await store.stats()).blobs], [[], 0]);
+  },
+);
 
 storeTest('a large array is taken in in time that grows with its size, not its square', async (folder) => {
   const store = await folder.open({ threads: { count: 2 } });
@@ -212,18 +263,28 @@ storeTest('views into one large buffer do not carry it along', async (folder) =>
   const large = noise(64 * 1024 * 1024);
   const start = performance.now();
   for (let i = 0; i < 50; i++) await store.put(large.subarray(i * 100, i * 100 + 90));
-  assert.ok(performance.now() - start < 2000, `50 small views took ${Math.round(performance.now() - start)} ms`);
+  assert.ok(
+    performance.now() - start < 2000,
+    `50 small views took ${Math.round(performance.now() - start)} ms`,
+  );
 });
 
 storeTest('what is not a source at all is an invalid argument', async (folder) => {
   const store = await folder.open();
   for (const source of [undefined, null, 5, 'text', {}, [1, 2], new Map(), { path: '' }, { path: 7 }]) {
-    await assert.rejects(async () => await store.put(source as unknown as PutSource), withCode('invalid-argument'), `source ${JSON.stringify(source)}`);
+    await assert.rejects(
+      async () => await store.put(source as unknown as PutSource),
+      withCode('invalid-argument'),
+      `source ${JSON.stringify(source)}`,
+    );
   }
   const strings = async function* (): AsyncGenerator<string> {
     yield 'text';
   };
-  await assert.rejects(store.put(strings() as unknown as AsyncIterable<Uint8Array>), withCode('invalid-argument'));
+  await assert.rejects(
+    store.put(strings() as unknown as AsyncIterable<Uint8Array>),
+    withCode('invalid-argument'),
+  );
   const later = async function* (): AsyncGenerator<unknown> {
     yield noise(smallMax + 1);
     yield 'text';

@@ -154,7 +154,6 @@ describe('errors', () => {
 
   test(
     'a system error keeps its code',
-    { todo: 'errorToData drops `code`; toStoreError and poisons need it' },
     withPair(handlers, async ({ remote }) => {
       assert.equal(systemCode(await rejection(remote.call('system', undefined))), 'EIO');
     }),
@@ -171,7 +170,6 @@ describe('errors', () => {
 
   test(
     'arguments that cannot cross fail the call and leave nothing behind',
-    { todo: 'Remote.call leaves the call waiting and the thread held when post throws' },
     withPair(handlers, async ({ remote }) => {
       assert.match(String(await rejection(remote.call('odd', () => {}))), /could not be cloned/);
     }),

@@ -1,7 +1,15 @@
 /** Files as sources: their facts, a file that changes while it is read, and everything that cannot be read. */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { appendFileSync, chmodSync, linkSync, mkdirSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  chmodSync,
+  linkSync,
+  mkdirSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { type Host, nodeHost } from '../../engine/index.ts';
 import { type StoreFolder, noise, sha256, smallParameters, storeTest, withCode } from './store-folder.ts';
@@ -15,7 +23,14 @@ storeTest('a put by path tells the facts of the file it read', async (folder) =>
     chmodSync(path, 0o640);
     const { source } = await store.put({ path });
     const facts = statSync(path, { bigint: true });
-    assert.deepEqual(source, { size, mode: 0o640, mtimeNs: facts.mtimeNs, ctimeNs: facts.ctimeNs, dev: facts.dev, ino: facts.ino });
+    assert.deepEqual(source, {
+      size,
+      mode: 0o640,
+      mtimeNs: facts.mtimeNs,
+      ctimeNs: facts.ctimeNs,
+      dev: facts.dev,
+      ino: facts.ino,
+    });
   }
 });
 
@@ -40,32 +55,38 @@ storeTest('a source that is only readable is stored and can be put again', async
   assert.equal((await store.put({ path })).deduplicated, true);
 });
 
-storeTest('what is not there, or not a file, is refused with the path, and the put beside it is not disturbed', async (folder) => {
-  const store = await folder.open();
-  mkdirSync(join(folder.side, 'folder'));
-  execFileSync('mkfifo', [join(folder.side, 'fifo')]);
-  symlinkSync('/nowhere/at/all', join(folder.side, 'dangling'));
-  const good = folder.file('good', noise(10));
-  const bad: [path: string, code: string][] = [
-    [join(folder.side, 'missing'), 'not-found'],
-    [join(folder.side, 'dangling'), 'not-found'],
-    [join(folder.side, 'folder'), 'invalid-argument'],
-    [join(folder.side, 'fifo'), 'invalid-argument'],
-    ['/dev/null', 'invalid-argument'],
-    ['/dev/zero', 'invalid-argument'],
-    [join(folder.side, 'x'.repeat(300)), 'invalid-argument'],
-    [`${folder.side}/${'abc/'.repeat(1100)}x`, 'invalid-argument'],
-    [join(good, 'below-a-file'), 'not-found'],
-    [`${folder.side}/nul\0name`, 'invalid-argument'],
-  ];
-  const results = await Promise.allSettled([...bad.map(([path]) => store.put({ path })), store.put({ path: good }, { owner: 'x' })]);
-  assert.equal(results.pop()!.status, 'fulfilled');
-  results.forEach((result, i) => {
-    assert.ok(result.status === 'rejected', bad[i]![0].slice(0, 80));
-    withCode(bad[i]![1])(result.reason);
-  });
-  assert.equal((await store.stats()).blobs, 1);
-});
+storeTest(
+  'what is not there, or not a file, is refused with the path, and the put beside it is not disturbed',
+  async (folder) => {
+    const store = await folder.open();
+    mkdirSync(join(folder.side, 'folder'));
+    execFileSync('mkfifo', [join(folder.side, 'fifo')]);
+    symlinkSync('/nowhere/at/all', join(folder.side, 'dangling'));
+    const good = folder.file('good', noise(10));
+    const bad: [path: string, code: string][] = [
+      [join(folder.side, 'missing'), 'not-found'],
+      [join(folder.side, 'dangling'), 'not-found'],
+      [join(folder.side, 'folder'), 'invalid-argument'],
+      [join(folder.side, 'fifo'), 'invalid-argument'],
+      ['/dev/null', 'invalid-argument'],
+      ['/dev/zero', 'invalid-argument'],
+      [join(folder.side, 'x'.repeat(300)), 'invalid-argument'],
+      [`${folder.side}/${'abc/'.repeat(1100)}x`, 'invalid-argument'],
+      [join(good, 'below-a-file'), 'not-found'],
+      [`${folder.side}/nul\0name`, 'invalid-argument'],
+    ];
+    const results = await Promise.allSettled([
+      ...bad.map(([path]) => store.put({ path })),
+      store.put({ path: good }, { owner: 'x' }),
+    ]);
+    assert.equal(results.pop()!.status, 'fulfilled');
+    results.forEach((result, i) => {
+      assert.ok(result.status === 'rejected', bad[i]![0].slice(0, 80));
+      withCode(bad[i]![1])(result.reason);
+    });
+    assert.equal((await store.stats()).blobs, 1);
+  },
+);
 
 storeTest(
   'a file without permission is forbidden',
@@ -112,13 +133,16 @@ const meddling: Record<string, (path: string, size: number) => void> = {
 
 for (const [what, meddle] of Object.entries(meddling)) {
   for (const size of [1000, 4 * 1024 * 1024]) {
-    storeTest(`a source of ${size} bytes that ${what} while it is read is refused, and leaves nothing`, async (folder: StoreFolder) => {
-      const path = folder.file('changing', noise(size));
-      const store = await folder.open({ host: hostThatMeddles(path, () => meddle(path, size)) });
-      await assert.rejects(store.put({ path }, { owner: 'x' }), withCode('source-changed'));
-      assert.deepEqual([(await store.stats()).blobs, folder.files('tmp')], [0, []]);
-      // Quiet again, it is taken.
-      await store.put({ path }, { owner: 'x' });
-    });
+    storeTest(
+      `a source of ${size} bytes that ${what} while it is read is refused, and leaves nothing`,
+      async (folder: StoreFolder) => {
+        const path = folder.file('changing', noise(size));
+        const store = await folder.open({ host: hostThatMeddles(path, () => meddle(path, size)) });
+        await assert.rejects(store.put({ path }, { owner: 'x' }), withCode('source-changed'));
+        assert.deepEqual([(await store.stats()).blobs, folder.files('tmp')], [0, []]);
+        // Quiet again, it is taken.
+        await store.put({ path }, { owner: 'x' });
+      },
+    );
   }
 }

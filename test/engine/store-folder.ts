@@ -28,7 +28,11 @@ export class StoreFolder {
 
   /** Opens the store, on the calling thread unless the test wants threads; it is closed at the end. */
   async open(options: OpenOptions = {}): Promise<Store> {
-    const store = await openStore(this.path, { threads: { count: 0 }, parameters: smallParameters, ...options });
+    const store = await openStore(this.path, {
+      threads: { count: 0 },
+      parameters: smallParameters,
+      ...options,
+    });
     this.#opened.push(store);
     return store;
   }
@@ -81,9 +85,16 @@ export class StoreFolder {
     if (!this.#checked) return;
     const store = await this.open({ mode: 'open' });
     const { damaged, recounted, badRows } = await store.scrub();
-    assert.deepEqual({ damaged: damaged.map(({ id }) => id).sort(), recounted, badRows }, { damaged: [...this.#damaged].sort(), recounted: 0, badRows: 0 });
+    assert.deepEqual(
+      { damaged: damaged.map(({ id }) => id).sort(), recounted, badRows },
+      { damaged: [...this.#damaged].sort(), recounted: 0, badRows: 0 },
+    );
     await this.closeAll();
-    assert.deepEqual([readdirSync(this.at('tmp')), readdirSync(this.at('leases'))], [[], []], 'temps and leases are gone');
+    assert.deepEqual(
+      [readdirSync(this.at('tmp')), readdirSync(this.at('leases'))],
+      [[], []],
+      'temps and leases are gone',
+    );
   }
 }
 
@@ -95,7 +106,11 @@ export interface StoreTestOptions {
 }
 
 /** A test with a folder for a store. */
-export function storeTest(name: string, body: (folder: StoreFolder, t: TestContext) => Promise<void>, options: StoreTestOptions = {}): void {
+export function storeTest(
+  name: string,
+  body: (folder: StoreFolder, t: TestContext) => Promise<void>,
+  options: StoreTestOptions = {},
+): void {
   test(name, { skip: options.skip ?? false, timeout: 30_000 }, async (t) => {
     if (typeof options.skip === 'string') return;
     const base = mkdtempSync(join(options.under ?? tmpdir(), 'holdfast-engine-'));
@@ -146,7 +161,9 @@ export function withCode(code: string): (error: unknown) => boolean {
 }
 
 export async function putAll(store: Store, sources: readonly PutSource[], owner?: string): Promise<BlobId[]> {
-  const results = await Promise.all(sources.map((source) => store.put(source, owner === undefined ? {} : { owner })));
+  const results = await Promise.all(
+    sources.map((source) => store.put(source, owner === undefined ? {} : { owner })),
+  );
   return results.map(({ id }) => id);
 }
 

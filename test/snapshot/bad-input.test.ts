@@ -1,7 +1,18 @@
 /** Source folders with what real folders hold: special files, the store itself, unreadable and changing files, impossible names. */
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
-import { appendFileSync, chmodSync, chownSync, linkSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, unlinkSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  chmodSync,
+  chownSync,
+  linkSync,
+  mkdirSync,
+  mkdtempSync,
+  rmSync,
+  symlinkSync,
+  unlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -16,7 +27,10 @@ async function pathsOf(store: Store, root: string): Promise<string[]> {
 }
 
 /** The import fails and names `path`, the root does not move; with keepGoing the rest is imported. */
-async function failsFor(place: Workplace, want: { readonly path: string; readonly code: string; readonly store?: Store }): Promise<void> {
+async function failsFor(
+  place: Workplace,
+  want: { readonly path: string; readonly code: string; readonly store?: Store },
+): Promise<void> {
   const store = want.store ?? place.store;
   const before = await store.roots.get('main');
   await assert.rejects(importPaths(store, [place.path('in')]), (error) => {
@@ -45,10 +59,17 @@ test('FIFOs, sockets and devices are skipped and listed', async (t) => {
   t.after(() => server.close());
   const device = spawnSync('mknod', [place.path('in/device'), 'c', '1', '3']).status === 0;
   if (!device) t.diagnostic('LOUD: mknod is not allowed here, so devices were not tried');
-  const expected = [...(device ? ['in/device'] : []), 'in/fifo', 'in/sub/socket'].map((path) => ({ path: place.path(path), reason: 'special file' }));
+  const expected = [...(device ? ['in/device'] : []), 'in/fifo', 'in/sub/socket'].map((path) => ({
+    path: place.path(path),
+    reason: 'special file',
+  }));
   for (let round = 0; round < 2; round++) {
     const result = await place.import(['in']);
-    assert.deepEqual(result.skipped.toSorted((a, b) => (a.path < b.path ? -1 : 1)), expected, `round ${round}`);
+    assert.deepEqual(
+      result.skipped.toSorted((a, b) => (a.path < b.path ? -1 : 1)),
+      expected,
+      `round ${round}`,
+    );
     assert.deepEqual(await pathsOf(place.store, result.root), ['in', 'in/sub', 'in/sub/fine']);
   }
   await assert.rejects(place.import(['in/fifo']), { code: 'invalid-argument' });
@@ -157,7 +178,8 @@ test('a file that cannot be read although it is there is a failure with its path
   place.write({ 'in/fine': '1', 'in/gone': '2' });
   const store = wrapStore(place.store, {
     put: (source, options) => {
-      if (typeof source === 'object' && 'path' in source && String(source.path).endsWith('/gone')) rmSync(String(source.path), { force: true });
+      if (typeof source === 'object' && 'path' in source && String(source.path).endsWith('/gone'))
+        rmSync(String(source.path), { force: true });
       return place.store.put(source, options);
     },
   });
@@ -172,7 +194,13 @@ test('a file that changes while it is read is read again, and is a failure if it
   let changes = 0;
   const store = wrapStore(place.store, {
     put: async (source, options) => {
-      if (typeof source === 'object' && 'path' in source && String(source.path).endsWith('/once') && changes++ < 2) throw new StoreError('source-changed', 'changed', { path: String(source.path) });
+      if (
+        typeof source === 'object' &&
+        'path' in source &&
+        String(source.path).endsWith('/once') &&
+        changes++ < 2
+      )
+        throw new StoreError('source-changed', 'changed', { path: String(source.path) });
       return await place.store.put(source, options);
     },
   });
@@ -191,7 +219,9 @@ test('a file that changes while it is read is read again, and is a failure if it
 test('trouble of the store is not taken for trouble of a file', async (t) => {
   const place = await Workplace.open(t);
   place.write({ 'in/a': '1', 'in/b': '2' });
-  const store = wrapStore(place.store, { put: () => Promise.reject(new StoreError('no-space', 'the disk is full')) });
+  const store = wrapStore(place.store, {
+    put: () => Promise.reject(new StoreError('no-space', 'the disk is full')),
+  });
   await assert.rejects(importPaths(store, [place.path('in')], { keepGoing: true }), { code: 'no-space' });
   assert.equal(await place.store.roots.get('main'), undefined);
 });
@@ -213,7 +243,13 @@ test('paths of 4,096 bytes and more, and folders nested too deep, are failures; 
     }
   };
   nest(place.path('in'), 'n'.repeat(200), 22);
-  await assert.rejects(place.import(['in']), (error) => StoreError.is(error) && error.facts['failures'] === 1 && /too long|over 4096 bytes|ENAMETOOLONG/.test(error.message));
+  await assert.rejects(
+    place.import(['in']),
+    (error) =>
+      StoreError.is(error) &&
+      error.facts['failures'] === 1 &&
+      /too long|over 4096 bytes|ENAMETOOLONG/.test(error.message),
+  );
   const long = await place.import(['in'], { keepGoing: true });
   assert.equal(long.files, 1);
   nest(place.path('nested'), 'd', 130);

@@ -12,7 +12,10 @@ import type { MapEntry } from '../../sync/tree/rules.ts';
 import { Workplace } from './workplace.ts';
 
 async function putMap(store: Store, entries: readonly MapEntry[]): Promise<BlobId> {
-  const building = buildMap(entries.toSorted((a, b) => Buffer.compare(a.key, b.key)), nodeProvider);
+  const building = buildMap(
+    entries.toSorted((a, b) => Buffer.compare(a.key, b.key)),
+    nodeProvider,
+  );
   for (;;) {
     const step = building.next();
     if (step.done) return step.value;
@@ -44,14 +47,25 @@ test('hostile names are refused when they are read, and when they are restored',
   for (const [n, [what, key]] of names.entries()) {
     assert.throws(() => readName(key), { code: 'corrupt' }, what);
     const inner = await putMap(place.store, [entryNamed(Buffer.from('fine'), id), entryNamed(key, id)]);
-    const root = await putMap(place.store, [encodeEntry({ type: 'folder', name: 'sub', mode: 0o755, mtimeNs: 0n, id: inner })]);
+    const root = await putMap(place.store, [
+      encodeEntry({ type: 'folder', name: 'sub', mode: 0o755, mtimeNs: 0n, id: inner }),
+    ]);
     await assert.rejects(Array.fromAsync(listFolder(place.store, inner)), { code: 'corrupt' }, what);
-    await assert.rejects(restoreTree(place.store, root, place.path(`a/b/out${n}`)), { code: 'corrupt' }, what);
+    await assert.rejects(
+      restoreTree(place.store, root, place.path(`a/b/out${n}`)),
+      { code: 'corrupt' },
+      what,
+    );
   }
   assert.deepEqual(readdirSync(place.path()).sort(), ['a', 'store']);
   assert.deepEqual(readdirSync(place.path('a')), ['b']);
-  const left = new Set(readdirSync(place.path('a/b'), { recursive: true }).map((path) => String(path).replace(/^out\d+/, '')));
-  assert.ok([...left].every((path) => ['', '/sub', '/sub/fine'].includes(path)), [...left].join());
+  const left = new Set(
+    readdirSync(place.path('a/b'), { recursive: true }).map((path) => String(path).replace(/^out\d+/, '')),
+  );
+  assert.ok(
+    [...left].every((path) => ['', '/sub', '/sub/fine'].includes(path)),
+    [...left].join(),
+  );
 });
 
 test('a link that points outside is written as a link, after all files, and nothing goes through it', async (t) => {
@@ -59,7 +73,9 @@ test('a link that points outside is written as a link, after all files, and noth
   place.write({ 'outside/victim': 'untouched' });
   const { id } = await place.store.put(Buffer.from('hello'));
   const common = { mode: 0o644, mtimeNs: 0n };
-  const folder = await putMap(place.store, [encodeEntry({ type: 'file', name: 'victim', ...common, size: 5, id })]);
+  const folder = await putMap(place.store, [
+    encodeEntry({ type: 'file', name: 'victim', ...common, size: 5, id }),
+  ]);
   // On a disk that folds case the folder "A" and the link "a" are one name.
   const root = await putMap(place.store, [
     encodeEntry({ type: 'folder', name: 'A', ...common, mode: 0o755, id: folder }),
@@ -75,11 +91,16 @@ test('a tree nested deeper than 128, and a path over 4,096 bytes, are refused', 
   const place = await Workplace.open(t);
   const nest = async (depth: number, name: string): Promise<BlobId> => {
     let id = await putMap(place.store, []);
-    for (let i = 0; i < depth; i++) id = await putMap(place.store, [encodeEntry({ type: 'folder', name, mode: 0o755, mtimeNs: 0n, id })]);
+    for (let i = 0; i < depth; i++)
+      id = await putMap(place.store, [encodeEntry({ type: 'folder', name, mode: 0o755, mtimeNs: 0n, id })]);
     return id;
   };
-  await assert.rejects(restoreTree(place.store, await nest(129, 'd'), place.path('deep')), { code: 'limit-exceeded' });
-  await assert.rejects(restoreTree(place.store, await nest(17, 'n'.repeat(250)), place.path('long')), { code: 'limit-exceeded' });
+  await assert.rejects(restoreTree(place.store, await nest(129, 'd'), place.path('deep')), {
+    code: 'limit-exceeded',
+  });
+  await assert.rejects(restoreTree(place.store, await nest(17, 'n'.repeat(250)), place.path('long')), {
+    code: 'limit-exceeded',
+  });
   await restoreTree(place.store, await nest(127, 'd'), place.path('just'));
 });
 
@@ -101,12 +122,34 @@ test('entries that no import writes are refused', () => {
     [value((w) => w.array(4).integer(1).integer(0).integer(0).integer(0)), [raw]],
     [value((w) => w.array(5).integer(2).integer(0).integer(0).integer(0).bytes(Buffer.from(''))), []],
     [value((w) => w.array(5).integer(2).integer(0).integer(0).integer(0).bytes(Buffer.from('a\0'))), []],
-    [value((w) => w.array(5).integer(2).integer(0).integer(0).integer(0).bytes(Buffer.from([0xff]))), []],
-    [value((w) => w.array(5).integer(2).integer(0).integer(0).integer(0).bytes(Buffer.alloc(4_096, 'a'))), []],
+    [
+      value((w) =>
+        w
+          .array(5)
+          .integer(2)
+          .integer(0)
+          .integer(0)
+          .integer(0)
+          .bytes(Buffer.from([0xff])),
+      ),
+      [],
+    ],
+    [
+      value((w) => w.array(5).integer(2).integer(0).integer(0).integer(0).bytes(Buffer.alloc(4_096, 'a'))),
+      [],
+    ],
     [value((w) => w.array(5).integer(2).integer(0).integer(0).integer(0).bytes(Buffer.from('a'))), [raw]],
-    [Buffer.concat([value((w) => w.array(4).integer(1).integer(0).integer(0).integer(0)), Buffer.from([0])]), [{ kind: 'node', id }]],
+    [
+      Buffer.concat([value((w) => w.array(4).integer(1).integer(0).integer(0).integer(0)), Buffer.from([0])]),
+      [{ kind: 'node', id }],
+    ],
   ];
-  for (const [bytes, links] of wrong) assert.throws(() => decodeEntry({ key, value: bytes, links }), { code: 'corrupt' }, Buffer.from(bytes).toString('hex'));
+  for (const [bytes, links] of wrong)
+    assert.throws(
+      () => decodeEntry({ key, value: bytes, links }),
+      { code: 'corrupt' },
+      Buffer.from(bytes).toString('hex'),
+    );
 });
 
 test('entries survive their encoding, times before 1970 too', () => {
@@ -116,13 +159,16 @@ test('entries survive their encoding, times before 1970 too', () => {
       { type: 'file' as const, name: 'f', mode: 0o4755, mtimeNs, size: 2 ** 40, id },
       { type: 'folder' as const, name: 'd', mode: 0o1777, mtimeNs, id },
       { type: 'link' as const, name: 'l', mode: 0o777, mtimeNs, target: '../x' },
-    ]) assert.deepEqual(decodeEntry(encodeEntry(entry)), entry);
+    ])
+      assert.deepEqual(decodeEntry(encodeEntry(entry)), entry);
   }
 });
 
 test('names that Windows cannot hold are refused there, never changed', () => {
-  for (const name of ['con', 'NUL.txt', 'COM1', 'a:b', 'a\\b', 'dot.', 'space ', 'what?', 'lpt9.log']) assert.notEqual(platformFault(name, 'win32'), undefined, name);
-  for (const name of ['console', 'a b', '.dot', 'com', 'nul1']) assert.equal(platformFault(name, 'win32'), undefined, name);
+  for (const name of ['con', 'NUL.txt', 'COM1', 'a:b', 'a\\b', 'dot.', 'space ', 'what?', 'lpt9.log'])
+    assert.notEqual(platformFault(name, 'win32'), undefined, name);
+  for (const name of ['console', 'a b', '.dot', 'com', 'nul1'])
+    assert.equal(platformFault(name, 'win32'), undefined, name);
   assert.equal(platformFault('a:b', 'linux'), undefined);
   assert.deepEqual(splitPath('/a//b/./c/'), ['a', 'b', 'c']);
   assert.throws(() => splitPath('a/../b'), { code: 'invalid-argument' });

@@ -1,11 +1,27 @@
 /** The import cache: unchanged files are not read again, and nothing it remembers is believed unless a live root holds it. */
 import assert from 'node:assert/strict';
-import { cpSync, linkSync, mkdirSync, renameSync, rmSync, statSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs';
+import {
+  cpSync,
+  linkSync,
+  mkdirSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { test } from 'node:test';
 import { importPaths, openStore } from '../../src/index.ts';
 import { Workplace, later, wrapStore } from './workplace.ts';
 
-const library = { 'in/a': '1', 'in/b': '22', 'in/sub/c': '333', 'in/sub/deep/d': '4444', 'in/other/e': '55555' };
+const library = {
+  'in/a': '1',
+  'in/b': '22',
+  'in/sub/c': '333',
+  'in/sub/deep/d': '4444',
+  'in/other/e': '55555',
+};
 
 test('an unchanged folder is not read again; a changed file is, alone', async (t) => {
   const place = await Workplace.open(t);
@@ -16,8 +32,27 @@ test('an unchanged folder is not read again; a changed file is, alone', async (t
   assert.equal(first.filesRead, 5);
   const second = await place.import(['in']);
   const { root, files, folders, links, bytes } = first;
-  assert.deepEqual({ ...second, skipped: [], failures: [] }, { root, files, folders, links, bytes, newBytes: 0, filesRead: 0, skipped: [], failures: [], skippedCount: 0, failureCount: 0 });
-  for (const [path, content] of [['in/sub/c', 'changed'], ['in/new', 'new'], ['in/sub/deep/d', '4445']] as const) {
+  assert.deepEqual(
+    { ...second, skipped: [], failures: [] },
+    {
+      root,
+      files,
+      folders,
+      links,
+      bytes,
+      newBytes: 0,
+      filesRead: 0,
+      skipped: [],
+      failures: [],
+      skippedCount: 0,
+      failureCount: 0,
+    },
+  );
+  for (const [path, content] of [
+    ['in/sub/c', 'changed'],
+    ['in/new', 'new'],
+    ['in/sub/deep/d', '4445'],
+  ] as const) {
     place.write({ [path]: content });
     const third = await place.import(['in']);
     assert.equal(third.filesRead, 1, path);
@@ -112,7 +147,9 @@ test('a failed or stopped import spoils nothing', async (t) => {
   const first = await place.import(['in']);
   place.write({ 'in/sub/c': 'changed', 'in/sub/deep/new': 'new' });
   // The root cannot be set: what this import remembered belongs to no snapshot.
-  const broken = wrapStore(place.store, { roots: { ...place.store.roots, set: () => Promise.reject(new Error('no')) } });
+  const broken = wrapStore(place.store, {
+    roots: { ...place.store.roots, set: () => Promise.reject(new Error('no')) },
+  });
   await assert.rejects(importPaths(broken, [place.path('in')]));
   assert.equal(await place.store.roots.get('main'), first.root);
   await place.store.gc({ graceMs: 0 });

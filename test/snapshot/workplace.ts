@@ -5,7 +5,14 @@ import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import type { TestContext } from 'node:test';
-import { type ImportOptions, type ImportResult, type OpenOptions, type Store, importPaths, openStore } from '../../src/index.ts';
+import {
+  type ImportOptions,
+  type ImportResult,
+  type OpenOptions,
+  type Store,
+  importPaths,
+  openStore,
+} from '../../src/index.ts';
 
 export class Workplace {
   readonly folder: string;
@@ -18,7 +25,10 @@ export class Workplace {
 
   static async open(t: TestContext, options: OpenOptions = {}): Promise<Workplace> {
     const folder = mkdtempSync(join(tmpdir(), 'holdfast-snapshot-'));
-    const place = new Workplace(folder, await openStore(join(folder, 'store'), { threads: { count: 2 }, ...options }));
+    const place = new Workplace(
+      folder,
+      await openStore(join(folder, 'store'), { threads: { count: 2 }, ...options }),
+    );
     t.after(async () => {
       try {
         const { damaged, badRows, recounted } = await place.store.scrub();

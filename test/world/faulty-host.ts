@@ -1,6 +1,6 @@
 /** A Host whose files fail where a test says: counts and records every call on Files and OpenFile, and makes the nth fail. */
 import type { Files, Host, OpenFile } from '../../engine/host.ts';
-import { inlineThreads } from '../../engine/hosts/memory-threads.ts';
+import { inlineThreads } from '../../engine/hosts/inline-threads.ts';
 
 /** A call on Files by its name (`join`, which does nothing, is left out), or on an OpenFile as `file.` and its name. */
 export type Operation = Exclude<keyof Files, 'join'> | `file.${keyof OpenFile}`;

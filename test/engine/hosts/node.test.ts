@@ -13,15 +13,12 @@ import { faultyHost } from '../../world/faulty-host.ts';
 
 const threadEntry = new URL('../../world/echo-thread.ts', import.meta.url);
 
-function onDisk(
-  host = nodeHost(),
-  threads: 'with threads' | 'without threads' = 'with threads',
-): HostUnderTest {
+function onDisk(host = nodeHost()): HostUnderTest {
   const folder = fs.realpathSync(fs.mkdtempSync(join(tmpdir(), 'holdfast-host-')));
   return {
     host,
     folder,
-    ...(threads === 'with threads' && { threadEntry }),
+    threadEntry,
     ...(process.platform === 'linux' && {
       makeRawName: (folder, name) => fs.writeFileSync(Buffer.concat([Buffer.from(`${folder}/`), name]), ''),
     }),
@@ -30,7 +27,7 @@ function onDisk(
 }
 
 hostSuite('node, worker threads', () => onDisk());
-hostSuite('node, inline', () => onDisk(nodeHost({ inline: true }), 'without threads'));
+hostSuite('node, inline', () => onDisk(nodeHost({ inline: true })));
 hostSuite('faulty over node, nothing armed', () => onDisk(faultyHost(nodeHost({ inline: true }))));
 
 /** Runs a script on a started thread in a process of its own. */

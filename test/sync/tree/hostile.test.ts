@@ -25,15 +25,61 @@ const refused: readonly (readonly [string, Uint8Array, number])[] = [
   ['an array of two', payload((w) => w.array(2).integer(1).integer(0)), 0],
   ['a level out of range', payload((w) => w.array(3).integer(1).integer(16).array(0)), 0],
   ['a negative level', payload((w) => w.array(3).integer(1).integer(-1).array(0)), 0],
-  ['keys out of order', payload((w) => leaf(w).array(2).array(2).bytes(Buffer.from('b')).bytes(Buffer.from('')).array(2).bytes(Buffer.from('a')).bytes(Buffer.from(''))), 0],
-  ['a key twice', payload((w) => leaf(w).array(2).array(2).bytes(Buffer.from('a')).bytes(Buffer.from('')).array(2).bytes(Buffer.from('a')).bytes(Buffer.from(''))), 0],
-  ['a key too long', payload((w) => leaf(w).array(1).array(2).bytes(Buffer.alloc(4_097)).bytes(Buffer.from(''))), 0],
-  ['a value too long', payload((w) => leaf(w).array(1).array(2).bytes(Buffer.from('a')).bytes(Buffer.alloc(16_385))), 0],
-  ['a link index out of range', payload((w) => leaf(w).array(1).array(3).bytes(Buffer.from('a')).bytes(Buffer.from('')).integer(1)), 1],
-  ['a negative link index', payload((w) => leaf(w).array(1).array(3).bytes(Buffer.from('a')).bytes(Buffer.from('')).integer(-1)), 1],
+  [
+    'keys out of order',
+    payload((w) =>
+      leaf(w)
+        .array(2)
+        .array(2)
+        .bytes(Buffer.from('b'))
+        .bytes(Buffer.from(''))
+        .array(2)
+        .bytes(Buffer.from('a'))
+        .bytes(Buffer.from('')),
+    ),
+    0,
+  ],
+  [
+    'a key twice',
+    payload((w) =>
+      leaf(w)
+        .array(2)
+        .array(2)
+        .bytes(Buffer.from('a'))
+        .bytes(Buffer.from(''))
+        .array(2)
+        .bytes(Buffer.from('a'))
+        .bytes(Buffer.from('')),
+    ),
+    0,
+  ],
+  [
+    'a key too long',
+    payload((w) => leaf(w).array(1).array(2).bytes(Buffer.alloc(4_097)).bytes(Buffer.from(''))),
+    0,
+  ],
+  [
+    'a value too long',
+    payload((w) => leaf(w).array(1).array(2).bytes(Buffer.from('a')).bytes(Buffer.alloc(16_385))),
+    0,
+  ],
+  [
+    'a link index out of range',
+    payload((w) => leaf(w).array(1).array(3).bytes(Buffer.from('a')).bytes(Buffer.from('')).integer(1)),
+    1,
+  ],
+  [
+    'a negative link index',
+    payload((w) => leaf(w).array(1).array(3).bytes(Buffer.from('a')).bytes(Buffer.from('')).integer(-1)),
+    1,
+  ],
   ['a link nobody uses', payload((w) => leaf(w).array(0)), 1],
   ['an inner node without children', payload((w) => w.array(3).integer(1).integer(1).array(0)), 0],
-  ['a child that is raw bytes', payload((w) => w.array(3).integer(1).integer(1).array(1).array(2).bytes(Buffer.from('a')).integer(0)), 1],
+  [
+    'a child that is raw bytes',
+    payload((w) => w.array(3).integer(1).integer(1).array(1).array(2).bytes(Buffer.from('a')).integer(0)),
+    1,
+  ],
   ['an entry of one part', payload((w) => leaf(w).array(1).array(1).bytes(Buffer.from('a'))), 0],
   ['more entries than bytes', payload((w) => leaf(w).array(2 ** 32)), 0],
   ['something after the end', Buffer.concat([payload((w) => leaf(w).array(0)), Buffer.from([0])]), 0],
@@ -69,7 +115,10 @@ function forge(nodes: readonly MapNode[]): { ids: string[]; source: ReturnType<t
   return { ids, source: sourceOf(table) };
 }
 
-function forgeTree(leaves: readonly (readonly MapEntry[])[], lastKeys?: readonly Uint8Array[]): { root: string; source: ReturnType<typeof sourceOf> } {
+function forgeTree(
+  leaves: readonly (readonly MapEntry[])[],
+  lastKeys?: readonly Uint8Array[],
+): { root: string; source: ReturnType<typeof sourceOf> } {
   const nodes: MapNode[] = leaves.map((entries) => ({ level: 0, entries }));
   const ids = forge(nodes).ids;
   const children = ids.map((id, i) => ({ id, key: lastKeys?.[i] ?? leaves[i]!.at(-1)!.key }));
@@ -112,8 +161,24 @@ test('keys that fall back between neighbours are refused', async () => {
 test('a root with one child and a child of the wrong level are refused', async () => {
   await refuse(forgeTree([[ending]]));
   const { ids } = forge([{ level: 0, entries: [ending] }]);
-  const inner = { level: 1, children: [{ key: ending.key, id: ids[0]! }, { key: Buffer.from('g'), id: ids[0]! }] };
-  const { ids: all, source } = forge([{ level: 0, entries: [ending] }, inner, { level: 3, children: [{ key: ending.key, id: ids[0]! }, { key: Buffer.from('z'), id: ids[0]! }] }]);
+  const inner = {
+    level: 1,
+    children: [
+      { key: ending.key, id: ids[0]! },
+      { key: Buffer.from('g'), id: ids[0]! },
+    ],
+  };
+  const { ids: all, source } = forge([
+    { level: 0, entries: [ending] },
+    inner,
+    {
+      level: 3,
+      children: [
+        { key: ending.key, id: ids[0]! },
+        { key: Buffer.from('z'), id: ids[0]! },
+      ],
+    },
+  ]);
   await refuse({ root: all[2]!, source });
 });
 
@@ -121,22 +186,36 @@ test('a missing node is not-found with its id, and is never taken for an end', a
   const map = store(manyEntries(1_000));
   const gone = [...map.nodes.values()].find(({ level }) => level === 0)!.id;
   map.nodes.delete(gone);
-  await assert.rejects(Array.fromAsync(mapEntries(map.root, sourceOf(map.nodes))), (error) => StoreError.is(error, 'not-found') && error.facts['id'] === gone);
+  await assert.rejects(
+    Array.fromAsync(mapEntries(map.root, sourceOf(map.nodes))),
+    (error) => StoreError.is(error, 'not-found') && error.facts['id'] === gone,
+  );
 });
 
 test('flipped and cut payloads are refused or read as another canonical node, never anything else', () => {
   const bytes = encodeMapNode({ level: 0, entries: manyEntries(20) });
   const { payload, links } = decodeNode(bytes);
   fc.assert(
-    fc.property(fc.nat(payload.length - 1), fc.integer({ min: 1, max: 255 }), fc.boolean(), (at, flip, cut) => {
-      const changed = cut ? payload.slice(0, at) : payload.with(at, payload[at]! ^ flip);
-      try {
-        const node = decodeMapNode({ links, payload: changed });
-        assert.deepEqual(Buffer.from(encodeMapNode(node)), Buffer.from(encodeNode({ links, payload: changed })));
-      } catch (error) {
-        assert.ok(StoreError.is(error, 'corrupt') || StoreError.is(error, 'incompatible-format'), String(error));
-      }
-    }),
+    fc.property(
+      fc.nat(payload.length - 1),
+      fc.integer({ min: 1, max: 255 }),
+      fc.boolean(),
+      (at, flip, cut) => {
+        const changed = cut ? payload.slice(0, at) : payload.with(at, payload[at]! ^ flip);
+        try {
+          const node = decodeMapNode({ links, payload: changed });
+          assert.deepEqual(
+            Buffer.from(encodeMapNode(node)),
+            Buffer.from(encodeNode({ links, payload: changed })),
+          );
+        } catch (error) {
+          assert.ok(
+            StoreError.is(error, 'corrupt') || StoreError.is(error, 'incompatible-format'),
+            String(error),
+          );
+        }
+      },
+    ),
     { numRuns: 2_000 },
   );
 });
@@ -152,12 +231,25 @@ test('numbers of every size survive the codec, in one form only', () => {
       reader.end();
     }),
   );
-  assert.deepEqual(Buffer.from(new CborWriter().integer(2 ** 53 - 1).integer(-500).integer(23).integer(24).finish()).toString('hex'), '1b001fffffffffffff3901f3171818');
+  assert.deepEqual(
+    Buffer.from(
+      new CborWriter()
+        .integer(2 ** 53 - 1)
+        .integer(-500)
+        .integer(23)
+        .integer(24)
+        .finish(),
+    ).toString('hex'),
+    '1b001fffffffffffff3901f3171818',
+  );
 });
 
 test('entry shares: the same link in two entries is stored once', () => {
   const shared = { kind: 'raw' as const, id: idA };
-  const entries = [{ ...entry('a'), links: [shared] }, { ...entry('b'), links: [shared, shared] }];
+  const entries = [
+    { ...entry('a'), links: [shared] },
+    { ...entry('b'), links: [shared, shared] },
+  ];
   const content = decodeNode(encodeMapNode({ level: 0, entries }));
   assert.equal(content.links.length, 1);
   const node = decodeMapNode(content);

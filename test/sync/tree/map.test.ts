@@ -30,7 +30,9 @@ test('the same map is the same tree, whatever was inserted and removed on the wa
   fc.assert(
     fc.property(fc.array(anyEntry, { minLength: 1, maxLength: 200 }), fc.integer(), (some, seed) => {
       const unique = sorted(some);
-      const shuffled = unique.map((entry, i) => [(i * 7919 + seed) % 104_729, entry] as const).sort((a, b) => a[0] - b[0]);
+      const shuffled = unique
+        .map((entry, i) => [(i * 7919 + seed) % 104_729, entry] as const)
+        .sort((a, b) => a[0] - b[0]);
       assert.equal(rebuilt(shuffled.map(([, entry]) => entry)), rebuilt(unique));
     }),
   );
@@ -78,13 +80,24 @@ test('one changed value rewrites one node a level; one key more or less a few', 
     assert.equal(news(changed), levels, `value at ${at}`);
     // Taking away a key that ends nodes joins two of them on each level it ends.
     assert.ok(news(entries.toSpliced(at, 1)) <= 2 * levels, `without ${at}`);
-    assert.ok(news(entries.toSpliced(at, 0, { ...entries[at]!, key: Buffer.concat([entries[at - 1]?.key ?? Buffer.alloc(0), Buffer.from('+')]) })) <= 2 * levels + 1, `insert at ${at}`);
+    assert.ok(
+      news(
+        entries.toSpliced(at, 0, {
+          ...entries[at]!,
+          key: Buffer.concat([entries[at - 1]?.key ?? Buffer.alloc(0), Buffer.from('+')]),
+        }),
+      ) <=
+        2 * levels + 1,
+      `insert at ${at}`,
+    );
   }
 });
 
 test('values never move a boundary, unless a node gets too heavy', () => {
   const cuts = (value: string): string[] => {
-    const leaves = [...store(manyEntries(20_000, () => value)).nodes.values()].filter(({ level }) => level === 0);
+    const leaves = [...store(manyEntries(20_000, () => value)).nodes.values()].filter(
+      ({ level }) => level === 0,
+    );
     return leaves.map(({ bytes }) => {
       const node = decodeMapNode(decodeNode(bytes));
       assert.ok('entries' in node);
@@ -99,7 +112,8 @@ test('a node that gets too heavy is split where the rules say, and read back', a
   const map = store(heavy);
   const leaves = [...map.nodes.values()].filter(({ level }) => level === 0);
   assert.ok(leaves.length >= 300 / 8, 'eight entries of 8,000 bytes fill a node');
-  for (const { bytes } of map.nodes.values()) assert.ok(weightOf(decodeMapNode(decodeNode(bytes))) <= nodeWeightMax);
+  for (const { bytes } of map.nodes.values())
+    assert.ok(weightOf(decodeMapNode(decodeNode(bytes))) <= nodeWeightMax);
   assert.deepEqual(plain(await readAll(map)), plain(heavy));
   // The split starts over after a key that ends a node, so a heavier entry at the start leaves the far end alone.
   const after = store(heavy.with(0, { ...heavy[0]!, value: Buffer.alloc(16_000) }));
@@ -145,5 +159,8 @@ test('the boundary rule is the low bits of sha256, as written down', () => {
 
 test('a golden root: the format has not moved', () => {
   assert.equal(store([]).root, 'aac8e78c2299ea06f800b5c04bf4baed6a0094c0710263c6955fcce2fe8f8a5b');
-  assert.equal(store(manyEntries(10_000)).root, '7a36aeeeedecafc3b0139b33bd4a85fa93c8e3ccc2bedfbb3a6516dc431ce424');
+  assert.equal(
+    store(manyEntries(10_000)).root,
+    '7a36aeeeedecafc3b0139b33bd4a85fa93c8e3ccc2bedfbb3a6516dc431ce424',
+  );
 });

@@ -60,7 +60,11 @@ export const anyEntry: fc.Arbitrary<MapEntry> = fc.record({
 
 /** A comparable form: bytes as hex. */
 export function plain(entries: readonly MapEntry[]): unknown[] {
-  return entries.map(({ key, value, links }) => [toHex(key), toHex(value), links.map(({ kind, id }) => `${kind} ${id}`)]);
+  return entries.map(({ key, value, links }) => [
+    toHex(key),
+    toHex(value),
+    links.map(({ kind, id }) => `${kind} ${id}`),
+  ]);
 }
 
 /** `count` entries with keys of one shape, enough for several levels. */

@@ -1,0 +1,82 @@
+/** Runs the holdfast command as a process of its own, the way people do. */
+import { type SpawnOptions, spawn } from 'node:child_process';
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import type { TestContext } from 'node:test';
+import { fileURLToPath } from 'node:url';
+
+const main = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url));
+const start = fileURLToPath(new URL('../../src/cli/start.ts', import.meta.url));
+
+export interface Ended {
+  readonly exit: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+  /** The last line of stdout, parsed; undefined when it is no JSON. */
+  readonly json: any; // oxlint-disable-line typescript/no-explicit-any
+}
+
+export function holdfast(args: readonly string[], options: SpawnOptions = {}): Promise<Ended> {
+  return run([main, ...args], options).ended;
+}
+
+export function npmStart(args: readonly string[], options: SpawnOptions = {}): Promise<Ended> {
+  return run([start, ...args], options).ended;
+}
+
+/** A command that runs until something is done to it. */
+export function holdfastRunning(args: readonly string[], options: SpawnOptions = {}): ReturnType<typeof run> {
+  return run([main, ...args], options);
+}
+
+export function npmStartRunning(args: readonly string[], options: SpawnOptions = {}): ReturnType<typeof run> {
+  return run([start, ...args], options);
+}
+
+function run(
+  args: readonly string[],
+  options: SpawnOptions,
+): { readonly child: ReturnType<typeof spawn>; readonly ended: Promise<Ended> } {
+  const child = spawn(process.execPath, ['--no-warnings', ...args], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    ...options,
+  });
+  const [out, err]: [Buffer[], Buffer[]] = [[], []];
+  child.stdout?.on('data', (bytes: Buffer) => out.push(bytes));
+  child.stderr?.on('data', (bytes: Buffer) => err.push(bytes));
+  const ended = new Promise<Ended>((resolve, reject) => {
+    child.on('error', reject);
+    child.on('close', (exit) => {
+      const [stdout, stderr] = [Buffer.concat(out).toString(), Buffer.concat(err).toString()];
+      resolve({ exit, stdout, stderr, json: lastObject(stdout) });
+    });
+  });
+  return { child, ended };
+}
+
+function lastObject(stdout: string): unknown {
+  try {
+    return JSON.parse(stdout.trimEnd().split('\n').at(-1) ?? '');
+  } catch {
+    return undefined; // the test that wanted one says so
+  }
+}
+
+/** A temporary folder, removed when the test passed. */
+export function workFolder(t: TestContext): string {
+  const folder = mkdtempSync(join(tmpdir(), 'holdfast-cli-'));
+  t.after(() => {
+    if (t.passed) execFileSync('rm', ['-rf', folder]);
+    else t.diagnostic(`kept ${folder}`);
+  });
+  return folder;
+}
+
+export function writeFiles(folder: string, files: Readonly<Record<string, string | Uint8Array>>): void {
+  for (const [path, content] of Object.entries(files)) {
+    mkdirSync(dirname(join(folder, path)), { recursive: true });
+    writeFileSync(join(folder, path), content);
+  }
+}
