@@ -1,6 +1,5 @@
-/**
- * The contract of a physical volume: where the bytes of blobs lie.
- *
+/** The contract of a physical volume: where the bytes of blobs lie. */
+/*
  * A volume keeps parts. A part is written once, never changed, and named by (id, incarnation): a new copy of the same blob is a new
  * incarnation, so that a late delete can never remove a fresh copy. `write` returns when the parts are durable. What a part looks like
  * inside is the volume's business; what it says of itself is enough to find it again without a catalog (`parts`).

@@ -1,0 +1,31 @@
+/** Sessions of one store: while one is open, the lease publishes the generation at which the oldest began. */
+import type { Session } from './api.ts';
+import type { Calls } from './facets.ts';
+
+export class Sessions {
+  readonly #calls: Calls;
+  /** Generation at which each open session began. */
+  readonly #open = new Map<object, number>();
+
+  constructor(calls: Calls) {
+    this.#calls = calls;
+  }
+
+  async begin(): Promise<Session> {
+    const key = {};
+    // Later sessions are covered by the first one's horizon, which is older.
+    const oldest = this.#oldest();
+    const generation = oldest ?? (await this.#calls.submit<number>({ op: 'horizon', generation: 'now' }));
+    this.#open.set(key, generation);
+    const end = (): Promise<void> => this.#calls.run(() => this.#end(key));
+    return { end, [Symbol.asyncDispose]: end };
+  }
+
+  async #end(key: object): Promise<void> {
+    if (this.#open.delete(key)) await this.#calls.submit({ op: 'horizon', generation: this.#oldest() });
+  }
+
+  #oldest(): number | null {
+    return this.#open.size === 0 ? null : Math.min(...this.#open.values());
+  }
+}
