@@ -6,16 +6,24 @@ export class Sessions {
   readonly #calls: Calls;
   /** Generation at which each open session began. */
   readonly #open = new Map<object, number>();
+  #last: Promise<unknown> = Promise.resolve();
 
   constructor(calls: Calls) {
     this.#calls = calls;
   }
 
-  async begin(): Promise<Session> {
+  begin(): Promise<Session> {
+    // One after another: two at once would both publish, and the younger horizon would hide the older.
+    const begun = this.#last.then(() => this.#begin());
+    this.#last = begun.catch(() => undefined);
+    return begun;
+  }
+
+  async #begin(): Promise<Session> {
     const key = {};
     // Later sessions are covered by the first one's horizon, which is older.
-    const oldest = this.#oldest();
-    const generation = oldest ?? (await this.#calls.submit<number>({ op: 'horizon', generation: 'now' }));
+    const generation =
+      this.#oldest() ?? (await this.#calls.submit<number>({ op: 'horizon', generation: 'now' }));
     this.#open.set(key, generation);
     const end = (): Promise<void> => this.#calls.run(() => this.#end(key));
     return { end, [Symbol.asyncDispose]: end };

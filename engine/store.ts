@@ -29,9 +29,11 @@ import type { Crew } from './crew.ts';
 import { type ErrorData, StoreError } from './errors.ts';
 import type { Host } from './host.ts';
 import { type Calls, makeFiles, makeRoots, makeSideTable } from './facets.ts';
+import { Events } from './events.ts';
 import { Ingest } from './ingest.ts';
 import { errorFromData } from './rpc.ts';
 import { scrubStore } from './scrub.ts';
+import { Sessions } from './sessions.ts';
 import { openStream } from './stream.ts';
 import type { OpenedStore } from './threads/writer.ts';
 
@@ -42,7 +44,6 @@ const commitBatch = { weightMax: 32 * 1024 * 1024, itemsMax: 4_000, inFlight: 1 
 /** Reads of a chunk or less share messages. */
 const shortRead = 64 * 1024;
 
-type Listener = (event: never) => void;
 type WireResult = { readonly value: unknown } | { readonly error: ErrorData };
 
 export interface StoreParts {
@@ -59,7 +60,7 @@ export class EngineStore implements Store {
   readonly roots: Roots;
   readonly files: FileWork;
   readonly #parts: StoreParts;
-  readonly #listeners = new Map<keyof StoreEvents, Set<Listener>>();
+  readonly #events = new Events();
   readonly #operations: Batches<Operation, unknown>;
   readonly #reads: Batches<
     { readonly id: BlobId; readonly offset: number; readonly length: number },
@@ -67,7 +68,7 @@ export class EngineStore implements Store {
   >;
   readonly #exports: Batches<ExportTarget, boolean>;
   readonly #ingest: Ingest;
-  readonly #sessions = new Map<object, number>();
+  readonly #sessions: Sessions;
   readonly #calls: Calls;
   readonly #active = new Set<Promise<unknown>>();
   #failure: StoreError | undefined;
@@ -84,6 +85,7 @@ export class EngineStore implements Store {
       query: (name, ...args) => this.#query(name, ...args),
       work: (method, args) => crew.work(method, args),
     };
+    this.#sessions = new Sessions(this.#calls);
     const pause = (): Promise<void> => parts.host.clock.yield();
     this.#operations = new Batches({
       ...commitBatch,
@@ -117,7 +119,7 @@ export class EngineStore implements Store {
       host: parts.host,
       smallMax: this.parameters.smallMax,
       submit: (operation) => this.#submit(operation),
-      onHealed: (id) => this.#emit('healed', { id }),
+      onHealed: (id) => this.#events.emit('healed', { id }),
       onFailure: (error) => this.#noteFailure(error),
     });
     this.roots = makeRoots(this.#calls);
@@ -240,17 +242,7 @@ export class EngineStore implements Store {
   }
 
   session(): Promise<Session> {
-    return this.#run(async () => {
-      const key = {};
-      const first = this.#sessions.size === 0;
-      // Later sessions are covered by the first one's horizon, which is older.
-      const generation = first
-        ? await this.#submit<number>({ op: 'horizon', generation: 'now' })
-        : Math.min(...this.#sessions.values());
-      this.#sessions.set(key, generation);
-      const end = (): Promise<void> => this.#run(() => this.#endSession(key));
-      return { end, [Symbol.asyncDispose]: end };
-    });
+    return this.#run(() => this.#sessions.begin());
   }
 
   async gc(options: GcOptions = {}): Promise<GcResult> {
@@ -265,7 +257,7 @@ export class EngineStore implements Store {
       );
       // Workers may hold volumes open that are gone now.
       if (result.deleted > 0) await this.#parts.crew.everyone('forget', undefined);
-      this.#emit('maintenance', {
+      this.#events.emit('maintenance', {
         job: 'gc',
         step: 'done',
         detail: { deleted: result.deleted, freedBytes: result.freedBytes },
@@ -276,8 +268,8 @@ export class EngineStore implements Store {
 
   scrub(options: ScrubOptions = {}): Promise<ScrubResult> {
     return this.#run(async () => {
-      const result = await scrubStore(this.#parts, options, (damage) => this.#emit('damage', damage));
-      this.#emit('maintenance', {
+      const result = await scrubStore(this.#parts, options, (damage) => this.#events.emit('damage', damage));
+      this.#events.emit('maintenance', {
         job: 'scrub',
         step: 'done',
         detail: { blobs: result.blobs, damaged: result.damaged.length },
@@ -304,10 +296,7 @@ export class EngineStore implements Store {
   }
 
   on<Name extends keyof StoreEvents>(name: Name, listener: (event: StoreEvents[Name]) => void): () => void {
-    const listeners = this.#listeners.get(name) ?? new Set();
-    this.#listeners.set(name, listeners);
-    listeners.add(listener);
-    return () => void listeners.delete(listener);
+    return this.#events.on(name, listener);
   }
 
   /** Waits for what is under way, then gives the store back. Everything after fails with `closed`. */
@@ -361,7 +350,7 @@ export class EngineStore implements Store {
     if (!StoreError.is(error, 'corrupt')) return;
     const { id, incarnation, reason, references } = error.facts;
     if (typeof id !== 'string' || typeof incarnation !== 'number') return;
-    this.#emit('damage', { id, reason: String(reason), references: Number(references) });
+    this.#events.emit('damage', { id, reason: String(reason), references: Number(references) });
     if (this.#closing !== undefined || this.#parts.opened.lease === undefined) return;
     // The caller has its error already; that the mark could not be set as well changes nothing for it.
     this.#run(() => this.#submit({ op: 'suspect', id, incarnation })).catch((cause: unknown) =>
@@ -372,7 +361,7 @@ export class EngineStore implements Store {
   #noteFailure(error: unknown): void {
     if (!StoreError.is(error, 'needs-reopen') || this.#failure !== undefined) return;
     this.#failure = error;
-    this.#emit('needs-reopen', { code: error.code, message: error.message });
+    this.#events.emit('needs-reopen', { code: error.code, message: error.message });
     // What a worker's disk told is true for the commit thread's as well.
     this.#parts.crew.commit('poison', error.message).catch(() => undefined);
   }
@@ -380,19 +369,6 @@ export class EngineStore implements Store {
   /** Called when a thread died. */
   fail(error: StoreError): void {
     this.#noteFailure(error);
-  }
-
-  #emit<Name extends keyof StoreEvents>(name: Name, event: StoreEvents[Name]): void {
-    for (const listener of this.#listeners.get(name) ?? []) {
-      try {
-        (listener as (event: StoreEvents[Name]) => void)(event);
-      } catch (error) {
-        // A listener's mistake is the application's to see, and no reason for ours to fail.
-        queueMicrotask(() => {
-          throw error;
-        });
-      }
-    }
   }
 
   #submit<Result>(operation: Operation): Promise<Result> {
@@ -420,12 +396,6 @@ export class EngineStore implements Store {
 
   async #has(id: BlobId): Promise<boolean> {
     return (await this.#query<boolean[]>('hasMany', [id]))[0] === true;
-  }
-
-  async #endSession(key: object): Promise<void> {
-    if (!this.#sessions.delete(key)) return;
-    const oldest = this.#sessions.size === 0 ? null : Math.min(...this.#sessions.values());
-    await this.#submit({ op: 'horizon', generation: oldest });
   }
 }
 
