@@ -44,7 +44,14 @@ const commitBatch = { weightMax: 32 * 1024 * 1024, itemsMax: 4_000, inFlight: 1 
 /** Reads of a chunk or less share messages. */
 const shortRead = 64 * 1024;
 
-type WireResult = { readonly value: unknown } | { readonly error: ErrorData };
+type WireResult<Value> = { readonly value: Value } | { readonly error: ErrorData };
+
+/** Answers of a batch as they came over a thread's port. */
+function unwrap<Value>(results: readonly WireResult<Value>[]): (Value | BatchFailure)[] {
+  return results.map((result) =>
+    'error' in result ? new BatchFailure(errorFromData(result.error)) : result.value,
+  );
+}
 
 export interface StoreParts {
   readonly host: Host;
@@ -93,25 +100,16 @@ export class EngineStore implements Store {
       weigh: weightOf,
       send: (batch) => this.#sendOperations(batch),
     });
+    const small = { weightMax: Number.POSITIVE_INFINITY, inFlight: 2 * crew.workers, pause };
     this.#reads = new Batches({
-      weightMax: Number.POSITIVE_INFINITY,
+      ...small,
       itemsMax: 256,
-      inFlight: 2 * crew.workers,
-      pause,
-      send: async (batch) =>
-        (await crew.work<({ bytes: Uint8Array | undefined } | { error: ErrorData })[]>('reads', batch)).map(
-          (answer) => ('error' in answer ? new BatchFailure(errorFromData(answer.error)) : answer.bytes),
-        ),
+      send: async (batch) => unwrap(await crew.work('reads', batch)),
     });
     this.#exports = new Batches({
-      weightMax: Number.POSITIVE_INFINITY,
+      ...small,
       itemsMax: 64,
-      inFlight: 2 * crew.workers,
-      pause,
-      send: async (batch) =>
-        (await crew.work<({ ok: boolean } | { error: ErrorData })[]>('exports', batch)).map((answer) =>
-          'error' in answer ? new BatchFailure(errorFromData(answer.error)) : answer.ok,
-        ),
+      send: async (batch) => unwrap(await crew.work('exports', batch)),
     });
     this.#ingest = new Ingest({
       crew,
@@ -380,10 +378,7 @@ export class EngineStore implements Store {
 
   async #sendOperations(batch: readonly Operation[]): Promise<unknown[]> {
     try {
-      const results = await this.#parts.crew.commit<WireResult[]>('commit', batch);
-      return results.map((result) =>
-        'error' in result ? new BatchFailure(errorFromData(result.error)) : result.value,
-      );
+      return unwrap(await this.#parts.crew.commit('commit', batch));
     } catch (error) {
       this.#noteFailure(error);
       throw error;

@@ -151,7 +151,7 @@ export class Workshop {
       try {
         const bytes = own(this.#open.reader.read(id, offset, length));
         if (bytes !== undefined) buffers.push(bytes.buffer);
-        return { bytes };
+        return { value: bytes };
       } catch (error) {
         return { error: errorToData(error) };
       }
@@ -163,7 +163,7 @@ export class Workshop {
     const results: unknown[] = [];
     for (const target of targets) {
       try {
-        results.push({ ok: await this.#open.streams.exportTo(target, context.signal) });
+        results.push({ value: await this.#open.streams.exportTo(target, context.signal) });
       } catch (error) {
         results.push({ error: errorToData(error) });
       }

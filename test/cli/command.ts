@@ -1,14 +1,19 @@
 /** Runs the holdfast command as a process of its own, the way people do. */
-import { type SpawnOptions, spawn } from 'node:child_process';
-import { execFileSync } from 'node:child_process';
+import { type SpawnOptions, execFileSync, spawn } from 'node:child_process';
 import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { fileURLToPath } from 'node:url';
 
-const main = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url));
-const start = fileURLToPath(new URL('../../src/cli/start.ts', import.meta.url));
+const root = fileURLToPath(new URL('../../', import.meta.url));
+// What was built, when it is what stands here now: that is what people run, and it starts faster.
+const { isStale } = (await import(new URL('../toolchain/build.mjs', import.meta.url).href)) as {
+  isStale(): boolean;
+};
+const [folder, extension] = isStale() ? ['', 'ts'] : ['dist/', 'js'];
+export const main = `${root}${folder}src/cli/main.${extension}`;
+const start = `${root}${folder}src/cli/start.${extension}`;
 
 export interface Ended {
   readonly exit: number | null;
@@ -68,7 +73,7 @@ function lastObject(stdout: string): unknown {
 export function workFolder(t: TestContext): string {
   const folder = mkdtempSync(join(tmpdir(), 'holdfast-cli-'));
   t.after(() => {
-    if (t.passed) execFileSync('rm', ['-rf', folder]);
+    if (passed(t)) execFileSync('rm', ['-rf', folder]);
     else t.diagnostic(`kept ${folder}`);
   });
   return folder;
@@ -79,4 +84,9 @@ export function writeFiles(folder: string, files: Readonly<Record<string, string
     mkdirSync(dirname(join(folder, path)), { recursive: true });
     writeFileSync(join(folder, path), content);
   }
+}
+
+/** Node tells this in an after hook; its types do not know it yet. */
+function passed(t: TestContext): boolean {
+  return (t as TestContext & { readonly passed: boolean }).passed;
 }

@@ -25,9 +25,9 @@ test('without a folder it shows a sample library, and leaves nothing behind', as
   for (const line of [
     /files +\d+ files, \d+ folders, 2 links/,
     /dedup saved +16 MB \(\d+ %\)/,
-    /import .*MB\/s/,
-    /restore .*MB\/s/,
-    /compare .*MB\/s/,
+    /import .*[MG]B\/s/,
+    /restore .*[MG]B\/s/,
+    /compare .*[MG]B\/s/,
     /scrub +no damage in \d+ blobs/,
     /result +identical/,
   ])
@@ -100,8 +100,8 @@ test('the comparison sees every kind of difference', async (t) => {
     ['/a/other has another mode', () => chmodSync(join(b, 'other'), 0o600)],
     ['/a/other has another modification time', () => utimesSync(join(b, 'other'), 9, 10)],
     ['/a/sub has another modification time', () => utimesSync(join(b, 'sub'), 9, 10)],
-    ['/b/other is only on one side', () => rmSync(join(b, 'other'))],
-    ['/a/new is only on one side', () => writeFileSync(join(b, 'new'), 'n')],
+    ['/a/other is only on one side', () => rmSync(join(b, 'other'))],
+    ['/b/new is only on one side', () => writeFileSync(join(b, 'new'), 'n')],
     ['/a/link points elsewhere', () => (rmSync(join(b, 'link')), symlinkSync('sub', join(b, 'link')))],
     [
       '/a/link is a link here and a file there',
@@ -114,10 +114,7 @@ test('the comparison sees every kind of difference', async (t) => {
     for (const path of ['sub/file', 'other'])
       if (existsSync(join(b, path)) && !expected.includes('time')) utimesSync(join(b, path), 9, 9);
     const found = await compare();
-    assert.ok(
-      found.some((text) => text === expected || text === expected.replace('/b/', '/a/')),
-      `${expected}: ${found.join('; ')}`,
-    );
+    assert.ok(found.includes(expected), `${expected}: ${found.join('; ')}`);
   }
   assert.equal(readFileSync(join(b, 'link'), 'utf8'), 'y');
 });

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import Database from 'better-sqlite3';
 import { nodeTooOld } from '../../src/cli/node-version.ts';
-import { holdfast, holdfastRunning, workFolder, writeFiles } from './command.ts';
+import { holdfast, holdfastRunning, main, workFolder, writeFiles } from './command.ts';
 
 const large = Buffer.alloc(3_000_000, 'large ');
 const largeId = createHash('sha256').update(large).digest('hex');
@@ -120,7 +120,6 @@ test('progress is drawn on a terminal, with a rate and the time left, and in JSO
     return t.skip('LOUD: there is no script(1) here to make a terminal with');
   for (let i = 0; i < 20; i++) writeFiles(folder, { [`in/${i}`]: Buffer.alloc(20_000_000, `file ${i}`) });
   await holdfast(['init', 'store'], { cwd: folder });
-  const main = new URL('../../src/cli/main.ts', import.meta.url).pathname;
   const command = `${process.execPath} --no-warnings ${main} add store in`;
   const drawn = execFileSync('script', ['-qec', command, '/dev/null'], {
     cwd: folder,

@@ -8,7 +8,7 @@ import { CborReader, CborWriter } from '../../../sync/tree/cbor.ts';
 import { type MapNode, decodeMapNode, encodeMapNode } from '../../../sync/tree/map-node.ts';
 import { getEntry, mapEntries } from '../../../sync/tree/reader.ts';
 import { type MapEntry, levelsEnded } from '../../../sync/tree/rules.ts';
-import { entry, manyEntries, provider, sourceOf, store } from './maps.ts';
+import { collect, entry, manyEntries, provider, sourceOf, store } from './maps.ts';
 
 const idA = 'a'.repeat(64);
 
@@ -127,7 +127,7 @@ function forgeTree(
 }
 
 async function refuse(tree: { root: string; source: ReturnType<typeof sourceOf> }): Promise<void> {
-  await assert.rejects(Array.fromAsync(mapEntries(tree.root, tree.source)), { code: 'corrupt' });
+  await assert.rejects(collect(mapEntries(tree.root, tree.source)), { code: 'corrupt' });
 }
 
 /** Keys in order that end no node, and one that does. */
@@ -187,7 +187,7 @@ test('a missing node is not-found with its id, and is never taken for an end', a
   const gone = [...map.nodes.values()].find(({ level }) => level === 0)!.id;
   map.nodes.delete(gone);
   await assert.rejects(
-    Array.fromAsync(mapEntries(map.root, sourceOf(map.nodes))),
+    collect(mapEntries(map.root, sourceOf(map.nodes))),
     (error) => StoreError.is(error, 'not-found') && error.facts['id'] === gone,
   );
 });

@@ -33,8 +33,14 @@ export function sourceOf(nodes: ReadonlyMap<string, { readonly bytes: Uint8Array
   return { load, provider };
 }
 
+export async function collect<Value>(values: AsyncIterable<Value>): Promise<Value[]> {
+  const all: Value[] = [];
+  for await (const value of values) all.push(value);
+  return all;
+}
+
 export async function readAll(map: StoredMap): Promise<MapEntry[]> {
-  return await Array.fromAsync(mapEntries(map.root, sourceOf(map.nodes)));
+  return await collect(mapEntries(map.root, sourceOf(map.nodes)));
 }
 
 export function entry(key: string, value = ''): MapEntry {
