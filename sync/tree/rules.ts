@@ -17,12 +17,12 @@ export const rulesVersion = 1;
 /** A key ends a level-L node when the low `6 (L + 1)` bits of its sha256 are zero: about 64 entries a node. */
 const bitsPerLevel = 6;
 export const keyBytesMax = 4096;
-export const valueBytesMax = 16 * 1024;
+export const valueBytesMax: number = 16 * 1024;
 export const entryLinksMax = 64;
 /** Keys chosen to meet no boundary still give a node at least fifteen children, so this is out of reach. */
 export const levelMax = 15;
 /** Forced split: an entry that would bring a node above this weight starts the next one. */
-export const nodeWeightMax = 64 * 1024;
+export const nodeWeightMax: number = 64 * 1024;
 
 /** What an entry counts for the forced split. A formula, not the encoded size, which depends on the neighbours' links. */
 export function entryWeight(entry: MapEntry): number {

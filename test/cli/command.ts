@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url';
 const root = fileURLToPath(new URL('../../', import.meta.url));
 // What was built, when it is what stands here now: that is what people run, and it starts faster.
 const { isStale } = (await import(new URL('../toolchain/build.mjs', import.meta.url).href)) as {
-  isStale(): boolean;
+  isStale: (this: void) => boolean;
 };
 const [folder, extension] = isStale() ? ['', 'ts'] : ['dist/', 'js'];
 export const main = `${root}${folder}src/cli/main.${extension}`;

@@ -9,6 +9,7 @@ import { platformFault, readName, splitPath } from '../../src/snapshot/names.ts'
 import { buildMap } from '../../sync/tree/builder.ts';
 import { CborWriter } from '../../sync/tree/cbor.ts';
 import type { MapEntry } from '../../sync/tree/rules.ts';
+import { collect } from '../sync/tree/maps.ts';
 import { Workplace } from './workplace.ts';
 
 async function putMap(store: Store, entries: readonly MapEntry[]): Promise<BlobId> {
@@ -50,7 +51,7 @@ test('hostile names are refused when they are read, and when they are restored',
     const root = await putMap(place.store, [
       encodeEntry({ type: 'folder', name: 'sub', mode: 0o755, mtimeNs: 0n, id: inner }),
     ]);
-    await assert.rejects(listFolder(place.store, inner).next(), { code: 'corrupt' }, what);
+    await assert.rejects(collect(listFolder(place.store, inner)), { code: 'corrupt' }, what);
     await assert.rejects(
       restoreTree(place.store, root, place.path(`a/b/out${n}`)),
       { code: 'corrupt' },
