@@ -122,12 +122,9 @@ export class Committer {
     placed: Map<string, Placed>,
     afterwards: (() => void)[],
   ): PutOutcome {
-    const children = (put.links ?? []).map((link) => ({
-      link,
-      row: this.#catalog.blobs.inspect(fromHex(link.id)!)?.row,
-    }));
-    const missing = children.filter(({ row }) => row === undefined).map(({ link }) => link.id);
-    if (missing.length > 0) {
+    const children = (put.links ?? []).map((link) => this.#catalog.blobs.byId(fromHex(link.id)!));
+    if (children.includes(undefined)) {
+      const missing = put.links!.filter((_, i) => children[i] === undefined).map((link) => link.id);
       throw new StoreError('not-found', `a node links to ${missing.length} blob(s) that are not here`, {
         missing: missing.slice(0, 100),
       });
@@ -156,12 +153,9 @@ export class Committer {
         incarnation: put.incarnation,
       };
       ({ row, healed } = this.#settle(transaction, put.id, facts, afterwards));
-      for (const { row: child } of children) {
-        // Read again: the same child may have been referenced a moment ago.
-        const fresh = this.#catalog.blobs.byNumber(child!.n);
-        invariant(fresh !== undefined, 'a child vanished inside a transaction');
-        transaction.reference(fresh, { kind: ownerKinds.node, owner: row.n });
-      }
+      // A blob linked both as raw and as node is referenced once: the second time it is there already.
+      const owner = { kind: ownerKinds.node, owner: row.n } as const;
+      for (const child of children) transaction.reference(child!, owner);
     }
     if (put.owner !== undefined) transaction.retain(put.id, put.owner);
     return { storedSize: row.stored, deduplicated: standing !== undefined, ...(healed ? { healed } : {}) };

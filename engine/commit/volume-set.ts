@@ -16,7 +16,7 @@ export interface VolumeRow {
   readonly n: number;
   readonly id: string;
   readonly kind: 'sqlite' | 'directory';
-  readonly state: 'open' | 'sealed';
+  readonly state: 'open' | 'sealed' | 'dropped';
   readonly lease: string | null;
   readonly bytes: number;
   readonly dead: number;
@@ -61,7 +61,9 @@ export class VolumeSet {
   }
 
   rows(): VolumeRow[] {
-    return this.#catalog.sql.rows('SELECT * FROM volumes ORDER BY n').all() as VolumeRow[];
+    return this.#catalog.sql
+      .rows(`SELECT * FROM volumes WHERE state != 'dropped' ORDER BY n`)
+      .all() as VolumeRow[];
   }
 
   at(n: number): Volume {
@@ -133,15 +135,27 @@ export class VolumeSet {
     return this.#catalog.sql.rows('SELECT * FROM volumes WHERE id = ?').get(volumeId) as VolumeRow;
   }
 
-  /** Forgets a volume in which nothing lives any more; the caller removes the file after the commit. */
-  unregister(transaction: Transaction, row: VolumeRow): string {
+  /** Condemns a volume in which nothing lives any more: its file goes after the commit (`removeDropped`), its row last of all. */
+  drop(transaction: Transaction, row: VolumeRow): void {
     transaction.changed = true;
-    this.#catalog.sql.rows('DELETE FROM volumes WHERE n = ?').run(row.n);
+    this.#catalog.sql.rows(`UPDATE volumes SET state = 'dropped', lease = NULL WHERE n = ?`).run(row.n);
     this.#catalog.sql.rows('DELETE FROM freed WHERE volume = ?').run(row.n);
-    return row.id;
   }
 
-  removeFile(row: VolumeRow): void {
+  /** Removes the files of dropped volumes, then their rows: a file without a row would be taken for one whose row was lost. */
+  removeDropped(): void {
+    const dropped = this.#catalog.sql
+      .rows(`SELECT * FROM volumes WHERE state = 'dropped'`)
+      .all() as VolumeRow[];
+    if (dropped.length === 0) return;
+    for (const row of dropped) this.#removeFile(row);
+    this.#catalog.transaction((transaction) => {
+      transaction.changed = true;
+      for (const row of dropped) this.#catalog.sql.rows('DELETE FROM volumes WHERE n = ?').run(row.n);
+    });
+  }
+
+  #removeFile(row: VolumeRow): void {
     this.#open.get(row.id)?.close();
     this.#open.delete(row.id);
     const { files } = this.#options.host;
@@ -167,7 +181,7 @@ export class VolumeSet {
 
   /** Volume files without a row. */
   strays(): string[] {
-    const known = new Set(this.rows().map((row) => row.id));
+    const known = new Set(this.#catalog.sql.values('SELECT id FROM volumes').all() as string[]);
     const names = this.#options.host.files
       .list(this.#options.layout.volumes)
       .map((name) => new TextDecoder().decode(name));

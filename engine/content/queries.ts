@@ -151,8 +151,8 @@ export class Queries {
       .values('SELECT coalesce(sum(stored), 0) FROM blobs WHERE volume = 1')
       .get() as number;
     const rows = this.#reader.sql
-      .arrays('SELECT n, id, kind, state, bytes, dead FROM volumes ORDER BY n')
-      .all() as [number, string, 'sqlite' | 'directory', 'open' | 'sealed', number, number][];
+      .arrays('SELECT n, id, kind, state, bytes, dead FROM volumes WHERE state != ? ORDER BY n')
+      .all('dropped') as [number, string, 'sqlite' | 'directory', 'open' | 'sealed', number, number][];
     return rows.map(([n, id, kind, state, bytes, deadBytes]) => ({
       id,
       kind,

@@ -251,16 +251,14 @@ class Collection {
     const lives = catalog.sql.values('SELECT 1 FROM blobs WHERE volume = ? LIMIT 1');
     for (const row of volumes.rows()) {
       if (row.kind !== 'sqlite' || row.dead === 0) continue;
-      const gone = catalog.transaction((transaction) => {
+      catalog.transaction((transaction) => {
         const current = volumes.rows().find(({ n }) => n === row.n);
-        if (current === undefined || lives.get(row.n) !== undefined || volumes.isForeign(current))
-          return false;
-        volumes.unregister(transaction, current);
-        return true;
+        if (current === undefined || lives.get(row.n) !== undefined || volumes.isForeign(current)) return;
+        volumes.drop(transaction, current);
       });
-      if (gone) volumes.removeFile(row);
       await host.clock.yield();
     }
+    volumes.removeDropped();
   }
 }
 

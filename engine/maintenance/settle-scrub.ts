@@ -53,8 +53,8 @@ function markSuspect(transaction: Transaction, damage: FoundDamage): boolean {
 function adoptOrphans(transaction: Transaction, context: AdoptContext, request: SettleRequest): number {
   if (request.orphans.length === 0) return 0;
   if (request.range.volume !== directoryNumber) {
-    const row = context.volumes.row(request.range.volume);
-    if (row.n !== request.range.volume) return 0;
+    const row = context.volumes.rows().find(({ n }) => n === request.range.volume);
+    if (row === undefined) return 0; // collected meanwhile
     return adoptRecords(transaction, context, {
       row,
       from: request.range.fromExtent,

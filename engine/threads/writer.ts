@@ -169,6 +169,7 @@ export class Writer {
         return recover(transaction, recovery);
       });
       removeCondemned(catalog, volumes);
+      volumes.removeDropped();
       fillBallast(host.files, layout);
       const committer = new Committer(catalog, volumes, {
         lease: uuid,

@@ -76,9 +76,9 @@ export class ImportCache {
     this.#side = store.sideTable(table);
   }
 
-  async folders(paths: readonly string[]): Promise<(CachedFolder | undefined)[]> {
-    const firsts = await this.#side.get(paths.map(folderKey));
-    return await Promise.all(firsts.map((first, i) => this.#assemble(paths[i]!, first)));
+  async folder(path: string): Promise<CachedFolder | undefined> {
+    const [first] = await this.#side.get([folderKey(path)]);
+    return await this.#assemble(path, first);
   }
 
   /** To be written with the next `flush`. `before`: the record it takes the place of, when known. */

@@ -13,6 +13,7 @@ import {
   sameBytes,
 } from './import-cache.ts';
 import { type ImportProgress, ImportReport, type ImportResult } from './import-report.ts';
+import { ImportRun } from './import-run.ts';
 import { TreeImport } from './import-tree.ts';
 import { readName, toUtf8 } from './names.ts';
 import { OpenFolder } from './open-folder.ts';
@@ -61,7 +62,9 @@ export async function importPaths(
     const cached = options.rehash === true ? undefined : await trustedTops(store, { tops, cache, own });
     const place = { path: '', inside: '', depth: 0, tops: new Map(tops.map((top) => [top.name, top.path])) };
     const folder = new OpenFolder(place, { listing, listedMs, cached });
-    const tree = new TreeImport({ store, cache, report, ownFolder: own, signal: options.signal });
+    const tree = new TreeImport(
+      new ImportRun({ store, cache, report, ownFolder: own, signal: options.signal }),
+    );
     const { id } = await tree.run(folder);
     if (report.failureCount > 0 && options.keepGoing !== true) throw report.error(name);
     await store.roots.set(name, id);

@@ -96,10 +96,7 @@ export class OpenFolder {
 
   /** The real path of an entry. */
   pathOf(name: string): string {
-    return (
-      this.place.tops?.get(name) ??
-      (this.place.path.endsWith('/') ? this.place.path + name : `${this.place.path}/${name}`)
-    );
+    return this.place.tops?.get(name) ?? joinPath(this.place.path, name);
   }
 
   /** The id that a live snapshot gives the folder of this name here. */
@@ -223,4 +220,8 @@ function findNotable({ records, names, count }: FolderListing): Uint32Array {
 function sizeAt(records: Uint8Array, index: number): number {
   const view = new DataView(records.buffer, records.byteOffset + index * listingRecordBytes + 8, 8);
   return view.getUint32(0, true) + view.getUint32(4, true) * 0x1_0000_0000;
+}
+
+export function joinPath(folder: string, name: string): string {
+  return folder.endsWith('/') ? folder + name : `${folder}/${name}`;
 }

@@ -31,7 +31,7 @@ export class Turns {
   }
 }
 
-/** At most so many at once: `const wait = window.enter(); if (wait) await wait;` … `window.leave()`. First come, first served. */
+/** At most so many things at once. First come, first served. */
 export class Window {
   #free: number;
   readonly #size: number;
@@ -43,6 +43,16 @@ export class Window {
     this.#free = size;
   }
 
+  /** Starts `work`, which must not reject, as soon as there is room; what it returns resolves when it is started. */
+  start(work: () => Promise<void>): Promise<void> | undefined {
+    const wait = this.enter();
+    const begin = (): void => void work().finally(() => this.leave());
+    if (wait !== undefined) return wait.then(begin);
+    begin();
+    return undefined;
+  }
+
+  /** Takes a place; undefined when there was one at once. To be followed by `leave`. */
   enter(): Promise<void> | undefined {
     if (this.#free > 0) {
       this.#free--;

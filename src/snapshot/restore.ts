@@ -112,9 +112,7 @@ class Restore {
     }
     if (entry.type !== 'file') return;
     await this.#flush(); // its folder must be there
-    await this.#window.enter();
-    this.#check();
-    void this.#export(entry, this.#join(path)).finally(() => this.#window.leave());
+    await this.#window.start(() => this.#export(entry, this.#join(path)));
   }
 
   /** Everything real is in place: a link made now is never on the way to something still to be written. */
@@ -135,6 +133,7 @@ class Restore {
 
   async #export(entry: FileEntry, path: string): Promise<void> {
     try {
+      this.#check();
       const { id, mode, mtimeNs, size } = entry;
       // Small files share messages to the workers, which a signal of their own would prevent.
       const options =

@@ -1,0 +1,58 @@
+/** What a workload is: the same work done by us and by its rivals, measured beside each other. */
+import type { Door } from './door.ts';
+import type { DataSet } from './data.ts';
+import type { Meter } from './meter.ts';
+import type { Scale } from './scale.ts';
+
+/** Work that takes long to set up and is only read, or copied, by the cases that need it. Made once a run of the benchmarks. */
+export type PreparationName = 'store-all' | 'store-halves' | 'table-small' | 'table-large' | 'naive-notes';
+
+/** What a case, or a preparation, may use. It runs in a process of its own. */
+export interface Place {
+  readonly door: Door;
+  readonly data: DataSet;
+  readonly scale: Scale;
+  readonly meter: Meter;
+  /** Of this run alone: absent, or a copy of what `copies` names. Removed after the run. */
+  readonly target: string;
+  /** The folder of a preparation that `needs` names. */
+  prepared(name: PreparationName): string;
+}
+
+export interface Case {
+  /** `holdfast`, or the rival; unique in its workload. */
+  readonly name: string;
+  readonly ours: boolean;
+  readonly needs?: readonly PreparationName[];
+  /** What `target` is a copy of: a preparation, or the folder of small files. */
+  readonly copies?: PreparationName | 'small-files';
+  /** Opens what it needs, has the meter time the work itself, closes. */
+  run(place: Place): Promise<void>;
+}
+
+/** How a rate is counted: content bytes, operations, or the bare time where there is no rate. */
+export type Unit = 'MB/s' | 'ops/s' | 's';
+
+/** A figure to reach: ours, or ours over a rival's rate (`ratio`). Where it is said stands in `source`. */
+export interface Goal {
+  readonly figure: 'ratio' | 'rate' | 'seconds' | 'loopP99Ms' | 'loopMaxMs' | 'peakMB' | (string & {});
+  readonly atLeast?: number;
+  readonly atMost?: number;
+  /** The rival of a ratio; the first one when absent. */
+  readonly rival?: string;
+  /** Only this one of our cases. */
+  readonly of?: string;
+  readonly source: 'issue 2' | 'performance.md';
+}
+
+export interface Workload {
+  readonly name: string;
+  readonly title: string;
+  readonly unit: Unit;
+  /** Of the sources: `cold` drops the machine's caches before each run, `warm` reads them first, `any` does neither. */
+  readonly cache: 'cold' | 'warm' | 'any';
+  /** Read beforehand when warm. */
+  readonly warms?: readonly ('large' | 'small' | PreparationName)[];
+  readonly cases: readonly Case[];
+  readonly goals: readonly Goal[];
+}
