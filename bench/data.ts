@@ -56,12 +56,18 @@ export class Noise {
 /** Makes what is not there yet. `says` hears what takes long. */
 export function makeData(directory: string, scale: Scale, says: (text: string) => void): DataSet {
   const folder = join(directory, `data-${scale.name}`);
-  const data = { large: join(folder, 'large.bin'), huge: join(folder, 'huge.bin'), small: join(folder, 'small') };
+  const data = {
+    large: join(folder, 'large.bin'),
+    huge: join(folder, 'huge.bin'),
+    small: join(folder, 'small'),
+  };
   const marker = join(folder, 'made.json');
   const { largeBytes, folders, filesPerFolder } = scale;
   const wanted = JSON.stringify({ version, largeBytes, folders, filesPerFolder });
   if (existsSync(marker) && readFileSync(marker, 'utf8') === wanted) return data;
-  says(`making ${folders * filesPerFolder} small files and one of ${Math.round(largeBytes / 1e6)} MB in ${folder}`);
+  says(
+    `making ${folders * filesPerFolder} small files and one of ${Math.round(largeBytes / 1e6)} MB in ${folder}`,
+  );
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(folder, { recursive: true });
   writeNoise(data.large, largeBytes, 1);
@@ -79,7 +85,8 @@ function writeNoise(path: string, size: number, seed: number): void {
   const noise = new Noise(seed);
   const file = openSync(path, 'w');
   try {
-    for (let at = 0; at < size; at += pieceBytes) writeSync(file, noise.bytes(Math.min(pieceBytes, size - at)));
+    for (let at = 0; at < size; at += pieceBytes)
+      writeSync(file, noise.bytes(Math.min(pieceBytes, size - at)));
   } finally {
     closeSync(file);
   }
@@ -107,7 +114,10 @@ function wordsOf(noise: Noise): Buffer[] {
   });
 }
 
-function textOf(words: readonly Buffer[], { size, noise }: { readonly size: number; readonly noise: Noise }): Buffer {
+function textOf(
+  words: readonly Buffer[],
+  { size, noise }: { readonly size: number; readonly noise: Noise },
+): Buffer {
   const text = Buffer.alloc(size, 0x20);
   const choices = noise.bytes(size);
   for (let at = 0, i = 0; at < size; i += 2) {

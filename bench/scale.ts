@@ -1,7 +1,7 @@
 /** How much work a workload is: the full sizes of performance.md, and small ones that keep the benchmarks from rotting. */
 
 export interface Scale {
-  readonly name: ScaleName;
+  readonly name: 'tiny' | 'small' | 'full';
   /** Bytes of the one large file (W1, W5, W6). */
   readonly largeBytes: number;
   /** Bytes of the file of the memory case. */
@@ -16,6 +16,8 @@ export interface Scale {
   readonly reads: number;
   /** Milliseconds that a single operation is repeated for. */
   readonly repeatMs: number;
+  /** Worker threads of a store; absent: as many as it takes by itself. */
+  readonly threads?: { readonly count: number };
   /** Whether figures mean anything: only then are caches dropped and goals judged. */
   readonly judged: boolean;
 }
@@ -33,6 +35,8 @@ export const scales = {
     objectsMany: 300,
     reads: 40,
     repeatMs: 5,
+    // Starting threads would take most of the time.
+    threads: { count: 0 },
     judged: false,
   },
   small: {
@@ -59,6 +63,6 @@ export const scales = {
     repeatMs: 2_000,
     judged: true,
   },
-} as const;
+} as const satisfies Readonly<Record<string, Scale>>;
 
 export type ScaleName = keyof typeof scales;

@@ -1,22 +1,27 @@
 /** What a workload is: the same work done by us and by its rivals, measured beside each other. */
-import type { Door } from './door.ts';
+import type { OpenOptions, Store } from '../src/index.ts';
+import type { Build, Door } from './door.ts';
 import type { DataSet } from './data.ts';
 import type { Meter } from './meter.ts';
 import type { Scale } from './scale.ts';
 
 /** Work that takes long to set up and is only read, or copied, by the cases that need it. Made once a run of the benchmarks. */
-export type PreparationName = 'store-all' | 'store-halves' | 'table-small' | 'table-large' | 'naive-notes';
+export type PreparationName =
+  'store-all' | 'store-halves' | 'store-huge' | 'table-small' | 'table-large' | 'naive-notes';
 
 /** What a case, or a preparation, may use. It runs in a process of its own. */
 export interface Place {
   readonly door: Door;
+  readonly build: Build;
+  /** Opens a store as the scale wants it. */
+  readonly open: (directory: string, options?: OpenOptions) => Promise<Store>;
   readonly data: DataSet;
   readonly scale: Scale;
   readonly meter: Meter;
   /** Of this run alone: absent, or a copy of what `copies` names. Removed after the run. */
   readonly target: string;
   /** The folder of a preparation that `needs` names. */
-  prepared(name: PreparationName): string;
+  readonly prepared: (name: PreparationName) => string;
 }
 
 export interface Case {
@@ -27,7 +32,7 @@ export interface Case {
   /** What `target` is a copy of: a preparation, or the folder of small files. */
   readonly copies?: PreparationName | 'small-files';
   /** Opens what it needs, has the meter time the work itself, closes. */
-  run(place: Place): Promise<void>;
+  readonly run: (place: Place) => Promise<void>;
 }
 
 /** How a rate is counted: content bytes, operations, or the bare time where there is no rate. */

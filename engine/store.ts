@@ -3,6 +3,7 @@ import type PQueue from 'p-queue';
 import type {
   BlobId,
   BlobStat,
+  Damage,
   ExportTarget,
   FileWork,
   GcOptions,
@@ -125,20 +126,15 @@ export class EngineStore implements Store {
   }
 
   put(source: PutSource, options: PutOptions = {}): Promise<PutResult> {
-    return this.#run(() => this.#ingest.put(source, options));
+    return this.#run(() => this.#writing(() => this.#ingest.put(source, options)));
   }
 
   async get(
     id: BlobId,
     options: { readonly maxBytes?: number; readonly signal?: AbortSignal } = {},
   ): Promise<Uint8Array | undefined> {
-    return this.#read(checkId(id), () =>
-      this.#parts.crew.work(
-        'get',
-        { id, maxBytes: options.maxBytes ?? getBytesMax },
-        { signal: options.signal },
-      ),
-    );
+    const { maxBytes = getBytesMax, signal } = options;
+    return this.#read(checkId(id), () => this.#parts.crew.work('get', { id, maxBytes }, { signal }));
   }
 
   async getNode(
@@ -248,10 +244,9 @@ export class EngineStore implements Store {
     if (graceMs !== undefined && !(graceMs >= 0))
       throw new StoreError('invalid-argument', 'graceMs must not be negative');
     return this.#run(async () => {
-      const result = await this.#parts.crew.commit<GcResult>(
-        'gc',
-        { graceMs, dryRun },
-        { signal, onProgress: (value) => onProgress?.(value as GcResult) },
+      const told = (value: unknown): void => onProgress?.(value as GcResult);
+      const result = await this.#writing(() =>
+        this.#parts.crew.commit<GcResult>('gc', { graceMs, dryRun }, { signal, onProgress: told }),
       );
       // Workers may hold volumes open that are gone now.
       if (result.deleted > 0) await this.#parts.crew.everyone('forget', undefined);
@@ -266,7 +261,8 @@ export class EngineStore implements Store {
 
   scrub(options: ScrubOptions = {}): Promise<ScrubResult> {
     return this.#run(async () => {
-      const result = await scrubStore(this.#parts, options, (damage) => this.#events.emit('damage', damage));
+      const tell = (damage: Damage): void => this.#events.emit('damage', damage);
+      const result = await this.#writing(() => scrubStore(this.#parts, options, tell));
       this.#events.emit('maintenance', {
         job: 'scrub',
         step: 'done',
@@ -370,10 +366,15 @@ export class EngineStore implements Store {
   }
 
   #submit<Result>(operation: Operation): Promise<Result> {
+    return this.#writing(() => this.#operations.add(operation) as Promise<Result>);
+  }
+
+  /** Refused before anything is begun where the store cannot be written. */
+  #writing<Result>(work: () => Promise<Result>): Promise<Result> {
     if (this.#parts.opened.lease === undefined)
       return Promise.reject(new StoreError('forbidden', 'the store is open for reading only'));
     if (this.#failure !== undefined) return Promise.reject(this.#failure);
-    return this.#operations.add(operation) as Promise<Result>;
+    return work();
   }
 
   async #sendOperations(batch: readonly Operation[]): Promise<unknown[]> {

@@ -40,7 +40,7 @@ export class Catalog {
   ) {
     this.db = db;
     this.sql = new Statements(db);
-    this.hasher = new RowHasher(parts.provider);
+    this.hasher = new RowHasher();
     this.buckets = new Buckets(db);
     this.blobs = new BlobWriter(db, this.hasher, this.buckets);
     this.refs = new ReferenceRows(db, this.hasher, this.buckets);
@@ -113,11 +113,21 @@ export class Transaction {
   readonly catalog: Catalog;
   readonly state: CatalogState;
   readonly entries: Omit<RootLogEntry, 'sequence'>[] = [];
-  changed = false;
+  /** Counts changes, so that one can tell whether an operation that failed had begun. */
+  writes = 0;
 
   constructor(catalog: Catalog, state: CatalogState) {
     this.catalog = catalog;
     this.state = state;
+  }
+
+  get changed(): boolean {
+    return this.writes > 0;
+  }
+
+  /** Setting it counts a change; nothing takes one back but the end of the transaction. */
+  set changed(on: boolean) {
+    if (on) this.writes++;
   }
 
   /** A new row nobody refers to yet. */

@@ -1,6 +1,6 @@
 /** Opens a connection to the catalog with settings that are read back: better-sqlite3 reopens WAL databases at NORMAL by itself. */
 import type { Database, DatabaseClass } from '../driver.ts';
-import { StoreError, systemCode } from '../errors.ts';
+import { StoreError, systemCode, toStoreError } from '../errors.ts';
 
 export interface ConnectionOptions {
   readonly driver: DatabaseClass;
@@ -46,7 +46,8 @@ export function openConnection(path: string, options: ConnectionOptions): Databa
     return db;
   } catch (error) {
     db.close();
-    throw notADatabase(error) ? rebuild(path, error) : error;
+    if (notADatabase(error)) throw rebuild(path, error);
+    throw options.readonly === true ? unreadable(path, error) : error;
   }
 }
 
@@ -58,8 +59,18 @@ function openFile(path: string, options: ConnectionOptions): Database {
       timeout: options.busyMs ?? 10_000,
     });
   } catch (error) {
-    throw notADatabase(error) ? rebuild(path, error) : error;
+    if (notADatabase(error)) throw rebuild(path, error);
+    throw options.readonly === true ? unreadable(path, error) : error;
   }
+}
+
+/** SQLite keeps who reads and who writes in a file beside the catalog, even where it only reads. */
+function unreadable(path: string, error: unknown): Error {
+  const doing =
+    systemCode(error) === 'SQLITE_CANTOPEN'
+      ? 'opening the catalog (its folder must be writable, also for reading)'
+      : 'opening the catalog';
+  return toStoreError(error, doing, { path });
 }
 
 function notADatabase(error: unknown): boolean {

@@ -72,6 +72,11 @@ export function checkSchema(db: Database): number {
   return version;
 }
 
+/** Like checkSchema, of a store that was made: a catalog without tables is what is left of a lost one. */
+export function checkCatalog(db: Database): void {
+  if (checkSchema(db) === 0) throw new StoreError('needs-rebuild', 'the catalog (index.db) is empty');
+}
+
 /** Brings a catalog to the current schema: all steps in one transaction, so a kill leaves the old one whole. */
 export function migrate(db: Database): void {
   if (checkSchema(db) === schemaVersion) return;

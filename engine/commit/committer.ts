@@ -27,7 +27,12 @@ interface Placed {
   readonly volume: number;
   readonly locator: Locator;
   used: boolean;
+  /** There was no row of this id when the batch was looked through. */
+  readonly fresh: boolean;
 }
+
+/** An operation was refused after it had changed rows already: the transaction must not commit that. */
+class HalfDone extends Error {}
 
 export class Committer {
   readonly #catalog: Catalog;
@@ -45,14 +50,28 @@ export class Committer {
    * disk fails the whole batch. Returns when everything is durable.
    */
   commit(operations: readonly Operation[]): OperationResult[] {
+    try {
+      return this.#commitTogether(operations);
+    } catch (error) {
+      if (!(error instanceof HalfDone)) throw error;
+      // Rolled back with the whole batch. One by one, it takes nobody with it.
+      if (operations.length === 1) return [{ error: error.cause }];
+      return operations.map((operation) => this.commit([operation])[0]!);
+    }
+  }
+
+  #commitTogether(operations: readonly Operation[]): OperationResult[] {
     const afterwards: (() => void)[] = [];
     const results = this.#catalog.transaction((transaction) => {
       const placed = this.#placeRecords(transaction, operations);
       const answers = operations.map((operation): OperationResult => {
+        const before = transaction.writes;
         try {
           return { value: this.#apply(transaction, operation, placed, afterwards) };
         } catch (error) {
           if (!StoreError.is(error)) throw error;
+          if (transaction.writes > before)
+            throw new HalfDone('an operation failed half-way', { cause: error });
           return { error };
         }
       });
@@ -66,21 +85,23 @@ export class Committer {
 
   /** Writes the records that are not here already, all in one volume commit, before any row speaks of them. */
   #placeRecords(transaction: Transaction, operations: readonly Operation[]): Map<string, Placed> {
-    const wanted = new Map<string, SmallPut>();
-    for (const operation of operations) {
-      if (operation.op !== 'put-small') continue;
-      const key = keyOf(operation);
-      if (!wanted.has(key) && this.#standing(operation.id, operation.kind === 'node' ? 1 : 0) === undefined)
-        wanted.set(key, operation);
+    const wanted = new Map<string, { readonly put: SmallPut; readonly fresh: boolean }>();
+    for (const put of operations) {
+      if (put.op !== 'put-small' || wanted.has(keyOf(put))) continue;
+      const found = this.#catalog.blobs.inspect(fromHex(put.id)!);
+      if (found !== undefined && this.#stands(found, put.kind === 'node' ? 1 : 0)) continue;
+      wanted.set(keyOf(put), { put, fresh: found === undefined });
     }
     const placed = new Map<string, Placed>();
     if (wanted.size === 0) return placed;
-    const parts = [...wanted.values()].map((put) => ({
+    const parts = [...wanted.values()].map(({ put }) => ({
       name: { id: put.id, incarnation: put.incarnation },
       bytes: put.record,
     }));
     const { volume, locators } = this.#volumes.append(transaction, parts);
-    [...wanted.keys()].forEach((key, i) => placed.set(key, { volume, locator: locators[i]!, used: false }));
+    [...wanted].forEach(([key, { fresh }], i) =>
+      placed.set(key, { volume, locator: locators[i]!, used: false, fresh }),
+    );
     return placed;
   }
 
@@ -152,7 +173,10 @@ export class Committer {
         start: place.locator.offset,
         incarnation: put.incarnation,
       };
-      ({ row, healed } = this.#settle(transaction, put.id, facts, afterwards));
+      ({ row, healed } =
+        first && place.fresh
+          ? { row: transaction.insert({ id: fromHex(put.id)!, ...facts }), healed: false }
+          : this.#settle(transaction, put.id, facts, afterwards));
       // A blob linked both as raw and as node is referenced once: the second time it is there already.
       const owner = { kind: ownerKinds.node, owner: row.n } as const;
       for (const child of children) transaction.reference(child!, owner);
@@ -208,9 +232,11 @@ export class Committer {
   /** The row of a blob that is here, whole as far as one can tell without reading it, and of this kind; then a put needs no bytes. */
   #standing(id: BlobId, kind: number): BlobRow | undefined {
     const found = this.#catalog.blobs.inspect(fromHex(id)!);
-    if (found === undefined || !found.sound || found.row.suspect !== 0 || found.row.kind < kind)
-      return undefined;
-    return this.#holds(found.row) ? found.row : undefined;
+    return found !== undefined && this.#stands(found, kind) ? found.row : undefined;
+  }
+
+  #stands(found: { readonly row: BlobRow; readonly sound: boolean }, kind: number): boolean {
+    return found.sound && found.row.suspect === 0 && found.row.kind >= kind && this.#holds(found.row);
   }
 
   #holds(row: BlobRow): boolean {

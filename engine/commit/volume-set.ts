@@ -225,7 +225,11 @@ export class VolumeSet {
   }
 
   #makeFile(id: string): void {
-    SqliteVolume.create(this.#path(id), this.#sqliteOptions(id)).close();
+    // Under a temp name first: a file in volumes/ is a whole volume, whenever one looks.
+    const { files } = this.#options.host;
+    const temp = files.join(this.#options.layout.temps, this.#options.lease, `${id}.db`);
+    SqliteVolume.create(temp, this.#sqliteOptions(id));
+    files.rename(temp, this.#path(id));
   }
 
   /** A volume that went back in time is a restored copy: its newest records are missing, and it must not be taken for whole. */

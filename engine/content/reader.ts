@@ -54,7 +54,7 @@ export class Reader {
     this.#db = db;
     this.#options = options;
     this.sql = new Statements(db);
-    this.rows = new BlobReader(db, new RowHasher(options.provider));
+    this.rows = new BlobReader(db, new RowHasher());
     this.directory = new DirectoryVolume(options.host.files, 'blobs', {
       root: options.layout.blobs,
       temp: options.layout.temps,

@@ -2,6 +2,7 @@
 import type { ExportTarget, FileStep } from '../api.ts';
 import { openConnection } from '../catalog/connection.ts';
 import type { StoreLayout } from '../catalog/layout.ts';
+import { checkCatalog } from '../catalog/schema.ts';
 import type { Provider } from '../codec/provider.ts';
 import { type DriverChoice, loadDriver } from '../driver.ts';
 import { invariant } from '../errors.ts';
@@ -110,6 +111,12 @@ export class Workshop {
       readonly: true,
       platform: host.platform,
     });
+    try {
+      checkCatalog(db);
+    } catch (error) {
+      db.close();
+      throw error;
+    }
     const reader = new Reader(db, {
       host,
       driver,

@@ -5,7 +5,7 @@ import { openConnection } from '../catalog/connection.ts';
 import type { StoreLayout } from '../catalog/layout.ts';
 import { Lease, LibraryMarker } from '../catalog/leases.ts';
 import { RootLog } from '../catalog/root-log.ts';
-import { checkSchema, migrate } from '../catalog/schema.ts';
+import { checkCatalog, migrate } from '../catalog/schema.ts';
 import { fromHex, toHex } from '../codec/bytes.ts';
 import type { Provider } from '../codec/provider.ts';
 import { Committer } from '../commit/committer.ts';
@@ -131,7 +131,7 @@ export class Writer {
         platform: host.platform,
       });
       undo.push(() => db.close());
-      checkSchema(db);
+      checkCatalog(db);
       migrate(db);
       const durable = options.durability === 'full';
       const log = new RootLog(host.files, this.#provider, {

@@ -13,6 +13,8 @@ export class DirectoryVolume implements Volume {
   readonly #files: Files;
   readonly #root: string;
   readonly #temp: string;
+  /** Fan-out folders whose names this instance has made durable. */
+  readonly #durable = new Set<string>();
 
   /** `root` holds the fan-out folders; `temp` is a folder of this lease on the same file system. */
   constructor(files: Files, id: string, place: { readonly root: string; readonly temp: string }) {
@@ -47,17 +49,24 @@ export class DirectoryVolume implements Volume {
     const { size } = file.facts();
     file.close();
     const folder = this.#folder(name);
+    this.#makeDurable(folder);
+    this.#files.rename(temp, this.path(name));
+    this.#files.syncFolder(folder);
+    return { extent: fanOut(name.id), offset: 0, length: size };
+  }
+
+  /** A fan-out folder that is there may still not be durable: whoever made it may have died, or not have got that far yet. */
+  #makeDurable(folder: string): void {
+    if (this.#durable.has(folder)) return;
     if (this.#files.facts(folder) === undefined) {
       try {
         this.#files.makeFolder(folder);
       } catch (error) {
         if (systemCode(error) !== 'EEXIST') throw error; // another process made it meanwhile
       }
-      this.#files.syncFolder(this.#root);
     }
-    this.#files.rename(temp, this.path(name));
-    this.#files.syncFolder(folder);
-    return { extent: fanOut(name.id), offset: 0, length: size };
+    this.#files.syncFolder(this.#root);
+    this.#durable.add(folder);
   }
 
   path(name: PartName): string {

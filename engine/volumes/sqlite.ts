@@ -49,7 +49,7 @@ export class SqliteVolume implements Volume {
   readonly #size: Statement;
 
   /** Creates the file of a new volume; the caller makes its name durable and only then tells the catalog. */
-  static create(path: string, options: SqliteVolumeOptions): SqliteVolume {
+  static create(path: string, options: SqliteVolumeOptions): void {
     const db = new options.driver(path);
     try {
       db.pragma(`page_size = ${pageBytes}`);
@@ -67,7 +67,6 @@ export class SqliteVolume implements Volume {
     } finally {
       db.close();
     }
-    return new SqliteVolume(path, options);
   }
 
   constructor(path: string, options: SqliteVolumeOptions) {

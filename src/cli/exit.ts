@@ -33,6 +33,9 @@ export function toldError(error: unknown): ToldError {
   if (error instanceof Stopped)
     return { code: 'aborted', message, exit: { EPIPE: 0, SIGINT: 130, SIGTERM: 143 }[error.by] };
   if (error instanceof UsageError) return { code: 'invalid-argument', message, exit: exitCodes.usage };
+  // The system said no, and the engine had no better name for it.
+  const system = error instanceof Error && 'code' in error && /^E[A-Z0-9]+$/.test(String(error.code));
+  if (system && !StoreError.is(error)) return { code: 'unavailable', message, exit: exitCodes.unavailable };
   if (!StoreError.is(error)) return { code: 'internal', message, exit: exitCodes.failed };
   return { code: error.code, message, exit: exitOf(error) };
 }

@@ -1,5 +1,6 @@
 /** Counts what an import does, and keeps what it had to leave out. */
 import { type BlobId, type ErrorCode, StoreError } from '../../engine/index.ts';
+import { sourceError } from './source-error.ts';
 
 /** Something of the source that is not in the snapshot. */
 export interface ImportFailure {
@@ -72,8 +73,8 @@ export class ImportReport {
   fail(path: string, error: unknown): void {
     this.failureCount++;
     if (this.failures.length >= listMax) return;
-    const code = StoreError.is(error) ? error.code : 'unavailable';
-    this.failures.push({ path, code, message: error instanceof Error ? error.message : String(error) });
+    const { code, message } = sourceError(error, path);
+    this.failures.push({ path, code, message });
   }
 
   tell(): void {

@@ -4,8 +4,8 @@ import type { ImportCache } from './import-cache.ts';
 import type { ImportReport } from './import-report.ts';
 import { Turns, Window } from './pacing.ts';
 
-/** Puts in flight: enough to fill group commits, few enough to forget about. */
-const putsMax = 512;
+/** Puts in flight: enough to fill group commits, few enough to forget about: twice what one commit takes. */
+const putsMax = 2048;
 
 export interface RunParts {
   readonly store: Store;

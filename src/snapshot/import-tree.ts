@@ -7,7 +7,8 @@ import type { ImportRun } from './import-run.ts';
 import { chainMax, nameBytesMax, pathBytesMax, printable, utf8 } from './names.ts';
 import { type OpenFolder, SameFiles, joinPath } from './open-folder.ts';
 import { Window } from './pacing.ts';
-import { isSourceError, putFile } from './source.ts';
+import { putFile } from './source.ts';
+import { isSourceError } from './source-error.ts';
 
 /** Folders that are looked through but wait for their puts. */
 const foldersMax = 256;

@@ -13,6 +13,7 @@ import {
   sameBytes,
 } from './import-cache.ts';
 import { type ImportProgress, ImportReport, type ImportResult } from './import-report.ts';
+import { sourceError } from './source-error.ts';
 import { ImportRun } from './import-run.ts';
 import { TreeImport } from './import-tree.ts';
 import { readName, toUtf8 } from './names.ts';
@@ -82,9 +83,7 @@ async function findTops(store: Store, paths: readonly string[]): Promise<Top[]> 
   const own = await store.files.realPath(store.directory);
   const tops = new Map<string, Top>();
   for (const given of paths) {
-    const path = await resolvePath(store, given);
-    const facts = await store.files.facts(path);
-    if (facts === undefined) throw new StoreError('not-found', `there is no ${given}`, { path: given });
+    const { path, facts } = await look(store, given);
     if (path === own || path.startsWith(`${own}/`) || path.startsWith(`${own}\\`))
       throw new StoreError('invalid-argument', `${given} is part of the store itself`, { path: given });
     if (!['file', 'folder'].includes(facts.kind))
@@ -106,19 +105,15 @@ async function findTops(store: Store, paths: readonly string[]): Promise<Top[]> 
   return [...tops.values()].sort((a, b) => Buffer.compare(toUtf8(a.name), toUtf8(b.name)));
 }
 
-async function resolvePath(store: Store, path: string): Promise<string> {
+async function look(store: Store, given: string): Promise<Pick<Top, 'path' | 'facts'>> {
   try {
-    return await store.files.realPath(path);
+    const path = await store.files.realPath(given);
+    const facts = await store.files.facts(path);
+    if (facts !== undefined) return { path, facts };
   } catch (error) {
-    if (StoreError.is(error) && error.code !== 'unavailable') throw error;
-    const gone = error instanceof Error && error.message.includes('ENOENT');
-    throw new StoreError(
-      gone ? 'not-found' : 'unavailable',
-      gone ? `there is no ${path}` : `${path}: ${String(error)}`,
-      { path },
-      error,
-    );
+    throw sourceError(error, given);
   }
+  throw new StoreError('not-found', `there is no ${given}`, { path: given });
 }
 
 /** The last part of a path; undefined where that says nothing (`/`, `.`, `..`). */

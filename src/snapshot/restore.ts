@@ -85,7 +85,7 @@ class Restore {
 
   async file(entry: FileEntry): Promise<void> {
     if ((await this.#store.files.facts(this.#out)) !== undefined)
-      throw new StoreError('invalid-argument', `${this.#out} exists already`, { path: this.#out });
+      throw new StoreError('conflict', `${this.#out} exists already`, { path: this.#out });
     await this.#export(entry, this.#out);
     this.#check();
   }
@@ -96,10 +96,9 @@ class Restore {
     if ((await files.facts(path)) === undefined) return await files.run([{ step: 'make-folder', path }]);
     const real = await files.realPath(path);
     if ((await files.facts(real))?.kind !== 'folder')
-      throw new StoreError('invalid-argument', `${path} exists and is not a folder`, { path });
+      throw new StoreError('conflict', `${path} exists and is not a folder`, { path });
     const { count, badNames } = await files.list(real);
-    if (count + badNames.length > 0)
-      throw new StoreError('invalid-argument', `${path} is not empty`, { path });
+    if (count + badNames.length > 0) throw new StoreError('conflict', `${path} is not empty`, { path });
   }
 
   async #foldersAndFiles({ step, path, entry }: WalkStep): Promise<void> {

@@ -1,4 +1,4 @@
-/** Reads one file or link of a source folder, and tells trouble with the source from trouble with the store. */
+/** Reads one file or link of a source folder, so that what is kept is what was there at one moment. */
 import { type PutResult, type SourceFacts, type Store, StoreError } from '../../engine/index.ts';
 import type { ImportReport } from './import-report.ts';
 import { targetBytesMax, utf8 } from './names.ts';
@@ -46,12 +46,4 @@ export async function readTarget(store: Store, path: string): Promise<string> {
       path,
     });
   return target;
-}
-
-const sourceCodes = new Set(['source-changed', 'not-found', 'unavailable', 'forbidden', 'invalid-argument']);
-
-/** Whether an error of a put says something of the source file. All else concerns the store, and ends an import. */
-export function isSourceError(error: unknown, path: string): boolean {
-  if (!StoreError.is(error) || !sourceCodes.has(error.code)) return false;
-  return error.facts['path'] === path || error.facts['system'] === 'ENAMETOOLONG';
 }

@@ -121,7 +121,7 @@ test('mistakes of use are exit 2, what is not there is exit 1, each with one lin
     [2, 'invalid-argument', ['cat', 'store', 'abc']],
     [2, 'invalid-argument', ['cat', 'store', 'main:a']],
     [2, 'invalid-argument', ['ls', 'store', 'main:a/../a']],
-    [2, 'invalid-argument', ['get', 'store', 'main', 'full']],
+    [1, 'conflict', ['get', 'store', 'main', 'full']],
     [1, 'not-a-store', ['ls', 'nowhere']],
     [1, 'not-a-store', ['ls', 'full']],
     [1, 'not-found', ['ls', 'store', 'nothing']],

@@ -1,4 +1,4 @@
-/** docs/format.md is true: its hex is made again by the code, its tables are those of a new store. */
+/** The page of the format is true: its hex is made again by the code, its tables are those of a new store. */
 import assert from 'node:assert/strict';
 import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';

@@ -189,11 +189,11 @@ test('a restore writes over nothing: a folder that is not empty, a file, are ref
   const place = await Workplace.open(t);
   place.write({ 'in/a': '1', 'full/b': '2', file: '3' });
   const { root } = await place.import(['in']);
-  await assert.rejects(restoreTree(place.store, root, place.path('full')), { code: 'invalid-argument' });
-  await assert.rejects(restoreTree(place.store, root, place.path('file')), { code: 'invalid-argument' });
+  await assert.rejects(restoreTree(place.store, root, place.path('full')), { code: 'conflict' });
+  await assert.rejects(restoreTree(place.store, root, place.path('file')), { code: 'conflict' });
   const entry = await findEntry(place.store, root, 'in/a');
   assert.ok(entry?.type === 'file');
-  await assert.rejects(restoreTree(place.store, entry, place.path('file')), { code: 'invalid-argument' });
+  await assert.rejects(restoreTree(place.store, entry, place.path('file')), { code: 'conflict' });
   assert.deepEqual(readdirSync(place.path('full')), ['b']);
   assert.equal(readFileSync(place.path('file'), 'utf8'), '3');
   mkdirSync(place.path('really empty'));
