@@ -84,7 +84,8 @@ const corruptCodes = ['SQLITE_CORRUPT', 'SQLITE_NOTADB'];
 export function systemCode(error: unknown): string | undefined {
   if (typeof error !== 'object' || error === null || !('code' in error)) return undefined;
   const { code } = error;
-  return typeof code === 'string' ? code : undefined;
+  // Node's own ERR_… codes tell of a wrong call, not of the machine.
+  return typeof code === 'string' && !code.startsWith('ERR_') ? code : undefined;
 }
 
 /**

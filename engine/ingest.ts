@@ -4,7 +4,7 @@ import type { BlobId, PutOptions, PutResult, PutSource, SourceFacts } from './ap
 import { checkId, checkName } from './arguments.ts';
 import { BatchFailure, Batches } from './batches.ts';
 import type { LargePut, Operation, ProbeOutcome, PutOutcome, SmallPut } from './commit/operations.ts';
-import { type Encoded, type SmallSource, randomIncarnation } from './content/encoder.ts';
+import { type Encoded, type EncodedRecord, type SmallSource, randomIncarnation } from './content/encoder.ts';
 import type { StagedBlob } from './content/stager.ts';
 import type { Crew } from './crew.ts';
 import { type ErrorData, StoreError } from './errors.ts';
@@ -28,7 +28,7 @@ const encodeBatch = { weightMax: 2 * 1024 * 1024, itemsMax: 256 };
 const pathWeight = 8 * 1024;
 
 /** Batches encoded or committing at once: bounds the memory of puts in flight, however many callers wait. */
-const memoriesMax = 8;
+const memoriesMax = 12;
 /** A memory that had to grow for one batch is not kept. */
 const memoryBytesMax = 8 * 1024 * 1024;
 
@@ -52,8 +52,8 @@ class BatchMemory {
 }
 
 /** A record in shared memory, which is used again once all records in it were released. */
-type Record = Exclude<Encoded, { large: true }> & { readonly record: Uint8Array; release(): void };
-type EncodeAnswer = Record | { readonly large: true };
+type Record = EncodedRecord & { readonly record: Uint8Array; release(): void };
+type EncodeAnswer = Record | Exclude<Encoded, EncodedRecord>;
 
 export class Ingest {
   readonly #parts: IngestParts;
@@ -103,15 +103,22 @@ export class Ingest {
   }
 
   async #small(source: SmallSource, options: PutOptions): Promise<PutResult> {
-    const encoded = await this.#encodes.add(source);
+    const encoded = await this.#encoded(source);
     if ('large' in encoded) throw new Error('holdfast bug: bytes cannot turn out large');
     return await this.#commitRecord(encoded, options);
+  }
+
+  async #encoded(source: SmallSource): Promise<Record | { readonly large: true }> {
+    for (;;) {
+      const encoded = await this.#encodes.add(source);
+      if (!('later' in encoded)) return encoded;
+    }
   }
 
   async #path(path: string, options: PutOptions): Promise<PutResult> {
     if (typeof path !== 'string' || path === '' || path.includes('\0'))
       throw new StoreError('invalid-argument', 'the path of a source must be a text, not empty, without NUL');
-    const encoded = await this.#encodes.add({ path, kind: 'raw' });
+    const encoded = await this.#encoded({ path, kind: 'raw' });
     if (!('large' in encoded)) return await this.#commitRecord(encoded, options);
     return await this.#large(options, (worker, linked) =>
       worker.call<StagedBlob>(
@@ -253,12 +260,13 @@ export class Ingest {
     const release = (): void => {
       if (--users === 0) this.#memory.give(memory);
     };
-    return results.map((result) => {
-      if ('ok' in result && !('large' in result.ok)) {
+    return results.map((result): EncodeAnswer | BatchFailure => {
+      if ('ok' in result && 'id' in result.ok) {
         return { ...result.ok, record: new Uint8Array(memory, result.ok.at, result.ok.length), release };
       }
       release();
-      return 'error' in result ? new BatchFailure(errorFromData(result.error)) : { large: true };
+      if ('error' in result) return new BatchFailure(errorFromData(result.error));
+      return 'large' in result.ok ? { large: true } : { later: true };
     });
   }
 }

@@ -38,12 +38,7 @@ export async function scrubStore(
     });
     result.blobs += found.blobs;
     result.bytes += found.bytes;
-    const settled = await crew.commit<SettleResult>('scrub-settle', {
-      range,
-      damaged: found.damaged,
-      orphans: found.orphans,
-      unsoundRows: found.unsoundRows,
-    });
+    const settled = await crew.commit<SettleResult>('scrub-settle', { range, ...found });
     result.adopted += settled.adopted;
     result.badRows += settled.repairedRows;
     for (const { id, reason, references } of settled.damaged) {
@@ -54,12 +49,15 @@ export async function scrubStore(
   const queue = new PQueue({ concurrency: crew.workers });
   const ranges = await crew.commit<VerifyRange[]>('scrub-ranges', undefined);
   await Promise.all(ranges.map((range) => queue.add(() => aborting(options.signal, () => verify(range)))));
+  let sound = true;
   for (let bucket: number | undefined = 0; bucket !== undefined;) {
     const counted: RecountResult = await crew.commit<RecountResult>('scrub-recount', bucket);
     result.recounted += counted.recounted;
     result.badRows += counted.badRows;
+    sound &&= counted.badRows === 0;
     bucket = counted.next;
   }
+  if (sound) await crew.commit('scrub-clear', undefined);
   return { ...result, damaged, milliseconds: Math.round(host.clock.monotonic() - start) };
 }
 

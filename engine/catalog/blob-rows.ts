@@ -195,15 +195,17 @@ export class BlobWriter extends BlobReader {
     this.#buckets.note('blobs', row.n, (row as StoredRow).sum, -1);
   }
 
-  /** After a repair: the count is set and the checksum made to fit; the bucket must be reset too. */
-  resum(row: BlobRow, refcount: number): void {
+  /** After a repair: the count is set and the checksum, which is returned, made to fit; the caller corrects the bucket. */
+  resum(row: BlobRow, refcount: number): Uint8Array {
     row.refcount = refcount;
     if (refcount > 0) row.zero_since = row.zero_gen = null;
     else {
       row.zero_since ??= row.touched;
       row.zero_gen ??= row.touched_gen;
     }
-    this.#updateCounts.run(...countsOf(row), this.sum(row), row.n);
+    const sum = this.sum(row);
+    this.#updateCounts.run(...countsOf(row), sum, row.n);
+    return sum;
   }
 
   #write(row: BlobRow, statement: Statement, values: readonly SqlValue[]): void {

@@ -224,11 +224,9 @@ export class Transaction {
     const before = this.catalog.roots.get(name);
     if (before?.blob === row.n) return;
     const owner = { kind: ownerKinds.root, owner: name } as const;
+    const old = before === undefined ? undefined : this.catalog.blobs.byNumber(before.blob);
     this.reference(row, owner);
-    if (before !== undefined) {
-      const old = this.catalog.blobs.byNumber(before.blob);
-      if (old !== undefined) this.unreference(old, owner);
-    }
+    if (old !== undefined) this.unreference(old, owner);
     this.catalog.roots.put({
       name,
       blob: row.n,

@@ -88,13 +88,13 @@ export class LibraryMarker {
   ) {
     this.#files = files;
     this.#path = files.join(place.folder, `${place.uuid}.library`);
-    const file = files.open(this.#path, 'create');
     try {
-      file.write(new TextEncoder().encode(`${owner.process}\n${owner.library}\n`), 0);
-    } finally {
-      file.close();
-    }
-    try {
+      const file = files.open(this.#path, 'create');
+      try {
+        file.write(new TextEncoder().encode(`${owner.process}\n${owner.library}\n`), 0);
+      } finally {
+        file.close();
+      }
       this.#refuseOthers(place.folder, owner);
     } catch (error) {
       this.close();

@@ -105,10 +105,12 @@ function createOrRefuse(layout: StoreLayout, mode: string, options: CreateOption
   try {
     lock.pragma('journal_mode = MEMORY');
     lock.exec('BEGIN EXCLUSIVE');
-    return readSuperblock(files, layout, options.provider) ?? create(layout, options);
+    const superblock = readSuperblock(files, layout, options.provider) ?? create(layout, options);
+    // Not where it failed: what it made until then is ours, and the next opener may begin anew.
+    removeIfThere(files, layout.creating);
+    return superblock;
   } finally {
     lock.close();
-    removeIfThere(files, layout.creating);
   }
 }
 

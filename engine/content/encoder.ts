@@ -16,19 +16,20 @@ export interface SmallSource {
   readonly links?: readonly Link[];
 }
 
-/** A record in the batch's buffer; or a file that is too large for one. */
-export type Encoded =
-  | {
-      readonly id: string;
-      readonly size: number;
-      readonly kind: BlobKind;
-      readonly incarnation: number;
-      readonly at: number;
-      readonly length: number;
-      readonly links?: readonly Link[];
-      readonly source?: SourceFacts;
-    }
-  | { readonly large: true };
+/** A record in the batch's memory. */
+export interface EncodedRecord {
+  readonly id: string;
+  readonly size: number;
+  readonly kind: BlobKind;
+  readonly incarnation: number;
+  readonly at: number;
+  readonly length: number;
+  readonly links?: readonly Link[];
+  readonly source?: SourceFacts;
+}
+
+/** `large`: a file too large for a record. `later`: the batch was full before its turn came; it is to be asked again. */
+export type Encoded = EncodedRecord | { readonly large: true } | { readonly later: true };
 
 export interface EncoderOptions {
   readonly host: Host;
@@ -44,7 +45,9 @@ export interface EncodedBatch {
 }
 
 /** Memory of a batch; one that needs more gets more. */
-export const startBytes: number = 4 * 1024 * 1024;
+const startBytes = 4 * 1024 * 1024;
+/** A batch is full here; its last record may reach beyond. How large files are is only seen when they are opened. */
+const fullBytes = 3 * 1024 * 1024;
 
 export class Encoder {
   readonly #options: EncoderOptions;
@@ -65,6 +68,7 @@ export class Encoder {
     this.#at = 0;
     const results = sources.map((source) => {
       const start = this.#at;
+      if (start > fullBytes) return { ok: { later: true } as const };
       try {
         return {
           ok: source.path === undefined ? this.#bytes(source.bytes!, source) : this.#file(source.path),
@@ -108,7 +112,7 @@ export class Encoder {
     }
   }
 
-  #record(payload: Uint8Array, kind: BlobKind, links?: readonly Link[]): Exclude<Encoded, { large: true }> {
+  #record(payload: Uint8Array, kind: BlobKind, links?: readonly Link[]): EncodedRecord {
     const { provider } = this.#options;
     const id = provider.sha256(payload);
     const incarnation = this.#incarnation();

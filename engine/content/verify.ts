@@ -1,5 +1,6 @@
 /** Verification on a worker thread: every stored copy of a range of a volume against the catalog, and the catalog against the copies. */
 import type { BlobRow } from '../catalog/blob-rows.ts';
+import { readState } from '../catalog/catalog.ts';
 import { equalBytes, toHex } from '../codec/bytes.ts';
 import type { Provider } from '../codec/provider.ts';
 import { readExtent } from '../codec/record.ts';
@@ -30,6 +31,8 @@ export interface VerifyResult {
   readonly orphans: readonly ListedPart[];
   /** Blob numbers whose row checksum does not hold although the bytes they lead to are right. */
   readonly unsoundRows: readonly number[];
+  /** Catalog generation before anything was read. */
+  readonly generation: number;
 }
 
 export interface VerifyContext {
@@ -53,11 +56,12 @@ export class Verifier {
   }
 
   async verify(range: VerifyRange, context: VerifyContext): Promise<VerifyResult> {
+    const { generation } = readState(this.#reader.sql);
     const run = new Run(this.#reader, this.#provider, context);
     const rows = this.#rows(range);
     if (range.volume === 1) await this.#files(range, rows, run);
     else await this.#extents(range, rows, run);
-    return run.result();
+    return { ...run.result(), generation };
   }
 
   #rows(range: VerifyRange): BlobRow[] {
@@ -142,7 +146,7 @@ class Run {
     this.#context = context;
   }
 
-  result(): VerifyResult {
+  result(): Omit<VerifyResult, 'generation'> {
     return {
       blobs: this.#blobs,
       bytes: this.#bytes,

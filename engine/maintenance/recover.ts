@@ -2,7 +2,8 @@
 import type { Transaction } from '../catalog/catalog.ts';
 import type { StoreLayout } from '../catalog/layout.ts';
 import { isDead, leaseFiles, removeLeaseFile } from '../catalog/leases.ts';
-import { toHex } from '../codec/bytes.ts';
+import { type LogPosition, type RootLog, logStart } from '../catalog/root-log.ts';
+import { fromHex, toHex } from '../codec/bytes.ts';
 import type { DatabaseClass } from '../driver.ts';
 import type { Files } from '../host.ts';
 import type { VolumeRow } from '../commit/volume-set.ts';
@@ -98,14 +99,26 @@ function adoptUnseen(
   const rows = transaction.catalog.sql
     .rows(`SELECT * FROM volumes WHERE kind = 'sqlite' AND state = 'open' AND (lease IS NULL OR lease = ?)`)
     .all(context.lease) as VolumeRow[];
-  for (const row of rows) {
+  const ranges = rows.flatMap((row) => {
     const unseen = context.volumes.unseen(row);
-    if (unseen === undefined) continue;
-    const found = adoptRecords(transaction, context, { row, from: unseen.from, to: unseen.to });
-    report.adopted += found.adopted;
-    report.incomplete += found.incomplete;
-    context.volumes.refresh(transaction, row);
+    return unseen === undefined ? [] : [{ row, from: unseen.from, to: unseen.to }];
+  });
+  // A node's children may lie in another volume, or be files whose rows are lost as well: tried again while that gets further.
+  for (let searched = false; ;) {
+    const found = ranges.map((range) => adoptRecords(transaction, context, range));
+    const adopted = found.reduce((sum, one) => sum + one.adopted, 0);
+    const incomplete = found.reduce((sum, one) => sum + one.incomplete, 0);
+    report.adopted += adopted;
+    if (incomplete > 0 && adopted > 0) continue;
+    if (incomplete > 0 && !searched) {
+      searched = true;
+      adoptAllFiles(transaction, context, report);
+      continue;
+    }
+    report.incomplete += incomplete;
+    break;
   }
+  for (const { row } of ranges) context.volumes.refresh(transaction, row);
 }
 
 /**
@@ -119,6 +132,9 @@ function replayLog(
 ): { replayed: number; unresolved: number } {
   const { log } = transaction.catalog;
   if (log.isBehind(transaction.state.log)) {
+    // Go on from where it ends now: a record behind a gap could never be read again.
+    transaction.state.log = endOf(log);
+    log.cut(transaction.state.log);
     transaction.raiseDoubt(
       'roots.log is shorter than the catalog remembers: it was cut or restored from an older copy',
     );
@@ -145,15 +161,25 @@ function replayLog(
   return { replayed, unresolved };
 }
 
+/** The position behind the last whole record. */
+function endOf(log: RootLog): LogPosition {
+  let end = logStart;
+  for (const { next } of log.tail(logStart)) end = next;
+  return end;
+}
+
 function adoptAllFiles(
   transaction: Transaction,
   context: RecoverContext,
   report: ReturnType<typeof emptyReport>,
 ): void {
-  const intended = transaction.catalog.sql.values('SELECT 1 FROM intents WHERE id = ? AND incarnation = ?');
+  const intended = transaction.catalog.sql.values(
+    'SELECT 1 FROM intents WHERE id = ? AND incarnation = ? UNION ALL SELECT 1 FROM tombstones WHERE id = ? AND incarnation = ?',
+  );
   for (const part of context.volumes.directory.parts(0, 255)) {
     if (part.name === undefined) continue;
-    const mine = intended.get(Buffer.from(part.name.id, 'hex'), part.name.incarnation) === undefined;
+    const id = fromHex(part.name.id)!;
+    const mine = intended.get(id, part.name.incarnation, id, part.name.incarnation) === undefined;
     if (mine) adoptFile(transaction, context, part.name, report);
   }
 }

@@ -1,19 +1,22 @@
 /** The catalog's side of a scrub: orphans adopted, damage marked, counts and buckets made right, in short transactions. */
 import type { BlobRow } from '../catalog/blob-rows.ts';
 import type { Catalog, Transaction } from '../catalog/catalog.ts';
-import { bucketOf, bucketRows } from '../catalog/row-sums.ts';
+import { bucketRows } from '../catalog/row-sums.ts';
 import { fromHex } from '../codec/bytes.ts';
 import { type VolumeSet, directoryNumber } from '../commit/volume-set.ts';
 import type { FoundDamage, VerifyRange } from '../content/verify.ts';
 import type { ListedPart } from '../volume.ts';
 import { type AdoptContext, adoptFile, adoptRecords, emptyReport } from './adopt.ts';
-import { readBucket, verifyBucket } from './buckets.ts';
+import { verifyBucket } from './buckets.ts';
+import { repairRow } from './repair-row.ts';
 
 export interface SettleRequest {
   readonly range: VerifyRange;
   readonly damaged: readonly FoundDamage[];
   readonly orphans: readonly ListedPart[];
   readonly unsoundRows: readonly number[];
+  /** As the range was read: what was put later was not verified. */
+  readonly generation: number;
 }
 
 export interface SettleResult {
@@ -25,18 +28,23 @@ export interface SettleResult {
 
 /** After a range was verified. Everything is looked at again under the write lock: puts and collection went on meanwhile. */
 export function settleRange(catalog: Catalog, context: AdoptContext, request: SettleRequest): SettleResult {
+  const repairedRows = request.unsoundRows.filter((n) => repairRow(catalog, n)).length;
   return catalog.transaction((transaction) => {
     const damaged = request.damaged.filter((damage) => markSuspect(transaction, damage));
     const adopted = adoptOrphans(transaction, context, request);
-    for (const n of request.unsoundRows) resum(catalog, n);
-    transaction.changed ||= request.unsoundRows.length > 0;
     const noted = catalog.sql
       .rows(
-        'INSERT OR REPLACE INTO verified (blob, at) SELECT n, ? FROM blobs WHERE volume = ? AND extent BETWEEN ? AND ? AND suspect = 0',
+        'INSERT OR REPLACE INTO verified (blob, at) SELECT n, ? FROM blobs WHERE volume = ? AND extent BETWEEN ? AND ? AND suspect = 0 AND touched_gen <= ?',
       )
-      .run(transaction.state.clockMs, request.range.volume, request.range.fromExtent, request.range.toExtent);
-    transaction.changed ||= noted.changes > 0;
-    return { adopted, repairedRows: request.unsoundRows.length, damaged };
+      .run(
+        transaction.state.clockMs,
+        request.range.volume,
+        request.range.fromExtent,
+        request.range.toExtent,
+        request.generation,
+      );
+    transaction.changed = noted.changes > 0;
+    return { adopted, repairedRows, damaged };
   });
 }
 
@@ -77,17 +85,9 @@ function adoptOrphans(transaction: Transaction, context: AdoptContext, request: 
   return report.adopted;
 }
 
-/** The bytes a damaged row leads to are right, so its place is: counts are derived anew and the checksum made to fit. */
-function resum(catalog: Catalog, n: number): void {
-  const row = catalog.sql.rows('SELECT * FROM blobs WHERE n = ?').get(n) as BlobRow | undefined;
-  if (row === undefined || catalog.blobs.holds(row)) return;
-  catalog.blobs.resum(row, catalog.refs.count(n));
-  const content = readBucket(catalog, 'blobs', bucketOf(n));
-  catalog.buckets.reset('blobs', bucketOf(n), content.count, content.hash);
-}
-
 export interface RecountResult {
   readonly recounted: number;
+  /** Tables whose bucket is not what was written. */
   readonly badRows: number;
   readonly next: number | undefined;
 }
@@ -107,6 +107,15 @@ export function recountBucket(catalog: Catalog, bucket: number): RecountResult {
     const last = catalog.sql.values('SELECT max(n) FROM blobs').get() as number | null;
     const next = last !== null && (bucket + 1) * bucketRows <= last ? bucket + 1 : undefined;
     return { recounted: recount(transaction, bucket), badRows, next };
+  });
+}
+
+/** After a scrub that found every bucket as it was written: whatever the doubt was, it is settled. */
+export function clearDoubt(catalog: Catalog): void {
+  catalog.transaction((transaction) => {
+    if (transaction.state.doubt === '') return;
+    transaction.state.doubt = '';
+    transaction.changed = true;
   });
 }
 

@@ -5,7 +5,7 @@ import type { StoreLayout } from '../catalog/layout.ts';
 import { checkCatalog } from '../catalog/schema.ts';
 import type { Provider } from '../codec/provider.ts';
 import { type DriverChoice, loadDriver } from '../driver.ts';
-import { invariant } from '../errors.ts';
+import { invariant, toStoreError } from '../errors.ts';
 import type { Host } from '../host.ts';
 import { type CallContext, type Handler, Moved, errorToData } from '../rpc.ts';
 import { DigestLink } from '../content/digest-link.ts';
@@ -49,7 +49,22 @@ export class Workshop {
     this.#provider = provider;
   }
 
+  /** Every handler, its errors translated: what crosses to the caller is a StoreError or a bug. */
   handlers(): Readonly<Record<string, Handler>> {
+    const translated = Object.entries(this.#handlers()).map(([name, handler]): [string, Handler] => [
+      name,
+      async (args, context) => {
+        try {
+          return await handler(args, context);
+        } catch (error) {
+          throw context.signal.aborted ? error : toStoreError(error, name);
+        }
+      },
+    ]);
+    return Object.fromEntries(translated);
+  }
+
+  #handlers(): Readonly<Record<string, Handler>> {
     const { files } = this.#host;
     return {
       open: (options: WorkshopOptions) => this.#openStore(options),
@@ -88,10 +103,10 @@ export class Workshop {
         this.#open.queries.run(args.name, args.args),
       handles: () => this.#open.streams.openHandles,
       forget: () => this.#open.reader.closeVolumes(),
-      list: (path: string) => listFolder(files, path),
-      facts: (path: string) => files.linkFacts(path),
-      'read-link': (path: string) => files.readLink(path),
-      'real-path': (path: string) => files.realPath(path),
+      list: (path: string) => at(path, () => listFolder(files, path)),
+      facts: (path: string) => at(path, () => files.linkFacts(path)),
+      'read-link': (path: string) => at(path, () => files.readLink(path)),
+      'real-path': (path: string) => at(path, () => files.realPath(path)),
       steps: (steps: readonly FileStep[]) => runSteps(files, steps),
     };
   }
@@ -160,7 +175,7 @@ export class Workshop {
         if (bytes !== undefined) buffers.push(bytes.buffer);
         return { value: bytes };
       } catch (error) {
-        return { error: errorToData(error) };
+        return { error: errorToData(toStoreError(error, 'reading')) };
       }
     });
     return new Moved(results, [...new Set(buffers)]);
@@ -172,7 +187,7 @@ export class Workshop {
       try {
         results.push({ value: await this.#open.streams.exportTo(target, context.signal) });
       } catch (error) {
-        results.push({ error: errorToData(error) });
+        results.push({ error: errorToData(toStoreError(error, 'reading')) });
       }
     }
     return results;
@@ -196,6 +211,15 @@ export class Workshop {
     });
     context.progress({ blobs, bytes });
     return result;
+  }
+}
+
+/** Runs a call about a path of the caller's, whose failure names it. */
+function at<Result>(path: string, look: () => Result): Result {
+  try {
+    return look();
+  } catch (error) {
+    throw toStoreError(error, path, { path });
   }
 }
 
@@ -228,7 +252,7 @@ function wireBatch(batch: EncodedBatch): unknown {
   return {
     memory: batch.memory,
     results: batch.results.map((result) =>
-      'error' in result ? { error: errorToData(result.error) } : result,
+      'error' in result ? { error: errorToData(toStoreError(result.error, 'reading a source')) } : result,
     ),
   };
 }

@@ -18,7 +18,13 @@ import type { Host } from '../host.ts';
 import { collect } from '../maintenance/gc.ts';
 import { type RecoverContext, type RecoverReport, recover } from '../maintenance/recover.ts';
 import { removeCondemned } from '../maintenance/tombstones.ts';
-import { type SettleRequest, recountBucket, scrubRanges, settleRange } from '../maintenance/settle-scrub.ts';
+import {
+  type SettleRequest,
+  clearDoubt,
+  recountBucket,
+  scrubRanges,
+  settleRange,
+} from '../maintenance/settle-scrub.ts';
 import { type CallContext, type Handler, errorToData } from '../rpc.ts';
 import type { PartName } from '../volume.ts';
 
@@ -72,6 +78,7 @@ export class Writer {
       'scrub-settle': (request: SettleRequest) =>
         this.#write(() => settleRange(this.#open.catalog, this.#open.recovery, request)),
       'scrub-recount': (bucket: number) => this.#write(() => recountBucket(this.#open.catalog, bucket)),
+      'scrub-clear': () => this.#write(() => clearDoubt(this.#open.catalog)),
       poison: (message: string) => this.#setPoison(new StoreError('needs-reopen', message)),
       close: () => this.#close(),
     };

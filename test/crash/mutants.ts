@@ -44,12 +44,14 @@ export const mutants: readonly Mutant[] = [
       {
         file: 'engine/volumes/sqlite.ts',
         find: "    this.#db.exec('BEGIN IMMEDIATE');",
-        replace: "    if (this.#db.inTransaction) this.#db.exec('COMMIT');\n    this.#db.exec('BEGIN IMMEDIATE');",
+        replace:
+          "    if (this.#db.inTransaction) this.#db.exec('COMMIT');\n    this.#db.exec('BEGIN IMMEDIATE');",
       },
       {
         file: 'engine/volumes/sqlite.ts',
         find: "      this.#db.exec('COMMIT');\n      return locators;",
-        replace: "      setImmediate(() => this.#db.inTransaction && this.#db.exec('COMMIT'));\n      return locators;",
+        replace:
+          "      setImmediate(() => this.#db.inTransaction && this.#db.exec('COMMIT'));\n      return locators;",
       },
     ],
   },
@@ -70,12 +72,14 @@ ${tombstone}`,
       {
         file: 'engine/catalog/catalog.ts',
         find: "    this.db.exec('BEGIN IMMEDIATE');",
-        replace: "    if (this.db.inTransaction) this.db.exec('COMMIT');\n    this.db.exec('BEGIN IMMEDIATE');",
+        replace:
+          "    if (this.db.inTransaction) this.db.exec('COMMIT');\n    this.db.exec('BEGIN IMMEDIATE');",
       },
       {
         file: 'engine/catalog/catalog.ts',
         find: "      this.db.exec('COMMIT');\n      return result;",
-        replace: "      setImmediate(() => this.db.inTransaction && this.db.exec('COMMIT'));\n      return result;",
+        replace:
+          "      setImmediate(() => this.db.inTransaction && this.db.exec('COMMIT'));\n      return result;",
       },
       {
         file: 'engine/threads/writer.ts',

@@ -14,7 +14,7 @@ import { open, readFile, rename, rm } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { StoreUnderTest } from './subject.ts';
+import type { StoreUnderTest } from './store-under-test.ts';
 
 export type Flaw =
   | 'no file fsync'

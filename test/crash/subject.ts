@@ -2,35 +2,7 @@
 import { existsSync } from 'node:fs';
 import { pathToFileURL } from 'node:url';
 import { openStandIn, type Flaw } from './stand-in.ts';
-
-/** The part of the Store's interface that the crash tools use. */
-export interface StoreUnderTest {
-  put(
-    source: Uint8Array | { readonly path: string } | ReadableStream<Uint8Array>,
-    options?: { readonly owner?: string },
-  ): Promise<{ readonly id: string; readonly size: number }>;
-  get(id: string): Promise<Uint8Array | undefined>;
-  has(id: string): Promise<boolean>;
-  retain(id: string, owner: string): Promise<unknown>;
-  release(id: string, owner: string): Promise<boolean>;
-  readonly roots: {
-    set(name: string, id: string, options?: { readonly expect?: string | null }): Promise<unknown>;
-    get(name: string): Promise<string | { readonly id: string } | undefined | null>;
-    delete(name: string): Promise<unknown>;
-  };
-  gc(options: {
-    readonly graceMs: number;
-  }): Promise<{ readonly deleted: number; readonly freedBytes: number }>;
-  scrub(): Promise<{
-    readonly blobs: number;
-    readonly bytes: number;
-    readonly damaged: readonly unknown[];
-    readonly recounted?: number;
-    readonly badRows?: number;
-  }>;
-  list(): AsyncIterable<{ readonly id: string; readonly size: number }>;
-  close(): Promise<void>;
-}
+import type { StoreUnderTest } from './store-under-test.ts';
 
 /** Which store to open; plain data, so that it travels to child processes in JSON. */
 export type Subject =
@@ -50,7 +22,9 @@ export function engineMissing(): string | undefined {
 }
 
 /** Loads the code once; the function it returns opens stores. */
-export async function loadSubject(subject: Subject): Promise<(dir: string, options?: object) => Promise<StoreUnderTest>> {
+export async function loadSubject(
+  subject: Subject,
+): Promise<(dir: string, options?: object) => Promise<StoreUnderTest>> {
   if (subject.kind === 'stand-in') return (dir) => openStandIn(dir, new Set(subject.flaws));
   const module = (await import(pathToFileURL(subject.entry).href)) as {
     openStore(dir: string, options?: object): Promise<StoreUnderTest>;

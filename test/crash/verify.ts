@@ -6,7 +6,8 @@ import { mkdirSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { checkCatalog } from './catalog-check.ts';
 import type { Expectation } from './oracle.ts';
-import { loadSubject, rootValue, type StoreUnderTest, type Subject } from './subject.ts';
+import type { StoreUnderTest } from './store-under-test.ts';
+import { loadSubject, rootValue, type Subject } from './subject.ts';
 
 export interface Question {
   readonly number: number;

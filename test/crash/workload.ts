@@ -10,7 +10,8 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Expectation, Line } from './oracle.ts';
 import { seededBytes, seededRandom, type Random } from './random.ts';
-import { loadSubject, rootValue, type StoreUnderTest, type Subject } from './subject.ts';
+import type { StoreUnderTest } from './store-under-test.ts';
+import { loadSubject, rootValue, type Subject } from './subject.ts';
 
 export interface Plan {
   readonly subject: Subject;

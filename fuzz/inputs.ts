@@ -1,0 +1,24 @@
+/** The input of a run: a function of target, seed and run number alone, so that any run can be made again by itself. */
+import { type Random, seededRandom } from '../test/crash/random.ts';
+import { mutate, randomBytes } from './mutate.ts';
+import type { Target } from './target.ts';
+
+export interface Input {
+  readonly bytes: Uint8Array;
+  /** Must be accepted. */
+  readonly valid: boolean;
+}
+
+export function inputOf(target: Pick<Target, 'valid' | 'repair'>, seed: number, run: number): Input {
+  const random = seededRandom(seed, run);
+  const kind = random.below(16);
+  if (kind === 0) return { bytes: target.valid(random), valid: true };
+  if (kind === 1) return { bytes: repaired(target, randomBytes(random), random), valid: false };
+  const bytes = mutate(target.valid(random), random, target.valid(random));
+  return { bytes: repaired(target, bytes, random), valid: false };
+}
+
+/** Mostly repaired, where that is possible: a checksum that does not hold hides everything behind it. */
+function repaired({ repair }: Pick<Target, 'repair'>, bytes: Uint8Array, random: Random): Uint8Array {
+  return repair !== undefined && random.chance(0.75) ? repair(bytes) : bytes;
+}

@@ -1,0 +1,19 @@
+/** The list of all that is fuzzed, and of the canaries. */
+import { canaries } from './canaries.ts';
+import { type Job, byteJob } from './job.ts';
+import { storeCanaryJobs, storeJob } from './store/job.ts';
+import { address } from './targets/address.ts';
+import { extent, listing, node, record, rootLog, superblock } from './targets/codec.ts';
+import { cbor, entry, mapNode, mapPayload } from './targets/tree.ts';
+
+const targets = [node, record, extent, rootLog, superblock, listing, mapNode, mapPayload, entry, cbor, address];
+
+export const jobs: readonly Job[] = [...targets.map(byteJob)].concat([]);
+export const canaryJobs: readonly Job[] = [...canaries.map(byteJob), ...storeCanaryJobs];
+
+export function findJob(name: string): Job {
+  const found = [...jobs, ...canaryJobs].find((job) => job.name === name);
+  if (found === undefined)
+    throw new Error(`nothing is called ${name}: there are ${[...jobs, ...canaryJobs].map(({ name }) => name).join(', ')}`);
+  return found;
+}

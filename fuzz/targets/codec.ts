@@ -1,0 +1,251 @@
+/** Targets of engine/codec: nodes, records, extents, the root log, the superblock, listings. */
+import { decodeNode, encodeNode } from '../../engine/codec/node.ts';
+import {
+  type RecordHead,
+  chunkCount,
+  identityCodec,
+  readExtent,
+  readRecord,
+  recordBytes,
+  recordHeadBytes,
+  writeRecord,
+} from '../../engine/codec/record.ts';
+import {
+  chainBytes,
+  decodeLogHead,
+  decodeLogRecord,
+  encodeLogHead,
+  encodeLogRecord,
+  logHeadBytes,
+} from '../../engine/codec/root-record.ts';
+import { listingFacts, listingNames, listingRecordBytes, packListing } from '../../engine/codec/listing.ts';
+import { decodeSuperblock, defaultParameters, encodeSuperblock, formatVersion } from '../../engine/codec/superblock.ts';
+import type { FileFacts } from '../../engine/host.ts';
+import { nodeProvider as provider } from '../../engine/providers/node.ts';
+import type { Random } from '../../test/crash/random.ts';
+import { type Outcome, type Target, checkCodec, promise, refusable, same } from '../target.ts';
+import { bytesOf, idBytesOf, linkOf, listOf, numberOf, textOf } from './content.ts';
+
+export const node: Target = {
+  name: 'node',
+  valid: (random) => encodeNode({ links: listOf(random, random.chance(0.1) ? 300 : 6, linkOf), payload: bytesOf(random, 600) }),
+  check: (bytes) => checkCodec({ codes: ['corrupt', 'incompatible-format'], decode: decodeNode, encode: encodeNode }, bytes),
+};
+
+function validRecord(random: Random): Uint8Array {
+  const payload = bytesOf(random, 2500);
+  const head: RecordHead = {
+    kind: random.pick(['raw', 'node']),
+    codec: identityCodec,
+    id: idBytesOf(random),
+    incarnation: numberOf(random),
+    part: random.below(3),
+    offset: numberOf(random),
+    last: random.chance(0.5),
+    size: numberOf(random),
+    chunkLog2: random.pick([9, 10, 12, 16, 30]),
+    payloadBytes: payload.length,
+  };
+  const bytes = new Uint8Array(recordBytes(payload.length, head.chunkLog2));
+  writeRecord(provider, bytes, 0, { head, payload });
+  return bytes;
+}
+
+/** Checksums of the record that begins at 0, as far as its own lengths reach. */
+function repairRecord(bytes: Uint8Array): Uint8Array {
+  if (bytes.length < recordHeadBytes + 4) return bytes;
+  const view = new DataView(bytes.buffer, bytes.byteOffset);
+  const [chunkLog2, payloadBytes] = [view.getUint8(7), view.getUint32(68, true)];
+  const chunks = chunkLog2 > 30 ? 0 : chunkCount(payloadBytes, chunkLog2);
+  const headEnd = recordHeadBytes + 4 * chunks;
+  if (headEnd + 4 > bytes.length) return bytes;
+  const payload = bytes.subarray(headEnd + 4, headEnd + 4 + payloadBytes);
+  for (let i = 0; i < chunks; i++) {
+    const chunk = payload.subarray(i * 2 ** chunkLog2, (i + 1) * 2 ** chunkLog2);
+    view.setUint32(recordHeadBytes + 4 * i, provider.crc32(chunk), true);
+  }
+  view.setUint32(headEnd, provider.crc32(bytes.subarray(0, headEnd)), true);
+  return bytes;
+}
+
+export const record: Target = {
+  name: 'record',
+  valid: validRecord,
+  repair: repairRecord,
+  check: (bytes) => {
+    const read = refusable(['corrupt', 'incompatible-format'], () => readRecord(provider, bytes, 0));
+    checkElsewhere(bytes, read !== undefined);
+    if (read === undefined) return 'refused';
+    const { head, payload, length } = read;
+    promise(length <= bytes.length && length > 0, 'a record ends outside its bytes');
+    promise(payload.length === head.payloadBytes, 'a payload of another length than its head says');
+    const numbers = [head.incarnation, head.offset, head.size, head.part];
+    promise(numbers.every((value) => Number.isSafeInteger(value)), 'accepted a number that is no safe integer');
+    const again = new Uint8Array(length);
+    const end = writeRecord(provider, again, 0, { head, payload });
+    promise(end === length && same(again, bytes.subarray(0, length)), 'accepted bytes that encoding does not give back');
+    return 'accepted';
+  },
+};
+
+/** The same bytes in the middle of other ones mean the same. */
+function checkElsewhere(bytes: Uint8Array, accepted: boolean): void {
+  const larger = new Uint8Array(bytes.length + 24).fill(0xa5);
+  larger.set(bytes, 17);
+  const view = larger.subarray(7, 17 + bytes.length);
+  const read = refusable(['corrupt', 'incompatible-format'], () => readRecord(provider, view, 10));
+  promise((read !== undefined) === accepted, 'a record is judged by where it stands');
+}
+
+export const extent: Target = {
+  name: 'extent',
+  valid: (random) => new Uint8Array(Buffer.concat(listOf(random, 4, validRecord))),
+  repair: repairRecord,
+  check: (bytes) => {
+    let at = 0;
+    for (const part of readExtent(provider, bytes)) {
+      promise(part.at === at, 'a record begins elsewhere than the one before it ends');
+      if ('damage' in part) return 'refused';
+      promise(part.record.length >= recordHeadBytes, 'a record without a head');
+      at += part.record.length;
+    }
+    promise(at === bytes.length, 'an extent was read that does not end with its last record');
+    return 'accepted';
+  },
+};
+
+/** Records of a log after its head. */
+function validLog(random: Random): Uint8Array {
+  const parts = [encodeLogHead(idBytesOf(random).subarray(0, 16))];
+  let previous: Uint8Array = new Uint8Array(chainBytes);
+  for (let sequence = random.below(4); sequence >= 0; sequence--) {
+    const change = random.pick(['set', 'delete', 'retain', 'release'] as const);
+    const id = Buffer.from(idBytesOf(random)).toString('hex');
+    const entry = { sequence: numberOf(random), timeMs: numberOf(random), change, name: textOf(random, 30) };
+    const { bytes, hash } = encodeLogRecord(provider, change === 'delete' ? entry : { ...entry, id }, previous);
+    parts.push(bytes);
+    previous = hash;
+  }
+  return new Uint8Array(Buffer.concat(parts));
+}
+
+/** Chains the records anew, as far as their lengths lead. */
+function repairLog(bytes: Uint8Array): Uint8Array {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  let previous: Uint8Array = new Uint8Array(chainBytes);
+  for (let at = logHeadBytes; at + 4 + chainBytes < bytes.length;) {
+    const length = view.getUint32(at, true);
+    if (length < 4 + chainBytes || at + length > bytes.length) break;
+    const body = bytes.subarray(at, at + length - chainBytes);
+    previous = provider.sha256(new Uint8Array(Buffer.concat([previous, body]))).slice(0, chainBytes);
+    bytes.set(previous, at + body.length);
+    at += length;
+  }
+  return bytes;
+}
+
+export const rootLog: Target = {
+  name: 'root-log',
+  valid: validLog,
+  repair: repairLog,
+  check: (bytes) => {
+    const storeId = refusable([], () => ({ head: decodeLogHead(bytes) }))?.head;
+    if (storeId === undefined) return 'refused';
+    promise(same(encodeLogHead(storeId), bytes.subarray(0, logHeadBytes)), 'accepted a head that encoding does not give back');
+    let at = logHeadBytes;
+    let previous: Uint8Array = new Uint8Array(chainBytes);
+    for (;;) {
+      const read = refusable([], () => ({ record: decodeLogRecord(provider, bytes, at, previous) }))?.record;
+      if (read === undefined) return at === bytes.length ? 'accepted' : 'refused';
+      const { entry, hash, length } = read;
+      promise(length > 0 && at + length <= bytes.length, 'a record ends outside its bytes');
+      promise(Number.isSafeInteger(entry.sequence) && Number.isSafeInteger(entry.timeMs), 'accepted a number that is no safe integer');
+      const again = encodeLogRecord(provider, entry, previous);
+      promise(same(again.bytes, bytes.subarray(at, at + length)), 'accepted bytes that encoding does not give back');
+      at += length;
+      previous = hash;
+    }
+  },
+};
+
+export const superblock: Target = {
+  name: 'superblock',
+  valid: (random) =>
+    encodeSuperblock(provider, {
+      format: formatVersion,
+      storeId: Buffer.from(idBytesOf(random).subarray(0, 16)).toString('hex'),
+      createdMs: numberOf(random),
+      compat: listOf(random, 2, (random) => textOf(random, 8).replaceAll('\n', '')),
+      roCompat: [],
+      incompat: [],
+      parameters: { ...defaultParameters, smallMax: random.below(1024 * 1024) },
+    }),
+  repair: (bytes) => {
+    const [title, json] = new TextDecoder('utf-8', { ignoreBOM: true }).decode(bytes).split('\n');
+    if (json === undefined) return bytes;
+    return new TextEncoder().encode(`${title}\n${json}\n${provider.sha256Hex(new TextEncoder().encode(json))}\n`);
+  },
+  check: (bytes) => {
+    const read = refusable(['not-a-store', 'corrupt', 'incompatible-format'], () => decodeSuperblock(provider, bytes));
+    if (read === undefined) return 'refused';
+    promise(typeof read.storeId === 'string' && /^[0-9a-f]{32}$/.test(read.storeId), 'accepted a store id that is none');
+    promise(Number.isSafeInteger(read.format) && read.format >= 0, 'accepted a format that is no number');
+    promise(
+      [read.compat, read.roCompat, read.incompat].every(
+        (flags) => Array.isArray(flags) && flags.every((flag) => typeof flag === 'string'),
+      ),
+      'accepted flags that are no texts',
+    );
+    const { smallMax, extentBytes, chunkBytes, volumeBytesMax } = read.parameters;
+    promise(
+      [smallMax, extentBytes, chunkBytes, volumeBytesMax].every((value) => Number.isSafeInteger(value)),
+      'accepted parameters that are no numbers',
+    );
+    return 'accepted';
+  },
+};
+
+const nameSeparator = 0;
+
+/** A listing crosses threads, not disks, so nothing is refused: columns go in and come out. */
+function listingOf(bytes: Uint8Array): { entries: { name: Uint8Array; facts: FileFacts }[] } {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  const entries: { name: Uint8Array; facts: FileFacts }[] = [];
+  for (let at = 0; at + 48 <= bytes.length; at += 48) {
+    const name = new TextEncoder().encode(String(entries.length).padStart(6, '0'));
+    const facts: FileFacts = {
+      kind: (['file', 'folder', 'link', 'other'] as const)[bytes[at]! & 3]!,
+      mode: view.getUint16(at + 2, true),
+      links: view.getUint32(at + 4, true),
+      size: Number(view.getBigUint64(at + 8, true) & 0x1f_ffff_ffff_ffffn),
+      mtimeNs: view.getBigInt64(at + 16, true),
+      ctimeNs: view.getBigInt64(at + 24, true),
+      dev: view.getBigUint64(at + 32, true),
+      ino: view.getBigUint64(at + 40, true),
+    };
+    entries.push({ name, facts });
+  }
+  return { entries };
+}
+
+export const listing: Target = {
+  name: 'listing',
+  valid: (random) => bytesOf(random, 20 * listingRecordBytes),
+  check: (bytes): Outcome => {
+    const { entries } = listingOf(bytes);
+    const packed = packListing(entries, []);
+    promise(packed.count === entries.length, 'a listing of another length');
+    promise(packed.names.filter((byte) => byte === nameSeparator).length === entries.length, 'names that do not end');
+    const names = listingNames(packed);
+    entries.forEach(({ name, facts }, i) => {
+      promise(same(new TextEncoder().encode(names[i]), name), 'a name came back changed');
+      const back = listingFacts(packed, i);
+      for (const key of Object.keys(facts) as (keyof FileFacts)[])
+        promise(back[key] === facts[key], `${key} came back changed`);
+    });
+    // Facts of any bytes whatever are numbers: what reads them never has to expect more.
+    const count = Math.floor(bytes.length / listingRecordBytes);
+    for (let i = 0; i < count; i++) refusable([], () => listingFacts({ ...packed, records: bytes, count }, i));
+    return 'accepted';
+  },
+};

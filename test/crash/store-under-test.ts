@@ -1,0 +1,28 @@
+// The part of the Store's interface that the crash tools use.
+export interface StoreUnderTest {
+  put(
+    source: Uint8Array | { readonly path: string } | ReadableStream<Uint8Array>,
+    options?: { readonly owner?: string },
+  ): Promise<{ readonly id: string; readonly size: number }>;
+  get(id: string): Promise<Uint8Array | undefined>;
+  has(id: string): Promise<boolean>;
+  retain(id: string, owner: string): Promise<unknown>;
+  release(id: string, owner: string): Promise<boolean>;
+  readonly roots: {
+    set(name: string, id: string, options?: { readonly expect?: string | null }): Promise<unknown>;
+    get(name: string): Promise<string | { readonly id: string } | undefined | null>;
+    delete(name: string): Promise<unknown>;
+  };
+  gc(options: {
+    readonly graceMs: number;
+  }): Promise<{ readonly deleted: number; readonly freedBytes: number }>;
+  scrub(): Promise<{
+    readonly blobs: number;
+    readonly bytes: number;
+    readonly damaged: readonly unknown[];
+    readonly recounted?: number;
+    readonly badRows?: number;
+  }>;
+  list(): AsyncIterable<{ readonly id: string; readonly size: number }>;
+  close(): Promise<void>;
+}

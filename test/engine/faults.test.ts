@@ -1,0 +1,270 @@
+/** I/O calls that fail, one in each run: nothing is acknowledged falsely, the store reopens, collection works, a full disk is survived. */
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { existsSync, mkdirSync, readdirSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { type BlobId, type Store, StoreError, nodeHost, openStore } from '../../engine/index.ts';
+import { type Fault, type FaultyHost, faultyHost } from '../world/faulty-host.ts';
+import { noise, sha256, smallParameters, storeTest, withCode } from './store-folder.ts';
+
+const options = { threads: { count: 0 }, parameters: smallParameters } as const;
+const kept = noise(900, 1);
+const root = noise(1200, 2);
+const released = noise(smallParameters.smallMax + 500, 3);
+const streamed = noise(smallParameters.smallMax * 3, 4);
+const byPath = noise(smallParameters.smallMax * 2, 5);
+const unowned = noise(smallParameters.smallMax + 900, 6);
+
+/** What a run of the scenario was told, and by whom it is to be judged. */
+interface Told {
+  /** Contents whose put with an owner was acknowledged and that nobody tried to release. */
+  readonly held: Map<BlobId, Uint8Array>;
+  root: BlobId | undefined;
+  readonly errors: unknown[];
+}
+
+async function* pieces(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
+  for (let at = 0; at < bytes.length; at += 5000) yield bytes.slice(at, at + 5000);
+}
+
+/** Opens a fresh store and does a bit of everything; goes on after failures, and remembers what it was told. */
+async function scenario(host: FaultyHost, path: string, source: string): Promise<Told> {
+  const told: Told = { held: new Map(), root: undefined, errors: [] };
+  const attempt = async (work: () => Promise<unknown>): Promise<boolean> => {
+    try {
+      await work();
+      return true;
+    } catch (error) {
+      told.errors.push(error);
+      return false;
+    }
+  };
+  const put = async (store: Store, bytes: Uint8Array, from: Parameters<Store['put']>[0]): Promise<void> => {
+    if (await attempt(() => store.put(from, { owner: 'x' }))) told.held.set(sha256(bytes), bytes);
+  };
+  let store: Store | undefined;
+  if (!(await attempt(async () => void (store = await openStore(path, { ...options, host }))))) return told;
+  const open = store!;
+  await put(open, kept, kept);
+  await put(open, root, root);
+  await put(open, released, released);
+  await put(open, byPath, { path: source });
+  await put(open, streamed, pieces(streamed));
+  await attempt(() => open.put(unowned));
+  if (await attempt(() => open.roots.set('main', sha256(root)))) told.root = sha256(root);
+  await attempt(() => open.get(sha256(byPath)));
+  told.held.delete(sha256(released));
+  await attempt(() => open.release(sha256(released), 'x'));
+  await attempt(() => open.gc({ graceMs: 0 }));
+  await attempt(() => open.close());
+  return told;
+}
+
+/** Every promise was kept: by a sound host everything told is found, and the store is whole. */
+async function judge(path: string, told: Told): Promise<void> {
+  for (const error of told.errors)
+    assert.ok(StoreError.is(error), `a plain error came out: ${String((error as Error).stack)}`);
+  for (let round = 0; round < 2; round++) {
+    const store = await openStore(path, options);
+    try {
+      for (const [id, bytes] of told.held) {
+        const got = await store.get(id);
+        assert.ok(
+          got !== undefined && Buffer.compare(got, bytes) === 0,
+          `${id} of ${bytes.length} bytes is here`,
+        );
+      }
+      if (told.root !== undefined) assert.equal(await store.roots.get('main'), told.root);
+      const { damaged, recounted, badRows } = await store.scrub();
+      assert.deepEqual([damaged, recounted, badRows], [[], 0, 0]);
+      const { blocked, held } = await store.gc({ graceMs: 0 });
+      assert.deepEqual([blocked, held], [undefined, 0]);
+      await store.put(noise(50 + round), { owner: 'after' });
+    } finally {
+      await store.close();
+    }
+  }
+  for (const folder of ['tmp', 'leases']) assert.deepEqual(readdirSync(join(path, folder)), [], folder);
+}
+
+/** About `count` of the numbers 1..n, spread evenly, the same in every run. */
+function sample(n: number, count: number): number[] {
+  const step = Math.max(1, n / count);
+  return Array.from({ length: Math.min(n, count) }, (_, i) => 1 + Math.floor(i * step));
+}
+
+const effects = ['none', 'half', 'whole'] as const;
+
+for (const code of ['EIO', 'ENOSPC']) {
+  storeTest(
+    `each I/O call of a store's life that fails once with ${code} breaks no promise`,
+    async (folder, t) => {
+      folder.leavesNoStore();
+      const source = folder.file('source', byPath);
+      const recorder = faultyHost(nodeHost({ inline: true }));
+      const sound = await scenario(recorder, join(folder.side, 'sound'), source);
+      assert.deepEqual([sound.errors, sound.held.size, recorder.struck], [[], 4, 0]);
+      await judge(join(folder.side, 'sound'), sound);
+      const { length } = recorder.calls;
+      const chosen = sample(length, 250);
+      const broken: string[] = [];
+      for (const nth of chosen) {
+        const path = join(folder.side, `run-${nth}`);
+        const host = faultyHost(nodeHost({ inline: true }));
+        host.arm({ code, nth, effect: effects[nth % effects.length]! });
+        const told = await scenario(host, path, source);
+        const struck = host.calls.find(({ outcome }) => outcome === 'injected');
+        host.disarm();
+        try {
+          await judge(path, told);
+        } catch (error) {
+          const where = `call ${nth}: ${effects[nth % effects.length]} of ${struck?.operation} ${struck?.path.slice(path.length)}`;
+          broken.push(
+            `${where}\n${told.errors.map(String).join('\n')}\n→ ${String((error as Error).message)}`,
+          );
+        }
+        rmSync(path, { recursive: true });
+      }
+      assert.deepEqual(broken, [], broken.join('\n\n'));
+      t.diagnostic(`${chosen.length} of ${length} calls failed with ${code}`);
+    },
+    existsSync('/dev/shm') ? { under: '/dev/shm' } : {},
+  );
+}
+
+/** Write paths, and what is done until they are reached. */
+const writes: Record<string, { fault: Omit<Fault, 'code'>; work: (store: Store) => Promise<unknown> }> = {
+  'a temp file': {
+    fault: { operations: ['file.write'], path: '/tmp/' },
+    work: (store) => store.put(streamed, { owner: 'x' }),
+  },
+  'the sync of a file': {
+    fault: { operations: ['file.sync'], path: '/tmp/' },
+    work: (store) => store.put(streamed, { owner: 'x' }),
+  },
+  'the sync of a folder': {
+    fault: { operations: ['syncFolder'], path: '/blobs/' },
+    work: (store) => store.put(streamed, { owner: 'x' }),
+  },
+  'the root log': {
+    fault: { operations: ['file.write'], path: 'roots.log' },
+    work: (store) => store.roots.set('main', sha256(kept)),
+  },
+  'the sync of the root log': {
+    fault: { operations: ['file.sync'], path: 'roots.log' },
+    work: (store) => store.retain(sha256(kept), 'z'),
+  },
+};
+for (const [what, { fault, work }] of Object.entries(writes)) {
+  storeTest(
+    `after EIO in ${what} nothing is written until the store is reopened, reads go on`,
+    async (folder) => {
+      const host = faultyHost(nodeHost({ inline: true }));
+      const store = await folder.open({ host });
+      await store.put(kept, { owner: 'x' });
+      await store.put(byPath, { owner: 'x' });
+      const told: string[] = [];
+      store.on('needs-reopen', ({ code }) => told.push(code));
+      host.arm({ ...fault, code: 'EIO' });
+      await assert.rejects(work(store), withCode('needs-reopen'));
+      assert.equal(host.struck, 1);
+      const later: (() => Promise<unknown>)[] = [
+        () => work(store),
+        () => store.put(noise(40)),
+        () => store.put(noise(40_000)),
+        () => store.retain(sha256(kept), 'y'),
+        () => store.roots.set('other', sha256(kept)),
+        () => store.gc({ graceMs: 0 }),
+      ];
+      for (const write of later) await assert.rejects(write(), withCode('needs-reopen'));
+      for (const bytes of [kept, byPath])
+        assert.equal(sha256((await store.get(sha256(bytes)))!), sha256(bytes));
+      assert.deepEqual(told, ['needs-reopen'], 'told once');
+      await store.close();
+      const again = await folder.open();
+      await work(again);
+      assert.equal((await again.gc({ graceMs: 0 })).blocked, undefined);
+    },
+  );
+
+  storeTest(`after ENOSPC in ${what} everything goes on once there is room`, async (folder) => {
+    const host = faultyHost(nodeHost({ inline: true }));
+    const store = await folder.open({ host });
+    await store.put(kept, { owner: 'x' });
+    host.arm({ ...fault, code: 'ENOSPC' });
+    await assert.rejects(work(store), withCode('no-space'));
+    assert.equal(sha256((await store.get(sha256(kept)))!), sha256(kept));
+    await work(store);
+    assert.equal((await store.gc({ graceMs: 0 })).blocked, undefined);
+  });
+}
+
+storeTest('EIO in a read is an error of that read alone', async (folder) => {
+  const host = faultyHost(nodeHost({ inline: true }));
+  const store = await folder.open({ host });
+  await store.put(byPath, { owner: 'x' });
+  host.arm({ operations: ['file.read'], path: '/blobs/', code: 'EIO' });
+  await assert.rejects(store.get(sha256(byPath)), withCode('unavailable'));
+  assert.equal(sha256((await store.get(sha256(byPath)))!), sha256(byPath));
+  await store.put(noise(10), { owner: 'x' });
+  assert.equal((await store.stats()).suspect, 0);
+});
+
+storeTest(
+  'a full disk: what was acknowledged is readable, collection makes room, and puts work again',
+  async (folder, t) => {
+    folder.leavesNoStore();
+    const disk = join(folder.side, 'disk');
+    mkdirSync(disk);
+    try {
+      execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=24m', 'holdfast-test', disk], { stdio: 'pipe' });
+    } catch (error) {
+      t.skip(`NOT TESTED: mount is not allowed here: ${String(error)}`);
+      return;
+    }
+    try {
+      for (const threads of [{ count: 0 }, { count: 2 }]) {
+        const path = join(disk, `store-${threads.count}`);
+        const store = await openStore(path, { threads });
+        const acknowledged = new Map<BlobId, boolean>();
+        const fill = async (size: number): Promise<void> => {
+          for (let i = 0; ; i++) {
+            const bytes = noise(size, size + i);
+            const owned = i % 2 === 0;
+            try {
+              const { id } = await store.put(bytes, owned ? { owner: 'x' } : {});
+              acknowledged.set(id, owned);
+            } catch (error) {
+              return void withCode('no-space')(error);
+            }
+          }
+        };
+        // Large ones first, then what still goes in beside them, down to the last page.
+        await fill(1024 * 1024);
+        await fill(100_000);
+        await fill(2000);
+        writeFileSync(join(disk, 'last'), '');
+        assert.ok(statfsSync(disk).bavail < 40, `${statfsSync(disk).bavail} blocks are free`);
+        for (const id of acknowledged.keys()) assert.equal(sha256((await store.get(id))!), id);
+
+        const { deleted, freedBytes, blocked } = await store.gc({ graceMs: 0 });
+        const unownedIds = [...acknowledged].filter(([, owned]) => !owned);
+        // A put that was refused may have left its bytes; they go with the others.
+        assert.ok(deleted >= unownedIds.length && blocked === undefined, `${deleted} deleted, ${blocked}`);
+        assert.ok(freedBytes > 5 * 1024 * 1024, `${freedBytes} bytes`);
+        for (const [id, owned] of acknowledged) assert.equal(await store.has(id), owned);
+        await store.put(noise(1024 * 1024, 77), { owner: 'y' });
+        await store.put(noise(2000, 77), { owner: 'y' });
+        for (const [id, owned] of acknowledged) if (owned) assert.equal(await store.release(id, 'x'), true);
+        assert.equal((await store.gc({ graceMs: 0 })).held, 0);
+        assert.equal((await store.scrub()).damaged.length, 0);
+        assert.equal((await store.stats()).blobs, 2);
+        await store.close();
+        rmSync(path, { recursive: true });
+      }
+    } finally {
+      execFileSync('umount', ['-l', disk]);
+    }
+  },
+  { skip: process.getuid?.() === 0 ? false : 'NOT TESTED: only root can mount a file system' },
+);

@@ -1,0 +1,183 @@
+/** Threads of a store: one that dies fails everything clearly, the calling thread stays free, closing waits for what is under way. */
+import assert from 'node:assert/strict';
+import { monitorEventLoopDelay } from 'node:perf_hooks';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Thread } from '../../engine/host.ts';
+import { type Host, type Store, type StoreEvents, nodeHost } from '../../engine/index.ts';
+import { noise, sha256, smallParameters, storeTest, withCode } from './store-folder.ts';
+
+const large = noise(300_000, 2);
+
+/** A host whose threads a test can reach. */
+function reachable(): { host: Host; started: { entry: string; thread: Thread }[] } {
+  const below = nodeHost();
+  const started: { entry: string; thread: Thread }[] = [];
+  const host: Host = {
+    ...below,
+    threads: {
+      ...below.threads,
+      async start(entry) {
+        const thread = await below.threads.start(entry);
+        started.push({ entry: entry.pathname, thread });
+        return thread;
+      },
+    },
+  };
+  return { host, started };
+}
+
+type Call = (store: Store) => Promise<unknown>;
+const calls: Record<string, Call> = {
+  'a small put': (store) => store.put(noise(100, 7)),
+  'a large put': (store) => store.put(noise(200_000, 7)),
+  'a put from a stream': (store) =>
+    store.put(
+      (async function* () {
+        for (let i = 0; i < 20; i++) {
+          await sleep(2);
+          yield noise(20_000, i);
+        }
+      })(),
+    ),
+  get: (store) => store.get(sha256(large)),
+  retain: (store) => store.retain(sha256(large), 'y'),
+  root: (store) => store.roots.set('r', sha256(large)),
+  stat: (store) => store.stat(sha256(large)),
+  gc: (store) => store.gc(),
+  scrub: (store) => store.scrub(),
+  session: (store) => store.session(),
+};
+
+for (const victim of ['commit', 'work']) {
+  storeTest(
+    `the death of a ${victim} thread fails every call with needs-reopen, and is told once`,
+    async (folder) => {
+      const { host, started } = reachable();
+      const store = await folder.open({ host, threads: { count: 2 } });
+      await store.put(large, { owner: 'x' });
+      const told: StoreEvents['needs-reopen'][] = [];
+      store.on('needs-reopen', (event) => told.push(event));
+      const stream = await store.stream(sha256(large));
+      const reader = stream!.getReader();
+      await reader.read();
+
+      const flying = Object.entries(calls).map(([name, call]) => [name, call(store)] as const);
+      // No message of ours: the thread's own handler throws, and nobody catches that.
+      for (const { entry, thread } of started) if (entry.includes(`/${victim}.`)) thread.port.post(null);
+      for (const [name, call] of flying) {
+        const failed = await call.then(
+          () => undefined,
+          (error: unknown) => error,
+        );
+        if (failed !== undefined) withCode('needs-reopen')(failed);
+        else assert.ok(!/stream/.test(name), `${name} cannot have been done`);
+      }
+      for (const [name, call] of Object.entries(calls))
+        await assert.rejects(call(store), withCode('needs-reopen'), name);
+      await assert.rejects(async () => {
+        for (;;) if ((await reader.read()).done) return;
+      }, withCode('needs-reopen'));
+      assert.deepEqual(
+        told.map(({ code }) => code),
+        ['needs-reopen'],
+      );
+      assert.match(told[0]!.message, /thread/);
+      await store.close();
+
+      const again = await folder.open({ threads: { count: 2 } });
+      assert.equal(sha256((await again.get(sha256(large)))!), sha256(large));
+      for (const [name, call] of Object.entries(calls)) {
+        const result = await call(again);
+        if (name === 'session') await (result as { end(): Promise<void> }).end();
+      }
+    },
+  );
+}
+
+storeTest('an idle thread that dies is noticed, too', async (folder) => {
+  const { host, started } = reachable();
+  const store = await folder.open({ host, threads: { count: 2 } });
+  const told = new Promise<StoreEvents['needs-reopen']>((resolve) => {
+    store.on('needs-reopen', resolve);
+  });
+  started.at(-1)!.thread.port.post(null);
+  assert.equal((await told).code, 'needs-reopen');
+  await assert.rejects(store.put(noise(10)), withCode('needs-reopen'));
+  await store.close();
+  await assert.rejects(store.put(noise(10)), withCode('closed'));
+});
+
+/** The event loop's delay while some work runs, in milliseconds. */
+async function delayOf(work: () => Promise<unknown>): Promise<number> {
+  const histogram = monitorEventLoopDelay({ resolution: 1 });
+  await sleep(20);
+  histogram.enable();
+  await work();
+  histogram.disable();
+  return histogram.percentile(99) / 1e6;
+}
+
+storeTest('the calling thread stays free while much is put', async (folder) => {
+  const store = await folder.open({ threads: {}, parameters: {} });
+  const path = folder.file('large', Buffer.alloc(64 * 1024 * 1024, noise(1021)));
+  const paths = Array.from({ length: 5000 }, (_, i) => folder.file(`small-${i}`, `content ${i}`));
+  const one = await delayOf(() => store.put({ path }, { owner: 'x' }));
+  assert.ok(one < 50, `${one} ms during a large put`);
+  // As many at once as a careful caller has; starting 5,000 in one turn would be a delay of the caller's own.
+  let next = 0;
+  const lane = async (): Promise<void> => {
+    while (next < paths.length) await store.put({ path: paths[next++]! }, { owner: 'x' });
+  };
+  const many = await delayOf(() => Promise.all(Array.from({ length: 256 }, lane)));
+  assert.ok(many < 50, `${many} ms during many small puts`);
+  assert.equal((await store.stats()).blobs, 5001);
+});
+
+for (const count of [0, 2]) {
+  storeTest(`closing waits for puts under way, with ${count} threads`, async (folder) => {
+    const store = await folder.open({ threads: { count } });
+    const puts = Array.from({ length: 60 }, (_, i) =>
+      store.put(noise(i % 5 === 0 ? 30_000 + i : 500 + i, i), { owner: 'x' }),
+    );
+    let closed = false;
+    const closing = store.close().then(() => {
+      closed = true;
+    });
+    const early = await Promise.all(puts.map((put) => put.then(() => closed)));
+    assert.ok(!early.includes(true), 'no put ended after the close');
+    await closing;
+    await assert.rejects(store.put(noise(5)), withCode('closed'));
+    const again = await folder.open({ threads: { count } });
+    assert.equal((await again.stats()).blobs, 60);
+  });
+
+  storeTest(`everything after close fails with closed, with ${count} threads`, async (folder) => {
+    const store = await folder.open({ threads: { count } });
+    await store.put(large, { owner: 'x' });
+    const begun = (await store.stream(sha256(large)))!.getReader();
+    await begun.read();
+    const lazy = (await store.stream(sha256(large)))!.getReader();
+    const session = await store.session();
+    await Promise.all([store.close(), store.close()]);
+    await store.close();
+    for (const [name, call] of Object.entries(calls))
+      await assert.rejects(call(store), withCode('closed'), name);
+    await assert.rejects(lazy.read(), withCode('closed'));
+    await assert.rejects(begun.read(), withCode('closed'));
+    await assert.rejects(session.end(), withCode('closed'));
+    await assert.rejects(async () => {
+      for await (const blob of store.list()) assert.ok(blob);
+    }, withCode('closed'));
+    await assert.rejects(store.sideTable('t').get(['k']), withCode('closed'));
+  });
+}
+
+storeTest('a read that is under way when the store is closed is finished first', async (folder) => {
+  const store = await folder.open({ threads: { count: 2 }, parameters: smallParameters });
+  await store.put(large, { owner: 'x' });
+  const reads = Array.from({ length: 20 }, (_, i) => store.readRange(sha256(large), i * 1000, 5000));
+  const whole = store.get(sha256(large));
+  await store.close();
+  for (const bytes of await Promise.all(reads)) assert.equal(bytes?.length, 5000);
+  assert.equal(sha256((await whole)!), sha256(large));
+});
