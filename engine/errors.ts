@@ -124,3 +124,18 @@ export function writeError(error: unknown, doing: string): Error {
   const text = `${doing} failed (${systemCode(error)}); nothing more is written until the store is reopened`;
   return new StoreError('needs-reopen', text, { system: systemCode(error) }, error);
 }
+
+/** What looking at a path of the caller's became. Here missing does mean missing: it is their file, not our blob. */
+export function pathError(error: unknown, path: string): Error {
+  const system = systemCode(error);
+  if (system === 'ENOENT' || system === 'ENOTDIR')
+    return new StoreError('not-found', `there is no ${path}`, { path, system }, error);
+  if (system === 'ENAMETOOLONG')
+    return new StoreError(
+      'invalid-argument',
+      `the path is too long: ${path.slice(0, 60)}…`,
+      { path, system },
+      error,
+    );
+  return toStoreError(error, path, { path });
+}

@@ -5,7 +5,11 @@ import { type Target, checkCodec } from './target.ts';
 
 function brokenNode(name: string, decode: (bytes: Uint8Array) => NodeContent): Target {
   const codes = ['corrupt', 'incompatible-format'] as const;
-  return { name: `canary-${name}`, valid: node.valid, check: (bytes) => checkCodec({ codes, decode, encode: encodeNode }, bytes) };
+  return {
+    name: `canary-${name}`,
+    valid: node.valid,
+    check: (bytes) => checkCodec({ codes, decode, encode: encodeNode }, bytes),
+  };
 }
 
 /** Overlooks what comes after the end. */
@@ -29,18 +33,16 @@ const careless = brokenNode('careless', (bytes) => {
 
 /** Takes a version that it does not know for a piece of no length, and goes on behind it. */
 const endless = brokenNode('endless', (bytes) => {
-  for (let at = 0; bytes[1] === 0 && at < 1; at += bytes[1]!);
+  for (let at = 0; bytes[1] === 0 && at < 1; at += bytes[1]);
   return decodeNode(bytes);
 });
 
-const announcedMax = 600 * 1024 * 1024;
+const megabyte = 1024 * 1024;
 
-/** Makes room for what is announced before it looks whether that can be. */
+/** Makes room for a version before it looks whether it knows it. */
 const greedy = brokenNode('greedy', (bytes) => {
-  if (bytes.length > 6 && bytes[2] === 0x9a) {
-    const announced = new DataView(bytes.buffer, bytes.byteOffset).getUint32(3);
-    new Uint8Array(Math.min(announced * 33, announcedMax)).fill(1);
-  }
+  const version = bytes[1] ?? 0;
+  if (version > 1) new Uint8Array(version * 2 * megabyte).fill(1);
   return decodeNode(bytes);
 });
 

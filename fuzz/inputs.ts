@@ -1,5 +1,5 @@
 /** The input of a run: a function of target, seed and run number alone, so that any run can be made again by itself. */
-import { type Random, seededRandom } from '../test/crash/random.ts';
+import { type Random, randomOf } from './random.ts';
 import { mutate, randomBytes } from './mutate.ts';
 import type { Target } from './target.ts';
 
@@ -10,7 +10,7 @@ export interface Input {
 }
 
 export function inputOf(target: Pick<Target, 'valid' | 'repair'>, seed: number, run: number): Input {
-  const random = seededRandom(seed, run);
+  const random = randomOf(seed, run);
   const kind = random.below(16);
   if (kind === 0) return { bytes: target.valid(random), valid: true };
   if (kind === 1) return { bytes: repaired(target, randomBytes(random), random), valid: false };

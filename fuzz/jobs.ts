@@ -6,14 +6,28 @@ import { address } from './targets/address.ts';
 import { extent, listing, node, record, rootLog, superblock } from './targets/codec.ts';
 import { cbor, entry, mapNode, mapPayload } from './targets/tree.ts';
 
-const targets = [node, record, extent, rootLog, superblock, listing, mapNode, mapPayload, entry, cbor, address];
+const targets = [
+  node,
+  record,
+  extent,
+  rootLog,
+  superblock,
+  listing,
+  mapNode,
+  mapPayload,
+  entry,
+  cbor,
+  address,
+];
 
-export const jobs: readonly Job[] = [...targets.map(byteJob)].concat([]);
+export const jobs: readonly Job[] = [...targets.map(byteJob), storeJob];
 export const canaryJobs: readonly Job[] = [...canaries.map(byteJob), ...storeCanaryJobs];
 
 export function findJob(name: string): Job {
   const found = [...jobs, ...canaryJobs].find((job) => job.name === name);
   if (found === undefined)
-    throw new Error(`nothing is called ${name}: there are ${[...jobs, ...canaryJobs].map(({ name }) => name).join(', ')}`);
+    throw new Error(
+      `nothing is called ${name}: there are ${[...jobs, ...canaryJobs].map(({ name }) => name).join(', ')}`,
+    );
   return found;
 }

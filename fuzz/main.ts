@@ -30,19 +30,22 @@ console.log(`seed ${seed}`);
 let failures = 0;
 for (const job of chosen) {
   const runs = values.runs === undefined ? job.runs : whole(values.runs, '--runs');
-  const report = await watchJob(job.name, { seed, runs, first: whole(values.first, '--first') });
+  const report = await watchJob(job, { seed, runs, first: whole(values.first, '--first') });
   if (report.failure !== undefined) failures++;
   console.log(show(report, report.failure));
   if (values.keep && report.failure !== undefined) keep(report.job, report.failure);
 }
 process.exitCode = failures > 0 ? 1 : 0;
 
-function show({ job, accepted, refused, milliseconds }: Report, failure: Failure | undefined): string {
+function show({ job, accepted, refused, known, milliseconds }: Report, failure: Failure | undefined): string {
   if (failure === undefined) {
-    const rate = Math.round(((accepted + refused) / milliseconds) * 1000);
-    return `${job}: ${accepted} accepted, ${refused} refused, ${(milliseconds / 1000).toFixed(1)} s (${rate} a second)`;
+    const rate = Math.round(((accepted + refused + known) / milliseconds) * 1000);
+    return `${job}: ${accepted} accepted, ${refused} refused, ${known === 0 ? '' : `${known} KNOWN (see fuzz/known.ts), `}${(milliseconds / 1000).toFixed(1)} s (${rate} a second)`;
   }
-  const again = typeof failure.at === 'number' ? `npm run fuzz -- ${job} --seed ${seed} --first ${failure.at} --runs 1` : failure.at;
+  const again =
+    typeof failure.at === 'number'
+      ? `npm run fuzz -- ${job} --seed ${seed} --first ${failure.at} --runs 1`
+      : failure.at;
   return `${job}: FOUND: ${failure.message}\n  again: ${again}\n  ${failure.text}`;
 }
 

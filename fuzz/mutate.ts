@@ -3,8 +3,34 @@ import type { Random } from '../test/crash/random.ts';
 
 /** Where lengths and counts change their meaning. */
 const numbers = [
-  0, 1, 2, 16, 23, 24, 25, 31, 32, 33, 64, 127, 128, 255, 256, 257, 4095, 4096, 0x7fff, 0x8000, 0xffff, 0x1_0000, 0x7fff_ffff,
-  0x8000_0000, 0xffff_ffff, 0x1f_ffff_ffff_ffff, 0x20_0000_0000_0000, 0xffff_ffff_ffff_ffff,
+  0n,
+  1n,
+  2n,
+  16n,
+  23n,
+  24n,
+  25n,
+  31n,
+  32n,
+  33n,
+  64n,
+  127n,
+  128n,
+  255n,
+  256n,
+  257n,
+  4095n,
+  4096n,
+  0x7fffn,
+  0x8000n,
+  0xffffn,
+  0x1_0000n,
+  0x7fff_ffffn,
+  0x8000_0000n,
+  0xffff_ffffn,
+  0x1f_ffff_ffff_ffffn,
+  0x20_0000_0000_0000n,
+  0xffff_ffff_ffff_ffffn,
 ];
 /** A longer input shows nothing that a shorter one does not. */
 const bytesMax = 256 * 1024;
@@ -20,7 +46,9 @@ const flipBit: Mutation = (bytes, random) => {
 
 const setByte: Mutation = (bytes, random) => {
   if (bytes.length === 0) return bytes;
-  bytes[random.below(bytes.length)] = random.chance(0.5) ? random.below(256) : random.pick([0, 0x7f, 0x80, 0xff]);
+  bytes[random.below(bytes.length)] = random.chance(0.5)
+    ? random.below(256)
+    : random.pick([0, 0x7f, 0x80, 0xff]);
   return bytes;
 };
 
@@ -28,7 +56,7 @@ const setNumber: Mutation = (bytes, random) => {
   const width = random.pick([1, 2, 4, 8].filter((width) => width <= bytes.length).concat(0));
   if (width === 0) return bytes;
   const view = new DataView(bytes.buffer, bytes.byteOffset);
-  const value = BigInt.asUintN(64, BigInt(random.pick(numbers)) + BigInt(random.below(3) - 1));
+  const value = BigInt.asUintN(64, random.pick(numbers) + BigInt(random.below(3) - 1));
   const little = random.chance(0.5);
   const at = random.below(bytes.length - width + 1);
   if (width === 1) view.setUint8(at, Number(value & 0xffn));

@@ -43,5 +43,8 @@ export async function shrinkBytes(
 
 /** What two failures have in common when only their numbers and ids differ. */
 export function signatureOf(message: string): string {
-  return message.replaceAll(/[0-9a-f]{16,}/g, '#').replaceAll(/\d+/g, '#').slice(0, 120);
+  return message
+    .replaceAll(/[0-9a-f]{16,}/g, '#')
+    .replaceAll(/\d+/g, '#')
+    .slice(0, 120);
 }

@@ -38,7 +38,11 @@ export function refusable<Result>(codes: readonly ErrorCode[], work: () => Resul
 /** The finding that something was thrown which nobody promised. */
 export function unexpected(error: unknown): Finding {
   if (error instanceof Finding) return error;
-  const what = StoreError.is(error) ? `StoreError ${error.code}` : error instanceof Error ? error.name : typeof error;
+  const what = StoreError.is(error)
+    ? `StoreError ${error.code}`
+    : error instanceof Error
+      ? error.name
+      : typeof error;
   return new Finding(`threw ${what}: ${error instanceof Error ? error.message : String(error)}`);
 }
 

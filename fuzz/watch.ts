@@ -1,5 +1,6 @@
 /** Runs a job on a thread of its own, and ends it when it hangs. */
 import { Worker } from 'node:worker_threads';
+import type { Job } from './job.ts';
 
 export interface Order {
   readonly job: string;
@@ -23,6 +24,8 @@ export interface Report {
   readonly job: string;
   readonly accepted: number;
   readonly refused: number;
+  /** Runs that ended in a finding of known.ts. */
+  readonly known: number;
   readonly milliseconds: number;
   readonly failure?: Failure;
 }
@@ -32,24 +35,32 @@ export interface WatchOptions {
   readonly runs: number;
   /** First run; 0 when absent. */
   readonly first?: number;
-  /** A run that makes no progress for this long hangs; well above what counts as slow, since nobody can ask it. */
+  /** A run that makes no progress for this long hangs; by default well above what the job calls slow. */
   readonly hangMs?: number;
 }
 
-const hangMs = 20_000;
+/** What is slow may say so itself; what takes this many times longer never will. */
+const slowToHang = 5;
 const heapMaxMb = 768;
 
-export async function watchJob(job: string, options: WatchOptions): Promise<Report> {
+export async function watchJob({ name: job, slowMs }: Job, options: WatchOptions): Promise<Report> {
   const progress = new SharedArrayBuffer(4);
   const order: Order = { job, seed: options.seed, first: options.first ?? 0, runs: options.runs, progress };
   const worker = new Worker(new URL('./worker.ts', import.meta.url), {
     workerData: order,
     resourceLimits: { maxOldGenerationSizeMb: heapMaxMb },
   });
-  const watching = new Watching(worker, new Int32Array(progress), options.hangMs ?? hangMs);
+  const watching = new Watching(worker, new Int32Array(progress), options.hangMs ?? slowToHang * slowMs);
   const failed = (message: string): Report => {
     const at = Atomics.load(new Int32Array(progress), 0);
-    return { job, accepted: 0, refused: 0, milliseconds: 0, failure: { message, at, text: '', bytes: new Uint8Array(0) } };
+    return {
+      job,
+      accepted: 0,
+      refused: 0,
+      known: 0,
+      milliseconds: 0,
+      failure: { message, at, text: '', bytes: new Uint8Array(0) },
+    };
   };
   try {
     return await new Promise<Report>((resolve, reject) => {

@@ -6,6 +6,7 @@ import { parentPort, workerData } from 'node:worker_threads';
 import { peakBytes } from '../bench/meter.ts';
 import { type Job, failureOf } from './job.ts';
 import { findJob } from './jobs.ts';
+import { isKnown } from './known.ts';
 import { Finding } from './target.ts';
 import type { Failure, Order, Report } from './watch.ts';
 
@@ -19,7 +20,7 @@ const job = findJob(order.job);
 parentPort!.postMessage(await work());
 
 async function work(): Promise<Report> {
-  const counts = { accepted: 0, refused: 0 };
+  const counts = { accepted: 0, refused: 0, known: 0 };
   const start = performance.now();
   const tearDown = await job.setUp?.();
   try {
@@ -36,7 +37,8 @@ async function replayCorpus(): Promise<Failure | undefined> {
   for (const name of namesIn(folder)) {
     const bytes = readFileSync(join(folder, name));
     const finding = await failureOf(() => job.replay(bytes));
-    if (finding !== undefined) return { message: finding.message, at: name, text: bytes.toString('hex').slice(0, 800), bytes };
+    if (finding !== undefined)
+      return { message: finding.message, at: name, text: bytes.toString('hex').slice(0, 800), bytes };
   }
   return undefined;
 }
@@ -49,7 +51,11 @@ function namesIn(folder: string): string[] {
   }
 }
 
-async function runAll(counts: { accepted: number; refused: number }): Promise<Failure | undefined> {
+async function runAll(counts: {
+  accepted: number;
+  refused: number;
+  known: number;
+}): Promise<Failure | undefined> {
   const { seed, first, runs } = order;
   resetPeak();
   const before = peakBytes();
@@ -58,7 +64,9 @@ async function runAll(counts: { accepted: number; refused: number }): Promise<Fa
     const finding = await failureOf(async () => {
       counts[await timed(job, run)]++;
     });
-    if (finding !== undefined) return { message: finding.message, at: run, ...(await job.reduce(seed, run, finding)) };
+    if (finding !== undefined && isKnown(job.name, finding.message)) counts.known++;
+    else if (finding !== undefined)
+      return { message: finding.message, at: run, ...(await job.reduce(seed, run, finding)) };
     if ((run - first) % memoryEvery === 0 || run === first + runs - 1) {
       const growth = peakBytes() - before;
       if (growth > growthMax) return tooMuch(run, growth);

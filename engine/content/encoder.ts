@@ -4,7 +4,7 @@ import { toHex } from '../codec/bytes.ts';
 import { decodeNode, encodeNode } from '../codec/node.ts';
 import type { Provider } from '../codec/provider.ts';
 import { identityCodec, payloadPlace, recordBytes, writeRecord } from '../codec/record.ts';
-import { StoreError, systemCode, toStoreError } from '../errors.ts';
+import { StoreError, pathError, toStoreError } from '../errors.ts';
 import type { FileFacts, Host, OpenFile } from '../host.ts';
 
 export interface SmallSource {
@@ -176,16 +176,7 @@ export function openSource(host: Host, path: string): OpenFile {
   try {
     return host.files.open(path, 'read');
   } catch (error) {
-    if (systemCode(error) === 'ENOENT' || systemCode(error) === 'ENOTDIR')
-      throw new StoreError('not-found', `no file ${path}`, { path, system: 'ENOENT' }, error);
-    if (systemCode(error) === 'ENAMETOOLONG')
-      throw new StoreError(
-        'invalid-argument',
-        `the path is too long: ${path.slice(0, 60)}…`,
-        { system: 'ENAMETOOLONG' },
-        error,
-      );
-    throw toStoreError(error, `opening ${path}`, { path });
+    throw pathError(error, path);
   }
 }
 

@@ -71,7 +71,7 @@ export class Verifier {
   }
 
   async #files(range: VerifyRange, rows: readonly BlobRow[], run: Run): Promise<void> {
-    const slice = new Uint8Array(sliceBytes + this.#reader.chunkBytes);
+    const slice = new Uint8Array(rows.length === 0 ? 0 : sliceBytes + this.#reader.chunkBytes);
     for (const row of rows) {
       let since = 0;
       for (const bytes of run.file(row, slice)) {

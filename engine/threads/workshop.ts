@@ -5,7 +5,7 @@ import type { StoreLayout } from '../catalog/layout.ts';
 import { checkCatalog } from '../catalog/schema.ts';
 import type { Provider } from '../codec/provider.ts';
 import { type DriverChoice, loadDriver } from '../driver.ts';
-import { invariant, toStoreError } from '../errors.ts';
+import { invariant, pathError, toStoreError } from '../errors.ts';
 import type { Host } from '../host.ts';
 import { type CallContext, type Handler, Moved, errorToData } from '../rpc.ts';
 import { DigestLink } from '../content/digest-link.ts';
@@ -219,7 +219,7 @@ function at<Result>(path: string, look: () => Result): Result {
   try {
     return look();
   } catch (error) {
-    throw toStoreError(error, path, { path });
+    throw pathError(error, path);
   }
 }
 

@@ -251,7 +251,7 @@ export class Writer {
       throw this.#judge(error, 'collecting');
     } finally {
       this.#collecting = false;
-      if (this.#poison === undefined) fillBallast(this.#host.files, layout);
+      if (this.#poison === undefined) this.#write(() => fillBallast(this.#host.files, layout));
     }
   }
 

@@ -1,4 +1,84 @@
-/** Placeholder of the store job. */
-import type { Job } from '../job.ts';
-export const storeJob: Job = undefined as unknown as Job;
-export const storeCanaryJobs: readonly Job[] = [];
+/** The job that plays random steps on a store, and its canaries: stores that lie a little. */
+import type { Store } from '../../engine/index.ts';
+import { type Job, failureOf } from '../job.ts';
+import { shrinkList, signatureOf } from '../shrink.ts';
+import { type Sabotage, play } from './player.ts';
+import { type Placed, makeSteps } from './steps.ts';
+import { makeUniverse } from './universe.ts';
+
+/** Plays that shrinking may cost; each takes as long as a run. */
+const shrinkTries = 150;
+
+/** What lies in the corpus. */
+interface Kept {
+  readonly seed: number;
+  readonly steps: readonly Placed[];
+}
+
+function makeJob(name: string, sabotage?: Sabotage): Job {
+  const stepsOf = (seed: number, run: number): Placed[] => makeSteps(seed, run, makeUniverse(seed).length);
+  return {
+    name,
+    slowMs: 20_000,
+    runs: 300,
+    async run(seed, run) {
+      await play(seed, stepsOf(seed, run), sabotage);
+      return 'accepted';
+    },
+    async replay(bytes) {
+      const { seed, steps } = JSON.parse(Buffer.from(bytes).toString()) as Kept;
+      await play(seed, steps, sabotage);
+      return 'accepted';
+    },
+    async reduce(seed, run, finding) {
+      const wanted = failureKind(finding.message);
+      const fails = async (steps: readonly Placed[]): Promise<boolean> => {
+        const failure = await failureOf(() => play(seed, steps, sabotage));
+        return failure !== undefined && failureKind(failure.message) === wanted;
+      };
+      const steps = await shrinkList(stepsOf(seed, run), fails, shrinkTries);
+      const kept: Kept = { seed, steps };
+      const text = [`universe of seed ${seed}`, ...steps.map((step) => JSON.stringify(step))].join('\n  ');
+      return { text, bytes: Buffer.from(JSON.stringify(kept)) };
+    },
+  };
+}
+
+/** Without the step it happened at: the same thing may show at the next one, or only at the end. */
+function failureKind(message: string): string {
+  return signatureOf(message.replace(/^(?:step \d+ \([^)]*\)|at the end): /, ''));
+}
+
+export const storeJob: Job = makeJob('store');
+
+/** A store of which one method is another. */
+function withMethod(store: Store, method: Partial<Store>): Store {
+  return new Proxy(store, {
+    get(target, name: keyof Store) {
+      const value = name in method ? method[name] : target[name];
+      return typeof value === 'function' ? (value as () => unknown).bind(target) : value;
+    },
+  });
+}
+
+export const storeCanaryJobs: readonly Job[] = [
+  /** Lets go, and then takes hold again. */
+  makeJob('canary-store-release', (store) =>
+    withMethod(store, {
+      async release(id, owner) {
+        const released = await store.release(id, owner);
+        if (released && owner === 'b') await store.retain(id, owner);
+        return released;
+      },
+    }),
+  ),
+  /** Loses the last byte of a range that begins in the second chunk. */
+  makeJob('canary-store-range', (store) =>
+    withMethod(store, {
+      async readRange(id, offset, length) {
+        const bytes = await store.readRange(id, offset, length);
+        return offset >= 4096 ? bytes?.subarray(0, -1) : bytes;
+      },
+    }),
+  ),
+];

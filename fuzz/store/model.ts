@@ -96,7 +96,9 @@ export class Model {
   references(blob: number): number {
     const standing = this.#standing.get(blob)!;
     const roots = [...this.roots.values()].filter((root) => root === blob).length;
-    const nodes = this.all().filter((node) => this.get(node)!.kind === 'node' && this.#childrenOf(node).includes(blob)).length;
+    const nodes = this.all().filter(
+      (node) => this.get(node)!.kind === 'node' && this.#childrenOf(node).includes(blob),
+    ).length;
     return standing.owners.size + roots + nodes;
   }
 

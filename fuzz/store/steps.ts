@@ -1,5 +1,5 @@
 /** The steps of a run: plain data that means the same whatever came before, so that any of them can be left out. */
-import { type Random, seededRandom } from '../../test/crash/random.ts';
+import { type Random, randomOf } from '../random.ts';
 
 /** `raw` puts a node's bytes as if they were nothing but bytes. */
 export type Way = 'bytes' | 'path' | 'stream' | 'pieces' | 'raw';
@@ -15,7 +15,15 @@ export type Expect = 'any' | 'absent' | 'current' | number;
 
 export type Step =
   | (Put & { readonly step: 'put'; readonly expectId?: 'right' | 'wrong' })
+  /** Puts a node after all that it links to. */
+  | { readonly step: 'tree'; readonly blob: number; readonly owner?: string }
   | { readonly step: 'burst'; readonly puts: readonly Put[] }
+  /** Puts from both handles, reads, a scrub and a collection, all at once; then all is quiet, and collected again. */
+  | {
+      readonly step: 'storm';
+      readonly puts: readonly (Put & { readonly owner: string })[];
+      readonly reads: readonly number[];
+    }
   | { readonly step: 'broken-put'; readonly blob: number }
   | { readonly step: 'retain' | 'release'; readonly blob: number; readonly owner: string }
   | { readonly step: 'set-root'; readonly name: string; readonly blob: number; readonly expect: Expect }
@@ -24,7 +32,8 @@ export type Step =
   | { readonly step: 'gc'; readonly way: 'now' | 'dry' | 'later' }
   | { readonly step: 'damage'; readonly blob: number; readonly at: number }
   | { readonly step: 'session'; readonly change: 'begin' | 'end' }
-  | { readonly step: 'look' | 'scrub' | 'reopen' | 'second' };
+  | { readonly step: 'look' | 'scrub' }
+  | { readonly step: 'reopen' | 'second' };
 
 /** A step, and which of the two handles of the store does it. */
 export type Placed = Step & { readonly handle: 0 | 1 };
@@ -35,7 +44,9 @@ const ways: readonly Way[] = ['bytes', 'bytes', 'bytes', 'path', 'stream', 'piec
 
 const weights: readonly (readonly [Step['step'], number])[] = [
   ['put', 30],
+  ['tree', 6],
   ['burst', 5],
+  ['storm', 3],
   ['broken-put', 2],
   ['retain', 8],
   ['release', 12],
@@ -43,7 +54,7 @@ const weights: readonly (readonly [Step['step'], number])[] = [
   ['delete-root', 4],
   ['read', 8],
   ['gc', 8],
-  ['damage', 2],
+  ['damage', 3],
   ['session', 2],
   ['look', 4],
   ['scrub', 2],
@@ -53,13 +64,16 @@ const weights: readonly (readonly [Step['step'], number])[] = [
 const weightSum = weights.reduce((sum, [, weight]) => sum + weight, 0);
 
 export function makeSteps(seed: number, run: number, blobs: number): Placed[] {
-  const random = seededRandom(seed, run);
+  const random = randomOf(seed, run);
   // Few blobs meet themselves again more often.
   const among = random.pick([6, 16, blobs]);
   const first = random.below(blobs);
   const blob = (): number => (first + random.below(among)) % blobs;
   const count = 5 + random.below(60);
-  return Array.from({ length: count }, () => ({ ...makeStep(random, blob), handle: random.chance(0.25) ? 1 : 0 }));
+  return Array.from({ length: count }, () => ({
+    ...makeStep(random, blob),
+    handle: random.chance(0.25) ? 1 : 0,
+  }));
 }
 
 function makeStep(random: Random, blob: () => number): Step {
@@ -71,8 +85,17 @@ function makeStep(random: Random, blob: () => number): Step {
       const expectId = random.pick([undefined, undefined, undefined, 'right', 'wrong'] as const);
       return { step, ...makePut(random, blob), ...(expectId === undefined ? {} : { expectId }) };
     }
+    case 'tree':
+      return { step, blob: blob(), ...(random.chance(0.4) ? { owner } : {}) };
     case 'burst':
       return { step, puts: Array.from({ length: 2 + random.below(12) }, () => makePut(random, blob)) };
+    case 'storm': {
+      const puts = Array.from({ length: 1 + random.below(10) }, () => ({
+        ...makePut(random, blob),
+        owner: random.pick(owners),
+      }));
+      return { step, puts, reads: Array.from({ length: random.below(6) }, blob) };
+    }
     case 'broken-put':
       return { step, blob: blob() };
     case 'retain':
@@ -83,7 +106,12 @@ function makeStep(random: Random, blob: () => number): Step {
     case 'delete-root':
       return { step, name, expect: random.pick(['any', 'any', 'current', blob()]) };
     case 'read':
-      return { step, blob: blob(), offset: random.pick([0, 1, 4095, 4096, 10_000, 400_000]), length: random.pick([0, 1, 4096, 5000, 2 ** 40]) };
+      return {
+        step,
+        blob: blob(),
+        offset: random.pick([0, 1, 4095, 4096, 10_000, 400_000]),
+        length: random.pick([0, 1, 4096, 5000, 2 ** 40]),
+      };
     case 'gc':
       return { step, way: random.pick(['now', 'now', 'now', 'dry', 'later']) };
     case 'damage':

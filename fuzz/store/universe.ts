@@ -4,7 +4,12 @@ import { type Link, encodeNode, sortLinks } from '../../engine/index.ts';
 import { type Random, seededBytes, seededRandom } from '../../test/crash/random.ts';
 
 /** Small, so that few bytes meet every boundary. */
-export const parameters = { smallMax: 16_384, extentBytes: 16_384, chunkBytes: 4096, volumeBytesMax: 1024 * 1024 } as const;
+export const parameters = {
+  smallMax: 16_384,
+  extentBytes: 16_384,
+  chunkBytes: 4096,
+  volumeBytesMax: 1024 * 1024,
+} as const;
 
 export interface RawBlob {
   readonly kind: 'raw';
@@ -27,8 +32,25 @@ export type Blob = RawBlob | NodeBlob;
 
 const { smallMax, chunkBytes } = parameters;
 const sizes = [
-  0, 1, 2, 100, 1000, 1000, 3000, chunkBytes - 1, chunkBytes, chunkBytes + 1, 9000, 12_000, smallMax - 1, smallMax, smallMax + 1, 20_000,
-  2 * smallMax, 70_000, 300_000,
+  0,
+  1,
+  2,
+  100,
+  1000,
+  1000,
+  3000,
+  chunkBytes - 1,
+  chunkBytes,
+  chunkBytes + 1,
+  9000,
+  12_000,
+  smallMax - 1,
+  smallMax,
+  smallMax + 1,
+  20_000,
+  2 * smallMax,
+  70_000,
+  300_000,
 ];
 const rawCount = 30;
 const nodeCount = 16;
@@ -37,7 +59,12 @@ const nodeCount = 16;
 export function makeUniverse(seed: number): readonly Blob[] {
   const random = seededRandom(seed, 0x0b10b5);
   const blobs: Blob[] = [];
-  for (let i = 0; i < rawCount; i++) blobs.push(rawOf(seed * 131 + i, random.pick(sizes)));
+  for (let i = 0; i < rawCount; i++) {
+    const blob = rawOf(seed * 131 + i, random.pick(sizes));
+    // Of no bytes there is only one blob, of one byte there are few.
+    const twice = blobs.some(({ id }) => id === blob.id);
+    blobs.push(twice ? rawOf(seed * 131 + i, 500 + i) : blob);
+  }
   for (let i = 0; i < nodeCount; i++) blobs.push(nodeOf(blobs, random));
   return blobs;
 }

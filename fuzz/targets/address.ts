@@ -39,18 +39,33 @@ export const address: Target = {
   setUp,
   valid: (random) => {
     const root = random.pick(['main', 'a root, ä', snapshot]);
-    const path = random.pick(['', ':', ':top', ':/top/', ':top/file.txt', ':./top//folder/.', `:top/${deep}`]);
+    const path = random.pick([
+      '',
+      ':',
+      ':top',
+      ':/top/',
+      ':top/file.txt',
+      ':./top//folder/.',
+      `:top/${deep}`,
+    ]);
     return new TextEncoder().encode(root + path);
   },
   check: async (bytes) => {
-    const text = decoder.decode(bytes).replaceAll('SNAPSHOT', snapshot).replaceAll('FILE', file).replaceAll('UNKNOWN', unknown);
+    const text = decoder
+      .decode(bytes)
+      .replaceAll('SNAPSHOT', snapshot)
+      .replaceAll('FILE', file)
+      .replaceAll('UNKNOWN', unknown);
     checkId(text);
     try {
       const found = await resolveAddress(store!, text);
       promise(['root', 'folder', 'file', 'link'].includes(found.type), 'found something of no type');
       if (found.type !== 'link') promise(isId(found.id), 'found something without an id');
       const path = text.slice((text.indexOf(':') + 1 || text.length + 1) - 0);
-      promise(found.type !== 'root' || path.split('/').every((part) => part === '' || part === '.'), 'a path led to the root');
+      promise(
+        found.type !== 'root' || path.split('/').every((part) => part === '' || part === '.'),
+        'a path led to the root',
+      );
       return 'accepted';
     } catch (error) {
       if (error instanceof Finding) throw error;

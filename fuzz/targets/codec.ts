@@ -19,7 +19,12 @@ import {
   logHeadBytes,
 } from '../../engine/codec/root-record.ts';
 import { listingFacts, listingNames, listingRecordBytes, packListing } from '../../engine/codec/listing.ts';
-import { decodeSuperblock, defaultParameters, encodeSuperblock, formatVersion } from '../../engine/codec/superblock.ts';
+import {
+  decodeSuperblock,
+  defaultParameters,
+  encodeSuperblock,
+  formatVersion,
+} from '../../engine/codec/superblock.ts';
 import type { FileFacts } from '../../engine/host.ts';
 import { nodeProvider as provider } from '../../engine/providers/node.ts';
 import type { Random } from '../../test/crash/random.ts';
@@ -28,8 +33,13 @@ import { bytesOf, idBytesOf, linkOf, listOf, numberOf, textOf } from './content.
 
 export const node: Target = {
   name: 'node',
-  valid: (random) => encodeNode({ links: listOf(random, random.chance(0.1) ? 300 : 6, linkOf), payload: bytesOf(random, 600) }),
-  check: (bytes) => checkCodec({ codes: ['corrupt', 'incompatible-format'], decode: decodeNode, encode: encodeNode }, bytes),
+  valid: (random) =>
+    encodeNode({
+      links: listOf(random, random.chance(0.1) ? 300 : 6, linkOf),
+      payload: bytesOf(random, 600),
+    }),
+  check: (bytes) =>
+    checkCodec({ codes: ['corrupt', 'incompatible-format'], decode: decodeNode, encode: encodeNode }, bytes),
 };
 
 function validRecord(random: Random): Uint8Array {
@@ -80,10 +90,16 @@ export const record: Target = {
     promise(length <= bytes.length && length > 0, 'a record ends outside its bytes');
     promise(payload.length === head.payloadBytes, 'a payload of another length than its head says');
     const numbers = [head.incarnation, head.offset, head.size, head.part];
-    promise(numbers.every((value) => Number.isSafeInteger(value)), 'accepted a number that is no safe integer');
+    promise(
+      numbers.every((value) => Number.isSafeInteger(value)),
+      'accepted a number that is no safe integer',
+    );
     const again = new Uint8Array(length);
     const end = writeRecord(provider, again, 0, { head, payload });
-    promise(end === length && same(again, bytes.subarray(0, length)), 'accepted bytes that encoding does not give back');
+    promise(
+      end === length && same(again, bytes.subarray(0, length)),
+      'accepted bytes that encoding does not give back',
+    );
     return 'accepted';
   },
 };
@@ -122,7 +138,11 @@ function validLog(random: Random): Uint8Array {
     const change = random.pick(['set', 'delete', 'retain', 'release'] as const);
     const id = Buffer.from(idBytesOf(random)).toString('hex');
     const entry = { sequence: numberOf(random), timeMs: numberOf(random), change, name: textOf(random, 30) };
-    const { bytes, hash } = encodeLogRecord(provider, change === 'delete' ? entry : { ...entry, id }, previous);
+    const { bytes, hash } = encodeLogRecord(
+      provider,
+      change === 'delete' ? entry : { ...entry, id },
+      previous,
+    );
     parts.push(bytes);
     previous = hash;
   }
@@ -151,7 +171,10 @@ export const rootLog: Target = {
   check: (bytes) => {
     const storeId = refusable([], () => ({ head: decodeLogHead(bytes) }))?.head;
     if (storeId === undefined) return 'refused';
-    promise(same(encodeLogHead(storeId), bytes.subarray(0, logHeadBytes)), 'accepted a head that encoding does not give back');
+    promise(
+      same(encodeLogHead(storeId), bytes.subarray(0, logHeadBytes)),
+      'accepted a head that encoding does not give back',
+    );
     let at = logHeadBytes;
     let previous: Uint8Array = new Uint8Array(chainBytes);
     for (;;) {
@@ -159,9 +182,15 @@ export const rootLog: Target = {
       if (read === undefined) return at === bytes.length ? 'accepted' : 'refused';
       const { entry, hash, length } = read;
       promise(length > 0 && at + length <= bytes.length, 'a record ends outside its bytes');
-      promise(Number.isSafeInteger(entry.sequence) && Number.isSafeInteger(entry.timeMs), 'accepted a number that is no safe integer');
+      promise(
+        Number.isSafeInteger(entry.sequence) && Number.isSafeInteger(entry.timeMs),
+        'accepted a number that is no safe integer',
+      );
       const again = encodeLogRecord(provider, entry, previous);
-      promise(same(again.bytes, bytes.subarray(at, at + length)), 'accepted bytes that encoding does not give back');
+      promise(
+        same(again.bytes, bytes.subarray(at, at + length)),
+        'accepted bytes that encoding does not give back',
+      );
       at += length;
       previous = hash;
     }
@@ -183,12 +212,19 @@ export const superblock: Target = {
   repair: (bytes) => {
     const [title, json] = new TextDecoder('utf-8', { ignoreBOM: true }).decode(bytes).split('\n');
     if (json === undefined) return bytes;
-    return new TextEncoder().encode(`${title}\n${json}\n${provider.sha256Hex(new TextEncoder().encode(json))}\n`);
+    return new TextEncoder().encode(
+      `${title}\n${json}\n${provider.sha256Hex(new TextEncoder().encode(json))}\n`,
+    );
   },
   check: (bytes) => {
-    const read = refusable(['not-a-store', 'corrupt', 'incompatible-format'], () => decodeSuperblock(provider, bytes));
+    const read = refusable(['not-a-store', 'corrupt', 'incompatible-format'], () =>
+      decodeSuperblock(provider, bytes),
+    );
     if (read === undefined) return 'refused';
-    promise(typeof read.storeId === 'string' && /^[0-9a-f]{32}$/.test(read.storeId), 'accepted a store id that is none');
+    promise(
+      typeof read.storeId === 'string' && /^[0-9a-f]{32}$/.test(read.storeId),
+      'accepted a store id that is none',
+    );
     promise(Number.isSafeInteger(read.format) && read.format >= 0, 'accepted a format that is no number');
     promise(
       [read.compat, read.roCompat, read.incompat].every(
@@ -235,7 +271,10 @@ export const listing: Target = {
     const { entries } = listingOf(bytes);
     const packed = packListing(entries, []);
     promise(packed.count === entries.length, 'a listing of another length');
-    promise(packed.names.filter((byte) => byte === nameSeparator).length === entries.length, 'names that do not end');
+    promise(
+      packed.names.filter((byte) => byte === nameSeparator).length === entries.length,
+      'names that do not end',
+    );
     const names = listingNames(packed);
     entries.forEach(({ name, facts }, i) => {
       promise(same(new TextEncoder().encode(names[i]), name), 'a name came back changed');
@@ -245,7 +284,8 @@ export const listing: Target = {
     });
     // Facts of any bytes whatever are numbers: what reads them never has to expect more.
     const count = Math.floor(bytes.length / listingRecordBytes);
-    for (let i = 0; i < count; i++) refusable([], () => listingFacts({ ...packed, records: bytes, count }, i));
+    for (let i = 0; i < count; i++)
+      refusable([], () => listingFacts({ ...packed, records: bytes, count }, i));
     return 'accepted';
   },
 };

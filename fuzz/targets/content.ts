@@ -21,7 +21,25 @@ export function listOf<Item>(random: Random, countMax: number, make: (random: Ra
   return Array.from({ length: random.below(countMax + 1) }, () => make(random));
 }
 
-const letters = ['a', 'b', 'Z', '0', '.', '-', '_', ' ', 'ä', 'ß', '日', '😀', '\u0301', '\ufeff', '\n', '"', '\\'];
+const letters = [
+  'a',
+  'b',
+  'Z',
+  '0',
+  '.',
+  '-',
+  '_',
+  ' ',
+  'ä',
+  'ß',
+  '日',
+  '😀',
+  '\u0301',
+  '\ufeff',
+  '\n',
+  '"',
+  '\\',
+];
 
 /** A well-formed text that is not empty, in all widths of UTF-8. */
 export function textOf(random: Random, lettersMax: number): string {
@@ -30,5 +48,12 @@ export function textOf(random: Random, lettersMax: number): string {
 
 /** Mostly what is met, sometimes the largest and smallest that fit. */
 export function numberOf(random: Random): number {
-  return random.pick([0, 1, random.below(1000), random.below(0x1_0000_0000), 0x1_0000_0000, Number.MAX_SAFE_INTEGER]);
+  return random.pick([
+    0,
+    1,
+    random.below(1000),
+    random.below(0x1_0000_0000),
+    0x1_0000_0000,
+    Number.MAX_SAFE_INTEGER,
+  ]);
 }

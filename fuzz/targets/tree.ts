@@ -1,5 +1,6 @@
 /** Targets of sync/tree and src/snapshot: nodes of the Merkle map, entries of folders. */
 import { type NodeContent, decodeNode, sortLinks } from '../../engine/codec/node.ts';
+import { compareBytes } from '../../engine/codec/bytes.ts';
 import { decodeEntry, encodeEntry } from '../../src/snapshot/entry.ts';
 import { CborReader } from '../../sync/tree/cbor.ts';
 import { type MapNode, decodeMapNode, encodeMapNode } from '../../sync/tree/map-node.ts';
@@ -11,8 +12,13 @@ import { bytesOf, idBytesOf, linkOf, listOf, textOf } from './content.ts';
 const codes = ['corrupt', 'incompatible-format'] as const;
 
 function keysOf(random: Random, countMax: number): Uint8Array[] {
-  const keys = new Map(listOf(random, countMax, (random) => bytesOf(random, 60)).map((key) => [Buffer.from(key).toString('hex'), key]));
-  return [...keys.values()].sort(Buffer.compare);
+  const keys = new Map(
+    listOf(random, countMax, (random) => bytesOf(random, 60)).map((key) => [
+      Buffer.from(key).toString('hex'),
+      key,
+    ]),
+  );
+  return [...keys.values()].sort(compareBytes);
 }
 
 function mapNodeOf(random: Random): MapNode {
@@ -29,7 +35,10 @@ function mapNodeOf(random: Random): MapNode {
     key,
     id: Buffer.from(idBytesOf(random)).toString('hex'),
   }));
-  return { level: 1 + random.below(15), children: children.filter(({ key }, i) => i === 0 || !same(key, children[i - 1]!.key)) };
+  return {
+    level: 1 + random.below(15),
+    children: children.filter(({ key }, i) => i === 0 || !same(key, children[i - 1]!.key)),
+  };
 }
 
 /** Whole nodes, as they come out of a store. */
@@ -74,8 +83,12 @@ export const mapPayload: Target = {
 export const entry: Target = {
   name: 'entry',
   valid: (random) => {
-    const name = `${textOf(random, 20).replaceAll('.', 'x')}`;
-    const common = { name, mode: random.below(0o10000), mtimeNs: BigInt(random.below(2 ** 32)) * 1_000_000_007n - 2n ** 40n };
+    const name = textOf(random, 20).replaceAll('.', 'x');
+    const common = {
+      name,
+      mode: random.below(0o10000),
+      mtimeNs: BigInt(random.below(2 ** 32)) * 1_000_000_007n - 2n ** 40n,
+    };
     const id = linksFor(1)[0]!.id;
     const made = random.pick([
       { type: 'file' as const, ...common, id, size: random.below(2 ** 31) },
@@ -91,13 +104,22 @@ export const entry: Target = {
     const key = bytes.subarray(1, 1 + length);
     const kind = bytes[1 + length] ?? 0;
     const { id } = linksFor(1)[0]!;
-    const links = Array.from({ length: Math.min(kind, 3) === 3 ? 2 : kind === 0 ? 0 : 1 }, () => ({ kind: kind === 1 ? ('raw' as const) : ('node' as const), id }));
+    const links = Array.from({ length: Math.min(kind, 3) === 3 ? 2 : kind === 0 ? 0 : 1 }, () => ({
+      kind: kind === 1 ? ('raw' as const) : ('node' as const),
+      id,
+    }));
     const value = bytes.subarray(2 + length);
     const read = refusable(['corrupt'], () => decodeEntry({ key, value, links }));
     if (read === undefined) return 'refused';
-    promise(!/[/\0]/.test(read.name) && !['', '.', '..'].includes(read.name), 'accepted a name that leads elsewhere');
+    promise(
+      !/[/\0]/.test(read.name) && !['', '.', '..'].includes(read.name),
+      'accepted a name that leads elsewhere',
+    );
     const again = encodeEntry(read);
-    promise(same(again.key, key) && same(again.value, value), 'accepted bytes that encoding does not give back');
+    promise(
+      same(again.key, key) && same(again.value, value),
+      'accepted bytes that encoding does not give back',
+    );
     return 'accepted';
   },
 };
@@ -110,7 +132,8 @@ export const cbor: Target = {
     const [order = 0, rest] = [bytes[0], bytes.subarray(1)];
     const reader = new CborReader(rest, 'an input');
     const done = refusable(['corrupt'], () => {
-      if (order % 4 === 0) promise(Number.isSafeInteger(reader.integer()), 'a number that is no safe integer');
+      if (order % 4 === 0)
+        promise(Number.isSafeInteger(reader.integer()), 'a number that is no safe integer');
       if (order % 4 === 1) promise(reader.unsigned(1000) <= 1000, 'a number over its limit');
       if (order % 4 === 2) promise(reader.bytes(100).length <= 100, 'bytes over their limit');
       if (order % 4 === 3) promise(reader.array() <= rest.length, 'an array longer than what holds it');

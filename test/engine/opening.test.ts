@@ -179,7 +179,7 @@ storeTest('a newer volume is incompatible-format when it is read', async (folder
   await filled(folder);
   const [volume] = folder.files('volumes').filter((path) => path.endsWith('.db'));
   const raise = (to: number): void => {
-    const db = new Database(volume!);
+    const db = new Database(volume);
     db.pragma(`user_version = ${to}`);
     db.close();
   };

@@ -52,12 +52,12 @@ const verbs: Record<string, (path: string, ...rest: string[]) => Promise<void>> 
   /** Collects without a grace, again and again, until told to stop. */
   async collect(path) {
     await using store = await openStore(path, { threads: { count: 0 } });
-    let stopped = false;
-    process.once('message', () => void (stopped = true));
+    const stop = new AbortController();
+    process.once('message', () => stop.abort());
     await tell({ state: 'ready' });
     let rounds = 0;
     let deleted = 0;
-    while (!stopped) {
+    while (!stop.signal.aborted) {
       deleted += (await store.gc({ graceMs: 0 })).deleted;
       rounds++;
       await new Promise((resolve) => setTimeout(resolve, 2));

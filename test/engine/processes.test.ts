@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
-import { type BlobId } from '../../engine/index.ts';
+import type { BlobId } from '../../engine/index.ts';
 import { type ChildReport, contentOf } from './processes-child.ts';
 import { sha256, storeTest } from './store-folder.ts';
 

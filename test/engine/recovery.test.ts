@@ -12,9 +12,8 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
-import type { RootLogEntry } from '../../engine/index.ts';
 import { encodeLogRecord } from '../../engine/codec/root-record.ts';
-import { type BlobId, type Store, nodeProvider } from '../../engine/index.ts';
+import { type BlobId, type RootLogEntry, type Store, nodeProvider } from '../../engine/index.ts';
 import {
   type StoreFolder,
   noise,

@@ -155,7 +155,7 @@ test('entries that no import writes are refused', () => {
 
 test('entries survive their encoding, times before 1970 too', () => {
   const id = 'b'.repeat(64);
-  for (const mtimeNs of [0n, 1n, -1n, -1_000_000_000n, 1_700_000_000_123_456_789n, -5_500_000_001n]) {
+  for (const mtimeNs of [0n, 1000n, -1000n, -1_000_000_000n, 1_700_000_000_123_456_000n, -5_500_001_000n]) {
     for (const entry of [
       { type: 'file' as const, name: 'f', mode: 0o4755, mtimeNs, size: 2 ** 40, id },
       { type: 'folder' as const, name: 'd', mode: 0o1777, mtimeNs, id },
@@ -163,6 +163,17 @@ test('entries survive their encoding, times before 1970 too', () => {
     ])
       assert.deepEqual(decodeEntry(encodeEntry(entry)), entry);
   }
+});
+
+test('a time is kept to the nearest microsecond, which is what can be set again', () => {
+  const kept = (mtimeNs: bigint): bigint => {
+    const entry = { type: 'folder' as const, name: 'd', mode: 0o755, mtimeNs, id: 'b'.repeat(64) };
+    return decodeEntry(encodeEntry(entry)).mtimeNs;
+  };
+  assert.equal(kept(1_700_000_000_123_456_499n), 1_700_000_000_123_456_000n);
+  assert.equal(kept(1_700_000_000_999_999_500n), 1_700_000_001_000_000_000n);
+  assert.equal(kept(-1n), 0n);
+  assert.equal(kept(-501n), -1000n);
 });
 
 test('names that Windows cannot hold are refused there, never changed', () => {

@@ -1,0 +1,167 @@
+// Every volume keeps the contract of engine/volume.ts; a SQLite volume also knows itself from others and sees what is damaged.
+import assert from 'node:assert/strict';
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { identityCodec, recordBytes, writeRecord } from '../../engine/codec/record.ts';
+import type { Database, DatabaseClass } from '../../engine/driver.ts';
+import { nodeHost } from '../../engine/hosts/node.ts';
+import { memoryHost } from '../../engine/hosts/memory.ts';
+import type { Files } from '../../engine/host.ts';
+import { nodeProvider } from '../../engine/providers/node.ts';
+import type { Part } from '../../engine/volume.ts';
+import { DirectoryVolume } from '../../engine/volumes/directory.ts';
+import { MemoryVolume } from '../../engine/volumes/memory.ts';
+import { SqliteVolume, type SqliteVolumeOptions } from '../../engine/volumes/sqlite.ts';
+import { type VolumeUnderTest, volumeSuite } from '../conformance/volume.ts';
+
+const driver = createRequire(import.meta.url)('better-sqlite3') as DatabaseClass;
+let incarnation = 1;
+
+function bare(content: Uint8Array): Part {
+  return { name: { id: nodeProvider.sha256Hex(content), incarnation: incarnation++ }, bytes: content };
+}
+
+function record(content: Uint8Array): Part {
+  const id = nodeProvider.sha256(content);
+  const name = { id: nodeProvider.sha256Hex(content), incarnation: incarnation++ };
+  const bytes = new Uint8Array(recordBytes(content.length, 16));
+  const head = {
+    kind: 'raw' as const,
+    codec: identityCodec,
+    id,
+    incarnation: name.incarnation,
+    part: 0,
+    offset: 0,
+    last: true,
+    size: content.length,
+    chunkLog2: 16,
+    payloadBytes: content.length,
+  };
+  writeRecord(nodeProvider, bytes, 0, { head, payload: content });
+  return { name, bytes };
+}
+
+function freshFolder(): string {
+  return mkdtempSync(join(tmpdir(), 'holdfast-volume-'));
+}
+
+function directoryIn(files: Files, folder: string): DirectoryVolume {
+  return new DirectoryVolume(files, 'blobs', {
+    root: files.join(folder, 'blobs'),
+    temp: files.join(folder, 'tmp'),
+  });
+}
+
+volumeSuite('memory', () => ({ volume: new MemoryVolume('m'), part: bare, dispose: () => undefined }));
+
+volumeSuite('directory', () => {
+  const folder = freshFolder();
+  const { files } = nodeHost();
+  for (const name of ['blobs', 'tmp']) mkdirSync(join(folder, name));
+  return {
+    volume: directoryIn(files, folder),
+    reopen: () => directoryIn(files, folder),
+    part: bare,
+    dispose: () => rmSync(folder, { recursive: true }),
+  };
+});
+
+volumeSuite('directory on the memory host', (): VolumeUnderTest => {
+  const { files } = memoryHost();
+  for (const name of ['/v', '/v/blobs', '/v/tmp']) files.makeFolder(name);
+  return {
+    volume: directoryIn(files, '/v'),
+    reopen: () => directoryIn(files, '/v'),
+    part: bare,
+    dispose: () => undefined,
+  };
+});
+
+function sqliteOptions(volumeId = 'v1'): SqliteVolumeOptions {
+  return {
+    driver,
+    provider: nodeProvider,
+    identity: { storeId: 's1', volumeId },
+    extentBytes: 65_536,
+    durability: 'full',
+    platform: process.platform,
+  };
+}
+
+function sqliteIn(folder: string): SqliteVolume {
+  const path = join(folder, 'v.db');
+  SqliteVolume.create(path, sqliteOptions());
+  return new SqliteVolume(path, sqliteOptions());
+}
+
+volumeSuite('sqlite', () => {
+  const folder = freshFolder();
+  return {
+    volume: sqliteIn(folder),
+    reopen: () => new SqliteVolume(join(folder, 'v.db'), sqliteOptions()),
+    part: record,
+    dispose: () => rmSync(folder, { recursive: true }),
+  };
+});
+
+/** Runs on a SQLite volume in a folder of its own, and then lets a shell at the closed file. */
+function withSqlite(body: (volume: SqliteVolume, path: string) => void): void {
+  const folder = freshFolder();
+  const volume = sqliteIn(folder);
+  try {
+    body(volume, join(folder, 'v.db'));
+  } finally {
+    volume.close();
+    rmSync(folder, { recursive: true });
+  }
+}
+
+test('a SQLite volume of another store or of another id is unavailable, never read as empty', () => {
+  withSqlite((volume, path) => {
+    volume.close();
+    assert.throws(() => new SqliteVolume(path, sqliteOptions('v2')), { code: 'unavailable' });
+    const foreign = { ...sqliteOptions(), identity: { storeId: 's2', volumeId: 'v1' } };
+    assert.throws(() => new SqliteVolume(path, foreign), { code: 'unavailable' });
+    assert.throws(() => new SqliteVolume(`${path}.gone`, sqliteOptions()), { code: 'unavailable' });
+  });
+});
+
+test('records of a batch share extents, and an extent is not much larger than asked for', () => {
+  withSqlite((volume) => {
+    const parts = Array.from({ length: 64 }, (_, i) => record(new Uint8Array(8192).fill(i)));
+    const locators = volume.write(parts);
+    assert.ok(new Set(locators.map(({ extent }) => extent)).size <= 10);
+    for (const { extent, data } of volume.extents(1, 1e9))
+      assert.ok(data.length <= 65_536, `extent ${extent}`);
+  });
+});
+
+test('a damaged record is listed as damage, the ones before it as what they are', () => {
+  withSqlite((volume, path) => {
+    const parts = ['first', 'second', 'third'].map((text) => record(new TextEncoder().encode(text)));
+    const locators = volume.write(parts);
+    volume.close();
+    const db: Database = new driver(path);
+    const data = db.prepare('SELECT data FROM extents WHERE n = 1').pluck().get() as Buffer;
+    data[locators[1]!.offset + 10]! ^= 1;
+    db.prepare('UPDATE extents SET data = ? WHERE n = 1').run(data);
+    db.close();
+    const again = new SqliteVolume(path, sqliteOptions());
+    const listed = [...again.parts(1, 10)];
+    again.close();
+    assert.deepEqual(listed[0]!.name, parts[0]!.name);
+    assert.match(listed[1]!.damage ?? '', /checksum/);
+  });
+});
+
+test('a volume open for reading refuses to write', () => {
+  withSqlite((volume, path) => {
+    volume.close();
+    const reader = new SqliteVolume(path, { ...sqliteOptions(), access: 'read' });
+    assert.throws(() => reader.write([record(new Uint8Array(3))]), { code: 'forbidden' });
+    reader.close();
+  });
+});
