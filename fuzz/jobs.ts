@@ -1,7 +1,7 @@
 /** The list of all that is fuzzed, and of the canaries. */
 import { canaries } from './canaries.ts';
 import { type Job, byteJob } from './job.ts';
-import { storeCanaryJobs, storeJob } from './store/job.ts';
+import { storeCanaryJobs, storeJobs } from './store/job.ts';
 import { address } from './targets/address.ts';
 import { extent, listing, node, record, rootLog, superblock } from './targets/codec.ts';
 import { cbor, entry, mapNode, mapPayload } from './targets/tree.ts';
@@ -20,7 +20,7 @@ const targets = [
   address,
 ];
 
-export const jobs: readonly Job[] = [...targets.map(byteJob), storeJob];
+export const jobs: readonly Job[] = [...targets.map(byteJob), ...storeJobs];
 export const canaryJobs: readonly Job[] = [...canaries.map(byteJob), ...storeCanaryJobs];
 
 export function findJob(name: string): Job {

@@ -81,6 +81,17 @@ export class VolumeSet {
     return volume;
   }
 
+  /** Whether a volume is there and is the one it should be. */
+  usable(row: VolumeRow): boolean {
+    try {
+      this.sqlite(row);
+      return true;
+    } catch (error) {
+      if (StoreError.is(error, 'unavailable') || StoreError.is(error, 'incompatible-format')) return false;
+      throw error;
+    }
+  }
+
   /** Whether the bytes of a row are where it says, as far as names and sizes tell. */
   holds(row: BlobRow): boolean {
     if (row.volume === directoryNumber) return this.directory.size(partNameOf(row)) === row.size;
@@ -210,10 +221,10 @@ export class VolumeSet {
     // Asked anew each time, our own first: what an earlier transaction chose may have been rolled back with it.
     const open = this.#catalog.sql
       .rows(
-        `SELECT * FROM volumes WHERE kind = 'sqlite' AND state = 'open' AND (lease IS NULL OR lease = ?) ORDER BY lease IS NULL, n LIMIT 1`,
+        `SELECT * FROM volumes WHERE kind = 'sqlite' AND state = 'open' AND (lease IS NULL OR lease = ?) ORDER BY lease IS NULL, n`,
       )
-      .get(this.#options.lease) as VolumeRow | undefined;
-    return open ?? this.#create(transaction);
+      .all(this.#options.lease) as VolumeRow[];
+    return open.find((row) => this.usable(row)) ?? this.#create(transaction);
   }
 
   #create(transaction: Transaction): VolumeRow {

@@ -100,7 +100,8 @@ function adoptUnseen(
     .rows(`SELECT * FROM volumes WHERE kind = 'sqlite' AND state = 'open' AND (lease IS NULL OR lease = ?)`)
     .all(context.lease) as VolumeRow[];
   const ranges = rows.flatMap((row) => {
-    const unseen = context.volumes.unseen(row);
+    // One that is away, or not the one it should be, is looked at when it is back; the rest of the store is of use without it.
+    const unseen = context.volumes.usable(row) ? context.volumes.unseen(row) : undefined;
     return unseen === undefined ? [] : [{ row, from: unseen.from, to: unseen.to }];
   });
   // A node's children may lie in another volume, or be files whose rows are lost as well: tried again while that gets further.

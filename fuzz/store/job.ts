@@ -1,8 +1,8 @@
-/** The job that plays random steps on a store, and its canaries: stores that lie a little. */
+/** The jobs that play random steps on a store, and its canaries: stores that lie a little. */
 import type { Store } from '../../engine/index.ts';
 import { type Job, failureOf } from '../job.ts';
 import { shrinkList, signatureOf } from '../shrink.ts';
-import { type Sabotage, play } from './player.ts';
+import { type Sabotage, type Stage, play } from './player.ts';
 import { type Placed, makeSteps } from './steps.ts';
 import { makeUniverse } from './universe.ts';
 
@@ -15,25 +15,25 @@ interface Kept {
   readonly steps: readonly Placed[];
 }
 
-function makeJob(name: string, sabotage?: Sabotage): Job {
+function makeJob(name: string, stage: Stage, runs: number): Job {
   const stepsOf = (seed: number, run: number): Placed[] => makeSteps(seed, run, makeUniverse(seed).length);
   return {
     name,
     slowMs: 20_000,
-    runs: 300,
+    runs,
     async run(seed, run) {
-      await play(seed, stepsOf(seed, run), sabotage);
+      await play(seed, stepsOf(seed, run), stage);
       return 'accepted';
     },
     async replay(bytes) {
       const { seed, steps } = JSON.parse(Buffer.from(bytes).toString()) as Kept;
-      await play(seed, steps, sabotage);
+      await play(seed, steps, stage);
       return 'accepted';
     },
     async reduce(seed, run, finding) {
       const wanted = failureKind(finding.message);
       const fails = async (steps: readonly Placed[]): Promise<boolean> => {
-        const failure = await failureOf(() => play(seed, steps, sabotage));
+        const failure = await failureOf(() => play(seed, steps, stage));
         return failure !== undefined && failureKind(failure.message) === wanted;
       };
       const steps = await shrinkList(stepsOf(seed, run), fails, shrinkTries);
@@ -49,7 +49,11 @@ function failureKind(message: string): string {
   return signatureOf(message.replace(/^(?:step \d+ \([^)]*\)|at the end): /, ''));
 }
 
-export const storeJob: Job = makeJob('store');
+export const storeJobs: readonly Job[] = [
+  makeJob('store', { threads: 0 }, 300),
+  /** The same with real threads: slower, and not quite the same each time. */
+  makeJob('store-threads', { threads: 2 }, 40),
+];
 
 /** A store of which one method is another. */
 function withMethod(store: Store, method: Partial<Store>): Store {
@@ -61,9 +65,13 @@ function withMethod(store: Store, method: Partial<Store>): Store {
   });
 }
 
+function canary(name: string, sabotage: Sabotage): Job {
+  return makeJob(name, { threads: 0, sabotage }, 100);
+}
+
 export const storeCanaryJobs: readonly Job[] = [
   /** Lets go, and then takes hold again. */
-  makeJob('canary-store-release', (store) =>
+  canary('canary-store-release', (store) =>
     withMethod(store, {
       async release(id, owner) {
         const released = await store.release(id, owner);
@@ -73,7 +81,7 @@ export const storeCanaryJobs: readonly Job[] = [
     }),
   ),
   /** Loses the last byte of a range that begins in the second chunk. */
-  makeJob('canary-store-range', (store) =>
+  canary('canary-store-range', (store) =>
     withMethod(store, {
       async readRange(id, offset, length) {
         const bytes = await store.readRange(id, offset, length);

@@ -32,17 +32,17 @@ export type Sabotage = (store: Store) => Store;
 /** A step that one handle does by itself. */
 type StoreStep = Exclude<Step, { step: 'reopen' | 'second' | 'session' }>;
 
-const honest: Sabotage = (store) => store;
+export interface Stage {
+  /** Worker threads; 0 is fastest and does everything in the same order each time. */
+  readonly threads: number;
+  readonly sabotage?: Sabotage;
+}
 
 /** Plays all steps in a fresh folder, then checks that everything is as the model says, and that it all can be given back. */
-export async function play(
-  seed: number,
-  steps: readonly Placed[],
-  sabotage: Sabotage = honest,
-): Promise<void> {
+export async function play(seed: number, steps: readonly Placed[], stage: Stage): Promise<void> {
   // In memory where there is such a place: durability is for other tests.
   const base = mkdtempSync(join(existsSync('/dev/shm') ? '/dev/shm' : tmpdir(), 'holdfast-fuzz-store-'));
-  const player = new Player(base, makeUniverse(seed), sabotage);
+  const player = new Player(base, makeUniverse(seed), stage);
   let at = 0;
   try {
     for (; at < steps.length; at++) await player.do(steps[at]!);
@@ -62,17 +62,17 @@ class Player {
   readonly #side: string;
   readonly #blobs: readonly Blob[];
   readonly #model: Model;
-  readonly #sabotage: Sabotage;
+  readonly #stage: Stage;
   readonly #stores: (Store | undefined)[] = [undefined, undefined];
   #session: { readonly session: Session; readonly handle: 0 | 1 } | undefined;
 
-  constructor(base: string, blobs: readonly Blob[], sabotage: Sabotage) {
+  constructor(base: string, blobs: readonly Blob[], stage: Stage) {
     this.#directory = join(base, 'store');
     this.#side = join(base, 'side');
     mkdirSync(this.#side);
     this.#blobs = blobs;
     this.#model = new Model(blobs);
-    this.#sabotage = sabotage;
+    this.#stage = stage;
   }
 
   async do(placed: Placed): Promise<void> {
@@ -125,9 +125,15 @@ class Player {
   async #store(handle: 0 | 1): Promise<Store> {
     // The first handle makes the store.
     if (handle === 1 && this.#stores[0] === undefined) await this.#store(0);
-    return (this.#stores[handle] ??= this.#sabotage(
-      await openStore(this.#directory, { threads: { count: 0 }, parameters, durability: 'relaxed' }),
-    ));
+    const { threads, sabotage } = this.#stage;
+    const open = this.#stores[handle];
+    if (open !== undefined) return open;
+    const store = await openStore(this.#directory, {
+      threads: { count: threads },
+      parameters,
+      durability: 'relaxed',
+    });
+    return (this.#stores[handle] = sabotage === undefined ? store : sabotage(store));
   }
 
   async #close(handle: 0 | 1): Promise<void> {
