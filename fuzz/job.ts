@@ -15,6 +15,8 @@ export interface Job {
   readonly name: string;
   /** A run that takes longer is a finding. */
   readonly slowMs: number;
+  /** Memory, in MB, that runs may take beyond what the process had; inputs are a few hundred kilobytes. */
+  readonly growthMaxMB: number;
   /** Runs when nobody says how many. */
   readonly runs: number;
   readonly setUp?: () => Promise<() => Promise<void>>;
@@ -27,6 +29,7 @@ export interface Job {
 
 const shrinkTries = 600;
 const slowMs = 1000;
+const growthMaxMB = 256;
 const hexMax = 400;
 
 /** Runs a target on its inputs. */
@@ -40,6 +43,7 @@ export function byteJob(target: Target): Job {
   return {
     name: target.name,
     slowMs,
+    growthMaxMB,
     runs: 50_000,
     ...(target.setUp === undefined ? {} : { setUp: target.setUp }),
     run: (seed, run) => check(inputOf(target, seed, run)),

@@ -5,7 +5,8 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { canaryJobs, findJob, jobs } from './jobs.ts';
-import { type Failure, type Report, watchJob } from './watch.ts';
+import type { Failure, Report } from './run.ts';
+import { watchJob } from './watch.ts';
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,

@@ -1,98 +1,90 @@
 /** Runs a job on a thread of its own, and ends it when it hangs. */
 import { Worker } from 'node:worker_threads';
 import type { Job } from './job.ts';
+import type { Failure, Order, Report } from './run.ts';
+import type { Task, Told } from './task.ts';
 
-export interface Order {
-  readonly job: string;
-  readonly seed: number;
-  readonly first: number;
-  readonly runs: number;
-  /** The run it is at. */
-  readonly progress: SharedArrayBuffer;
-}
-
-export interface Failure {
-  readonly message: string;
-  /** The run, or the file of the corpus. */
-  readonly at: number | string;
-  /** The smallest reproduction. */
-  readonly text: string;
-  readonly bytes: Uint8Array;
-}
-
-export interface Report {
-  readonly job: string;
-  readonly accepted: number;
-  readonly refused: number;
-  /** Runs that ended in a finding of known.ts. */
-  readonly known: number;
-  readonly milliseconds: number;
-  readonly failure?: Failure;
-}
-
-export interface WatchOptions {
-  readonly seed: number;
-  readonly runs: number;
-  /** First run; 0 when absent. */
-  readonly first?: number;
+export interface WatchOptions extends Order {
   /** A run that makes no progress for this long hangs; by default well above what the job calls slow. */
   readonly hangMs?: number;
 }
 
 /** What is slow may say so itself; what takes this many times longer never will. */
 const slowToHang = 5;
+/** Making a finding smaller may try what hangs. */
+const reduceMs = 120_000;
 const heapMaxMb = 768;
+const lookMs = 100;
 
-export async function watchJob({ name: job, slowMs }: Job, options: WatchOptions): Promise<Report> {
+export async function watchJob(job: Job, options: WatchOptions): Promise<Report> {
+  const { seed, first, runs, hangMs = slowToHang * job.slowMs } = options;
   const progress = new SharedArrayBuffer(4);
-  const order: Order = { job, seed: options.seed, first: options.first ?? 0, runs: options.runs, progress };
+  const task: Task = { job: job.name, order: { seed, first, runs }, progress };
   const worker = new Worker(new URL('./worker.ts', import.meta.url), {
-    workerData: order,
+    workerData: task,
     resourceLimits: { maxOldGenerationSizeMb: heapMaxMb },
   });
-  const watching = new Watching(worker, new Int32Array(progress), options.hangMs ?? slowToHang * slowMs);
-  const failed = (message: string): Report => {
-    const at = Atomics.load(new Int32Array(progress), 0);
-    return {
-      job,
-      accepted: 0,
-      refused: 0,
-      known: 0,
-      milliseconds: 0,
-      failure: { message, at, text: '', bytes: new Uint8Array(0) },
-    };
-  };
   try {
     return await new Promise<Report>((resolve, reject) => {
-      worker.once('message', resolve);
-      worker.once('error', (error: Error & { code?: string }) =>
-        error.code === 'ERR_WORKER_OUT_OF_MEMORY' ? resolve(failed('ran out of memory')) : reject(error),
-      );
-      watching.onHang = () => resolve(failed('hangs'));
+      const watched = new Watched(new Int32Array(progress), hangMs);
+      const end = (failure: Failure): void => resolve(failedReport(job.name, failure));
+      worker.once('online', () => watched.begin(end));
+      worker.on('message', (told: Told) => {
+        if ('found' in told) return watched.reducing(told.found);
+        watched.stop();
+        resolve(told.report);
+      });
+      worker.once('error', (error: Error & { code?: string }) => {
+        watched.stop();
+        if (error.code === 'ERR_WORKER_OUT_OF_MEMORY') end(watched.failure('ran out of memory'));
+        else reject(error);
+      });
     });
   } finally {
-    watching.stop();
     await worker.terminate();
   }
 }
 
-class Watching {
-  onHang: () => void = () => undefined;
-  readonly #timer: NodeJS.Timeout;
+function failedReport(job: string, failure: Failure): Report {
+  return { job, accepted: 0, refused: 0, known: 0, milliseconds: 0, failure };
+}
 
-  constructor(worker: Worker, progress: Int32Array, hangMs: number) {
+class Watched {
+  readonly #progress: Int32Array;
+  readonly #hangMs: number;
+  #timer: NodeJS.Timeout | undefined;
+  #found: { readonly failure: Failure; readonly since: number } | undefined;
+
+  constructor(progress: Int32Array, hangMs: number) {
+    this.#progress = progress;
+    this.#hangMs = hangMs;
+  }
+
+  /** Time counts from when the thread runs: starting may take long on a busy machine. */
+  begin(onHang: (failure: Failure) => void): void {
     let last = -1;
     let since = performance.now();
-    // Time counts from when it runs: loading may take long on a busy machine.
-    let running = false;
-    worker.once('online', () => (running = true));
     this.#timer = setInterval(() => {
-      const now = Atomics.load(progress, 0);
-      if (now !== last || !running) {
-        last = now;
-        since = performance.now();
-      } else if (performance.now() - since > hangMs) this.onHang();
-    }, 100);
+      const [run, now] = [Atomics.load(this.#progress, 0), performance.now()];
+      const found = this.#found;
+      if (found === undefined && run === last && now - since > this.#hangMs) {
+        this.stop();
+        onHang(this.failure('hangs'));
+      } else if (found !== undefined && now - found.since > reduceMs) {
+        this.stop();
+        onHang(found.failure);
+      }
+      if (run !== last) since = now;
+      last = run;
+    }, lookMs);
+  }
+
+  reducing(failure: Failure): void {
+    this.#found = { failure, since: performance.now() };
+  }
+
+  failure(message: string): Failure {
+    return { message, at: Atomics.load(this.#progress, 0), text: '', bytes: new Uint8Array(0) };
   }
 
   stop(): void {

@@ -243,8 +243,8 @@ export class Committer {
     try {
       return this.#volumes.holds(row);
     } catch (error) {
-      // A volume that is offline says nothing of its blobs; a new copy is safe, an answer "have it" is not.
-      if (StoreError.is(error, 'unavailable')) return false;
+      // A volume that is offline or damaged says nothing of its blobs; a new copy is safe, an answer "have it" is not.
+      if (StoreError.is(error, 'unavailable') || StoreError.is(error, 'corrupt')) return false;
       throw error;
     }
   }

@@ -8,7 +8,7 @@ import type { DatabaseClass } from '../driver.ts';
 import { StoreError } from '../errors.ts';
 import type { Host } from '../host.ts';
 import type { StoreParameters } from '../api.ts';
-import type { Locator, Part, PartName, Volume } from '../volume.ts';
+import type { Locator, Part, PartName, Volume, VolumeFacts } from '../volume.ts';
 import { DirectoryVolume } from '../volumes/directory.ts';
 import { SqliteVolume } from '../volumes/sqlite.ts';
 
@@ -87,7 +87,8 @@ export class VolumeSet {
       this.sqlite(row);
       return true;
     } catch (error) {
-      if (StoreError.is(error, 'unavailable') || StoreError.is(error, 'incompatible-format')) return false;
+      const codes = ['unavailable', 'corrupt', 'incompatible-format'];
+      if (StoreError.is(error) && codes.includes(error.code)) return false;
       throw error;
     }
   }
@@ -100,9 +101,7 @@ export class VolumeSet {
 
   /** Appends records, durable when it returns; volume rows of the catalog are updated in its running transaction. */
   append(transaction: Transaction, parts: readonly Part[]): { volume: number; locators: Locator[] } {
-    const row = this.#chooseOpen(transaction);
-    const volume = this.sqlite(row);
-    const locators = volume.write(parts);
+    const { row, volume, locators } = this.#write(transaction, parts);
     const facts = volume.facts();
     const full = facts.bytes >= this.#options.parameters.volumeBytesMax;
     this.#catalog.sql
@@ -117,6 +116,24 @@ export class VolumeSet {
       );
     transaction.changed = true;
     return { volume: row.n, locators };
+  }
+
+  /** Into the first volume that takes them; one that turns out damaged is sealed, so that nothing more is trusted to it. */
+  #write(
+    transaction: Transaction,
+    parts: readonly Part[],
+  ): { row: VolumeRow; volume: SqliteVolume; locators: Locator[] } {
+    for (let sealed = 0; ; sealed++) {
+      const row = this.#chooseOpen(transaction);
+      const volume = this.sqlite(row);
+      try {
+        return { row, volume, locators: volume.write(parts) };
+      } catch (error) {
+        if (!StoreError.is(error, 'corrupt') || sealed === 3) throw error;
+        this.#catalog.sql.rows(`UPDATE volumes SET state = 'sealed', lease = NULL WHERE n = ?`).run(row.n);
+        transaction.changed = true;
+      }
+    }
   }
 
   /** Records in extents the catalog does not know of yet. */
@@ -245,7 +262,7 @@ export class VolumeSet {
 
   /** A volume that went back in time is a restored copy: its newest records are missing, and it must not be taken for whole. */
   #checkGeneration(volume: SqliteVolume, row: VolumeRow): void {
-    const { generation } = volume.facts();
+    const { generation } = factsOrClose(volume);
     if (generation >= row.generation) return;
     volume.close();
     throw new StoreError(
@@ -269,6 +286,16 @@ export class VolumeSet {
       durability,
       platform: host.platform,
     };
+  }
+}
+
+/** The first look at what lies in a volume: where even that fails, it does not stay open. */
+function factsOrClose(volume: SqliteVolume): VolumeFacts {
+  try {
+    return volume.facts();
+  } catch (error) {
+    volume.close();
+    throw error;
   }
 }
 

@@ -168,11 +168,13 @@ export class Reader {
   }
 
   #record(row: BlobRow): Uint8Array {
-    const bytes = this.volume(row.volume).read(
-      nameOf(row),
-      { extent: row.extent, offset: row.start, length: row.stored },
-      0,
-      row.stored,
+    const bytes = blaming(row, () =>
+      this.volume(row.volume).read(
+        nameOf(row),
+        { extent: row.extent, offset: row.start, length: row.stored },
+        0,
+        row.stored,
+      ),
     );
     if (bytes === undefined || bytes.length < row.stored) throw damaged(row, 'its record is missing');
     return checkRecord(this.#options.provider, row, bytes);
@@ -181,12 +183,19 @@ export class Reader {
 
 /** The payload of a record that must be the one a row points to. */
 export function checkRecord(provider: Provider, row: BlobRow, bytes: Uint8Array): Uint8Array {
-  try {
+  return blaming(row, () => {
     const { head, payload } = readRecord(provider, bytes, 0);
     if (!equalBytes(head.id, row.id) || head.incarnation !== row.incarnation)
       throw damaged(row, 'another record lies in its place');
     if (head.size !== row.size) throw damaged(row, `its record has ${head.size} bytes, not ${row.size}`);
     return payload;
+  });
+}
+
+/** Damage met while reading what a row points to is damage of its blob. */
+function blaming<Result>(row: BlobRow, read: () => Result): Result {
+  try {
+    return read();
   } catch (error) {
     if (!StoreError.is(error, 'corrupt') || 'id' in error.facts) throw error;
     throw damaged(row, error.message);

@@ -94,29 +94,34 @@ export class Verifier {
     const freed = this.#freed(range);
     let next = 0;
     let since = 0;
-    for (const { extent, data } of this.#reader
-      .volume(range.volume)
-      .extents(range.fromExtent, range.toExtent)) {
-      while (next < rows.length && rows[next]!.extent < extent) run.missing(rows[next++]!);
-      const starts = new Set<number>();
-      for (; next < rows.length && rows[next]!.extent === extent; next++) {
-        starts.add(rows[next]!.start);
-        run.record(rows[next]!, data);
+    try {
+      for (const { extent, data } of this.#reader
+        .volume(range.volume)
+        .extents(range.fromExtent, range.toExtent)) {
+        while (next < rows.length && rows[next]!.extent < extent) run.missing(rows[next++]!);
+        const starts = new Set<number>();
+        for (; next < rows.length && rows[next]!.extent === extent; next++) {
+          starts.add(rows[next]!.start);
+          run.record(rows[next]!, data);
+        }
+        for (const found of readExtent(this.#provider, data)) {
+          if (starts.has(found.at) || freed.has(`${extent}.${found.at}`)) continue;
+          if ('damage' in found) break; // the rows behind it were verified by their own places
+          const { head, length } = found.record;
+          run.orphans.push({
+            name: { id: toHex(head.id), incarnation: head.incarnation },
+            kind: head.kind,
+            locator: { extent, offset: found.at, length },
+          });
+        }
+        since += data.length;
+        if (since < turnBytes) continue;
+        since = 0;
+        await this.#clock.yield();
       }
-      for (const found of readExtent(this.#provider, data)) {
-        if (starts.has(found.at) || freed.has(`${extent}.${found.at}`)) continue;
-        if ('damage' in found) break; // the rows behind it were verified by their own places
-        const { head, length } = found.record;
-        run.orphans.push({
-          name: { id: toHex(head.id), incarnation: head.incarnation },
-          kind: head.kind,
-          locator: { extent, offset: found.at, length },
-        });
-      }
-      since += data.length;
-      if (since < turnBytes) continue;
-      since = 0;
-      await this.#clock.yield();
+    } catch (error) {
+      // The volume itself is damaged; each row that is left is read for itself.
+      if (!StoreError.is(error, 'corrupt')) throw error;
     }
     while (next < rows.length) run.missing(rows[next++]!);
   }

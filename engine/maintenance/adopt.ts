@@ -44,13 +44,19 @@ export function adoptRecords(
   const freed = transaction.catalog.sql.values(
     'SELECT 1 FROM freed WHERE volume = ? AND extent = ? AND start = ?',
   );
-  for (const part of volume.parts(place.from, place.to)) {
-    if (part.name === undefined) {
-      report.damaged++;
-      continue;
+  try {
+    for (const part of volume.parts(place.from, place.to)) {
+      if (part.name === undefined) {
+        report.damaged++;
+        continue;
+      }
+      if (freed.get(place.row.n, part.locator.extent, part.locator.offset) !== undefined) continue;
+      adoptRecord(transaction, context, { row: place.row, name: part.name, locator: part.locator }, report);
     }
-    if (freed.get(place.row.n, part.locator.extent, part.locator.offset) !== undefined) continue;
-    adoptRecord(transaction, context, { row: place.row, name: part.name, locator: part.locator }, report);
+  } catch (error) {
+    // The volume itself is damaged here: what lies behind cannot be told, and must not keep the store from opening.
+    if (!StoreError.is(error, 'corrupt') || error.facts['volume'] !== volume.id) throw error;
+    report.damaged++;
   }
   return report;
 }

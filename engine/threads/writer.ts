@@ -113,9 +113,23 @@ export class Writer {
       );
     }
     try {
-      return this.#take(driver, options, facts);
+      return this.#takeOnFullDisk(driver, options, facts);
     } catch (error) {
       throw toStoreError(error, `opening the store in ${options.root}`, { path: options.root });
+    }
+  }
+
+  /** Where not a page is free, the space held back lets one in, to collect. */
+  #takeOnFullDisk(driver: DatabaseClass, options: WriterOptions, facts: OpenedStore): OpenedStore {
+    const { files } = this.#host;
+    const { ballast } = facts.layout;
+    try {
+      return this.#take(driver, options, facts);
+    } catch (error) {
+      const full = StoreError.is(toStoreError(error, 'opening'), 'no-space');
+      if (!full || files.facts(ballast) === undefined) throw error;
+      files.removeFile(ballast);
+      return this.#take(driver, options, facts);
     }
   }
 
@@ -317,7 +331,8 @@ export class Writer {
       try {
         step();
       } catch (error) {
-        failure ??= error;
+        // On a full disk the lease cannot be given back; the next opener finds it dead, and nothing else is missing.
+        if (!StoreError.is(toStoreError(error, 'closing'), 'no-space')) failure ??= error;
       }
     }
     if (failure !== undefined) throw this.#judge(failure, 'closing');

@@ -3,7 +3,7 @@ import { readExtent } from '../codec/record.ts';
 import type { Provider } from '../codec/provider.ts';
 import { toHex } from '../codec/bytes.ts';
 import type { Database, DatabaseClass, Statement } from '../driver.ts';
-import { StoreError, systemCode } from '../errors.ts';
+import { StoreError, systemCode, toStoreError } from '../errors.ts';
 import type { ListedPart, Locator, Part, PartName, Volume, VolumeFacts } from '../volume.ts';
 
 /** Large pages: an extent of 64 KiB is four of them, and a record is found by skipping few. Measured in performance.md. */
@@ -72,9 +72,9 @@ export class SqliteVolume implements Volume {
   constructor(path: string, options: SqliteVolumeOptions) {
     this.id = options.identity.volumeId;
     this.#options = options;
-    this.#db = openDatabase(path, options);
+    this.#db = this.#told(() => openDatabase(path, options));
     try {
-      this.#checkHeader();
+      this.#told(() => this.#checkHeader());
       this.#slice = this.#db.prepare('SELECT substr(data, ?, ?) FROM extents WHERE n = ?').pluck();
       this.#whole = this.#db.prepare('SELECT data FROM extents WHERE n = ?').pluck();
       this.#following = this.#db.prepare('SELECT n FROM extents WHERE n >= ? ORDER BY n LIMIT 1').pluck();
@@ -100,20 +100,20 @@ export class SqliteVolume implements Volume {
       return locators;
     } catch (error) {
       if (this.#db.inTransaction) this.#db.exec('ROLLBACK');
-      throw error;
+      throw this.#damageOf(error);
     }
   }
 
   read(_name: PartName, locator: Locator, offset: number, length: number): Uint8Array | undefined {
     const wanted = Math.min(length, locator.length - offset);
-    const bytes = this.#slice.get(locator.offset + offset + 1, wanted, locator.extent) as
+    const bytes = this.#told(() => this.#slice.get(locator.offset + offset + 1, wanted, locator.extent)) as
       Uint8Array | null | undefined;
     return bytes ?? undefined;
   }
 
   /** Whether the extent is there and reaches to the end of the part; reads no content. */
   holds(locator: Locator): boolean {
-    const size = this.#size.get(locator.extent) as number | undefined;
+    const size = this.#told(() => this.#size.get(locator.extent)) as number | undefined;
     return size !== undefined && locator.offset + locator.length <= size;
   }
 
@@ -141,15 +141,21 @@ export class SqliteVolume implements Volume {
 
   /** Extent rows from..to, one read each, no open cursor. */
   *extents(fromExtent: number, toExtent: number): Iterable<{ extent: number; data: Uint8Array }> {
-    let extent = this.#following.get(fromExtent) as number | undefined;
+    const following = (n: number): number | undefined =>
+      this.#told(() => this.#following.get(n)) as number | undefined;
+    let extent = following(fromExtent);
     while (extent !== undefined && extent <= toExtent) {
-      const data = this.#whole.get(extent) as Uint8Array | undefined;
+      const data = this.#told(() => this.#whole.get(extent!)) as Uint8Array | undefined;
       if (data !== undefined) yield { extent, data };
-      extent = this.#following.get(extent + 1) as number | undefined;
+      extent = following(extent + 1);
     }
   }
 
   facts(): VolumeFacts {
+    return this.#told(() => this.#facts());
+  }
+
+  #facts(): VolumeFacts {
     const pages = this.#db.pragma('page_count', { simple: true }) as number;
     const generation = this.#db
       .prepare(`SELECT value FROM header WHERE key = 'generation'`)
@@ -186,6 +192,20 @@ export class SqliteVolume implements Volume {
     return locators;
   }
 
+  /** Runs a read; damage that SQLite meets is `corrupt` with the volume's id, and so no trouble of the whole store. */
+  #told<Result>(read: () => Result): Result {
+    try {
+      return read();
+    } catch (error) {
+      throw this.#damageOf(error);
+    }
+  }
+
+  #damageOf(error: unknown): unknown {
+    const told = toStoreError(error, `volume ${this.id} is damaged`, { volume: this.id });
+    return StoreError.is(told, 'corrupt') ? told : error;
+  }
+
   #lastExtent(): number {
     return (this.#db.prepare('SELECT max(n) FROM extents').pluck().get() as number | null) ?? 0;
   }
@@ -194,6 +214,10 @@ export class SqliteVolume implements Volume {
     const version = this.#db.pragma('user_version', { simple: true }) as number;
     if (version > volumeVersion)
       throw new StoreError('incompatible-format', `volume ${this.id} has format ${version}`);
+    // SQLite takes an empty file for an empty database.
+    const tables = this.#db.prepare(`SELECT count(*) FROM sqlite_schema WHERE name IN ('header', 'extents')`);
+    if (tables.pluck().get() !== 2)
+      throw new StoreError('corrupt', `the file of volume ${this.id} is not a volume`, { volume: this.id });
     const header = new Map(
       this.#db.prepare('SELECT key, value FROM header').raw().all() as [string, unknown][],
     );

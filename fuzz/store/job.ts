@@ -7,7 +7,7 @@ import { type Placed, makeSteps } from './steps.ts';
 import { makeUniverse } from './universe.ts';
 
 /** Plays that shrinking may cost; each takes as long as a run. */
-const shrinkTries = 150;
+const shrinkTries = 120;
 
 /** What lies in the corpus. */
 interface Kept {
@@ -20,6 +20,8 @@ function makeJob(name: string, stage: Stage, runs: number): Job {
   return {
     name,
     slowMs: 20_000,
+    // Threads that start and end keep some of it for the next ones.
+    growthMaxMB: 256 + 160 * stage.threads,
     runs,
     async run(seed, run) {
       await play(seed, stepsOf(seed, run), stage);
@@ -36,7 +38,10 @@ function makeJob(name: string, stage: Stage, runs: number): Job {
         const failure = await failureOf(() => play(seed, steps, stage));
         return failure !== undefined && failureKind(failure.message) === wanted;
       };
-      const steps = await shrinkList(stepsOf(seed, run), fails, shrinkTries);
+      // What came after the step that failed was never played.
+      const at = /^step (\d+) /.exec(finding.message)?.[1];
+      const played = stepsOf(seed, run).slice(0, at === undefined ? undefined : Number(at) + 1);
+      const steps = await shrinkList(played, fails, shrinkTries);
       const kept: Kept = { seed, steps };
       const text = [`universe of seed ${seed}`, ...steps.map((step) => JSON.stringify(step))].join('\n  ');
       return { text, bytes: Buffer.from(JSON.stringify(kept)) };

@@ -65,7 +65,10 @@ export function makeUniverse(seed: number): readonly Blob[] {
     const twice = blobs.some(({ id }) => id === blob.id);
     blobs.push(twice ? rawOf(seed * 131 + i, 500 + i) : blob);
   }
-  for (let i = 0; i < nodeCount; i++) blobs.push(nodeOf(blobs, random));
+  while (blobs.length < rawCount + nodeCount) {
+    const node = nodeOf(blobs, random);
+    if (!blobs.some(({ id }) => id === node.id)) blobs.push(node);
+  }
   return blobs;
 }
 

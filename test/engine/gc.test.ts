@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { chmodSync, renameSync, truncateSync } from 'node:fs';
 import { inlineThreads } from '../../engine/hosts/inline-threads.ts';
 import { nodeHost } from '../../engine/hosts/node.ts';
-import { type Host, type Link, type Store } from '../../engine/index.ts';
+import type { Host, Link, Store } from '../../engine/index.ts';
 import { openCatalogOf } from './open-catalog.ts';
 import { storeTest } from './store-folder.ts';
 
@@ -12,7 +12,11 @@ const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
 const raw = (id: string): Link => ({ kind: 'raw', id });
 
 /** This machine with clocks that go when they are told to. */
-function hostWithClock(): { readonly host: Host; wall(ms: number): void; both(ms: number): void } {
+function hostWithClock(): {
+  readonly host: Host;
+  readonly wall: (ms: number) => void;
+  readonly both: (ms: number) => void;
+} {
   const base = nodeHost({ inline: true });
   let wallMs = 0;
   let monotonicMs = 0;

@@ -46,8 +46,7 @@ const sources: Record<string, (bytes: Uint8Array, folder: StoreFolder) => PutSou
     return larger.subarray(50, 50 + bytes.length);
   },
   path: (bytes, folder) => ({ path: folder.file(`source-${bytes.length}`, bytes) }),
-  'web stream': (bytes) =>
-    new Blob([bytes as Uint8Array<ArrayBuffer>]).stream() as ReadableStream<Uint8Array>,
+  'web stream': (bytes) => new Blob([bytes]).stream(),
   'Node stream': (bytes, folder) => createReadStream(folder.file(`streamed-${bytes.length}`, bytes)),
   'async iterable': (bytes) => inPieces(new Uint8Array(1000), bytes),
   'async iterable of one Buffer': (bytes) => inPieces(Buffer.alloc(1000), bytes),
@@ -166,7 +165,7 @@ storeTest('progress of a large put grows to its size', async (folder) => {
   const store = await folder.open({ threads: { count: 2 } });
   const bytes = noise(8 * 1024 * 1024);
   const seen: number[] = [];
-  await store.put(new Blob([bytes as Uint8Array<ArrayBuffer>]).stream() as ReadableStream<Uint8Array>, {
+  await store.put(new Blob([bytes]).stream(), {
     onProgress: (count) => seen.push(count),
   });
   assert.ok(seen.length > 1 && seen.every((count, i) => count >= (seen[i - 1] ?? 0)));

@@ -14,7 +14,7 @@ import {
   withCode,
 } from './store-folder.ts';
 
-const { smallMax, chunkBytes } = smallParameters;
+const { chunkBytes } = smallParameters;
 const large = noise(600_000, 5);
 const small = noise(10_000, 6);
 
