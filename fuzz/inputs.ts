@@ -9,12 +9,14 @@ export interface Input {
   readonly valid: boolean;
 }
 
-export function inputOf(target: Pick<Target, 'valid' | 'repair'>, seed: number, run: number): Input {
+export function inputOf(target: Pick<Target, 'valid' | 'near' | 'repair'>, seed: number, run: number): Input {
   const random = randomOf(seed, run);
   const kind = random.below(16);
   if (kind === 0) return { bytes: target.valid(random), valid: true };
   if (kind === 1) return { bytes: repaired(target, randomBytes(random), random), valid: false };
-  const bytes = mutate(target.valid(random), random, target.valid(random));
+  if (kind === 2 && target.near !== undefined) return { bytes: target.near(random), valid: false };
+  const base = target.near !== undefined && random.chance(0.3) ? target.near : target.valid;
+  const bytes = mutate(base(random), random, target.valid(random));
   return { bytes: repaired(target, bytes, random), valid: false };
 }
 

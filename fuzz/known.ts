@@ -44,6 +44,11 @@ export const known: readonly Known[] = [
     message: 'accepted bytes that encoding does not give back',
     mend: 'decodeEntry takes times finer than the microseconds that encodeEntry writes',
   },
+  {
+    job: 'address',
+    message: 'threw StoreError corrupt: not a node',
+    mend: 'an address whose root or id is a raw blob is told as damage (exit 3), and is only a mistake',
+  },
 ];
 
 export function isKnown(job: string, message: string): boolean {

@@ -9,6 +9,8 @@ export interface Target {
   readonly name: string;
   /** An input that must be accepted. */
   readonly valid: (random: Random) => Uint8Array;
+  /** An input that is to be refused, or may be: another place for mutations to begin. */
+  readonly near?: (random: Random) => Uint8Array;
   /** Makes checksums hold again after a mutation, so that what lies behind them is reached. */
   readonly repair?: (bytes: Uint8Array) => Uint8Array;
   readonly check: (bytes: Uint8Array) => Outcome | Promise<Outcome>;

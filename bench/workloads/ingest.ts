@@ -1,6 +1,7 @@
 /** Taking in: one large file (W1), many small files (W3), many small objects from memory (W3m). */
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
+import type { PutOptions } from '../../src/index.ts';
 import { Noise, smallFiles } from '../data.ts';
 import { spaceOf } from '../machine.ts';
 import { loadNaive, loadSqliteTable } from '../rival.ts';
@@ -25,7 +26,7 @@ export const largeFile: Workload = {
       async run({ open, data, target, meter }) {
         const store = await open(target);
         await meter.time(async () => {
-          const { size } = await store.put({ path: data.large }, { owner: 'bench' });
+          const { size } = await store.put({ path: data.large });
           return { bytes: size, operations: 1 };
         });
         await store.close();
@@ -58,6 +59,29 @@ function noteSpace({ meter, target }: Place, contentBytes: number): void {
   meter.fact('inodes', inodes);
 }
 
+/** Without an owner, as the rivals have none; and with one, as applications mostly put. */
+function putFiles(name: string, options: PutOptions): Case {
+  return {
+    name,
+    ours: true,
+    async run(place) {
+      const { open, data, target, meter } = place;
+      const paths = smallFiles(data);
+      const store = await open(target);
+      let bytes = 0;
+      await meter.time(async () => {
+        await inFlight(paths.length, filesInFlight, async (i) => {
+          const { size } = await store.put({ path: paths[i]! }, options);
+          bytes += size;
+        });
+        return { bytes, operations: paths.length };
+      });
+      await store.close();
+      noteSpace(place, bytes);
+    },
+  };
+}
+
 export const smallFilesIn: Workload = {
   name: 'W3',
   title: 'many files of 1 to 16 KiB, half compressible, by path, sources warm',
@@ -65,25 +89,8 @@ export const smallFilesIn: Workload = {
   cache: 'warm',
   warms: ['small'],
   cases: [
-    {
-      name: 'holdfast',
-      ours: true,
-      async run(place) {
-        const { open, data, target, meter } = place;
-        const paths = smallFiles(data);
-        const store = await open(target);
-        let bytes = 0;
-        await meter.time(async () => {
-          await inFlight(paths.length, filesInFlight, async (i) => {
-            const { size } = await store.put({ path: paths[i]! }, { owner: 'bench' });
-            bytes += size;
-          });
-          return { bytes, operations: paths.length };
-        });
-        await store.close();
-        noteSpace(place, bytes);
-      },
-    },
+    putFiles('holdfast', {}),
+    putFiles('holdfast, owned', { owner: 'bench' }),
     {
       name: 'SQLite table',
       ours: false,
@@ -130,23 +137,30 @@ export const smallFilesIn: Workload = {
 export const objectsFew: Workload = objects('W3m-few', 'objectsFew');
 export const objectsMany: Workload = objects('W3m-many', 'objectsMany');
 
-function objects(name: string, size: 'objectsFew' | 'objectsMany'): Workload {
+type Count = 'objectsFew' | 'objectsMany';
+
+function putObjects(name: string, size: Count, options: PutOptions): Case {
+  return {
+    name,
+    ours: true,
+    async run({ open, target, scale, meter }) {
+      const store = await open(target);
+      const make = objectMaker();
+      const operations = scale[size];
+      await meter.time(async () => {
+        await inFlight(operations, objectsInFlight, (i) => store.put(make(i), options));
+        return { bytes: operations * objectBytes, operations };
+      });
+      await store.close();
+    },
+  };
+}
+
+function objects(name: string, size: Count): Workload {
   const what = size === 'objectsFew' ? '10,000' : '100,000';
   const cases: Case[] = [
-    {
-      name: 'holdfast',
-      ours: true,
-      async run({ open, target, scale, meter }) {
-        const store = await open(target);
-        const make = objectMaker();
-        const operations = scale[size];
-        await meter.time(async () => {
-          await inFlight(operations, objectsInFlight, (i) => store.put(make(i), { owner: 'bench' }));
-          return { bytes: operations * objectBytes, operations };
-        });
-        await store.close();
-      },
-    },
+    putObjects('holdfast', size, {}),
+    putObjects('holdfast, owned', size, { owner: 'bench' }),
     {
       name: 'SQLite table',
       ours: false,

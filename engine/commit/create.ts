@@ -187,12 +187,31 @@ export function fillBallast(files: Files, layout: StoreLayout): void {
     file.sync();
     file.close();
   } catch (error) {
+    if (systemCode(error) === 'EEXIST') return; // another process puts it back just now
     file?.close();
     removeIfThere(files, layout.ballast);
     if (systemCode(error) !== 'ENOSPC' && systemCode(error) !== 'EDQUOT') throw error;
   }
 }
 
+/** Removes a file that another process may be removing as well. */
 export function removeIfThere(files: Files, path: string): void {
-  if (files.facts(path) !== undefined) files.removeFile(path);
+  unlessGone(() => files.removeFile(path));
+}
+
+/** Removes a folder of files, one level deep, that another process may be removing as well. */
+export function removeFolderIfThere(files: Files, folder: string): void {
+  unlessGone(() => {
+    for (const name of files.list(folder))
+      removeIfThere(files, files.join(folder, new TextDecoder().decode(name)));
+    files.removeFolder(folder);
+  });
+}
+
+function unlessGone(remove: () => void): void {
+  try {
+    remove();
+  } catch (error) {
+    if (systemCode(error) !== 'ENOENT') throw error;
+  }
 }

@@ -5,6 +5,7 @@ import type { BlobRow } from '../catalog/blob-rows.ts';
 import { toHex } from '../codec/bytes.ts';
 import type { Provider } from '../codec/provider.ts';
 import type { DatabaseClass } from '../driver.ts';
+import { removeIfThere } from './create.ts';
 import { StoreError } from '../errors.ts';
 import type { Host } from '../host.ts';
 import type { StoreParameters } from '../api.ts';
@@ -188,7 +189,7 @@ export class VolumeSet {
     this.#open.delete(row.id);
     const { files } = this.#options.host;
     for (const path of [this.#path(row.id), `${this.#path(row.id)}-journal`]) {
-      if (files.facts(path) !== undefined) files.removeFile(path);
+      removeIfThere(files, path);
     }
   }
 

@@ -5,8 +5,8 @@ import { isDead, leaseFiles, removeLeaseFile } from '../catalog/leases.ts';
 import { type LogPosition, type RootLog, logStart } from '../catalog/root-log.ts';
 import { fromHex, toHex } from '../codec/bytes.ts';
 import type { DatabaseClass } from '../driver.ts';
-import type { Files } from '../host.ts';
 import type { VolumeRow } from '../commit/volume-set.ts';
+import { removeFolderIfThere, removeIfThere } from '../commit/create.ts';
 import { type AdoptContext, adoptFile, adoptRecords, emptyReport } from './adopt.ts';
 
 export interface RecoverContext extends AdoptContext {
@@ -56,10 +56,10 @@ function clearLease(transaction: Transaction, { host, layout }: RecoverContext, 
   transaction.changed = true;
   sql.rows('DELETE FROM leases WHERE uuid = ?').run(uuid);
   sql.rows('UPDATE volumes SET lease = NULL WHERE lease = ?').run(uuid);
-  removeTree(host.files, host.files.join(layout.temps, uuid));
+  removeFolderIfThere(host.files, host.files.join(layout.temps, uuid));
   removeLeaseFile(host.files, { folder: layout.leases, uuid });
   const marker = host.files.join(layout.leases, `${uuid}.library`);
-  if (host.files.facts(marker) !== undefined) host.files.removeFile(marker);
+  removeIfThere(host.files, marker);
 }
 
 /** Temp folders whose lease is nowhere: left when a process died between taking back its lease and its temps. */
@@ -67,7 +67,8 @@ function clearTemps(transaction: Transaction, { host, layout, lease }: RecoverCo
   const alive = new Set(transaction.catalog.sql.values('SELECT uuid FROM leases').all() as string[]);
   for (const raw of host.files.list(layout.temps)) {
     const name = new TextDecoder().decode(raw);
-    if (name !== lease && !alive.has(name)) removeTree(host.files, host.files.join(layout.temps, name));
+    if (name !== lease && !alive.has(name))
+      removeFolderIfThere(host.files, host.files.join(layout.temps, name));
   }
 }
 
@@ -183,11 +184,4 @@ function adoptAllFiles(
     const mine = intended.get(id, part.name.incarnation, id, part.name.incarnation) === undefined;
     if (mine) adoptFile(transaction, context, part.name, report);
   }
-}
-
-/** Removes a folder of temps: files only, one level deep. */
-function removeTree(files: Files, folder: string): void {
-  if (files.facts(folder) === undefined) return;
-  for (const name of files.list(folder)) files.removeFile(files.join(folder, new TextDecoder().decode(name)));
-  files.removeFolder(folder);
 }

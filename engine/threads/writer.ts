@@ -9,7 +9,7 @@ import { checkCatalog, migrate } from '../catalog/schema.ts';
 import { fromHex, toHex } from '../codec/bytes.ts';
 import type { Provider } from '../codec/provider.ts';
 import { Committer } from '../commit/committer.ts';
-import { fillBallast, findStore, removeIfThere } from '../commit/create.ts';
+import { fillBallast, findStore, removeFolderIfThere, removeIfThere } from '../commit/create.ts';
 import type { Operation } from '../commit/operations.ts';
 import { VolumeSet, partNameOf } from '../commit/volume-set.ts';
 import { type DatabaseClass, type DriverChoice, loadDriver } from '../driver.ts';
@@ -128,7 +128,7 @@ export class Writer {
     } catch (error) {
       const full = StoreError.is(toStoreError(error, 'opening'), 'no-space');
       if (!full || files.facts(ballast) === undefined) throw error;
-      files.removeFile(ballast);
+      removeIfThere(files, ballast);
       return this.#take(driver, options, facts);
     }
   }
@@ -320,8 +320,7 @@ export class Writer {
       () => catalog.close(),
       () => {
         const temps = files.join(recovery.layout.temps, lease.uuid);
-        if (this.#poison === undefined && files.facts(temps) !== undefined && files.list(temps).length === 0)
-          files.removeFolder(temps);
+        if (this.#poison === undefined) removeFolderIfThere(files, temps);
       },
       () => lease.close(),
       () => marker.close(),

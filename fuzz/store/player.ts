@@ -10,19 +10,11 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import {
-  type ErrorCode,
-  type PutOptions,
-  type PutResult,
-  type PutSource,
-  type Session,
-  type Store,
-  StoreError,
-  openStore,
-} from '../../engine/index.ts';
+import { type ErrorCode, type Session, type Store, StoreError, openStore } from '../../engine/index.ts';
 import { Finding, promise, same, unexpected } from '../target.ts';
 import { compareAll } from './look.ts';
 import { Model } from './model.ts';
+import { Puts, kindOf } from './puts.ts';
 import type { Placed, Put, Step } from './steps.ts';
 import { type Blob, makeUniverse, parameters } from './universe.ts';
 
@@ -59,7 +51,7 @@ export async function play(seed: number, steps: readonly Placed[], stage: Stage)
 
 class Player {
   readonly #directory: string;
-  readonly #side: string;
+  readonly #puts: Puts;
   readonly #blobs: readonly Blob[];
   readonly #model: Model;
   readonly #stage: Stage;
@@ -68,8 +60,9 @@ class Player {
 
   constructor(base: string, blobs: readonly Blob[], stage: Stage) {
     this.#directory = join(base, 'store');
-    this.#side = join(base, 'side');
-    mkdirSync(this.#side);
+    const side = join(base, 'side');
+    mkdirSync(side);
+    this.#puts = new Puts(side, blobs);
     this.#blobs = blobs;
     this.#model = new Model(blobs);
     this.#stage = stage;
@@ -193,12 +186,12 @@ class Player {
     const blob = this.#blobs[put.blob]!;
     const other = this.#blobs[(put.blob + 1) % this.#blobs.length]!;
     const expectId = put.expectId === 'right' ? blob.id : put.expectId === 'wrong' ? other.id : undefined;
-    const putting = this.#start(store, put, expectId === undefined ? {} : { expectId });
+    const putting = this.#puts.start(store, put, expectId === undefined ? {} : { expectId });
     const missing = kindOf(put, blob) === 'node' && this.#model.missing(put.blob).length > 0;
     if (put.expectId === 'wrong')
       return await refused(putting, missing ? ['conflict', 'not-found'] : ['conflict']);
     if (missing) return await refused(putting, ['not-found']);
-    const { deduplicated } = checkResult(await putting, blob);
+    const { deduplicated } = this.#puts.check(put, await putting);
     const kept = this.#model.put(put.blob, kindOf(put, blob), put.owner);
     promise(deduplicated === kept, `a put says deduplicated ${deduplicated}, and should say ${kept}`);
   }
@@ -215,8 +208,8 @@ class Player {
     const fit = puts.filter(
       (put) => kindOf(put, this.#blobs[put.blob]!) === 'raw' || this.#model.missing(put.blob).length === 0,
     );
-    const results = await Promise.all(fit.map((put) => this.#start(store, put, {})));
-    results.forEach((result, i) => checkResult(result, this.#blobs[fit[i]!.blob]!));
+    const results = await Promise.all(fit.map((put) => this.#puts.start(store, put)));
+    results.forEach((result, i) => this.#puts.check(fit[i]!, result));
     for (const put of fit) this.#model.put(put.blob, kindOf(put, this.#blobs[put.blob]!), put.owner);
   }
 
@@ -229,7 +222,7 @@ class Player {
     const healthy = this.#model.damagedBlobs().length === 0;
     const other = await this.#store(1);
     const [results, , { recounted, badRows, adopted }] = await Promise.all([
-      Promise.all(raw.map((put, i) => this.#start(i % 2 === 0 ? store : other, put, {}))),
+      Promise.all(raw.map((put, i) => this.#puts.start(i % 2 === 0 ? store : other, put))),
       store.gc({ graceMs: 0 }),
       other.scrub(),
       ...held.map(async (blob) => {
@@ -240,7 +233,7 @@ class Player {
         );
       }),
     ]);
-    results.forEach((result, i) => checkResult(result, this.#blobs[raw[i]!.blob]!));
+    results.forEach((result, i) => this.#puts.check(raw[i]!, result));
     for (const put of raw) this.#model.put(put.blob, 'raw', put.owner);
     promise(
       !healthy || (recounted === 0 && badRows === 0 && adopted === 0),
@@ -249,26 +242,6 @@ class Player {
     await store.gc({ graceMs: 0 });
     this.#model.drop(this.#model.collectable());
     await compareAll(store, this.#model, this.#blobs);
-  }
-
-  #start(store: Store, put: Put, more: PutOptions): Promise<PutResult> {
-    const blob = this.#blobs[put.blob]!;
-    const options: PutOptions = { ...more, ...(put.owner === undefined ? {} : { owner: put.owner }) };
-    if (kindOf(put, blob) === 'node' && blob.kind === 'node') {
-      if (put.way === 'bytes') return store.put(blob.payload, { ...options, links: blob.links });
-      const source = put.way === 'path' ? blob.bytes : this.#sourceOf(put, blob.bytes);
-      return store.put(source, { ...options, kind: 'node' });
-    }
-    return store.put(this.#sourceOf(put, blob.bytes), options);
-  }
-
-  #sourceOf({ blob, way }: Put, bytes: Uint8Array): PutSource {
-    if (way === 'stream') return new Blob([bytes]).stream() as ReadableStream<Uint8Array>;
-    if (way === 'pieces') return inPieces(bytes);
-    if (way !== 'path') return bytes;
-    const path = join(this.#side, String(blob));
-    if (!existsSync(path)) writeFileSync(path, bytes);
-    return { path };
   }
 
   async #brokenPut(store: Store, blob: number): Promise<void> {
@@ -409,16 +382,6 @@ class Player {
   }
 }
 
-function kindOf(put: Put, blob: Blob): 'raw' | 'node' {
-  return put.way === 'raw' ? 'raw' : blob.kind;
-}
-
-function checkResult(result: PutResult, blob: Blob): PutResult {
-  promise(result.id === blob.id, 'a put gives another id');
-  promise(result.size === blob.bytes.length, 'a put gives another size');
-  return result;
-}
-
 async function refused(work: Promise<unknown>, codes: readonly ErrorCode[]): Promise<void> {
   let result: unknown;
   try {
@@ -428,14 +391,4 @@ async function refused(work: Promise<unknown>, codes: readonly ErrorCode[]): Pro
     throw error;
   }
   throw new Finding(`should be refused with ${codes.join(' or ')}, and gave ${JSON.stringify(result)}`);
-}
-
-/** The same buffer again and again, as real sources do. */
-async function* inPieces(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
-  const piece = new Uint8Array(3000);
-  for (let at = 0; at < bytes.length; at += piece.length) {
-    const part = bytes.subarray(at, at + piece.length);
-    piece.set(part);
-    yield piece.subarray(0, part.length);
-  }
 }

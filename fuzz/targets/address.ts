@@ -50,18 +50,35 @@ export const address: Target = {
     ]);
     return new TextEncoder().encode(root + path);
   },
+  near: (random) => {
+    const root = random.pick([
+      '',
+      'nobody',
+      file,
+      unknown,
+      snapshot.toUpperCase(),
+      'main\0',
+      'x'.repeat(2000),
+    ]);
+    const path = random.pick([
+      '',
+      ':',
+      ':top',
+      ':top/../top',
+      ':top/file.txt/x',
+      ':top/\0',
+      `:${'a/'.repeat(3000)}`,
+    ]);
+    return new TextEncoder().encode(root + path);
+  },
   check: async (bytes) => {
-    const text = decoder
-      .decode(bytes)
-      .replaceAll('SNAPSHOT', snapshot)
-      .replaceAll('FILE', file)
-      .replaceAll('UNKNOWN', unknown);
+    const text = decoder.decode(bytes);
     checkId(text);
     try {
       const found = await resolveAddress(store!, text);
       promise(['root', 'folder', 'file', 'link'].includes(found.type), 'found something of no type');
       if (found.type !== 'link') promise(isId(found.id), 'found something without an id');
-      const path = text.slice((text.indexOf(':') + 1 || text.length + 1) - 0);
+      const path = text.includes(':') ? text.slice(text.indexOf(':') + 1) : '';
       promise(
         found.type !== 'root' || path.split('/').every((part) => part === '' || part === '.'),
         'a path led to the root',

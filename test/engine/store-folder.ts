@@ -111,7 +111,7 @@ export function storeTest(
   body: (folder: StoreFolder, t: TestContext) => Promise<void>,
   options: StoreTestOptions = {},
 ): void {
-  test(name, { skip: options.skip ?? false, timeout: 30_000 }, async (t) => {
+  test(name, { skip: options.skip ?? false, timeout: 180_000 }, async (t) => {
     if (typeof options.skip === 'string') return;
     const base = mkdtempSync(join(options.under ?? tmpdir(), 'holdfast-engine-'));
     const folder = new StoreFolder(base);

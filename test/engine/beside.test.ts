@@ -1,0 +1,40 @@
+/** Stores that are opened, collected, filled and closed beside each other: none trips over what another removes. */
+import assert from 'node:assert/strict';
+import type { Store } from '../../engine/index.ts';
+import { noise, smallParameters, storeTest } from './store-folder.ts';
+
+const { smallMax } = smallParameters;
+
+storeTest('three that collect at once, again and again, each keep what they hold', async (folder) => {
+  const stores = await Promise.all([1, 2, 3].map(() => folder.open({ threads: { count: 1 } })));
+  const round = async (store: Store, owner: number, turn: number): Promise<void> => {
+    const seed = 1000 * owner + turn;
+    const held = await store.put(noise(100, seed), { owner: String(owner) });
+    await Promise.all([store.put(noise(200, seed)), store.put(noise(smallMax + 1, seed))]);
+    const { blocked } = await store.gc({ graceMs: 0 });
+    assert.equal(blocked, undefined);
+    assert.equal((await store.get(held.id))?.length, 100);
+  };
+  await Promise.all(
+    stores.map(async (store, i) => {
+      for (let turn = 0; turn < 25; turn++) await round(store, i, turn);
+    }),
+  );
+  await stores[0]!.gc({ graceMs: 0 });
+  assert.equal((await stores[0]!.stats()).blobs, 75);
+});
+
+storeTest('some open, collect and close while others do', async (folder) => {
+  await (await folder.open()).close();
+  const lane = async (lane: number): Promise<void> => {
+    for (let turn = 0; turn < 8; turn++) {
+      const store = await folder.open({ threads: { count: 1 } });
+      await store.put(noise(smallMax + 1, 100 * lane + turn), { owner: 'x' });
+      await store.gc({ graceMs: 0 });
+      await store.close();
+    }
+  };
+  await Promise.all([1, 2, 3].map(lane));
+  const store = await folder.open();
+  assert.equal((await store.stats()).blobs, 24);
+});
