@@ -128,9 +128,12 @@ class Collection {
     const before = this.deleted;
     for (let at = 0; at < page.length && this.blocked === undefined;) {
       signal.throwIfAborted();
+      const { deleted, freedBytes } = this;
       try {
         at = catalog.transaction((transaction) => this.#slice(transaction, page, at));
       } catch (error) {
+        // Rolled back, and with it what was counted.
+        Object.assign(this, { deleted, freedBytes });
         if (!StoreError.is(error, 'corrupt')) throw error;
         this.blocked = error.message;
       }
