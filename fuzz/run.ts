@@ -4,7 +4,6 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { peakBytes } from '../bench/meter.ts';
 import { type Job, failureOf } from './job.ts';
-import { isKnown } from './known.ts';
 import { Finding, type Outcome } from './target.ts';
 
 export interface Order {
@@ -26,8 +25,6 @@ export interface Report {
   readonly job: string;
   readonly accepted: number;
   readonly refused: number;
-  /** Runs that ended in a finding of known.ts. */
-  readonly known: number;
   readonly milliseconds: number;
   readonly failure?: Failure;
 }
@@ -55,7 +52,7 @@ export async function runJob(job: Job, order: Order, listener: Listener = {}): P
 }
 
 class Running {
-  readonly counts = { accepted: 0, refused: 0, known: 0 };
+  readonly counts = { accepted: 0, refused: 0 };
   readonly #job: Job;
   readonly #order: Order;
   readonly #listener: Listener;
@@ -72,7 +69,7 @@ class Running {
     for (const name of namesIn(folder)) {
       const bytes = readFileSync(join(folder, name));
       const finding = await failureOf(() => this.#job.replay(bytes));
-      if (finding === undefined || isKnown(this.#job.name, finding.message)) continue;
+      if (finding === undefined) continue;
       return { message: finding.message, at: name, text: bytes.toString('hex').slice(0, 800), bytes };
     }
     return undefined;
@@ -85,9 +82,7 @@ class Running {
     for (let run = first; run < first + runs; run++) {
       this.#listener.onRun?.(run);
       const finding = await failureOf(() => this.#timed(run));
-      if (finding !== undefined && !isKnown(this.#job.name, finding.message))
-        return await this.#found(run, finding);
-      if (finding !== undefined) this.counts.known++;
+      if (finding !== undefined) return await this.#found(run, finding);
       if ((run - first) % memoryEvery !== 0 && run !== first + runs - 1) continue;
       const growth = peakBytes() - before;
       if (growth > this.#job.growthMaxMB * 1e6) return this.#tooMuch(run, growth);

@@ -46,7 +46,7 @@ export async function watchJob(job: Job, options: WatchOptions): Promise<Report>
 }
 
 function failedReport(job: string, failure: Failure): Report {
-  return { job, accepted: 0, refused: 0, known: 0, milliseconds: 0, failure };
+  return { job, accepted: 0, refused: 0, milliseconds: 0, failure };
 }
 
 class Watched {

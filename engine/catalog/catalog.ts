@@ -8,6 +8,7 @@ import type { Clock } from '../host.ts';
 import { type BlobRow, BlobWriter } from './blob-rows.ts';
 import { type Owner, ReferenceRows, RootRows, ownerKinds } from './reference-rows.ts';
 import { type LogPosition, type RootLog, logStart } from './root-log.ts';
+import { Checkpoints } from './checkpoints.ts';
 import { Buckets, RowHasher } from './row-sums.ts';
 import { Statements } from './statements.ts';
 
@@ -31,12 +32,19 @@ export class Catalog {
   readonly refs: ReferenceRows;
   readonly roots: RootRows;
   readonly log: RootLog;
+  readonly checkpoints: Checkpoints;
   readonly #clock: Clock;
   #transaction: Transaction | undefined;
 
   constructor(
     db: Database,
-    parts: { readonly provider: Provider; readonly log: RootLog; readonly clock: Clock },
+    parts: {
+      readonly provider: Provider;
+      readonly log: RootLog;
+      readonly clock: Clock;
+      /** Of the catalog's disk. */
+      readonly freeBytes: () => number;
+    },
   ) {
     this.db = db;
     this.sql = new Statements(db);
@@ -46,6 +54,7 @@ export class Catalog {
     this.refs = new ReferenceRows(db, this.hasher, this.buckets);
     this.roots = new RootRows(db, this.hasher, this.buckets);
     this.log = parts.log;
+    this.checkpoints = new Checkpoints(db, parts.freeBytes);
     this.#clock = parts.clock;
   }
 
@@ -55,6 +64,7 @@ export class Catalog {
    */
   transaction<Result>(work: (transaction: Transaction) => Result): Result {
     invariant(this.#transaction === undefined, 'transactions do not nest');
+    this.checkpoints.adapt();
     this.db.exec('BEGIN IMMEDIATE');
     let before: LogPosition | undefined;
     try {

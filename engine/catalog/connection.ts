@@ -1,5 +1,6 @@
 /** Opens a connection to the catalog with settings that are read back: better-sqlite3 reopens WAL databases at NORMAL by itself. */
 import type { Database, DatabaseClass } from '../driver.ts';
+import { checkpointPages } from './checkpoints.ts';
 import { StoreError, systemCode, toStoreError } from '../errors.ts';
 
 export interface ConnectionOptions {
@@ -15,8 +16,6 @@ export interface ConnectionOptions {
 const sqliteOldest = [3, 51, 3] as const;
 /** The WAL is cut back to this size after a checkpoint. */
 const journalBytesMax = 64 * 1024 * 1024;
-/** Pages after which a commit checkpoints by itself: 64 MiB of 4 KiB pages. A page that many commits changed is copied back once. */
-const checkpointPages = 16_384;
 
 /** `needs-rebuild` when the file is gone or is no database. */
 export function openConnection(path: string, options: ConnectionOptions): Database {

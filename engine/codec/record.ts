@@ -121,6 +121,12 @@ export function readRecord(
       `a record is encoded by codec ${view.getUint8(5)}, unknown here`,
     );
   }
+  const flags = view.getUint8(6);
+  if ((flags & ~flagLast) !== 0)
+    throw new StoreError('incompatible-format', `a record has flags ${flags}, unknown here`);
+  const incarnation = wholeNumber(view, 40);
+  const offset = wholeNumber(view, 52);
+  const size = wholeNumber(view, 60);
   const payload = bytes.subarray(at + headEnd + 4, at + length);
   for (let chunk = 0; options.headOnly !== true && chunk < chunks; chunk++) {
     if (
@@ -133,11 +139,11 @@ export function readRecord(
     kind,
     codec: identityCodec,
     id: bytes.subarray(at + 8, at + 40),
-    incarnation: readU64(view, 40),
+    incarnation,
     part: view.getUint32(48, true),
-    offset: readU64(view, 52),
-    last: (view.getUint8(6) & flagLast) !== 0,
-    size: readU64(view, 60),
+    offset,
+    last: flags === flagLast,
+    size,
     chunkLog2,
     payloadBytes,
   };
@@ -166,6 +172,12 @@ export function* readExtent(
 function chunkOf(payload: Uint8Array, chunk: number, chunkLog2: number): Uint8Array {
   const start = chunk * 2 ** chunkLog2;
   return payload.subarray(start, Math.min(start + 2 ** chunkLog2, payload.length));
+}
+
+function wholeNumber(view: DataView, at: number): number {
+  const value = readU64(view, at);
+  if (Number.isNaN(value)) throw damaged('has a number beyond 53 bits');
+  return value;
 }
 
 function damaged(why: string): StoreError {

@@ -10,6 +10,7 @@ const logMagic = Uint8Array.of(0x48, 0x46, 0x6c, 0x6f, 0x67, 0, 0, 0);
 export const chainBytes = 16;
 const fixedBytes = 4 + 8 + 8 + 1 + 2 + 32;
 const changes: readonly RootLogEntry['change'][] = ['set', 'delete', 'retain', 'release'];
+const noId = '0'.repeat(64);
 /** Longest name of a root or owner, in UTF-8 bytes. */
 export const nameBytesMax = 1024;
 
@@ -71,16 +72,28 @@ export function decodeLogRecord(
   const hash = chain(provider, previous, body);
   for (let i = 0; i < chainBytes; i++) if (hash[i] !== bytes[at + body.length + i]) return undefined;
   const change = changes[view.getUint8(20)];
-  if (change === undefined) return undefined;
   const id: BlobId = toHex(body.subarray(23, 55));
+  const sequence = readU64(view, 4);
+  const timeMs = readU64(view, 12);
+  const name = readName(body.subarray(fixedBytes));
+  const strange = change === undefined || name === undefined || (change === 'delete' && id !== noId);
+  if (strange || Number.isNaN(sequence) || Number.isNaN(timeMs)) return undefined;
   const entry: RootLogEntry = {
-    sequence: readU64(view, 4),
-    timeMs: readU64(view, 12),
+    sequence,
+    timeMs,
     change,
-    name: new TextDecoder('utf-8', { ignoreBOM: true }).decode(body.subarray(fixedBytes)),
+    name,
     ...(change === 'delete' ? {} : { id }),
   };
   return { entry, hash, length };
+}
+
+function readName(bytes: Uint8Array): string | undefined {
+  try {
+    return new TextDecoder('utf-8', { ignoreBOM: true, fatal: true }).decode(bytes);
+  } catch {
+    return undefined;
+  }
 }
 
 function chain(provider: Provider, previous: Uint8Array, body: Uint8Array): Uint8Array {

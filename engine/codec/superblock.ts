@@ -50,15 +50,49 @@ export function decodeSuperblock(provider: Provider, bytes: Uint8Array): Superbl
   ) {
     throw new StoreError('corrupt', 'the superblock is damaged: its checksum does not hold');
   }
-  const superblock = JSON.parse(json) as Superblock;
-  if (superblock.format > formatVersion || superblock.incompat.length > 0) {
+  return readJson(json);
+}
+
+/** The JSON behind a right checksum may still be of another program, or another time: its shape is checked before anything is believed. */
+function readJson(json: string): Superblock {
+  let value: unknown;
+  try {
+    value = JSON.parse(json);
+  } catch (error) {
+    throw new StoreError('corrupt', 'the superblock holds no JSON', {}, error);
+  }
+  if (typeof value !== 'object' || value === null)
+    throw new StoreError('corrupt', 'the superblock holds no object');
+  const fields = value as Partial<Record<keyof Superblock, unknown>>;
+  // First of all: another format may have other fields.
+  const { format, incompat } = fields as Superblock;
+  if (isCount(format) && isFlags(incompat) && (format > formatVersion || incompat.length > 0)) {
     throw new StoreError(
       'incompatible-format',
-      `this store has format ${superblock.format} (${superblock.incompat.join(', ')}); this version reads up to ${formatVersion}`,
+      `this store has format ${format} (${incompat.join(', ')}); this version reads up to ${formatVersion}`,
     );
   }
-  return superblock;
+  const bad = Object.entries(shape).find(([field, fits]) => !fits(fields[field as keyof Superblock]));
+  if (bad !== undefined)
+    throw new StoreError('corrupt', `the superblock's ${bad[0]} is not what it should be`);
+  return value as Superblock;
 }
+
+const isCount = (value: unknown): boolean => Number.isSafeInteger(value) && (value as number) >= 0;
+const isFlags = (value: unknown): boolean =>
+  Array.isArray(value) && value.every((flag) => typeof flag === 'string');
+const shape: Readonly<Record<keyof Superblock, (value: unknown) => boolean>> = {
+  format: isCount,
+  storeId: (value) => typeof value === 'string' && /^[0-9a-f]{32}$/.test(value),
+  createdMs: isCount,
+  compat: isFlags,
+  roCompat: isFlags,
+  incompat: isFlags,
+  parameters: (value) =>
+    typeof value === 'object' &&
+    value !== null &&
+    Object.keys(defaultParameters).every((name) => isCount((value as Record<string, unknown>)[name])),
+};
 
 /** Refuses parameters that could not work. */
 export function checkParameters(parameters: StoreParameters): StoreParameters {

@@ -12,7 +12,7 @@ import { StoreError, systemCode, toStoreError } from '../errors.ts';
 import type { Files, Host } from '../host.ts';
 
 /** Space held back so that collection can commit on a full disk. */
-export const ballastBytes: number = 256 * 1024;
+export const ballastBytes: number = 1024 * 1024;
 
 export interface FoundStore {
   readonly layout: StoreLayout;

@@ -5,7 +5,7 @@ import type { Catalog, Transaction } from '../catalog/catalog.ts';
 import { ownerKinds } from '../catalog/reference-rows.ts';
 import { bucketOf } from '../catalog/row-sums.ts';
 import { type VolumeSet, directoryNumber, locatorOf } from '../commit/volume-set.ts';
-import { StoreError } from '../errors.ts';
+import { StoreError, toStoreError } from '../errors.ts';
 import type { Host } from '../host.ts';
 import { verifyBucket } from './buckets.ts';
 import { removeCondemned } from './tombstones.ts';
@@ -63,6 +63,8 @@ class Collection {
   readonly #context: GcContext;
   readonly #graceMs: number;
   readonly #sound = new Set<number>();
+  /** Rows a slice may take: fewer where the disk has no room for the log of more. */
+  #sliceRows = Number.POSITIVE_INFINITY;
 
   constructor(context: GcContext, graceMs: number) {
     this.#context = context;
@@ -134,8 +136,8 @@ class Collection {
       } catch (error) {
         // Rolled back, and with it what was counted.
         Object.assign(this, { deleted, freedBytes });
-        if (!StoreError.is(error, 'corrupt')) throw error;
-        this.blocked = error.message;
+        if (StoreError.is(error, 'corrupt')) this.blocked = error.message;
+        else if (!this.#makeDoWithLess(error, page.length - at)) throw error;
       }
       // Only now, with the tombstones committed, do files go.
       removeCondemned(catalog, volumes);
@@ -145,6 +147,15 @@ class Collection {
     return this.deleted > before;
   }
 
+  /** On a full disk: room as far as there is any, and smaller transactions, down to a single row. */
+  #makeDoWithLess(error: unknown, rows: number): boolean {
+    const before = Math.min(this.#sliceRows, rows);
+    if (!StoreError.is(toStoreError(error, 'collecting'), 'no-space') || before === 1) return false;
+    this.#sliceRows = Math.max(1, before >> 3);
+    this.#context.catalog.checkpoints.truncate();
+    return true;
+  }
+
   #slice(transaction: Transaction, page: readonly number[], from: number): number {
     const { host } = this.#context;
     const limits = this.#limits(transaction);
@@ -152,7 +163,8 @@ class Collection {
     let at = from;
     let deleted = 0;
     let freedBytes = 0;
-    for (; at < page.length && host.clock.monotonic() - start < sliceMs; at++) {
+    const end = Math.min(page.length, from + this.#sliceRows);
+    for (; at < end && host.clock.monotonic() - start < sliceMs; at++) {
       const bucket = bucketOf(page[at]!);
       // A bucket is compared with what is committed: changes of this transaction would look like damage.
       if (transaction.changed && !this.#sound.has(bucket)) break;

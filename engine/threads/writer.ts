@@ -161,7 +161,12 @@ export class Writer {
         durable,
       });
       undo.push(() => log.close());
-      const catalog = new Catalog(db, { provider: this.#provider, log, clock: host.clock });
+      const catalog = new Catalog(db, {
+        provider: this.#provider,
+        log,
+        clock: host.clock,
+        freeBytes: () => host.files.space(layout.root).freeBytes,
+      });
       const volumes = new VolumeSet(catalog, {
         host,
         driver,
@@ -248,7 +253,10 @@ export class Writer {
     const { layout } = recovery;
     try {
       // Room for the commits that make room.
-      if (options.dryRun !== true) removeIfThere(this.#host.files, layout.ballast);
+      if (options.dryRun !== true) {
+        removeIfThere(this.#host.files, layout.ballast);
+        catalog.checkpoints.truncate();
+      }
       return await collect(
         {
           catalog,
@@ -315,7 +323,7 @@ export class Writer {
           catalog.db.prepare('UPDATE volumes SET lease = NULL WHERE lease = ?').run(lease.uuid);
           catalog.db.prepare('DELETE FROM leases WHERE uuid = ?').run(lease.uuid);
         });
-        catalog.db.pragma('wal_checkpoint(TRUNCATE)');
+        catalog.checkpoints.truncate();
       },
       () => catalog.close(),
       () => {

@@ -27,6 +27,8 @@ export async function resolveAddress(store: Store, address: string): Promise<Add
   const root = (await store.roots.get(name)) ?? (isId(name) ? name : undefined);
   if (root === undefined)
     throw new StoreError('not-found', `there is no root ${JSON.stringify(name)}`, { root: name });
+  if ((await store.stat(root))?.kind === 'raw')
+    throw new UsageError(`${JSON.stringify(name)} is a blob of bytes, not a snapshot`);
   const found = await findEntry(store, root, path);
   if (found === undefined)
     throw new StoreError('not-found', `there is no ${JSON.stringify(path)} in ${name}`, { root: name, path });

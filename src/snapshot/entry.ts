@@ -66,6 +66,7 @@ export function decodeEntry({ key, value, links }: MapEntry): SnapshotEntry {
   const mode = reader.unsigned(modeMax);
   const seconds = reader.integer();
   const nanoseconds = reader.unsigned(999_999_999);
+  if (nanoseconds % 1000 !== 0) throw reader.bad('has a time finer than a microsecond');
   const common = { name, mode, mtimeNs: BigInt(seconds) * nsPerSecond + BigInt(nanoseconds) };
   const entry = readRest(reader, { type, common, link: links[0] });
   reader.end();

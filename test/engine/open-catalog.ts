@@ -18,5 +18,10 @@ export function openCatalogOf(root: string): Catalog {
   const superblock = decodeSuperblock(nodeProvider, readFileSync(join(root, 'superblock')));
   const db = openConnection(join(root, 'index.db'), { driver, durability: 'full', platform });
   const place = { path: join(root, 'roots.log'), storeId: fromHex(superblock.storeId)!, durable: true };
-  return new Catalog(db, { provider: nodeProvider, log: new RootLog(files, nodeProvider, place), clock });
+  return new Catalog(db, {
+    provider: nodeProvider,
+    log: new RootLog(files, nodeProvider, place),
+    clock,
+    freeBytes: () => Number.POSITIVE_INFINITY,
+  });
 }

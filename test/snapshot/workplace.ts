@@ -81,11 +81,11 @@ export function wrapStore(store: Store, changes: Partial<Store>): Store {
 }
 
 /** Runs as somebody who may not read everything; root may. */
-export async function asNobody(work: () => Promise<void>): Promise<void> {
+export async function asNobody<Result>(work: () => Promise<Result>): Promise<Result> {
   if (process.geteuid?.() !== 0) return await work();
   process.seteuid!(65_534);
   try {
-    await work();
+    return await work();
   } finally {
     process.seteuid!(0);
   }
