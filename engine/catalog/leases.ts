@@ -67,10 +67,10 @@ export function removeLeaseFile(
   removeQuietly(files, leasePath(files, place.folder, place.uuid));
 }
 
-/** Names of lease files in the folder. */
-export function leaseFiles(files: Files, folder: string): string[] {
+/** Leases that have a file or a marker in the folder. */
+export function leasesIn(files: Files, folder: string): string[] {
   const names = files.list(folder).map((name) => new TextDecoder().decode(name));
-  return names.filter((name) => name.endsWith('.db')).map((name) => name.slice(0, -'.db'.length));
+  return names.flatMap((name) => /^([0-9a-f]+)[.](?:db|library)$/.exec(name)?.[1] ?? []);
 }
 
 /**
@@ -80,6 +80,8 @@ export function leaseFiles(files: Files, folder: string): string[] {
 export class LibraryMarker {
   readonly #files: Files;
   readonly #path: string;
+  readonly #folder: string;
+  readonly #owner: { readonly process: string; readonly library: string };
 
   constructor(
     files: Files,
@@ -88,14 +90,25 @@ export class LibraryMarker {
   ) {
     this.#files = files;
     this.#path = files.join(place.folder, `${place.uuid}.library`);
+    this.#folder = place.folder;
+    this.#owner = owner;
+    this.#make();
+  }
+
+  /** Call it with the lease just taken: until then a marker looks like one whose process died, and may have been swept. */
+  confirm(): void {
+    if (this.#files.facts(this.#path) === undefined) this.#make();
+  }
+
+  #make(): void {
     try {
-      const file = files.open(this.#path, 'create');
+      const file = this.#files.open(this.#path, 'create');
       try {
-        file.write(new TextEncoder().encode(`${owner.process}\n${owner.library}\n`), 0);
+        file.write(new TextEncoder().encode(`${this.#owner.process}\n${this.#owner.library}\n`), 0);
       } finally {
         file.close();
       }
-      this.#refuseOthers(place.folder, owner);
+      this.#refuseOthers();
     } catch (error) {
       this.close();
       throw error;
@@ -106,11 +119,12 @@ export class LibraryMarker {
     removeQuietly(this.#files, this.#path);
   }
 
-  #refuseOthers(folder: string, owner: { readonly process: string; readonly library: string }): void {
-    for (const raw of this.#files.list(folder)) {
+  #refuseOthers(): void {
+    const owner = this.#owner;
+    for (const raw of this.#files.list(this.#folder)) {
       const name = new TextDecoder().decode(raw);
       if (!name.endsWith('.library')) continue;
-      const [process, library] = readText(this.#files, this.#files.join(folder, name)).split('\n');
+      const [process, library] = readText(this.#files, this.#files.join(this.#folder, name)).split('\n');
       if (process !== owner.process || library === owner.library || library === undefined) continue;
       throw new StoreError(
         'busy',

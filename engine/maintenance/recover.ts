@@ -1,7 +1,7 @@
 /** Recovery: what processes that died left behind — leases, temps, intents, unseen records, tombstones, a root log that is ahead. */
 import type { Transaction } from '../catalog/catalog.ts';
 import type { StoreLayout } from '../catalog/layout.ts';
-import { isDead, leaseFiles, removeLeaseFile } from '../catalog/leases.ts';
+import { isDead, leasesIn, removeLeaseFile } from '../catalog/leases.ts';
 import { type LogPosition, type RootLog, logStart } from '../catalog/root-log.ts';
 import { fromHex, toHex } from '../codec/bytes.ts';
 import type { DatabaseClass } from '../driver.ts';
@@ -46,7 +46,7 @@ function deadLeases(transaction: Transaction, { host, layout, driver, lease }: R
   const writers = transaction.catalog.sql
     .values('SELECT DISTINCT lease FROM volumes WHERE lease IS NOT NULL')
     .all() as string[];
-  const known = new Set([...listed, ...intents, ...writers, ...leaseFiles(host.files, layout.leases)]);
+  const known = new Set([...listed, ...intents, ...writers, ...leasesIn(host.files, layout.leases)]);
   known.delete(lease);
   return [...known].filter((uuid) => isDead(driver, host.files, { folder: layout.leases, uuid }));
 }

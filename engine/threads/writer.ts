@@ -192,6 +192,7 @@ export class Writer {
       const recovered = catalog.transaction((transaction) => {
         lease = this.#takeLease(transaction, driver, layout, uuid);
         undo.push(() => lease!.close());
+        marker.confirm();
         return recover(transaction, recovery);
       });
       removeCondemned(catalog, volumes);
@@ -330,8 +331,8 @@ export class Writer {
         const temps = files.join(recovery.layout.temps, lease.uuid);
         if (this.#poison === undefined) removeFolderIfThere(files, temps);
       },
-      () => lease.close(),
       () => marker.close(),
+      () => lease.close(),
     ];
     let failure: unknown;
     for (const step of steps) {

@@ -83,9 +83,9 @@ ${tombstone}`,
       },
       {
         file: 'engine/threads/writer.ts',
-        find: "        catalog.db.pragma('wal_checkpoint(TRUNCATE)');",
+        find: '        });\n        catalog.checkpoints.truncate();',
         replace:
-          "        if (catalog.db.inTransaction) catalog.db.exec('COMMIT');\n        catalog.db.pragma('wal_checkpoint(TRUNCATE)');",
+          "        });\n        if (catalog.db.inTransaction) catalog.db.exec('COMMIT');\n        catalog.checkpoints.truncate();",
       },
     ],
   },
