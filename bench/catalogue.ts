@@ -1,4 +1,5 @@
 /** The list of all workloads, and how names on the command line pick from it. */
+import { media, programs } from './workloads/compress.ts';
 import { largeFile, objectsFew, objectsMany, smallFilesIn } from './workloads/ingest.ts';
 import { memory } from './workloads/memory.ts';
 import { objectsWarm, rangesCold, rangesWarm } from './workloads/read.ts';
@@ -21,6 +22,8 @@ export const workloads: readonly Workload[] = [
   dropHalf,
   openFull,
   memory,
+  programs,
+  media,
   ...singles,
   codec,
 ];

@@ -142,3 +142,24 @@ export async function settled(data: DataSet): Promise<void> {
   const age = Date.now() - statSync(join(data.small, '..', 'made.json')).ctimeMs;
   if (age < settledMs) await new Promise((resolve) => void setTimeout(resolve, settledMs - age));
 }
+
+/**
+ * Files of the packages installed here and the Node that runs, up to so many bytes: code, JSON, text and native programs, as they are
+ * on the machine.
+ */
+export function programFiles(bytesMax: number): string[] {
+  const modules = join(import.meta.dirname, '..', 'node_modules');
+  const found = readdirSync(modules, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => join(entry.parentPath, entry.name))
+    .sort();
+  const chosen: string[] = [];
+  let bytes = 0;
+  for (const path of found) {
+    const { size } = statSync(path);
+    if (bytes + size > bytesMax) continue;
+    bytes += size;
+    chosen.push(path);
+  }
+  return chosen;
+}

@@ -47,6 +47,16 @@ export interface SqliteTable {
   readonly openTable: (path: string, options?: { readonly durable?: boolean }) => Table;
 }
 
+export interface Compressed {
+  bytes: number;
+  stored: number;
+}
+
+export interface Codec {
+  /** Compresses the files in chunks, on all cores; tells their bytes, and what the chunks would take. */
+  readonly compressFiles: (paths: readonly string[]) => Promise<Compressed>;
+}
+
 /** The rivals are loaded by address: the rules of our house do not look into their folder. */
 export async function loadNaive(): Promise<Naive> {
   return (await import(new URL('./rivals/naive.ts', import.meta.url).href)) as Naive;
@@ -54,4 +64,8 @@ export async function loadNaive(): Promise<Naive> {
 
 export async function loadSqliteTable(): Promise<SqliteTable> {
   return (await import(new URL('./rivals/sqlite-table.ts', import.meta.url).href)) as SqliteTable;
+}
+
+export async function loadCodec(): Promise<Codec> {
+  return (await import(new URL('./rivals/codec.ts', import.meta.url).href)) as Codec;
 }

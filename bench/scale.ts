@@ -12,6 +12,8 @@ export interface Scale {
   /** Objects of 1 KiB put from memory (W3m): a few, and many. */
   readonly objectsFew: number;
   readonly objectsMany: number;
+  /** Bytes of real programs and texts (W9). */
+  readonly programBytes: number;
   /** Random reads (W5). */
   readonly reads: number;
   /** Milliseconds that a single operation is repeated for. */
@@ -33,6 +35,7 @@ export const scales = {
     filesPerFolder: 20,
     objectsFew: 100,
     objectsMany: 300,
+    programBytes: 2 * MiB,
     reads: 40,
     repeatMs: 5,
     // Starting threads would take most of the time.
@@ -47,6 +50,7 @@ export const scales = {
     filesPerFolder: 500,
     objectsFew: 10_000,
     objectsMany: 30_000,
+    programBytes: 64 * MiB,
     reads: 2_000,
     repeatMs: 300,
     judged: false,
@@ -59,6 +63,7 @@ export const scales = {
     filesPerFolder: 1000,
     objectsFew: 10_000,
     objectsMany: 100_000,
+    programBytes: 450 * MiB,
     reads: 10_000,
     repeatMs: 2_000,
     judged: true,

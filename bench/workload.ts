@@ -47,7 +47,7 @@ export interface Goal {
   readonly rival?: string;
   /** Only this one of our cases. */
   readonly of?: string;
-  readonly source: 'issue 2' | 'performance.md';
+  readonly source: 'issue 2' | 'issue 3' | 'performance.md';
 }
 
 export interface Workload {

@@ -27,10 +27,27 @@ export interface OpenOptions {
   readonly host?: Host;
   /** Fixed when the store is created, ignored after: blobs up to this many bytes are packed into SQLite volumes. */
   readonly parameters?: Partial<StoreParameters>;
+  /** Likewise fixed when the store is created: a mode, or mode, codec and level. Default `off`. A put may ask for another mode. */
+  readonly compression?: CompressionMode | Partial<CompressionParameters>;
   readonly signal?: AbortSignal;
 }
 
-/** Numbers that are part of a store's format; written to its superblock when it is created. Bytes, unless the name says otherwise. */
+/**
+ * `off`: nothing is compressed. `auto`: what a look at it promises to become at least an eighth smaller; large media stay plain files.
+ * `always`: whatever becomes smaller at all.
+ */
+export type CompressionMode = 'off' | 'auto' | 'always';
+
+/** Part of a store's format, written to its superblock when it is created. Each chunk says for itself how it is stored. */
+export interface CompressionParameters {
+  readonly mode: CompressionMode;
+  /** `zstd` needs Node 22.15 wherever the store is read; `deflate` is everywhere. Default: zstd where it is there. */
+  readonly codec: 'deflate' | 'zstd';
+  /** 1 (fast) to 9 for deflate, to 19 for zstd. Default 6 and 3. */
+  readonly level: number;
+}
+
+/** What is part of a store's format; written to its superblock when it is created. Bytes, unless the name says otherwise. */
 export interface StoreParameters {
   /** Blobs up to this size are packed in SQLite volumes, larger ones are files. */
   readonly smallMax: number;
@@ -40,6 +57,7 @@ export interface StoreParameters {
   readonly chunkBytes: number;
   /** A SQLite volume is sealed when it reaches this size. */
   readonly volumeBytesMax: number;
+  readonly compression: CompressionParameters;
 }
 
 export type PutSource =
@@ -54,6 +72,10 @@ export interface PutOptions {
   readonly kind?: BlobKind;
   /** Fails with `conflict`, storing nothing, unless the bytes have this id. */
   readonly expectId?: BlobId;
+  /** Other than the store's. Of content that is here already nothing changes. */
+  readonly compression?: CompressionMode;
+  /** What `auto` may go by: media that are compressed already (`image/jpeg`, `video/…`) are left as they are, unseen. */
+  readonly mediaType?: string;
   readonly signal?: AbortSignal;
   /** Called with the bytes taken in so far; for large sources. */
   readonly onProgress?: (bytes: number) => void;

@@ -1,10 +1,11 @@
 /** The door of the engine: opens a store, and exports what applications and the layers above may use. */
 import PQueue from 'p-queue';
 import type { OpenOptions, Store } from './api.ts';
-import { checkParameters, defaultParameters } from './codec/superblock.ts';
+import { checkParameters, compressionOf, defaultParameters } from './codec/superblock.ts';
 import { Crew } from './crew.ts';
 import { StoreError } from './errors.ts';
 import { nodeHost } from './hosts/node.ts';
+import { nodeProvider } from './providers/node.ts';
 import { checkRuntime } from './runtime.ts';
 import { EngineStore } from './store.ts';
 import type { OpenedStore } from './threads/writer.ts';
@@ -16,7 +17,7 @@ export type { Host } from './host.ts';
 export { type NodeContent, decodeNode, encodeNode, sortLinks } from './codec/node.ts';
 export { listingFacts, listingNames, listingRecordBytes } from './codec/listing.ts';
 export { nodeHost } from './hosts/node.ts';
-export { nodeProvider } from './providers/node.ts';
+export { nodeProvider };
 
 /** Compiled or not, a worker entry has the extension this file has. */
 const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
@@ -30,7 +31,14 @@ export async function openStore(directory: string, options: OpenOptions = {}): P
   options.signal?.throwIfAborted();
   if (typeof directory !== 'string' || directory === '')
     throw new StoreError('invalid-argument', 'the folder of a store must be a path');
-  const parameters = checkParameters({ ...defaultParameters, ...options.parameters });
+  const parameters = checkParameters({
+    ...defaultParameters,
+    ...options.parameters,
+    compression: compressionOf(
+      options.compression ?? options.parameters?.compression,
+      nodeProvider.zstd !== undefined,
+    ),
+  });
   const count = options.threads?.count;
   if (count !== undefined && !(Number.isInteger(count) && count >= 0 && count <= 64))
     throw new StoreError('invalid-argument', 'threads.count must be a whole number from 0 to 64');
@@ -62,6 +70,7 @@ export async function openStore(directory: string, options: OpenOptions = {}): P
       durability,
       smallMax: opened.parameters.smallMax,
       chunkBytes: opened.parameters.chunkBytes,
+      compression: opened.parameters.compression,
       ...(lease === undefined ? {} : { lease }),
     });
     await crew.link(host);

@@ -1,15 +1,16 @@
 /** The way of a put: small sources in batches to a record, large ones through a staged file; both end in a group commit. */
 import type PQueue from 'p-queue';
 import type { BlobId, PutOptions, PutResult, PutSource, SourceFacts } from './api.ts';
-import { checkId, checkName } from './arguments.ts';
+import { checkId, checkMode, checkName } from './arguments.ts';
 import { BatchFailure, Batches } from './batches.ts';
 import type { LargePut, Operation, ProbeOutcome, PutOutcome, SmallPut } from './commit/operations.ts';
 import { type Encoded, type EncodedRecord, type SmallSource, randomIncarnation } from './content/encoder.ts';
-import type { StagedBlob } from './content/stager.ts';
+import type { StageHow, StagedBlob } from './content/stager.ts';
 import type { Crew } from './crew.ts';
 import { type ErrorData, StoreError } from './errors.ts';
 import type { Host } from './host.ts';
 import { type Remote, errorFromData } from './rpc.ts';
+import type { PartName } from './volume.ts';
 import { type Gathered, alone, checkSource, gather, isPath, iteratorOf, pieces } from './source.ts';
 
 export interface IngestParts {
@@ -79,6 +80,7 @@ export class Ingest {
     links?.forEach((link) => checkId(link.id));
     const node = links !== undefined || options.kind === 'node';
     checkSource(source);
+    checkMode(options.compression);
     if (isPath(source)) {
       if (node) throw new StoreError('invalid-argument', 'a node is put from bytes, not from a path');
       return await this.#path(source.path, options);
@@ -94,7 +96,7 @@ export class Ingest {
       return await this.#large(options, (worker) => this.#stageStream(worker, bytes, options));
     if (node || bytes.length <= this.#parts.smallMax)
       return await this.#small(
-        { bytes, kind: node ? 'node' : 'raw', ...(links === undefined ? {} : { links }) },
+        { bytes, kind: node ? 'node' : 'raw', ...(links === undefined ? {} : { links }), ...howOf(options) },
         options,
       );
     return await this.#large(options, (worker) =>
@@ -118,12 +120,12 @@ export class Ingest {
   async #path(path: string, options: PutOptions): Promise<PutResult> {
     if (typeof path !== 'string' || path === '' || path.includes('\0'))
       throw new StoreError('invalid-argument', 'the path of a source must be a text, not empty, without NUL');
-    const encoded = await this.#encoded({ path, kind: 'raw' });
+    const encoded = await this.#encoded({ path, kind: 'raw', ...howOf(options) });
     if (!('large' in encoded)) return await this.#commitRecord(encoded, options);
     return await this.#large(options, (worker, linked) =>
       worker.call<StagedBlob>(
         'stage-path',
-        { path, linked },
+        { path, linked, ...howOf(options) },
         { signal: options.signal, onProgress: (bytes) => options.onProgress?.(bytes as number) },
       ),
     );
@@ -163,7 +165,7 @@ export class Ingest {
       options.signal?.throwIfAborted();
       const { remote: worker, linked } = crew.copier();
       const staged = await this.#noting(stage(worker, linked));
-      const { id, size, token } = staged;
+      const { id, size, token, framed, storedSize } = staged;
       let kept = false;
       try {
         expectId(id, options);
@@ -174,10 +176,11 @@ export class Ingest {
           id,
           size,
           incarnation,
+          framed,
           ...ownerOf(options),
         });
         if ('have' in probe) return this.#result(id, size, probe.have, staged.source);
-        const sums = await this.#publish(worker, { token, id, incarnation }, probe.intent);
+        const sums = await this.#publish(worker, { token, id, incarnation, framed }, probe.intent);
         kept = true;
         const put: LargePut = {
           op: 'put-large',
@@ -185,6 +188,8 @@ export class Ingest {
           size,
           incarnation,
           intent: probe.intent,
+          framed,
+          storedSize,
           sums,
           ...ownerOf(options),
         };
@@ -197,7 +202,7 @@ export class Ingest {
 
   async #publish(
     worker: Remote,
-    name: { readonly token: string; readonly id: BlobId; readonly incarnation: number },
+    name: PartName & { readonly token: string },
     intent: number,
   ): Promise<Uint8Array> {
     try {
@@ -220,7 +225,7 @@ export class Ingest {
   }
 
   async #stageStream(worker: Remote, source: Gathered, options: PutOptions): Promise<StagedBlob> {
-    const token = await worker.call<string>('stage-begin', undefined);
+    const token = await worker.call<string>('stage-begin', howOf(options));
     try {
       let sent = 0;
       let last: Promise<unknown> = Promise.resolve();
@@ -281,6 +286,14 @@ function expectId(id: BlobId, options: PutOptions): void {
     id,
     expected: options.expectId,
   });
+}
+
+function howOf(options: PutOptions): StageHow {
+  const { compression, mediaType } = options;
+  return {
+    ...(compression === undefined ? {} : { compression }),
+    ...(mediaType === undefined ? {} : { mediaType }),
+  };
 }
 
 function ownerOf(options: PutOptions): { readonly owner?: string } {

@@ -14,6 +14,8 @@ export type VolumeKind = 'sqlite' | 'directory' | 'memory';
 export interface PartName {
   readonly id: BlobId;
   readonly incarnation: number;
+  /** A file that is a frame (codec/frame.ts) and not the content itself: a fact of its name, never found out by looking into it. */
+  readonly framed?: boolean;
 }
 
 /** Where a part lies inside its volume; kept in the catalog, and listed by the volume itself. */

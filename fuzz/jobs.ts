@@ -3,13 +3,14 @@ import { canaries } from './canaries.ts';
 import { type Job, byteJob } from './job.ts';
 import { storeCanaryJobs, storeJobs } from './store/job.ts';
 import { address } from './targets/address.ts';
-import { extent, listing, node, record, rootLog, superblock } from './targets/codec.ts';
+import { extent, frame, listing, node, record, rootLog, superblock } from './targets/codec.ts';
 import { cbor, entry, mapNode, mapPayload } from './targets/tree.ts';
 
 const targets = [
   node,
   record,
   extent,
+  frame,
   rootLog,
   superblock,
   listing,

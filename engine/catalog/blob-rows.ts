@@ -3,6 +3,7 @@ import type { BlobKind } from '../api.ts';
 import { equalBytes, toHex } from '../codec/bytes.ts';
 import type { Database, SqlValue, Statement } from '../driver.ts';
 import { StoreError } from '../errors.ts';
+import type { PartName } from '../volume.ts';
 import type { Buckets, RowHasher } from './row-sums.ts';
 
 /** A blob as the catalog knows it. Times in milliseconds of the store's clock; generations count catalog commits. */
@@ -10,6 +11,7 @@ export interface BlobRow {
   readonly n: number;
   readonly id: Uint8Array;
   kind: number;
+  /** One of `storedForms`. */
   codec: number;
   readonly size: number;
   /** Bytes it takes in its volume. */
@@ -29,6 +31,20 @@ export interface BlobRow {
   zero_gen: number | null;
   /** 1 after a read or scrub found it damaged. */
   suspect: number;
+}
+
+/** How the bytes of a blob are stored. Values are part of the format. */
+export const storedForms = {
+  /** A record in a SQLite volume, or a file that is the content. */
+  plain: 0,
+  /** A framed file (codec/frame.ts). */
+  framed: 1,
+} as const;
+
+/** The name of the copy a row points to. */
+export function partNameOf(row: BlobRow): PartName {
+  const name = { id: toHex(row.id), incarnation: row.incarnation };
+  return row.codec === storedForms.framed ? { ...name, framed: true } : name;
 }
 
 type StoredRow = BlobRow & { readonly sum: Uint8Array };

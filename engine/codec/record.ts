@@ -1,22 +1,33 @@
-/** The self-describing record in which a small blob lies in an extent: header, chunk checksums, payload. */
+/** The self-describing record in which a small blob lies in an extent: header, chunk table, payload. */
 import type { BlobKind } from '../api.ts';
 import { StoreError } from '../errors.ts';
 import { readU64, writeU64 } from './bytes.ts';
+import {
+  type StoredChunk,
+  checkChunk,
+  chunkCount,
+  chunkLength,
+  chunkLog2Max,
+  chunkLog2Min,
+  decodeChunk,
+  entryBytes,
+  readEntry,
+  writeEntry,
+} from './chunks.ts';
 import type { Provider } from './provider.ts';
 
 /** 'H' 'F' 'r' and the record version. */
-const magic = 0x00_72_46_48;
-/** Bytes before the checksum list. */
-export const recordHeadBytes = 72;
+const magic = 0x01_72_46_48;
+/** Bytes before the chunk table. */
+export const recordHeadBytes = 76;
 const kinds: readonly BlobKind[] = ['raw', 'node'];
 
-/** How the payload of a record is encoded. Only the identity so far. */
-export const identityCodec = 0;
+/** Chunks are stored in the clear. */
+const plainSuite = 0;
 const flagLast = 1;
 
 export interface RecordHead {
   readonly kind: BlobKind;
-  readonly codec: number;
   /** 32 bytes. */
   readonly id: Uint8Array;
   readonly incarnation: number;
@@ -27,34 +38,41 @@ export interface RecordHead {
   /** Plaintext bytes of the whole blob. */
   readonly size: number;
   readonly chunkLog2: number;
-  readonly payloadBytes: number;
+  /** Plaintext bytes of this record. */
+  readonly contentBytes: number;
 }
 
-/** Bytes a record with this payload takes. */
-export function recordBytes(payloadBytes: number, chunkLog2: number): number {
-  return recordHeadBytes + 4 * chunkCount(payloadBytes, chunkLog2) + 4 + payloadBytes;
-}
-
-export function chunkCount(bytes: number, chunkLog2: number): number {
-  return Math.ceil(bytes / 2 ** chunkLog2);
+/** Bytes a record takes beside its payload. */
+export function recordOverhead(contentBytes: number, chunkLog2: number): number {
+  return recordHeadBytes + entryBytes * chunkCount(contentBytes, chunkLog2) + 4;
 }
 
 /**
- * Writes a record into `target` at `at`; returns the offset behind it. The payload may already stand in its place
- * (`payloadPlace`), so that a file can be read straight into the record. Layout in docs/format.md.
+ * Writes a record into `target` at `at`; returns the offset behind it. A chunk may already stand in its place (`recordOverhead` behind
+ * `at`, one after another), so that a file can be read straight into the record. Layout in docs/format.md.
  */
 export function writeRecord(
   provider: Provider,
   target: Uint8Array,
   at: number,
-  record: { readonly head: RecordHead; readonly payload: Uint8Array },
+  record: { readonly head: RecordHead; readonly chunks: readonly StoredChunk[] },
 ): number {
-  const { head, payload } = record;
-  const chunks = chunkCount(payload.length, head.chunkLog2);
+  const { head, chunks } = record;
   const view = new DataView(target.buffer, target.byteOffset + at);
+  const tableEnd = recordHeadBytes + entryBytes * chunks.length;
+  let place = at + tableEnd + 4;
+  chunks.forEach(({ codec, bytes }, i) => {
+    if (bytes.byteOffset !== target.byteOffset + place || bytes.buffer !== target.buffer)
+      target.set(bytes, place);
+    // Where it lies now: a chunk that moved towards the front may have moved over itself.
+    const { length } = bytes;
+    const crc = provider.crc32(target.subarray(place, place + length));
+    writeEntry(view, recordHeadBytes + entryBytes * i, { codec, length, crc });
+    place += length;
+  });
   view.setUint32(0, magic, true);
   view.setUint8(4, kinds.indexOf(head.kind));
-  view.setUint8(5, head.codec);
+  view.setUint8(5, plainSuite);
   view.setUint8(6, head.last ? flagLast : 0);
   view.setUint8(7, head.chunkLog2);
   target.set(head.id, at + 8);
@@ -62,92 +80,105 @@ export function writeRecord(
   view.setUint32(48, head.part, true);
   writeU64(view, 52, head.offset);
   writeU64(view, 60, head.size);
-  view.setUint32(68, payload.length, true);
-  for (let chunk = 0; chunk < chunks; chunk++) {
-    view.setUint32(
-      recordHeadBytes + 4 * chunk,
-      provider.crc32(chunkOf(payload, chunk, head.chunkLog2)),
-      true,
-    );
-  }
-  const headEnd = recordHeadBytes + 4 * chunks;
-  view.setUint32(headEnd, provider.crc32(target.subarray(at, at + headEnd)), true);
-  const place = at + headEnd + 4;
-  if (payload.byteOffset !== target.byteOffset + place || payload.buffer !== target.buffer)
-    target.set(payload, place);
-  return place + payload.length;
-}
-
-/** Where in a record its payload starts. */
-export function payloadPlace(payloadBytes: number, chunkLog2: number): number {
-  return recordBytes(payloadBytes, chunkLog2) - payloadBytes;
+  view.setUint32(68, head.contentBytes, true);
+  view.setUint32(72, place - (at + tableEnd + 4), true);
+  view.setUint32(tableEnd, provider.crc32(target.subarray(at, at + tableEnd)), true);
+  return place;
 }
 
 export interface RecordView {
   readonly head: RecordHead;
-  /** A view, verified chunk by chunk. */
-  readonly payload: Uint8Array;
   /** Bytes the record takes. */
   readonly length: number;
+  /** Bytes from..to of its content (default all), verified chunk by chunk; a view where they are stored as they are. */
+  content(from?: number, to?: number): Uint8Array;
 }
 
-/**
- * Reads and verifies the record at `at`: head checksum, then every chunk's. `corrupt` with the reason otherwise.
- * With `headOnly` the chunks are not checked (for listing).
- */
-export function readRecord(
-  provider: Provider,
-  bytes: Uint8Array,
-  at: number,
-  options: { readonly headOnly?: boolean } = {},
-): RecordView {
+/** Reads the record at `at` and verifies its head and table; `corrupt` with the reason otherwise. Chunks are verified when they are read. */
+export function readRecord(provider: Provider, bytes: Uint8Array, at: number): RecordView {
   if (at + recordHeadBytes + 4 > bytes.length) throw damaged('ends inside its header');
   const view = new DataView(bytes.buffer, bytes.byteOffset + at, bytes.length - at);
   if (view.getUint32(0, true) !== magic) throw damaged('has no magic');
   const chunkLog2 = view.getUint8(7);
-  const payloadBytes = view.getUint32(68, true);
-  if (chunkLog2 < 9 || chunkLog2 > 30) throw damaged('has an impossible chunk size');
-  const chunks = chunkCount(payloadBytes, chunkLog2);
-  const headEnd = recordHeadBytes + 4 * chunks;
-  const length = headEnd + 4 + payloadBytes;
+  const contentBytes = view.getUint32(68, true);
+  if (chunkLog2 < chunkLog2Min || chunkLog2 > chunkLog2Max) throw damaged('has an impossible chunk size');
+  const chunks = chunkCount(contentBytes, chunkLog2);
+  const tableEnd = recordHeadBytes + entryBytes * chunks;
+  const length = tableEnd + 4 + view.getUint32(72, true);
   if (at + length > bytes.length) throw damaged('ends inside its payload');
-  if (view.getUint32(headEnd, true) !== provider.crc32(bytes.subarray(at, at + headEnd)))
+  if (view.getUint32(tableEnd, true) !== provider.crc32(bytes.subarray(at, at + tableEnd)))
     throw damaged('header checksum does not hold');
+  const head = readHead(view, bytes.subarray(at + 8, at + 40));
+  return new StoredRecord(provider, bytes.subarray(at, at + length), head);
+}
+
+function readHead(view: DataView, id: Uint8Array): RecordHead {
   const kind = kinds[view.getUint8(4)];
   if (kind === undefined) throw damaged('has an unknown kind');
-  if (view.getUint8(5) !== identityCodec) {
+  const suite = view.getUint8(5);
+  const flags = view.getUint8(6);
+  if (suite !== plainSuite || (flags & ~flagLast) !== 0)
     throw new StoreError(
       'incompatible-format',
-      `a record is encoded by codec ${view.getUint8(5)}, unknown here`,
+      `a record has suite ${suite} and flags ${flags}, unknown here`,
     );
-  }
-  const flags = view.getUint8(6);
-  if ((flags & ~flagLast) !== 0)
-    throw new StoreError('incompatible-format', `a record has flags ${flags}, unknown here`);
-  const incarnation = wholeNumber(view, 40);
-  const offset = wholeNumber(view, 52);
-  const size = wholeNumber(view, 60);
-  const payload = bytes.subarray(at + headEnd + 4, at + length);
-  for (let chunk = 0; options.headOnly !== true && chunk < chunks; chunk++) {
-    if (
-      view.getUint32(recordHeadBytes + 4 * chunk, true) !== provider.crc32(chunkOf(payload, chunk, chunkLog2))
-    ) {
-      throw damaged(`checksum of chunk ${chunk} does not hold`);
-    }
-  }
-  const head: RecordHead = {
+  return {
     kind,
-    codec: identityCodec,
-    id: bytes.subarray(at + 8, at + 40),
-    incarnation,
+    id,
+    incarnation: wholeNumber(view, 40),
     part: view.getUint32(48, true),
-    offset,
+    offset: wholeNumber(view, 52),
     last: flags === flagLast,
-    size,
-    chunkLog2,
-    payloadBytes,
+    size: wholeNumber(view, 60),
+    chunkLog2: view.getUint8(7),
+    contentBytes: view.getUint32(68, true),
   };
-  return { head, payload, length };
+}
+
+class StoredRecord implements RecordView {
+  readonly head: RecordHead;
+  readonly length: number;
+  readonly #provider: Provider;
+  readonly #bytes: Uint8Array;
+  readonly #view: DataView;
+
+  constructor(provider: Provider, bytes: Uint8Array, head: RecordHead) {
+    this.head = head;
+    this.length = bytes.length;
+    this.#provider = provider;
+    this.#bytes = bytes;
+    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  }
+
+  content(from = 0, to: number = this.head.contentBytes): Uint8Array {
+    const { contentBytes, chunkLog2 } = this.head;
+    const end = Math.min(to, contentBytes);
+    const pieces: Uint8Array[] = [];
+    let first = 0;
+    this.#walk((chunk, decode) => {
+      const start = chunk * 2 ** chunkLog2;
+      if (start >= end || start + 2 ** chunkLog2 <= from) return;
+      if (pieces.length === 0) first = start;
+      pieces.push(decode());
+    });
+    return joined(pieces).subarray(from - first, Math.max(from, end) - first);
+  }
+
+  #walk(visit: (chunk: number, decode: () => Uint8Array) => void): void {
+    const { contentBytes, chunkLog2 } = this.head;
+    const chunks = chunkCount(contentBytes, chunkLog2);
+    let place = recordHeadBytes + entryBytes * chunks + 4;
+    for (let chunk = 0; chunk < chunks; chunk++) {
+      const entry = readEntry(this.#view, recordHeadBytes + entryBytes * chunk);
+      const stored = this.#bytes.subarray(place, place + entry.length);
+      visit(chunk, () => {
+        checkChunk(this.#provider, entry, stored);
+        return decodeChunk(this.#provider, entry, stored, chunkLength(chunk, contentBytes, chunkLog2));
+      });
+      place += entry.length;
+    }
+    if (place !== this.length) throw damaged('has chunks of other lengths than its payload');
+  }
 }
 
 /** The records of an extent, in order. Stops at the first that is damaged, naming it: what follows cannot be found by position. */
@@ -159,7 +190,7 @@ export function* readExtent(
   while (at < extent.length) {
     let record: RecordView;
     try {
-      record = readRecord(provider, extent, at, { headOnly: true });
+      record = readRecord(provider, extent, at);
     } catch (error) {
       yield { at, damage: error instanceof Error ? error.message : String(error) };
       return;
@@ -169,9 +200,25 @@ export function* readExtent(
   }
 }
 
-function chunkOf(payload: Uint8Array, chunk: number, chunkLog2: number): Uint8Array {
-  const start = chunk * 2 ** chunkLog2;
-  return payload.subarray(start, Math.min(start + 2 ** chunkLog2, payload.length));
+/** Pieces that follow each other in memory are one view; others are copied. */
+function joined(pieces: readonly Uint8Array[]): Uint8Array {
+  const first = pieces[0];
+  if (first === undefined) return new Uint8Array(0);
+  let bytes = 0;
+  const adjacent = pieces.every((piece) => {
+    const follows = piece.buffer === first.buffer && piece.byteOffset === first.byteOffset + bytes;
+    bytes += piece.length;
+    return follows;
+  });
+  const total = pieces.reduce((sum, piece) => sum + piece.length, 0);
+  if (adjacent) return new Uint8Array(first.buffer, first.byteOffset, total);
+  const all = new Uint8Array(total);
+  let at = 0;
+  for (const piece of pieces) {
+    all.set(piece, at);
+    at += piece.length;
+  }
+  return all;
 }
 
 function wholeNumber(view: DataView, at: number): number {

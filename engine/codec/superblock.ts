@@ -1,10 +1,10 @@
 /** The superblock: the file that makes a folder a store, with its identity, format flags and parameters. */
-import type { StoreParameters } from '../api.ts';
+import type { CompressionMode, CompressionParameters, StoreParameters } from '../api.ts';
 import { StoreError } from '../errors.ts';
 import type { Provider } from './provider.ts';
 
-/** The format written by this version. 0: no promise of compatibility yet. */
-export const formatVersion = 0;
+/** The format written by this version, and the only one it reads: no promise of compatibility yet. */
+export const formatVersion = 1;
 
 /**
  * Flags as in ext4: an unknown `compat` flag is ignored, an unknown `roCompat` flag allows reading only, an unknown
@@ -25,7 +25,21 @@ export const defaultParameters: StoreParameters = {
   extentBytes: 64 * 1024,
   chunkBytes: 64 * 1024,
   volumeBytesMax: 1024 * 1024 * 1024,
+  compression: { mode: 'off', codec: 'deflate', level: 6 },
 };
+
+export const compressionModes: readonly CompressionMode[] = ['off', 'auto', 'always'];
+const levels = { deflate: { usual: 6, max: 9 }, zstd: { usual: 3, max: 19 } } as const;
+
+/** What an option of `openStore` means in a runtime that has zstd, or has not. */
+export function compressionOf(
+  option: CompressionMode | Partial<CompressionParameters> | undefined,
+  hasZstd: boolean,
+): CompressionParameters {
+  const given = typeof option === 'string' ? { mode: option } : (option ?? {});
+  const codec = given.codec ?? (hasZstd ? 'zstd' : 'deflate');
+  return { mode: given.mode ?? 'off', codec, level: given.level ?? levels[codec]?.usual ?? 0 };
+}
 
 const head = 'holdfast store';
 
@@ -66,16 +80,23 @@ function readJson(json: string): Superblock {
   const fields = value as Partial<Record<keyof Superblock, unknown>>;
   // First of all: another format may have other fields.
   const { format, incompat } = fields as Superblock;
-  if (isCount(format) && isFlags(incompat) && (format > formatVersion || incompat.length > 0)) {
+  if (isCount(format) && isFlags(incompat) && (format !== formatVersion || incompat.length > 0)) {
     throw new StoreError(
       'incompatible-format',
-      `this store has format ${format} (${incompat.join(', ')}); this version reads up to ${formatVersion}`,
+      `this store has format ${[format, ...incompat].join(', ')}; this version reads format ${formatVersion}`,
     );
   }
   const bad = Object.entries(shape).find(([field, fits]) => !fits(fields[field as keyof Superblock]));
   if (bad !== undefined)
     throw new StoreError('corrupt', `the superblock's ${bad[0]} is not what it should be`);
   return value as Superblock;
+}
+
+function isCompression(value: Partial<CompressionParameters> | undefined): boolean {
+  if (typeof value !== 'object' || value === null) return false;
+  const { mode, codec, level } = value;
+  if (!compressionModes.includes(mode!) || (codec !== 'deflate' && codec !== 'zstd')) return false;
+  return Number.isInteger(level) && level! >= 1 && level! <= levels[codec].max;
 }
 
 const isCount = (value: unknown): boolean => Number.isSafeInteger(value) && (value as number) >= 0;
@@ -91,13 +112,22 @@ const shape: Readonly<Record<keyof Superblock, (value: unknown) => boolean>> = {
   parameters: (value) =>
     typeof value === 'object' &&
     value !== null &&
-    Object.keys(defaultParameters).every((name) => isCount((value as Record<string, unknown>)[name])),
+    isCompression((value as Partial<StoreParameters>).compression) &&
+    Object.keys(defaultParameters).every(
+      (name) => name === 'compression' || isCount((value as Record<string, unknown>)[name]),
+    ),
 };
 
 /** Refuses parameters that could not work. */
 export function checkParameters(parameters: StoreParameters): StoreParameters {
-  const { smallMax, extentBytes, chunkBytes, volumeBytesMax } = parameters;
-  const whole = Object.entries(parameters).find(([, value]) => !Number.isSafeInteger(value));
+  const { smallMax, extentBytes, chunkBytes, volumeBytesMax, compression, ...others } = parameters;
+  if (!isCompression(compression))
+    throw new StoreError(
+      'invalid-argument',
+      'compression must be off, auto or always, with codec deflate (levels 1 to 9) or zstd (1 to 19)',
+    );
+  const numbers = { smallMax, extentBytes, chunkBytes, volumeBytesMax, ...others };
+  const whole = Object.entries(numbers).find(([, value]) => !Number.isSafeInteger(value));
   if (whole !== undefined)
     throw new StoreError('invalid-argument', `parameter ${whole[0]} must be a whole number`);
   const log2 = Math.log2(chunkBytes);

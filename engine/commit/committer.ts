@@ -1,15 +1,14 @@
 /** Group commit: many operations of the calling thread in one transaction, bytes before catalog, catalog before answer. */
 import type { BlobId } from '../api.ts';
-import type { BlobRow } from '../catalog/blob-rows.ts';
+import { type BlobRow, partNameOf, storedForms } from '../catalog/blob-rows.ts';
 import type { Catalog, Transaction } from '../catalog/catalog.ts';
 import type { LargeProbe, LargePut, Operation, ProbeOutcome, PutOutcome, SmallPut } from './operations.ts';
 import { ownerKinds } from '../catalog/reference-rows.ts';
 import { fromHex } from '../codec/bytes.ts';
-import { identityCodec } from '../codec/record.ts';
 import { StoreError, invariant } from '../errors.ts';
 import type { Locator } from '../volume.ts';
 import { fanOut } from '../volumes/directory.ts';
-import { type VolumeSet, directoryNumber, locatorOf, partNameOf } from './volume-set.ts';
+import { type VolumeSet, directoryNumber, locatorOf } from './volume-set.ts';
 
 /** Checksums per chunk_sums row: 16,384 chunks, 64 KiB of sums, 1 GiB of content at the default chunk size. */
 export const sumsRowBytes = 65_536;
@@ -165,7 +164,7 @@ export class Committer {
       place.used = true;
       const facts = {
         kind,
-        codec: identityCodec,
+        codec: storedForms.plain,
         size: put.size,
         stored: place.locator.length,
         volume: place.volume,
@@ -194,15 +193,15 @@ export class Committer {
     }
     transaction.changed = true;
     const written = this.#catalog.sql
-      .rows('INSERT INTO intents (lease, id, incarnation) VALUES (?, ?, ?)')
-      .run(this.#options.lease, fromHex(probe.id)!, probe.incarnation);
+      .rows('INSERT INTO intents (lease, id, incarnation, framed) VALUES (?, ?, ?, ?)')
+      .run(this.#options.lease, fromHex(probe.id)!, probe.incarnation, Number(probe.framed));
     return { intent: Number(written.lastInsertRowid) };
   }
 
   #putLarge(transaction: Transaction, put: LargePut, afterwards: (() => void)[]): PutOutcome {
     this.#dropIntent(transaction, put.intent);
     const standing = this.#standing(put.id, 0);
-    const name = { id: put.id, incarnation: put.incarnation };
+    const name = { id: put.id, incarnation: put.incarnation, framed: put.framed };
     let row: BlobRow;
     let healed = false;
     if (standing !== undefined) {
@@ -214,9 +213,9 @@ export class Committer {
     } else {
       const facts = {
         kind: 0,
-        codec: identityCodec,
+        codec: put.framed ? storedForms.framed : storedForms.plain,
         size: put.size,
-        stored: put.size,
+        stored: put.storedSize,
         volume: directoryNumber,
         extent: fanOut(put.id),
         start: 0,

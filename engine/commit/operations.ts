@@ -41,6 +41,7 @@ export interface LargeProbe {
   readonly id: BlobId;
   readonly size: number;
   readonly incarnation: number;
+  readonly framed: boolean;
   readonly owner?: string;
 }
 
@@ -51,7 +52,10 @@ export interface LargePut {
   readonly size: number;
   readonly incarnation: number;
   readonly intent: number;
-  /** CRC-32 of each chunk, little-endian. */
+  readonly framed: boolean;
+  /** Bytes of the file. */
+  readonly storedSize: number;
+  /** CRC-32 of each chunk, little-endian; of a frame none, since it holds them itself. */
   readonly sums: Uint8Array;
   readonly owner?: string;
 }

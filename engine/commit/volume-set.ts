@@ -1,7 +1,7 @@
 /** The volumes of a store as the commit thread sees them: one directory, SQLite volumes by number, the one this lease appends to. */
 import type { Catalog, Transaction } from '../catalog/catalog.ts';
 import { type StoreLayout, volumePath } from '../catalog/layout.ts';
-import type { BlobRow } from '../catalog/blob-rows.ts';
+import { type BlobRow, partNameOf } from '../catalog/blob-rows.ts';
 import { toHex } from '../codec/bytes.ts';
 import type { Provider } from '../codec/provider.ts';
 import type { DatabaseClass } from '../driver.ts';
@@ -9,7 +9,7 @@ import { removeIfThere } from './create.ts';
 import { StoreError } from '../errors.ts';
 import type { Host } from '../host.ts';
 import type { StoreParameters } from '../api.ts';
-import type { Locator, Part, PartName, Volume, VolumeFacts } from '../volume.ts';
+import type { Locator, Part, Volume, VolumeFacts } from '../volume.ts';
 import { DirectoryVolume } from '../volumes/directory.ts';
 import { SqliteVolume } from '../volumes/sqlite.ts';
 
@@ -96,7 +96,7 @@ export class VolumeSet {
 
   /** Whether the bytes of a row are where it says, as far as names and sizes tell. */
   holds(row: BlobRow): boolean {
-    if (row.volume === directoryNumber) return this.directory.size(partNameOf(row)) === row.size;
+    if (row.volume === directoryNumber) return this.directory.size(partNameOf(row)) === row.stored;
     return this.sqlite(this.row(row.volume)).holds(locatorOf(row));
   }
 
@@ -298,10 +298,6 @@ function factsOrClose(volume: SqliteVolume): VolumeFacts {
     volume.close();
     throw error;
   }
-}
-
-export function partNameOf(row: BlobRow): PartName {
-  return { id: toHex(row.id), incarnation: row.incarnation };
 }
 
 export function locatorOf(row: BlobRow): Locator {

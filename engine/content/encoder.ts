@@ -1,9 +1,11 @@
 /** Turns small sources into records on a worker thread: reads files, hashes, checks; many at a time into one buffer. */
-import type { BlobKind, Link, SourceFacts } from '../api.ts';
+import type { BlobKind, CompressionMode, CompressionParameters, Link, SourceFacts } from '../api.ts';
 import { toHex } from '../codec/bytes.ts';
 import { decodeNode, encodeNode } from '../codec/node.ts';
 import type { Provider } from '../codec/provider.ts';
-import { identityCodec, payloadPlace, recordBytes, writeRecord } from '../codec/record.ts';
+import { type StoredChunk, chunkCodecs } from '../codec/chunks.ts';
+import { ChunkCompressor } from '../codec/compress.ts';
+import { recordOverhead, writeRecord } from '../codec/record.ts';
 import { StoreError, pathError, toStoreError } from '../errors.ts';
 import type { FileFacts, Host, OpenFile } from '../host.ts';
 
@@ -14,6 +16,9 @@ export interface SmallSource {
   readonly kind: BlobKind;
   /** The source is a node's payload: encode the node. */
   readonly links?: readonly Link[];
+  /** Other than the store's. */
+  readonly compression?: CompressionMode;
+  readonly mediaType?: string;
 }
 
 /** A record in the batch's memory. */
@@ -36,6 +41,7 @@ export interface EncoderOptions {
   readonly provider: Provider;
   readonly smallMax: number;
   readonly chunkBytes: number;
+  readonly compression: CompressionParameters;
 }
 
 export interface EncodedBatch {
@@ -71,7 +77,8 @@ export class Encoder {
       if (start > fullBytes) return { ok: { later: true } as const };
       try {
         return {
-          ok: source.path === undefined ? this.#bytes(source.bytes!, source) : this.#file(source.path),
+          ok:
+            source.path === undefined ? this.#bytes(source.bytes!, source) : this.#file(source.path, source),
         };
       } catch (error) {
         this.#at = start;
@@ -86,25 +93,25 @@ export class Encoder {
   #bytes(bytes: Uint8Array, source: SmallSource): Encoded {
     if (source.links !== undefined) {
       const node = encodeNode({ links: source.links, payload: bytes });
-      return this.#record(node, 'node', decodeNode(node).links);
+      return this.#record(node, source, decodeNode(node).links);
     }
-    if (source.kind === 'node') return this.#record(bytes, 'node', decodeNode(bytes).links);
-    return this.#record(bytes, 'raw');
+    if (source.kind === 'node') return this.#record(bytes, source, decodeNode(bytes).links);
+    return this.#record(bytes, source);
   }
 
-  #file(path: string): Encoded {
+  #file(path: string, options: SmallSource): Encoded {
     const file = openSource(this.#options.host, path);
     try {
       const before = file.facts();
       checkSource(path, before);
       if (before.size > this.#options.smallMax) return { large: true };
-      const place = payloadPlace(before.size, this.#chunkLog2);
+      const place = recordOverhead(before.size, this.#chunkLog2);
       this.#room(place + before.size + 1);
       // One byte more than it should have: a file that grew is seen.
       const target = this.#buffer.subarray(this.#at + place, this.#at + place + before.size + 1);
       const count = file.read(target, 0);
       const source = unchanged(path, before, file.facts(), count);
-      return { ...this.#record(target.subarray(0, before.size), 'raw'), source };
+      return { ...this.#record(target.subarray(0, before.size), options), source };
     } catch (error) {
       throw toStoreError(error, `reading ${path}`, { path });
     } finally {
@@ -112,35 +119,48 @@ export class Encoder {
     }
   }
 
-  #record(payload: Uint8Array, kind: BlobKind, links?: readonly Link[]): EncodedRecord {
+  #record(content: Uint8Array, options: SmallSource, links?: readonly Link[]): EncodedRecord {
     const { provider } = this.#options;
-    const id = provider.sha256(payload);
+    const kind = links === undefined ? 'raw' : 'node';
+    const id = provider.sha256(content);
     const incarnation = this.#incarnation();
-    const length = recordBytes(payload.length, this.#chunkLog2);
-    this.#room(length);
+    const chunks = this.#chunks(content, options);
+    const overhead = recordOverhead(content.length, this.#chunkLog2);
+    this.#room(chunks.reduce((sum, { bytes }) => sum + bytes.length, overhead));
     const at = this.#at;
     const head = {
       kind,
-      codec: identityCodec,
       id,
       incarnation,
       part: 0,
       offset: 0,
       last: true,
-      size: payload.length,
+      size: content.length,
       chunkLog2: this.#chunkLog2,
-      payloadBytes: payload.length,
-    };
-    this.#at = writeRecord(provider, this.#buffer, at, { head, payload });
+      contentBytes: content.length,
+    } as const;
+    this.#at = writeRecord(provider, this.#buffer, at, { head, chunks });
     return {
       id: toHex(id),
-      size: payload.length,
+      size: content.length,
       kind,
       incarnation,
       at,
-      length,
+      length: this.#at - at,
       ...(links === undefined ? {} : { links }),
     };
+  }
+
+  #chunks(content: Uint8Array, options: SmallSource): StoredChunk[] {
+    const { provider, compression, chunkBytes } = this.#options;
+    const mode = options.compression ?? compression.mode;
+    const pieces: Uint8Array[] = [];
+    for (let at = 0; at < content.length; at += chunkBytes)
+      pieces.push(content.subarray(at, at + chunkBytes));
+    if (mode === 'off') return pieces.map((bytes) => ({ codec: chunkCodecs.identity, bytes }));
+    const { mediaType } = options;
+    const compressor = new ChunkCompressor(provider, { ...compression, mode, mediaType });
+    return pieces.map((piece) => compressor.encode(piece));
   }
 
   /** Randomness by the page: a call for six bytes costs as much as one for thousands. */

@@ -1,6 +1,6 @@
 /** Questions to the catalog that a worker answers: existence, facts, lists, roots, statistics. */
 import type { BlobStat, RootEntry, RootLogEntry, StoreStats, VolumeStats } from '../api.ts';
-import { type BlobRow, kindName, prefixOf } from '../catalog/blob-rows.ts';
+import { type BlobRow, kindName, partNameOf, prefixOf } from '../catalog/blob-rows.ts';
 import type { StoreLayout } from '../catalog/layout.ts';
 import { readState } from '../catalog/catalog.ts';
 import { equalBytes, fromHex, toHex } from '../codec/bytes.ts';
@@ -8,7 +8,8 @@ import { chainBytes, decodeLogRecord, logHeadBytes } from '../codec/root-record.
 import type { Provider } from '../codec/provider.ts';
 import { StoreError, invariant } from '../errors.ts';
 import type { Host } from '../host.ts';
-import { type Reader, nameOf } from './reader.ts';
+import { isFramed } from './blob-file.ts';
+import type { Reader } from './reader.ts';
 
 /** Rows of a list in one answer. */
 export const listRows = 500;
@@ -46,8 +47,8 @@ export class Queries {
 
   pathOf(id: string): string | undefined {
     const row = this.#reader.row(id);
-    if (row === undefined || row.volume !== 1 || row.suspect !== 0) return undefined;
-    return this.#reader.directory.path(nameOf(row));
+    if (row === undefined || row.volume !== 1 || row.suspect !== 0 || isFramed(row)) return undefined;
+    return this.#reader.directory.path(partNameOf(row));
   }
 
   /** Rows with ids above `after` that begin with `prefix`, in id order. */
@@ -177,7 +178,7 @@ export class Queries {
       ...(verifiedMs === undefined ? {} : { verifiedMs }),
       suspect: row.suspect !== 0,
       volume: volume ?? String(row.volume),
-      ...(row.volume === 1 ? { path: this.#reader.directory.path(nameOf(row)) } : {}),
+      ...(row.volume === 1 && !isFramed(row) ? { path: this.#reader.directory.path(partNameOf(row)) } : {}),
     };
   }
 }

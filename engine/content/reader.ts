@@ -1,6 +1,6 @@
 /** Reading blobs on a worker thread: looks up the row, reads the bytes, verifies every chunk before anything leaves. */
 import type { BlobId } from '../api.ts';
-import { BlobReader, type BlobRow } from '../catalog/blob-rows.ts';
+import { BlobReader, type BlobRow, partNameOf } from '../catalog/blob-rows.ts';
 import type { StoreLayout } from '../catalog/layout.ts';
 import { volumePath } from '../catalog/layout.ts';
 import { RowHasher } from '../catalog/row-sums.ts';
@@ -11,10 +11,10 @@ import { readRecord } from '../codec/record.ts';
 import type { Database, DatabaseClass } from '../driver.ts';
 import { StoreError } from '../errors.ts';
 import type { Host, OpenFile } from '../host.ts';
-import type { PartName } from '../volume.ts';
 import { DirectoryVolume } from '../volumes/directory.ts';
 import { SqliteVolume } from '../volumes/sqlite.ts';
-import { type ChunkSums, loadChunkSums } from './chunk-sums.ts';
+import { BareFile, type BlobFile, Frames, isFramed } from './blob-file.ts';
+import { loadChunkSums } from './chunk-sums.ts';
 
 export interface ReaderOptions {
   readonly host: Host;
@@ -48,11 +48,13 @@ export class Reader {
   readonly #db: Database;
   readonly #options: ReaderOptions;
   readonly #volumes = new Map<number, SqliteVolume>();
+  readonly #frames: Frames;
 
   /** Takes over the connection. */
   constructor(db: Database, options: ReaderOptions) {
     this.#db = db;
     this.#options = options;
+    this.#frames = new Frames(options.provider);
     this.sql = new Statements(db);
     this.rows = new BlobReader(db, new RowHasher());
     this.directory = new DirectoryVolume(options.host.files, 'blobs', {
@@ -80,10 +82,10 @@ export class Reader {
   /** Reads what a row points to; `corrupt` when that is not there or not right. */
   readRow(row: BlobRow, offset: number, length: number): Uint8Array {
     const end = Math.min(row.size, offset + length);
-    if (row.volume !== directoryNumber) return this.#record(row).subarray(offset, Math.max(offset, end));
+    if (row.volume !== directoryNumber) return this.#record(row, offset, Math.max(offset, end));
     const file = this.openFile(row);
     try {
-      return this.readFile(row, file, loadChunkSums(this.sql, this.rows, row), { offset, end });
+      return file.read(offset, end);
     } finally {
       file.close();
     }
@@ -100,39 +102,32 @@ export class Reader {
     }
   }
 
-  /** The file of a large blob, of the size its row says. */
-  openFile(row: BlobRow): OpenFile {
-    const file = this.directory.open(nameOf(row));
+  /** The file of a large blob, of the size its row says. Damage met in it is damage of its blob. */
+  openFile(row: BlobRow): BlobFile {
+    const file = this.directory.open(partNameOf(row));
     if (file === undefined) throw damaged(row, 'its file is missing');
-    const { size } = file.facts();
-    if (size === row.size) return file;
-    file.close();
-    throw damaged(row, `its file has ${size} bytes, not ${row.size}`);
+    try {
+      const { size } = file.facts();
+      if (size !== row.stored) throw damaged(row, `its file has ${size} bytes, not ${row.stored}`);
+      const opened = blaming(row, () => this.#openForm(row, file));
+      return {
+        read: (offset, end, scratch) => blaming(row, () => opened.read(offset, end, scratch)),
+        close: () => opened.close(),
+      };
+    } catch (error) {
+      file.close();
+      throw error;
+    }
   }
 
-  /** Bytes offset..end of a large blob's open file, every chunk they touch verified; in `scratch` where they fit. */
-  readFile(
-    row: BlobRow,
-    file: OpenFile,
-    sums: ChunkSums,
-    range: { readonly offset: number; readonly end: number; readonly scratch?: Uint8Array },
-  ): Uint8Array {
-    const { chunkBytes, provider } = this.#options;
-    if (range.offset >= range.end) return new Uint8Array(0);
-    const first = Math.floor(range.offset / chunkBytes);
-    const last = Math.ceil(range.end / chunkBytes);
-    const start = first * chunkBytes;
-    const size = Math.min(row.size, last * chunkBytes) - start;
-    const { scratch } = range;
-    const bytes =
-      scratch !== undefined && scratch.length >= size ? scratch.subarray(0, size) : new Uint8Array(size);
-    if (file.read(bytes, start) < bytes.length) throw damaged(row, 'its file ends too early');
-    for (let chunk = first; chunk < last; chunk++) {
-      const at = (chunk - first) * chunkBytes;
-      if (provider.crc32(bytes.subarray(at, at + chunkBytes)) !== sums.at(chunk))
-        throw damaged(row, `checksum of chunk ${chunk} does not hold`);
-    }
-    return bytes.subarray(range.offset - start, range.end - start);
+  #openForm(row: BlobRow, file: OpenFile): BlobFile {
+    if (isFramed(row)) return this.#frames.open(row, file);
+    const { provider, chunkBytes } = this.#options;
+    return new BareFile(file, row.size, {
+      sums: loadChunkSums(this.sql, this.rows, row),
+      provider,
+      chunkBytes,
+    });
   }
 
   /** The volume of a small blob, open for reading. */
@@ -167,28 +162,35 @@ export class Reader {
     this.#db.close();
   }
 
-  #record(row: BlobRow): Uint8Array {
+  #record(row: BlobRow, from: number, to: number): Uint8Array {
     const bytes = blaming(row, () =>
       this.volume(row.volume).read(
-        nameOf(row),
+        partNameOf(row),
         { extent: row.extent, offset: row.start, length: row.stored },
         0,
         row.stored,
       ),
     );
     if (bytes === undefined || bytes.length < row.stored) throw damaged(row, 'its record is missing');
-    return checkRecord(this.#options.provider, row, bytes);
+    return recordContent(this.#options.provider, row, bytes, { from, to });
   }
 }
 
-/** The payload of a record that must be the one a row points to. */
-export function checkRecord(provider: Provider, row: BlobRow, bytes: Uint8Array): Uint8Array {
+/** Content of the record that must be the one a row points to. */
+export function recordContent(
+  provider: Provider,
+  row: BlobRow,
+  bytes: Uint8Array,
+  range: { readonly from: number; readonly to: number } = { from: 0, to: row.size },
+): Uint8Array {
   return blaming(row, () => {
-    const { head, payload } = readRecord(provider, bytes, 0);
+    const record = readRecord(provider, bytes, 0);
+    const { head } = record;
     if (!equalBytes(head.id, row.id) || head.incarnation !== row.incarnation)
       throw damaged(row, 'another record lies in its place');
-    if (head.size !== row.size) throw damaged(row, `its record has ${head.size} bytes, not ${row.size}`);
-    return payload;
+    if (head.size !== row.size || head.contentBytes !== row.size)
+      throw damaged(row, `its record has ${head.size} bytes, not ${row.size}`);
+    return record.content(range.from, range.to);
   });
 }
 
@@ -200,8 +202,4 @@ function blaming<Result>(row: BlobRow, read: () => Result): Result {
     if (!StoreError.is(error, 'corrupt') || 'id' in error.facts) throw error;
     throw damaged(row, error.message);
   }
-}
-
-export function nameOf(row: BlobRow): PartName {
-  return { id: toHex(row.id), incarnation: row.incarnation };
 }

@@ -1,13 +1,16 @@
 /** Takes large blobs in on a worker thread: into a temp file of this lease while hashing, then into its place under its id. */
-import type { SourceFacts } from '../api.ts';
+import type { CompressionMode, CompressionParameters, SourceFacts } from '../api.ts';
 import { toHex } from '../codec/bytes.ts';
+import { ChunkCompressor } from '../codec/compress.ts';
 import type { Provider } from '../codec/provider.ts';
 import { StoreError, invariant, systemCode, toStoreError, writeError } from '../errors.ts';
 import type { FileFacts, Host, OpenFile } from '../host.ts';
+import type { PartName } from '../volume.ts';
 import type { DirectoryVolume } from '../volumes/directory.ts';
-import { Digester } from './digest.ts';
-import { openSource, unchanged } from './encoder.ts';
+import { type ContentDigest, Digester } from './digest.ts';
 import { type DigestLink, DigestSink } from './digest-link.ts';
+import { openSource, unchanged } from './encoder.ts';
+import { Framing } from './framing.ts';
 
 export interface StagerOptions {
   readonly host: Host;
@@ -16,6 +19,14 @@ export interface StagerOptions {
   /** Folder of this lease's temps. */
   readonly temps: string;
   readonly chunkBytes: number;
+  readonly compression: CompressionParameters;
+}
+
+/** How a blob is to be stored. */
+export interface StageHow {
+  /** Other than the store's. */
+  readonly compression?: CompressionMode;
+  readonly mediaType?: string;
 }
 
 /** A blob in a temp file: written and hashed, not yet durable, not yet named. */
@@ -23,16 +34,28 @@ export interface StagedBlob {
   readonly token: string;
   readonly id: string;
   readonly size: number;
+  readonly framed: boolean;
+  /** Bytes of its file. */
+  readonly storedSize: number;
   readonly source?: SourceFacts;
 }
 
 interface Staged {
   readonly file: OpenFile;
   readonly path: string;
-  readonly digester: Digester;
+  /** Bytes of the temp file. */
   written: number;
+  /** Of what is stored as it is. */
+  digester?: Digester;
+  /** Of what is framed. Neither is there before the first bytes have shown what they are like. */
+  framing?: Framing;
+  readonly compressor?: ChunkCompressor;
   sums?: Uint8Array;
 }
+
+/** Samples of a file from all over, to see whether it can be compressed. */
+const samples = 8;
+const sampleBytes = 16 * 1024;
 
 /** Bytes between two turns of the event loop, so that reads on this thread wait a few milliseconds at most. */
 export const sliceBytes: number = 1024 * 1024;
@@ -59,15 +82,23 @@ export class Stager {
   }
 
   /** Copies a file in. The copy is what is hashed, so the source may change meanwhile: that is seen by its times and refused. */
-  async path(path: string, link: DigestLink | undefined, context: StageContext): Promise<StagedBlob> {
+  async path(
+    path: string,
+    how: StageHow & { readonly link?: DigestLink | undefined },
+    context: StageContext,
+  ): Promise<StagedBlob> {
     const source = openSource(this.#options.host, path);
     let token: string | undefined;
     try {
       const before = source.facts();
-      token = this.#clone(path, before) ?? this.begin();
+      const compressor = this.#compressor(how);
+      const framed = compressor?.isWorthwhile(samplesOf(source, before.size)) === true;
+      token = (framed ? undefined : this.#clone(path, before)) ?? this.#begin(compressor);
       const staged = this.#get(token);
-      const input = staged.written > 0 ? staged.file : source;
-      const digest = await this.#pump(input, staged, before, { link, context });
+      const { link } = how;
+      const digest = framed
+        ? await this.#frame(source, staged, before, context)
+        : await this.#pump(source, staged, before, { link, context });
       const facts = unchanged(path, before, source.facts(), digest.size);
       return { ...this.#finished(token, digest), source: facts };
     } catch (error) {
@@ -80,32 +111,26 @@ export class Stager {
   }
 
   /** Starts an empty temp; `write` appends, `finish` ends. */
-  begin(): string {
-    const { host, temps, provider, chunkBytes } = this.#options;
-    const token = toHex(host.random(16));
-    const path = host.files.join(temps, token);
-    this.#staged.set(token, {
-      file: createTemp(host, path),
-      path,
-      digester: new Digester(provider, chunkBytes),
-      written: 0,
-    });
-    return token;
+  begin(how: StageHow): string {
+    return this.#begin(this.#compressor(how));
   }
 
-  write(token: string, bytes: Uint8Array): void {
+  async write(token: string, bytes: Uint8Array): Promise<void> {
     const staged = this.#get(token);
-    writeTo(staged, bytes, staged.written);
-    staged.written += bytes.length;
-    staged.digester.update(bytes);
+    if (staged.digester === undefined && staged.framing === undefined) this.#decide(staged, bytes);
+    if (staged.framing !== undefined) return await staged.framing.add(bytes);
+    append(staged, bytes);
+    staged.digester!.update(bytes);
   }
 
-  finish(token: string): StagedBlob {
-    return this.#finished(token, this.#get(token).digester.finish());
+  async finish(token: string): Promise<StagedBlob> {
+    const staged = this.#get(token);
+    if (staged.framing !== undefined) return this.#finished(token, await finishFrame(staged.framing));
+    return this.#finished(token, (staged.digester ?? this.#digester()).finish());
   }
 
   /** Content durable, then named, then the name durable. Returns the chunk checksums for the catalog. */
-  publish(token: string, name: { readonly id: string; readonly incarnation: number }): Uint8Array {
+  publish(token: string, name: PartName): Uint8Array {
     const staged = this.#get(token);
     invariant(staged.sums !== undefined, 'published before it was finished');
     try {
@@ -133,24 +158,80 @@ export class Stager {
     for (const token of [...this.#staged.keys()]) this.discard(token);
   }
 
-  #finished(
-    token: string,
-    digest: { readonly id: Uint8Array; readonly sums: Uint8Array; readonly size: number },
-  ): StagedBlob {
-    this.#get(token).sums = digest.sums;
-    return { token, id: toHex(digest.id), size: digest.size };
+  #finished(token: string, digest: ContentDigest): StagedBlob {
+    const staged = this.#get(token);
+    staged.sums = digest.sums;
+    const { id, size } = digest;
+    return { token, id: toHex(id), size, framed: staged.framing !== undefined, storedSize: staged.written };
+  }
+
+  #compressor(how: StageHow): ChunkCompressor | undefined {
+    const { compression, provider } = this.#options;
+    const mode = how.compression ?? compression.mode;
+    if (mode === 'off') return undefined;
+    return new ChunkCompressor(provider, { ...compression, mode, mediaType: how.mediaType });
+  }
+
+  #begin(compressor: ChunkCompressor | undefined): string {
+    const { host, temps } = this.#options;
+    const token = toHex(host.random(16));
+    const path = host.files.join(temps, token);
+    const file = createTemp(host, path);
+    this.#staged.set(token, { file, path, written: 0, ...(compressor === undefined ? {} : { compressor }) });
+    return token;
+  }
+
+  /** Of a stream only the beginning can be looked at. */
+  #decide(staged: Staged, bytes: Uint8Array): void {
+    if (staged.compressor?.isWorthwhile(samplesOf(bytesSource(bytes), bytes.length)) === true)
+      staged.framing = this.#framing(staged);
+    else staged.digester = this.#digester();
+  }
+
+  #digester(): Digester {
+    return new Digester(this.#options.provider, this.#options.chunkBytes);
+  }
+
+  #framing(staged: Staged): Framing {
+    const { provider, chunkBytes } = this.#options;
+    return new Framing(provider, Math.log2(chunkBytes), {
+      compressor: staged.compressor!,
+      write: (bytes) => append(staged, bytes),
+    });
+  }
+
+  /** Reads, compresses and writes slice by slice. */
+  async #frame(
+    input: OpenFile,
+    staged: Staged,
+    before: FileFacts,
+    context: StageContext,
+  ): Promise<ContentDigest> {
+    const framing = (staged.framing = this.#framing(staged));
+    const memory = new Uint8Array(sliceBytes);
+    for (let at = 0; ;) {
+      context.signal.throwIfAborted();
+      const bytes = memory.subarray(0, input.read(memory, at));
+      if (bytes.length === 0) break;
+      await framing.add(bytes);
+      at += bytes.length;
+      if (at > before.size) break; // it grew: `unchanged` says so
+      context.progress(at);
+    }
+    return await finishFrame(framing);
   }
 
   /** Reads, writes and hashes slice by slice; the hashing on a neighbour thread where one is idle. */
   async #pump(
-    input: OpenFile,
+    source: OpenFile,
     staged: Staged,
     before: FileFacts,
     how: { readonly link: DigestLink | undefined; readonly context: StageContext },
-  ): Promise<{ readonly id: Uint8Array; readonly sums: Uint8Array; readonly size: number }> {
+  ): Promise<ContentDigest> {
     const { host, chunkBytes } = this.#options;
-    const sink = await DigestSink.open(how.link, staged.digester, { sliceBytes, chunkBytes });
-    const copying = input !== staged.file;
+    const sink = await DigestSink.open(how.link, this.#digester(), { sliceBytes, chunkBytes });
+    const copying = staged.written === 0;
+    const input = copying ? source : staged.file;
     try {
       for (let at = 0, slice = 0; ; slice++) {
         how.context.signal.throwIfAborted();
@@ -174,7 +255,7 @@ export class Stager {
 
   #clone(path: string, facts: FileFacts): string | undefined {
     if (this.#clones === false || facts.size === 0) return undefined;
-    const { host, temps, provider, chunkBytes } = this.#options;
+    const { host, temps } = this.#options;
     const token = toHex(host.random(16));
     const temp = host.files.join(temps, token);
     this.#clones = host.files.clone(path, temp);
@@ -182,7 +263,7 @@ export class Stager {
     host.files.setMode(temp, 0o644); // a clone has its source's mode, which may forbid writing
     const file = host.files.open(temp, 'write');
     const written = file.facts().size;
-    this.#staged.set(token, { file, path: temp, digester: new Digester(provider, chunkBytes), written });
+    this.#staged.set(token, { file, path: temp, written });
     return token;
   }
 
@@ -191,6 +272,37 @@ export class Stager {
     if (staged === undefined) throw new StoreError('closed', 'this staged blob is gone');
     return staged;
   }
+}
+
+/** As it stands in a frame already, no checksums of chunks are kept beside it. */
+async function finishFrame(framing: Framing): Promise<ContentDigest> {
+  return { ...(await framing.finish()), sums: new Uint8Array(0) };
+}
+
+/** Pieces from all over a source. */
+function samplesOf(source: Pick<OpenFile, 'read'>, size: number): Uint8Array[] {
+  const step = Math.max(sampleBytes, Math.floor(size / samples));
+  const pieces: Uint8Array[] = [];
+  for (let at = 0; at < size && pieces.length < samples; at += step) {
+    const piece = new Uint8Array(Math.min(sampleBytes, size - at));
+    pieces.push(piece.subarray(0, source.read(piece, at)));
+  }
+  return pieces;
+}
+
+function bytesSource(bytes: Uint8Array): Pick<OpenFile, 'read'> {
+  return {
+    read(target, position) {
+      const piece = bytes.subarray(position, position + target.length);
+      target.set(piece);
+      return piece.length;
+    },
+  };
+}
+
+function append(staged: Staged, bytes: Uint8Array): void {
+  writeTo(staged, bytes, staged.written);
+  staged.written += bytes.length;
 }
 
 function createTemp(host: Host, path: string): OpenFile {

@@ -5,7 +5,7 @@ import { equalBytes, toHex } from '../codec/bytes.ts';
 import type { Hasher, Provider } from '../codec/provider.ts';
 import { StoreError, systemCode, toStoreError } from '../errors.ts';
 import type { Host, OpenFile } from '../host.ts';
-import { type ChunkSums, loadChunkSums } from './chunk-sums.ts';
+import type { BlobFile } from './blob-file.ts';
 import { type Reader, damaged } from './reader.ts';
 
 /** Bytes read between two turns of the event loop. */
@@ -17,8 +17,7 @@ class Cursor {
   readonly #reader: Reader;
   readonly #end: number;
   readonly #hasher: Hasher | undefined;
-  readonly #file: OpenFile | undefined;
-  readonly #sums: ChunkSums | undefined;
+  readonly #file: BlobFile | undefined;
   #at: number;
 
   constructor(
@@ -31,10 +30,7 @@ class Cursor {
     this.#at = Math.min(range.offset, row.size);
     this.#end = Math.min(row.size, range.offset + range.length);
     this.#hasher = range.offset === 0 && this.#end === row.size ? range.provider.hasher() : undefined;
-    if (row.volume === 1) {
-      this.#sums = loadChunkSums(reader.sql, reader.rows, row);
-      this.#file = reader.openFile(row);
-    }
+    if (row.volume === 1) this.#file = reader.openFile(row);
   }
 
   get remaining(): number {
@@ -51,11 +47,7 @@ class Cursor {
     const bytes =
       this.#file === undefined
         ? this.#reader.readRow(this.row, this.#at, end - this.#at)
-        : this.#reader.readFile(this.row, this.#file, this.#sums!, {
-            offset: this.#at,
-            end,
-            ...(scratch === undefined ? {} : { scratch }),
-          });
+        : this.#file.read(this.#at, end, scratch);
     this.#hasher?.update(bytes);
     this.#at = end;
     // The last bytes leave only after the id was checked.

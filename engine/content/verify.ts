@@ -1,5 +1,5 @@
 /** Verification on a worker thread: every stored copy of a range of a volume against the catalog, and the catalog against the copies. */
-import type { BlobRow } from '../catalog/blob-rows.ts';
+import { type BlobRow, partNameOf } from '../catalog/blob-rows.ts';
 import { readState } from '../catalog/catalog.ts';
 import { equalBytes, toHex } from '../codec/bytes.ts';
 import type { Provider } from '../codec/provider.ts';
@@ -7,8 +7,8 @@ import { readExtent } from '../codec/record.ts';
 import { StoreError } from '../errors.ts';
 import type { Clock } from '../host.ts';
 import type { ListedPart } from '../volume.ts';
-import { loadChunkSums } from './chunk-sums.ts';
-import { type Reader, checkRecord, damaged } from './reader.ts';
+import { partFile } from '../volumes/directory.ts';
+import { type Reader, damaged, recordContent } from './reader.ts';
 
 export interface VerifyRange {
   readonly volume: number;
@@ -81,10 +81,9 @@ export class Verifier {
         await this.#clock.yield();
       }
     }
-    const known = new Set(rows.map((row) => `${toHex(row.id)}.${row.incarnation}`));
+    const known = new Set(rows.map((row) => partFile(partNameOf(row))));
     for (const part of this.#reader.directory.parts(range.fromExtent, range.toExtent)) {
-      if (part.name !== undefined && !known.has(`${part.name.id}.${part.name.incarnation}`))
-        run.orphans.push(part);
+      if (part.name !== undefined && !known.has(partFile(part.name))) run.orphans.push(part);
     }
   }
 
@@ -168,7 +167,7 @@ class Run {
   }
 
   record(row: BlobRow, extent: Uint8Array): void {
-    this.#judge(row, () => this.#hash(row, checkRecord(this.#provider, row, extent.subarray(row.start))));
+    this.#judge(row, () => this.#hash(row, recordContent(this.#provider, row, extent.subarray(row.start))));
   }
 
   /** Yields the bytes of each slice read, so that the caller may give others their turn. */
@@ -176,15 +175,10 @@ class Run {
     try {
       const file = this.#reader.openFile(row);
       try {
-        const sums = loadChunkSums(this.#reader.sql, this.#reader.rows, row);
         const hasher = this.#provider.hasher();
         for (let at = 0; at < row.size;) {
           this.#context.signal.throwIfAborted();
-          const bytes = this.#reader.readFile(row, file, sums, {
-            offset: at,
-            end: Math.min(row.size, at + sliceBytes),
-            scratch: slice,
-          });
+          const bytes = file.read(at, Math.min(row.size, at + sliceBytes), slice);
           hasher.update(bytes);
           at += bytes.length;
           this.#bytes += bytes.length;

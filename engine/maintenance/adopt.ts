@@ -1,17 +1,23 @@
 /** Takes stored copies without a catalog row back in: evidence of a lost row is never deleted on sight. */
 import type { Transaction } from '../catalog/catalog.ts';
+import { storedForms } from '../catalog/blob-rows.ts';
 import { ownerKinds } from '../catalog/reference-rows.ts';
 import { fromHex, toHex } from '../codec/bytes.ts';
 import { decodeNode } from '../codec/node.ts';
 import type { Provider } from '../codec/provider.ts';
-import { identityCodec, readRecord } from '../codec/record.ts';
+import { Frame } from '../codec/frame.ts';
+import { readRecord } from '../codec/record.ts';
 import { writeChunkSums } from '../commit/committer.ts';
 import { type VolumeRow, type VolumeSet, directoryNumber } from '../commit/volume-set.ts';
-import { Digester } from '../content/digest.ts';
+import { FramedFile, readerOf } from '../content/blob-file.ts';
+import { type ContentDigest, Digester } from '../content/digest.ts';
 import { StoreError } from '../errors.ts';
-import type { Host } from '../host.ts';
+import type { Host, OpenFile } from '../host.ts';
 import type { Locator, PartName } from '../volume.ts';
 import { fanOut } from '../volumes/directory.ts';
+
+/** Bytes hashed at once. */
+const sliceBytes = 1024 * 1024;
 
 export interface AdoptContext {
   readonly volumes: VolumeSet;
@@ -85,7 +91,7 @@ function adoptRecord(
     report.damaged++;
     return;
   }
-  const links = record.kind === 'node' ? decodeNode(record.payload).links : [];
+  const links = record.kind === 'node' ? decodeNode(record.content).links : [];
   const children = links.map((link) => transaction.catalog.blobs.inspect(fromHex(link.id)!)?.row);
   if (children.includes(undefined)) {
     report.incomplete++;
@@ -94,8 +100,8 @@ function adoptRecord(
   const row = transaction.insert({
     id,
     kind: record.kind === 'node' ? 1 : 0,
-    codec: identityCodec,
-    size: record.payload.length,
+    codec: storedForms.plain,
+    size: record.content.length,
     stored: locator.length,
     volume: place.row.n,
     extent: locator.extent,
@@ -114,10 +120,11 @@ function verified(
   provider: Provider,
   bytes: Uint8Array,
   id: Uint8Array,
-): { readonly kind: 'raw' | 'node'; readonly payload: Uint8Array } | undefined {
+): { readonly kind: 'raw' | 'node'; readonly content: Uint8Array } | undefined {
   try {
-    const { head, payload } = readRecord(provider, bytes, 0);
-    return toHex(provider.sha256(payload)) === toHex(id) ? { kind: head.kind, payload } : undefined;
+    const record = readRecord(provider, bytes, 0);
+    const content = record.content();
+    return toHex(provider.sha256(content)) === toHex(id) ? { kind: record.head.kind, content } : undefined;
   } catch (error) {
     if (StoreError.is(error)) return undefined;
     throw error;
@@ -145,27 +152,17 @@ export function adoptFile(
   }
   const file = directory.open(name);
   if (file === undefined) return;
-  const digester = new Digester(context.provider, context.chunkBytes);
-  const slice = new Uint8Array(1024 * 1024);
-  let size = 0;
-  try {
-    for (let count = file.read(slice, 0); count > 0; count = file.read(slice, size)) {
-      digester.update(slice.subarray(0, count));
-      size += count;
-    }
-  } finally {
-    file.close();
-  }
-  const digest = digester.finish();
-  if (toHex(digest.id) !== name.id) {
+  const digest = digestFile(context, file, name);
+  if (digest === undefined || toHex(digest.id) !== name.id) {
     context.quarantine(name);
     report.damaged++;
     return;
   }
+  const { size, stored } = digest;
   const place = {
     kind: 0,
-    codec: identityCodec,
-    stored: size,
+    codec: name.framed === true ? storedForms.framed : storedForms.plain,
+    stored,
     volume: directoryNumber,
     extent: fanOut(name.id),
     start: 0,
@@ -179,7 +176,37 @@ export function adoptFile(
     Object.assign(found.row, place, { suspect: 0, kind: found.row.kind });
     transaction.changed = true;
     transaction.catalog.blobs.update(found.row);
+    transaction.catalog.sql.rows('DELETE FROM chunk_sums WHERE blob = ?').run(found.row.n);
     writeChunkSums(transaction.catalog, found.row.n, digest.sums);
   }
   report.adopted++;
+}
+
+/** What a file holds, and its size; undefined when it is no whole frame though its name says so. Closes the file. */
+function digestFile(
+  { provider, chunkBytes }: AdoptContext,
+  file: OpenFile,
+  name: PartName,
+): (ContentDigest & { readonly stored: number }) | undefined {
+  try {
+    const stored = file.facts().size;
+    const digester = new Digester(provider, chunkBytes);
+    const read = readerOf(file);
+    if (name.framed === true) {
+      const frame = new Frame(provider, read, stored);
+      const { size } = frame;
+      const blob = new FramedFile(file, frame, read);
+      for (let at = 0; at < size; at += sliceBytes)
+        digester.update(blob.read(at, Math.min(size, at + sliceBytes)));
+    } else {
+      for (let at = 0; at < stored; at += sliceBytes) digester.update(read(at, sliceBytes));
+    }
+    const digest = digester.finish();
+    return { ...digest, stored, ...(name.framed === true ? { sums: new Uint8Array(0) } : {}) };
+  } catch (error) {
+    if (StoreError.is(error, 'corrupt')) return undefined;
+    throw error;
+  } finally {
+    file.close();
+  }
 }

@@ -1,6 +1,6 @@
 /** Collection: blobs nobody refers to, after their grace, re-derived from the references in the transaction that condemns them. */
 import type { GcOptions, GcResult } from '../api.ts';
-import type { BlobRow } from '../catalog/blob-rows.ts';
+import { type BlobRow, storedForms } from '../catalog/blob-rows.ts';
 import type { Catalog, Transaction } from '../catalog/catalog.ts';
 import { ownerKinds } from '../catalog/reference-rows.ts';
 import { bucketOf } from '../catalog/row-sums.ts';
@@ -229,8 +229,8 @@ class Collection {
     transaction.changed = true;
     if (row.volume === directoryNumber) {
       sql
-        .rows('INSERT INTO tombstones (volume, id, incarnation, bytes) VALUES (?, ?, ?, ?)')
-        .run(row.volume, row.id, row.incarnation, row.stored);
+        .rows('INSERT INTO tombstones (volume, id, incarnation, framed, bytes) VALUES (?, ?, ?, ?, ?)')
+        .run(row.volume, row.id, row.incarnation, Number(row.codec === storedForms.framed), row.stored);
     } else {
       this.#context.volumes.free(transaction, row.volume, locatorOf(row));
     }

@@ -80,12 +80,13 @@ function adoptIntents(
 ): void {
   const { sql } = transaction.catalog;
   for (const lease of dead) {
-    const intents = sql.rows('SELECT id, incarnation FROM intents WHERE lease = ?').all(lease) as {
+    const intents = sql.rows('SELECT id, incarnation, framed FROM intents WHERE lease = ?').all(lease) as {
       id: Uint8Array;
       incarnation: number;
+      framed: number;
     }[];
-    for (const { id, incarnation } of intents)
-      adoptFile(transaction, context, { id: toHex(id), incarnation }, report);
+    for (const { id, incarnation, framed } of intents)
+      adoptFile(transaction, context, { id: toHex(id), incarnation, framed: framed === 1 }, report);
     sql.rows('DELETE FROM intents WHERE lease = ?').run(lease);
   }
 }

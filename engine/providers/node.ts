@@ -1,7 +1,49 @@
 /** The codec's provider on native code: node:crypto and node:zlib. */
 import * as crypto from 'node:crypto';
 import * as zlib from 'node:zlib';
-import type { Provider } from '../codec/provider.ts';
+import type { Compressor, Provider } from '../codec/provider.ts';
+
+type Callback = (error: Error | null, result: Uint8Array) => void;
+
+/** Runs one of zlib's calls on libuv's threads. */
+function later(start: (done: Callback) => void): Promise<Uint8Array> {
+  return new Promise((resolve, reject) =>
+    start((error, result) => (error === null ? resolve(result) : reject(error))),
+  );
+}
+
+function exactly(size: number, bytes: Uint8Array): Uint8Array {
+  if (bytes.length !== size) throw new Error(`${bytes.length} bytes came out, not ${size}`);
+  return bytes;
+}
+
+/** One byte at least: zlib takes no limit of 0. */
+const limit = (size: number): number => Math.max(1, size);
+
+const deflate: Compressor = {
+  compress: (bytes, level) => zlib.deflateRawSync(bytes, { level }),
+  compressLater: (bytes, level) => later((done) => zlib.deflateRaw(bytes, { level }, done)),
+  decompress: (bytes, size) => exactly(size, zlib.inflateRawSync(bytes, { maxOutputLength: limit(size) })),
+};
+
+const zstdLevel = (level: number): zlib.ZstdOptions => ({
+  params: { [zlib.constants.ZSTD_c_compressionLevel]: level },
+});
+
+/** Not in Node before 22.15; a namespace import finds out without failing. */
+const zstd: Compressor | undefined =
+  (zlib as Partial<typeof zlib>).zstdCompressSync === undefined
+    ? undefined
+    : {
+        compress: (bytes, level) => zlib.zstdCompressSync(bytes, zstdLevel(level)),
+        // Told the size, it chooses tables that fit, as the other one does.
+        compressLater: (bytes, level) =>
+          later((done) =>
+            zlib.zstdCompress(bytes, { ...zstdLevel(level), pledgedSrcSize: bytes.length }, done),
+          ),
+        decompress: (bytes, size) =>
+          exactly(size, zlib.zstdDecompressSync(bytes, { maxOutputLength: limit(size) })),
+      };
 
 export const nodeProvider: Provider = {
   sha256: (bytes) => crypto.hash('sha256', bytes, 'buffer'),
@@ -11,4 +53,6 @@ export const nodeProvider: Provider = {
     return { update: (bytes) => void hash.update(bytes), digest: () => hash.digest() };
   },
   crc32: (bytes) => zlib.crc32(bytes),
+  deflate,
+  zstd,
 };

@@ -1,5 +1,5 @@
 /** The work a worker thread offers by name: the handlers behind content/, one instance per thread. */
-import type { ExportTarget, FileStep } from '../api.ts';
+import type { CompressionParameters, ExportTarget, FileStep } from '../api.ts';
 import { openConnection } from '../catalog/connection.ts';
 import type { StoreLayout } from '../catalog/layout.ts';
 import { checkCatalog } from '../catalog/schema.ts';
@@ -13,9 +13,10 @@ import { type EncodedBatch, Encoder, type SmallSource } from '../content/encoder
 import { listFolder, runSteps } from '../content/folders.ts';
 import { Queries } from '../content/queries.ts';
 import { Reader } from '../content/reader.ts';
-import { Stager } from '../content/stager.ts';
+import { type StageHow, Stager } from '../content/stager.ts';
 import { Streams } from '../content/streams.ts';
 import { Verifier, type VerifyRange } from '../content/verify.ts';
+import type { PartName } from '../volume.ts';
 
 /** What a worker is told of the store. */
 export interface WorkshopOptions {
@@ -25,6 +26,7 @@ export interface WorkshopOptions {
   readonly durability: 'full' | 'relaxed';
   readonly smallMax: number;
   readonly chunkBytes: number;
+  readonly compression: CompressionParameters;
   /** Absent in a read-only store. */
   readonly lease?: string;
 }
@@ -73,17 +75,17 @@ export class Workshop {
         void (this.#link = new DigestLink(this.#host.threads.join(end), this.#provider)),
       encode: (args: { sources: readonly SmallSource[]; memory: SharedArrayBuffer | undefined }) =>
         wireBatch(this.#open.encoder.encode(args.sources, args.memory)),
-      'stage-path': (args: { path: string; linked: boolean }, context: CallContext) =>
-        this.#open.stager.path(args.path, args.linked ? this.#link : undefined, {
-          signal: context.signal,
-          progress: throttle(this.#host, context),
-        }),
-      'stage-begin': () => this.#open.stager.begin(),
+      'stage-path': (args: StageHow & { path: string; linked: boolean }, context: CallContext) =>
+        this.#open.stager.path(
+          args.path,
+          { ...args, link: args.linked ? this.#link : undefined },
+          { signal: context.signal, progress: throttle(this.#host, context) },
+        ),
+      'stage-begin': (how: StageHow) => this.#open.stager.begin(how),
       'stage-write': (args: { token: string; bytes: Uint8Array }) =>
         this.#open.stager.write(args.token, args.bytes),
       'stage-finish': (token: string) => this.#open.stager.finish(token),
-      publish: (args: { token: string; id: string; incarnation: number }) =>
-        this.#open.stager.publish(args.token, args),
+      publish: (args: PartName & { token: string }) => this.#open.stager.publish(args.token, args),
       discard: (token: string) => this.#open.stager.discard(token),
       get: async (args: { id: string; maxBytes: number }, context: CallContext) =>
         moveBytes(await this.#open.streams.get(args.id, { maxBytes: args.maxBytes, signal: context.signal })),
@@ -142,17 +144,19 @@ export class Workshop {
       access: options.lease === undefined ? 'read-only' : 'read',
     });
     const temps = host.files.join(options.layout.temps, options.lease ?? 'read-only');
+    const { chunkBytes, compression } = options;
     this.#parts = {
       reader,
       streams: new Streams(reader, host, provider),
       verifier: new Verifier(reader, provider, host.clock),
-      encoder: new Encoder({ host, provider, smallMax: options.smallMax, chunkBytes: options.chunkBytes }),
+      encoder: new Encoder({ host, provider, smallMax: options.smallMax, chunkBytes, compression }),
       stager: new Stager({
         host,
         provider,
         directory: reader.directory,
         temps,
-        chunkBytes: options.chunkBytes,
+        chunkBytes,
+        compression,
       }),
       queries: new Queries(reader, { host, provider, layout: options.layout }),
     };

@@ -1,5 +1,6 @@
 /** The work the commit thread offers by name: opening with recovery, group commits, collection, the catalog's side of scrubs. */
 import type { GcOptions, StoreParameters } from '../api.ts';
+import { partNameOf } from '../catalog/blob-rows.ts';
 import { Catalog, type Transaction } from '../catalog/catalog.ts';
 import { openConnection } from '../catalog/connection.ts';
 import type { StoreLayout } from '../catalog/layout.ts';
@@ -11,7 +12,7 @@ import type { Provider } from '../codec/provider.ts';
 import { Committer } from '../commit/committer.ts';
 import { fillBallast, findStore, removeFolderIfThere, removeIfThere } from '../commit/create.ts';
 import type { Operation } from '../commit/operations.ts';
-import { VolumeSet, partNameOf } from '../commit/volume-set.ts';
+import { VolumeSet } from '../commit/volume-set.ts';
 import { type DatabaseClass, type DriverChoice, loadDriver } from '../driver.ts';
 import { StoreError, invariant, poisons, toStoreError, writeError } from '../errors.ts';
 import type { Host } from '../host.ts';
@@ -27,6 +28,7 @@ import {
 } from '../maintenance/settle-scrub.ts';
 import { type CallContext, type Handler, errorToData } from '../rpc.ts';
 import type { PartName } from '../volume.ts';
+import { partFile } from '../volumes/directory.ts';
 
 export interface WriterOptions {
   readonly root: string;
@@ -304,7 +306,7 @@ export class Writer {
     const { files } = this.#host;
     const from = volumes.directory.path(name);
     if (files.facts(from) === undefined) return;
-    files.rename(from, files.join(layout.quarantine, `${name.id}.${name.incarnation.toString(16)}`));
+    files.rename(from, files.join(layout.quarantine, partFile(name)));
     files.syncFolder(layout.quarantine);
   }
 

@@ -1,4 +1,4 @@
-/** The directory volume: one plain file per raw blob, blobs/ab/<id>.<incarnation>, byte-identical to the content. */
+/** The directory volume: a file per blob, blobs/ab/<id>.<incarnation> byte-identical to the content, with .f behind it a frame. */
 import { isBlobId } from '../codec/bytes.ts';
 import { systemCode } from '../errors.ts';
 import type { Files, OpenFile } from '../host.ts';
@@ -138,15 +138,17 @@ export function fanOut(id: string): number {
 }
 
 /** Lower-case hex and a dot only, so that no file system's rules about case or names ever matter. */
-function partFile(name: PartName): string {
-  return `${name.id}.${name.incarnation.toString(16)}`;
+export function partFile(name: PartName): string {
+  return `${name.id}.${name.incarnation.toString(16)}${name.framed === true ? '.f' : ''}`;
 }
 
 function partName(file: string): PartName | undefined {
-  const [id, hex, rest] = file.split('.');
+  const [id, hex, form, rest] = file.split('.');
   if (!isBlobId(id) || hex === undefined || rest !== undefined || !/^[0-9a-f]{1,13}$/.test(hex))
     return undefined;
-  return { id, incarnation: Number.parseInt(hex, 16) };
+  if (form !== undefined && form !== 'f') return undefined;
+  const incarnation = Number.parseInt(hex, 16);
+  return form === undefined ? { id, incarnation } : { id, incarnation, framed: true };
 }
 
 function removeIfThere(files: Files, path: string): boolean {

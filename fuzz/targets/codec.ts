@@ -1,13 +1,20 @@
 /** Targets of engine/codec: nodes, records, extents, the root log, the superblock, listings. */
 import { decodeNode, encodeNode } from '../../engine/codec/node.ts';
 import {
-  type RecordHead,
+  type StoredChunk,
+  chunkCodecs,
   chunkCount,
-  identityCodec,
+  entryBytes,
+  readEntry,
+  writeEntry,
+} from '../../engine/codec/chunks.ts';
+import { Frame, FrameWriter } from '../../engine/codec/frame.ts';
+import {
+  type RecordHead,
   readExtent,
   readRecord,
-  recordBytes,
   recordHeadBytes,
+  recordOverhead,
   writeRecord,
 } from '../../engine/codec/record.ts';
 import {
@@ -42,39 +49,48 @@ export const node: Target = {
     checkCodec({ codes: ['corrupt', 'incompatible-format'], decode: decodeNode, encode: encodeNode }, bytes),
 };
 
+/** Content that is chunked, each chunk stored as it is or compressed. */
 function validRecord(random: Random): Uint8Array {
-  const payload = bytesOf(random, 2500);
+  const content = bytesOf(random, 2500);
+  const chunkLog2 = random.pick([9, 10, 12, 16, 24]);
+  const chunks = Array.from({ length: chunkCount(content.length, chunkLog2) }, (_, i): StoredChunk => {
+    const bytes = content.subarray(i * 2 ** chunkLog2, (i + 1) * 2 ** chunkLog2);
+    return random.chance(0.5)
+      ? { codec: chunkCodecs.identity, bytes }
+      : { codec: chunkCodecs.deflate, bytes: provider.deflate.compress(bytes, 6) };
+  });
   const head: RecordHead = {
     kind: random.pick(['raw', 'node']),
-    codec: identityCodec,
     id: idBytesOf(random),
     incarnation: numberOf(random),
     part: random.below(3),
     offset: numberOf(random),
     last: random.chance(0.5),
     size: numberOf(random),
-    chunkLog2: random.pick([9, 10, 12, 16, 30]),
-    payloadBytes: payload.length,
+    chunkLog2,
+    contentBytes: content.length,
   };
-  const bytes = new Uint8Array(recordBytes(payload.length, head.chunkLog2));
-  writeRecord(provider, bytes, 0, { head, payload });
+  const stored = chunks.reduce((sum, { bytes }) => sum + bytes.length, 0);
+  const bytes = new Uint8Array(recordOverhead(content.length, chunkLog2) + stored);
+  writeRecord(provider, bytes, 0, { head, chunks });
   return bytes;
 }
 
 /** Checksums of the record that begins at 0, as far as its own lengths reach. */
 function repairRecord(bytes: Uint8Array): Uint8Array {
   if (bytes.length < recordHeadBytes + 4) return bytes;
-  const view = new DataView(bytes.buffer, bytes.byteOffset);
-  const [chunkLog2, payloadBytes] = [view.getUint8(7), view.getUint32(68, true)];
-  const chunks = chunkLog2 > 30 ? 0 : chunkCount(payloadBytes, chunkLog2);
-  const headEnd = recordHeadBytes + 4 * chunks;
-  if (headEnd + 4 > bytes.length) return bytes;
-  const payload = bytes.subarray(headEnd + 4, headEnd + 4 + payloadBytes);
-  for (let i = 0; i < chunks; i++) {
-    const chunk = payload.subarray(i * 2 ** chunkLog2, (i + 1) * 2 ** chunkLog2);
-    view.setUint32(recordHeadBytes + 4 * i, provider.crc32(chunk), true);
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  const [chunkLog2, contentBytes] = [view.getUint8(7), view.getUint32(68, true)];
+  const chunks = chunkLog2 > 24 ? 0 : chunkCount(contentBytes, chunkLog2);
+  const tableEnd = recordHeadBytes + entryBytes * chunks;
+  if (tableEnd + 4 > bytes.length) return bytes;
+  for (let i = 0, place = tableEnd + 4; i < chunks; i++) {
+    const { codec, length } = readEntry(view, recordHeadBytes + entryBytes * i);
+    const crc = provider.crc32(bytes.subarray(place, place + length));
+    writeEntry(view, recordHeadBytes + entryBytes * i, { codec, length, crc });
+    place += length;
   }
-  view.setUint32(headEnd, provider.crc32(bytes.subarray(0, headEnd)), true);
+  view.setUint32(tableEnd, provider.crc32(bytes.subarray(0, tableEnd)), true);
   return bytes;
 }
 
@@ -86,19 +102,18 @@ export const record: Target = {
     const read = refusable(['corrupt', 'incompatible-format'], () => readRecord(provider, bytes, 0));
     checkElsewhere(bytes, read !== undefined);
     if (read === undefined) return 'refused';
-    const { head, payload, length } = read;
+    const { head, length } = read;
     promise(length <= bytes.length && length > 0, 'a record ends outside its bytes');
-    promise(payload.length === head.payloadBytes, 'a payload of another length than its head says');
+    const content = refusable(['corrupt', 'incompatible-format'], () => read.content());
+    if (content === undefined) return 'refused';
+    promise(content.length === head.contentBytes, 'content of another length than its head says');
+    const middle = read.content(head.contentBytes >> 2, head.contentBytes >> 1);
+    const expected = content.subarray(head.contentBytes >> 2, head.contentBytes >> 1);
+    promise(same(middle, expected), 'a range is not what the whole has there');
     const numbers = [head.incarnation, head.offset, head.size, head.part];
     promise(
       numbers.every((value) => Number.isSafeInteger(value)),
       'accepted a number that is no safe integer',
-    );
-    const again = new Uint8Array(length);
-    const end = writeRecord(provider, again, 0, { head, payload });
-    promise(
-      end === length && same(again, bytes.subarray(0, length)),
-      'accepted bytes that encoding does not give back',
     );
     return 'accepted';
   },
@@ -127,6 +142,60 @@ export const extent: Target = {
     }
     promise(at === bytes.length, 'an extent was read that does not end with its last record');
     return 'accepted';
+  },
+};
+
+/** A frame of some chunks, each compressed or not. */
+function validFrame(random: Random): Uint8Array {
+  const content = bytesOf(random, 6000);
+  const chunkLog2 = random.pick([9, 10, 12]);
+  const writer = new FrameWriter(provider, chunkLog2);
+  const pieces = [writer.head()];
+  for (let at = 0; at < content.length; at += 2 ** chunkLog2) {
+    const bytes = content.subarray(at, at + 2 ** chunkLog2);
+    const packed = random.chance(0.5);
+    pieces.push(
+      ...writer.add(
+        packed
+          ? { codec: chunkCodecs.deflate, bytes: provider.deflate.compress(bytes, 6) }
+          : { codec: chunkCodecs.identity, bytes },
+      ),
+    );
+  }
+  pieces.push(...writer.finish(idBytesOf(random), content.length));
+  return new Uint8Array(Buffer.concat(pieces));
+}
+
+/** Checksums of the trailer and of the index, as far as its own lengths reach. */
+function repairFrame(bytes: Uint8Array): Uint8Array {
+  if (bytes.length < 72) return bytes;
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  const end = bytes.length - 64;
+  const index = bytes.subarray(Math.max(0, end - 12 * view.getUint32(end + 40, true)), end);
+  view.setUint32(end + 44, provider.crc32(index), true);
+  view.setUint32(end + 56, provider.crc32(bytes.subarray(end, end + 56)), true);
+  return bytes;
+}
+
+export const frame: Target = {
+  name: 'frame',
+  valid: validFrame,
+  repair: repairFrame,
+  check: (bytes) => {
+    const read = (position: number, length: number): Uint8Array =>
+      bytes.subarray(Math.min(position, bytes.length), Math.min(position + length, bytes.length));
+    const content = refusable(['corrupt', 'incompatible-format'], () => {
+      const opened = new Frame(provider, read, bytes.length);
+      promise(Number.isSafeInteger(opened.size), 'accepted a number that is no safe integer');
+      const all = new Uint8Array(Math.min(opened.size, 1_000_000));
+      if (all.length > 0) opened.read(read, 0, all.length, all);
+      const [from, to] = [all.length >> 2, all.length >> 1];
+      const middle = new Uint8Array(to - from);
+      if (to > from) opened.read(read, from, to, middle);
+      promise(same(middle, all.subarray(from, to)), 'a range is not what the whole has there');
+      return all;
+    });
+    return content === undefined ? 'refused' : 'accepted';
   },
 };
 

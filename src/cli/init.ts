@@ -1,6 +1,7 @@
 /** `holdfast init DIR`: makes a store in an absent or empty folder. */
 import { readdir } from 'node:fs/promises';
-import { openStore } from '../index.ts';
+import { Option } from 'commander';
+import { type CompressionMode, openStore } from '../index.ts';
 import { exitCodes } from './exit.ts';
 import type { Verb } from './verb.ts';
 
@@ -9,10 +10,19 @@ export const init: Verb = {
     program
       .command('init')
       .description('make a store in an absent or empty folder')
-      .argument('<dir>', 'the folder'),
-  async run({ output, signal }, [directory]) {
+      .argument('<dir>', 'the folder')
+      .addOption(
+        new Option('--compress <mode>', 'what the store compresses: nothing, what is worth it, everything')
+          .choices(['off', 'auto', 'always'])
+          .default('off'),
+      ),
+  async run({ output, signal }, [directory], options) {
     const before = await readdir(directory!).catch(() => []);
-    const store = await openStore(directory!, { mode: 'create', signal });
+    const store = await openStore(directory!, {
+      mode: 'create',
+      compression: options['compress'] as CompressionMode,
+      signal,
+    });
     try {
       const { storeId, format } = await store.stats();
       const created = before.length === 0;

@@ -11,12 +11,17 @@ export const stats: Verb = {
       .argument('<dir>', 'the store'),
   async run(context, [directory]) {
     const { output } = context;
-    const found = await withReadableStore(directory!, context, (store) => store.stats());
+    const { found, compression } = await withReadableStore(directory!, context, async (store) => ({
+      found: await store.stats(),
+      compression: store.parameters.compression,
+    }));
+    const { mode, codec, level } = compression;
     const rows: readonly (readonly [string, string])[] = [
       ['store', `${found.storeId}, format ${found.format}`],
       ['blobs', `${showCount(found.blobs, 'blob')}, of them ${showCount(found.nodes, 'node')}`],
       ['content', showBytes(found.bytes)],
       ['stored', showBytes(found.storedBytes)],
+      ['compression', mode === 'off' ? mode : `${mode}, ${codec} level ${level}`],
       ['unreferenced', `${showCount(found.unreferenced, 'blob')}, ${showBytes(found.unreferencedBytes)}`],
       ['suspect', showCount(found.suspect, 'blob')],
       ['roots', String(found.roots)],
@@ -31,7 +36,7 @@ export const stats: Verb = {
       ),
     ];
     for (const [name, value] of rows) await output.line(`${name.padEnd(13)} ${value}`);
-    await output.result(found);
+    await output.result({ ...found, compression });
     return exitCodes.fine;
   },
 };

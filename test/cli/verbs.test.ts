@@ -21,7 +21,7 @@ test('the whole way: init, add, ls, cat, get, stat, rm, gc, scrub, stats', async
   });
 
   const made = await holdfast(['init', 'store', '--json'], options);
-  assert.deepEqual([made.exit, made.json.created, made.json.format], [0, true, 0]);
+  assert.deepEqual([made.exit, made.json.created, made.json.format], [0, true, 1]);
   assert.match(made.json.storeId, /^[0-9a-f]{32}$/);
   const again = await holdfast(['init', 'store', '--json'], options);
   assert.deepEqual([again.exit, again.json.created, again.json.storeId], [0, false, made.json.storeId]);
@@ -99,7 +99,7 @@ test('the whole way: init, add, ls, cat, get, stat, rm, gc, scrub, stats', async
   assert.deepEqual([scrubbed.exit, scrubbed.json.blobs, scrubbed.json.damaged], [0, 0, []]);
   const stats = await holdfast(['stats', 'store', '--json'], options);
   assert.deepEqual([stats.json.blobs, stats.json.roots, stats.json.storeId], [0, 0, made.json.storeId]);
-  assert.match((await holdfast(['stats', 'store'], options)).stdout, /^store +[0-9a-f]{32}, format 0$/m);
+  assert.match((await holdfast(['stats', 'store'], options)).stdout, /^store +[0-9a-f]{32}, format 1$/m);
 });
 
 test('mistakes of use are exit 2, what is not there is exit 1, each with one line and with one object', async (t) => {

@@ -9,6 +9,7 @@ import { join } from 'node:path';
 interface Row {
   readonly id: string;
   readonly incarnation: number;
+  readonly codec: number;
   readonly stored: number;
 }
 type Sqlite = new (path: string) => {
@@ -17,7 +18,7 @@ type Sqlite = new (path: string) => {
 };
 const Sqlite = createRequire(import.meta.url)('better-sqlite3') as Sqlite;
 
-const largeRows = `SELECT lower(hex(blobs.id)) AS id, incarnation, stored FROM blobs JOIN volumes ON volumes.n = blobs.volume
+const largeRows = `SELECT lower(hex(blobs.id)) AS id, incarnation, codec, stored FROM blobs JOIN volumes ON volumes.n = blobs.volume
   WHERE volumes.kind = 'directory' AND suspect = 0`;
 const wrongCounts = `SELECT lower(hex(id)) AS id FROM blobs WHERE suspect = 0 AND refcount != (SELECT count(*) FROM refs WHERE child = n)`;
 
@@ -33,8 +34,12 @@ export function checkCatalog(store: string): string[] {
     if (existsSync(`${index}-wal`)) copyFileSync(`${index}-wal`, join(copy, 'index.db-wal'));
     const db = new Sqlite(join(copy, 'index.db'));
     try {
-      for (const { id, incarnation, stored } of db.prepare(largeRows).all() as Row[]) {
-        const path = join('blobs', id.slice(0, 2), `${id}.${incarnation.toString(16)}`);
+      for (const { id, incarnation, codec, stored } of db.prepare(largeRows).all() as Row[]) {
+        const path = join(
+          'blobs',
+          id.slice(0, 2),
+          `${id}.${incarnation.toString(16)}${codec === 1 ? '.f' : ''}`,
+        );
         const size = existsSync(join(store, path)) ? statSync(join(store, path)).size : undefined;
         if (size !== stored)
           problems.push(`before recovery: a row names ${path}, which ${lies(size, stored)}`);

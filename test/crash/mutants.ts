@@ -61,7 +61,7 @@ export const mutants: readonly Mutant[] = [
       {
         file: 'engine/maintenance/gc.ts',
         find: tombstone,
-        replace: `      this.#context.volumes.directory.delete({ id: Buffer.from(row.id).toString('hex'), incarnation: row.incarnation });
+        replace: `      this.#context.volumes.directory.delete({ id: Buffer.from(row.id).toString('hex'), incarnation: row.incarnation, framed: row.codec === 1 });
 ${tombstone}`,
       },
     ],

@@ -50,12 +50,14 @@ async function main(argument: Plan | Subject): Promise<void> {
   const say = (line: Line): void => void writeSync(ack, `${JSON.stringify(line)}\n`);
   const random = seededRandom(plan.seed, 1);
   const state = createState(plan, random);
-  let store = await openStore(plan.store);
+  // Some contents compress, some do not: files that are the content, and framed ones.
+  const options = { compression: 'auto' };
+  let store = await openStore(plan.store, options);
   say({ k: 'opened' });
   for (const [round, operations] of plan.rounds.entries()) {
     if (round > 0) {
       await store.close();
-      store = await openStore(plan.store);
+      store = await openStore(plan.store, options);
     }
     let left = operations;
     const lane = async (): Promise<void> => {
@@ -108,7 +110,8 @@ function contentOf(plan: Plan, index: number): Uint8Array {
   let size = edges[index];
   if (index >= contents.small) size = 262_145 + random.below(500_000);
   else if (size === undefined) size = random.chance(0.8) ? random.below(16_384) : random.below(120_000);
-  return seededBytes(plan.contentSeed * 1009 + index, size);
+  const bytes = seededBytes(plan.contentSeed * 1009 + index, size);
+  return index % 2 === 0 ? bytes : bytes.map((byte) => byte & 0x0f);
 }
 
 type Say = (line: Line) => void;

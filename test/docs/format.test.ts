@@ -9,13 +9,16 @@ import { murmur128 } from '../../engine/codec/murmur.ts';
 import { RowHasher } from '../../engine/catalog/row-sums.ts';
 import { fromHex, toHex } from '../../engine/codec/bytes.ts';
 import { decodeNode, encodeNode, nodeBytesMax, nodeLinksMax } from '../../engine/codec/node.ts';
-import { identityCodec, readRecord, recordBytes, writeRecord } from '../../engine/codec/record.ts';
+import { chunkCodecs } from '../../engine/codec/chunks.ts';
+import { FrameWriter } from '../../engine/codec/frame.ts';
+import { readRecord } from '../../engine/codec/record.ts';
 import { chainBytes, encodeLogHead, encodeLogRecord } from '../../engine/codec/root-record.ts';
 import { decodeSuperblock, defaultParameters, encodeSuperblock } from '../../engine/codec/superblock.ts';
 import { openStore } from '../../engine/index.ts';
 import { nodeProvider as provider } from '../../engine/providers/node.ts';
 import { encodeEntry } from '../../src/snapshot/entry.ts';
 import { buildMap } from '../../sync/tree/builder.ts';
+import { recordOf } from '../engine/codec/arbitrary.ts';
 import { codeBlocks, page, sectionOf, tableColumn } from './page.ts';
 
 const format = page('docs/format.md');
@@ -25,10 +28,8 @@ const storeId = '00112233445566778899aabbccddeeff';
 const timeMs = Date.UTC(2026, 0, 2, 3, 4, 5);
 
 function exampleRecord(): Uint8Array {
-  const bytes = new Uint8Array(recordBytes(hello.length, 16));
   const head = {
     kind: 'raw',
-    codec: identityCodec,
     id: fromHex(helloId)!,
     incarnation: 0x1122_3344_5566,
     part: 0,
@@ -36,10 +37,14 @@ function exampleRecord(): Uint8Array {
     last: true,
     size: hello.length,
     chunkLog2: 16,
-    payloadBytes: hello.length,
   } as const;
-  writeRecord(provider, bytes, 0, { head, payload: hello });
-  return bytes;
+  return recordOf(head, hello);
+}
+
+function exampleFrame(): Uint8Array {
+  const writer = new FrameWriter(provider, 16);
+  const chunk = writer.add({ codec: chunkCodecs.identity, bytes: hello });
+  return Buffer.concat([writer.head(), ...chunk, ...writer.finish(fromHex(helloId)!, hello.length)]);
 }
 
 function exampleNode(): Uint8Array {
@@ -64,6 +69,7 @@ function exampleFolder(): { readonly id: string; readonly bytes: Uint8Array } {
 
 const examples: Readonly<Record<string, () => Uint8Array>> = {
   record: exampleRecord,
+  frame: exampleFrame,
   node: exampleNode,
   'root-log': exampleLog,
   folder: () => exampleFolder().bytes,
@@ -93,8 +99,8 @@ test('no example is left that nothing makes', () => {
 });
 
 test('the examples are read back, and the ids in the text are theirs', () => {
-  const { head, payload } = readRecord(provider, exampleRecord(), 0);
-  assert.deepEqual([toHex(head.id), toHex(payload)], [helloId, toHex(hello)]);
+  const record = readRecord(provider, exampleRecord(), 0);
+  assert.deepEqual([toHex(record.head.id), toHex(record.content())], [helloId, toHex(hello)]);
   assert.deepEqual(decodeNode(exampleNode()).links, [{ kind: 'raw', id: helloId }]);
   assert.ok(format.includes(provider.sha256Hex(exampleNode())));
   assert.ok(format.includes(exampleFolder().id));
@@ -102,7 +108,7 @@ test('the examples are read back, and the ids in the text are theirs', () => {
 
 test('the superblock in the page is what the code writes, and is read back', () => {
   const superblock = {
-    format: 0,
+    format: 1,
     storeId,
     createdMs: timeMs,
     compat: [],
@@ -128,7 +134,9 @@ test('the encoding of a row is as the page says, and its hash is the checksum', 
 test('limits in the page are those of the code', () => {
   assert.equal(nodeBytesMax, 4 * 1024 * 1024);
   assert.equal(nodeLinksMax, 65_536);
-  for (const [name, value] of Object.entries(defaultParameters)) {
+  const { compression, ...numbers } = defaultParameters;
+  assert.ok(format.includes(`default \`${compression.mode}\``));
+  for (const [name, value] of Object.entries(numbers)) {
     const row = format.split('\n').find((line) => line.startsWith(`| \`parameters.${name}\``));
     assert.ok(row?.includes(`default ${value.toLocaleString('en-US')}`), `the default of ${name}`);
   }
@@ -225,7 +233,7 @@ test('a volume is the database that the page describes', async () => {
       extents.map(([n]) => n),
       [1],
     );
-    assert.equal(toHex(readRecord(provider, extents[0]![1], 0).payload), toHex(hello));
+    assert.equal(toHex(readRecord(provider, extents[0]![1], 0).content()), toHex(hello));
   };
   await makeStore({ closed });
 });

@@ -252,7 +252,7 @@ function publish(folder: StoreFolder, id: BlobId, incarnation: number, bytes: Ui
 function intend(folder: StoreFolder, id: BlobId, incarnation: number): void {
   folder.edit((db) =>
     db
-      .prepare('INSERT INTO intents (lease, id, incarnation) VALUES (?, ?, ?)')
+      .prepare('INSERT INTO intents (lease, id, incarnation, framed) VALUES (?, ?, ?, 0)')
       .run(deadLease, Buffer.from(id, 'hex'), incarnation),
   );
 }
@@ -296,7 +296,7 @@ storeTest('an intent of a living process is left alone by those who open beside 
   const [lease] = readdirSync(folder.at('tmp'));
   folder.edit((db) =>
     db
-      .prepare('INSERT INTO intents (lease, id, incarnation) VALUES (?, ?, 5)')
+      .prepare('INSERT INTO intents (lease, id, incarnation, framed) VALUES (?, ?, 5, 0)')
       .run(lease, Buffer.from(sha256(bytes), 'hex')),
   );
   const store = await folder.open();
@@ -315,7 +315,7 @@ storeTest('tombstones that were not carried out are carried out at the next open
   const path = publish(folder, sha256(bytes), 5, bytes);
   folder.edit((db) =>
     db
-      .prepare('INSERT INTO tombstones (volume, id, incarnation, bytes) VALUES (1, ?, 5, ?)')
+      .prepare('INSERT INTO tombstones (volume, id, incarnation, framed, bytes) VALUES (1, ?, 5, 0, ?)')
       .run(Buffer.from(sha256(bytes), 'hex'), bytes.length),
   );
   const store = await folder.open();

@@ -5,7 +5,6 @@ import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { identityCodec, recordBytes, writeRecord } from '../../engine/codec/record.ts';
 import type { Database, DatabaseClass } from '../../engine/driver.ts';
 import { nodeHost } from '../../engine/hosts/node.ts';
 import { memoryHost } from '../../engine/hosts/memory.ts';
@@ -16,6 +15,7 @@ import { DirectoryVolume } from '../../engine/volumes/directory.ts';
 import { MemoryVolume } from '../../engine/volumes/memory.ts';
 import { SqliteVolume, type SqliteVolumeOptions } from '../../engine/volumes/sqlite.ts';
 import { type VolumeUnderTest, volumeSuite } from '../conformance/volume.ts';
+import { recordOf } from './codec/arbitrary.ts';
 
 const driver = createRequire(import.meta.url)('better-sqlite3') as DatabaseClass;
 let incarnation = 1;
@@ -27,10 +27,8 @@ function bare(content: Uint8Array): Part {
 function record(content: Uint8Array): Part {
   const id = nodeProvider.sha256(content);
   const name = { id: nodeProvider.sha256Hex(content), incarnation: incarnation++ };
-  const bytes = new Uint8Array(recordBytes(content.length, 16));
   const head = {
     kind: 'raw' as const,
-    codec: identityCodec,
     id,
     incarnation: name.incarnation,
     part: 0,
@@ -38,10 +36,8 @@ function record(content: Uint8Array): Part {
     last: true,
     size: content.length,
     chunkLog2: 16,
-    payloadBytes: content.length,
   };
-  writeRecord(nodeProvider, bytes, 0, { head, payload: content });
-  return { name, bytes };
+  return { name, bytes: recordOf(head, content) };
 }
 
 function freshFolder(): string {

@@ -3,7 +3,10 @@ import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import type { Link } from '../../../engine/api.ts';
 import { toHex } from '../../../engine/codec/bytes.ts';
+import { chunkCodecs, chunkCount } from '../../../engine/codec/chunks.ts';
+import { type RecordHead, recordOverhead, writeRecord } from '../../../engine/codec/record.ts';
 import { StoreError } from '../../../engine/errors.ts';
+import { nodeProvider } from '../../../engine/providers/node.ts';
 
 export const bytes = (maxLength: number): fc.Arbitrary<Uint8Array> => fc.uint8Array({ maxLength });
 export const exactly = (length: number): fc.Arbitrary<Uint8Array> =>
@@ -92,4 +95,16 @@ export function unless<Result>(codes: readonly string[], decode: () => Result): 
 
 export function throwsCode(code: string, call: () => unknown): void {
   assert.throws(call, (error) => StoreError.is(error) && error.code === code);
+}
+
+/** A record of content that is stored as it is. */
+export function recordOf(head: Omit<RecordHead, 'contentBytes'>, content: Uint8Array): Uint8Array {
+  const bytes = new Uint8Array(recordOverhead(content.length, head.chunkLog2) + content.length);
+  const step = 2 ** head.chunkLog2;
+  const chunks = Array.from({ length: chunkCount(content.length, head.chunkLog2) }, (_, i) => ({
+    codec: chunkCodecs.identity,
+    bytes: content.subarray(i * step, (i + 1) * step),
+  }));
+  writeRecord(nodeProvider, bytes, 0, { head: { ...head, contentBytes: content.length }, chunks });
+  return bytes;
 }

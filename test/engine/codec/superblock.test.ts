@@ -16,7 +16,7 @@ import { bitFlips, damage, plainRecord, throwsCode, u53, unless } from './arbitr
 
 const flags = fc.array(fc.stringMatching(/^[a-z-]{1,12}$/), { maxLength: 3 });
 const superblock: fc.Arbitrary<Superblock> = plainRecord<Superblock>({
-  format: fc.integer({ min: 0, max: formatVersion }),
+  format: fc.constant(formatVersion),
   storeId: fc.stringMatching(/^[0-9a-f]{32}$/),
   createdMs: u53,
   compat: flags,
@@ -27,6 +27,18 @@ const superblock: fc.Arbitrary<Superblock> = plainRecord<Superblock>({
     extentBytes: u53,
     chunkBytes: u53,
     volumeBytesMax: u53,
+    compression: fc.oneof(
+      plainRecord({
+        mode: fc.constantFrom('off', 'auto', 'always'),
+        codec: fc.constant('deflate'),
+        level: fc.integer({ min: 1, max: 9 }),
+      }),
+      plainRecord({
+        mode: fc.constantFrom('off', 'auto', 'always'),
+        codec: fc.constant('zstd'),
+        level: fc.integer({ min: 1, max: 19 }),
+      }),
+    ),
   }),
 });
 const refusals = ['not-a-store', 'corrupt'];
@@ -100,6 +112,7 @@ test('flags as in ext4: compat and ro-compat pass, incompat and a later format a
   assert.deepEqual(decode({ roCompat: ['newer'] }).roCompat, ['newer']);
   throwsCode('incompatible-format', () => decode({ incompat: ['newest'] }));
   throwsCode('incompatible-format', () => decode({ format: formatVersion + 1 }));
+  throwsCode('incompatible-format', () => decode({ format: formatVersion - 1 }));
 });
 
 test('what is no superblock is not a store', () => {
@@ -126,6 +139,12 @@ test('parameters that could not work are refused', () => {
     { volumeBytesMax: 1024 },
     { volumeBytesMax: Number.POSITIVE_INFINITY },
     { volumeBytesMax: '1073741824' as unknown as number },
+    { compression: { mode: 'auto', codec: 'deflate', level: 10 } },
+    { compression: { mode: 'auto', codec: 'deflate', level: 0 } },
+    { compression: { mode: 'auto', codec: 'zstd', level: 20 } },
+    { compression: { mode: 'auto', codec: 'lzma' as 'zstd', level: 3 } },
+    { compression: { mode: 'yes' as 'auto', codec: 'zstd', level: 3 } },
+    { compression: 'auto' as never },
   ];
   for (const change of wrong) {
     throwsCode('invalid-argument', () => checkParameters({ ...defaultParameters, ...change }));

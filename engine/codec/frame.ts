@@ -1,0 +1,199 @@
+/** The frame in which a large blob is stored that is not stored as it is: chunks, pages of their table among them, an index at the end. */
+import { StoreError } from '../errors.ts';
+import { readU64, writeU64 } from './bytes.ts';
+import {
+  type StoredChunk,
+  checkChunk,
+  chunkCount,
+  chunkLength,
+  chunkLog2Max,
+  chunkLog2Min,
+  decodeChunk,
+  entryBytes,
+  readEntry,
+  writeEntry,
+} from './chunks.ts';
+import type { Provider } from './provider.ts';
+
+/*
+ * head · chunks · page · chunks · page · … · index · trailer
+ *
+ * A page is the table of up to 1,024 chunks and stands right behind them, so that a writer keeps no more than one page in memory, and
+ * a reader of a range needs the trailer, the index and one page, however large the blob is.
+ */
+
+/** 'H' 'F' 'f' and the frame version. */
+const headMagic = 0x01_66_46_48;
+/** 'H' 'F' 't' and the frame version. */
+const trailerMagic = 0x01_74_46_48;
+const headBytes = 8;
+const trailerBytes = 64;
+/** Chunks of a page; the last page may have fewer. */
+export const pageChunks = 1024;
+/** Page offset u64 · CRC-32 of the page u32. */
+const indexEntryBytes = 12;
+/** Chunks are stored in the clear. */
+const plainSuite = 0;
+
+/** Makes a frame piece by piece. */
+export class FrameWriter {
+  readonly #provider: Provider;
+  readonly #chunkLog2: number;
+  readonly #page = new Uint8Array(pageChunks * entryBytes);
+  readonly #pageView = new DataView(this.#page.buffer);
+  readonly #pages: { readonly at: number; readonly crc: number }[] = [];
+  #inPage = 0;
+  #at = headBytes;
+
+  constructor(provider: Provider, chunkLog2: number) {
+    this.#provider = provider;
+    this.#chunkLog2 = chunkLog2;
+  }
+
+  /** What stands at the beginning. */
+  head(): Uint8Array {
+    const bytes = new Uint8Array(headBytes);
+    const view = new DataView(bytes.buffer);
+    view.setUint32(0, headMagic, true);
+    view.setUint8(4, plainSuite);
+    view.setUint8(5, this.#chunkLog2);
+    return bytes;
+  }
+
+  /** The pieces to write next. All chunks but the last are whole. */
+  add(chunk: StoredChunk): Uint8Array[] {
+    const { codec, bytes } = chunk;
+    const crc = this.#provider.crc32(bytes);
+    writeEntry(this.#pageView, this.#inPage++ * entryBytes, { codec, length: bytes.length, crc });
+    this.#at += bytes.length;
+    return this.#inPage === pageChunks ? [bytes, this.#endPage()] : [bytes];
+  }
+
+  /** The end: the last page, the index, the trailer. */
+  finish(id: Uint8Array, size: number): Uint8Array[] {
+    const last = this.#inPage > 0 ? [this.#endPage()] : [];
+    const index = new Uint8Array(this.#pages.length * indexEntryBytes);
+    const indexView = new DataView(index.buffer);
+    this.#pages.forEach(({ at, crc }, i) => {
+      writeU64(indexView, i * indexEntryBytes, at);
+      indexView.setUint32(i * indexEntryBytes + 8, crc, true);
+    });
+    const trailer = new Uint8Array(trailerBytes);
+    const view = new DataView(trailer.buffer);
+    trailer.set(id);
+    writeU64(view, 32, size);
+    view.setUint32(40, this.#pages.length, true);
+    view.setUint32(44, this.#provider.crc32(index), true);
+    trailer.set(this.head(), 48);
+    view.setUint32(56, this.#provider.crc32(trailer.subarray(0, 56)), true);
+    view.setUint32(60, trailerMagic, true);
+    return [...last, index, trailer];
+  }
+
+  #endPage(): Uint8Array {
+    const page = this.#page.slice(0, this.#inPage * entryBytes);
+    this.#pages.push({ at: this.#at, crc: this.#provider.crc32(page) });
+    this.#at += page.length;
+    this.#inPage = 0;
+    return page;
+  }
+}
+
+/** Bytes position..position+length of the file; fewer only at its end. What it returned last may be overwritten by the next call. */
+export type ReadAt = (position: number, length: number) => Uint8Array;
+
+interface Page {
+  readonly number: number;
+  /** Where each chunk is stored. */
+  readonly places: Float64Array;
+  readonly table: DataView;
+}
+
+/** What the end of a frame says: enough to read any part of it. Keeps about 12 bytes per 1,024 chunks. */
+export class Frame {
+  /** 32 bytes. */
+  readonly id: Uint8Array;
+  /** Bytes of the content. */
+  readonly size: number;
+  readonly #provider: Provider;
+  readonly #chunkLog2: number;
+  readonly #index: DataView;
+  #page: Page | undefined;
+
+  /** Reads and verifies trailer and index. `corrupt` with the reason; `incompatible-format` for a later version. */
+  constructor(provider: Provider, read: ReadAt, fileBytes: number) {
+    this.#provider = provider;
+    const trailer = read(Math.max(0, fileBytes - trailerBytes), trailerBytes).slice();
+    if (fileBytes < headBytes + trailerBytes || trailer.length < trailerBytes) throw damaged('is too short');
+    const view = new DataView(trailer.buffer);
+    if (view.getUint32(60, true) !== trailerMagic) throw damaged('has no trailer');
+    if (view.getUint32(56, true) !== provider.crc32(trailer.subarray(0, 56)))
+      throw damaged('trailer checksum does not hold');
+    if (
+      view.getUint32(48, true) !== headMagic ||
+      view.getUint8(52) !== plainSuite ||
+      view.getUint16(54) !== 0
+    )
+      throw new StoreError('incompatible-format', 'a frame has a suite or version unknown here');
+    this.#chunkLog2 = view.getUint8(53);
+    if (this.#chunkLog2 < chunkLog2Min || this.#chunkLog2 > chunkLog2Max)
+      throw damaged('has an impossible chunk size');
+    this.id = trailer.subarray(0, 32);
+    this.size = readU64(view, 32);
+    const pages = view.getUint32(40, true);
+    const chunks = chunkCount(this.size, this.#chunkLog2);
+    if (Number.isNaN(this.size) || pages !== Math.ceil(chunks / pageChunks))
+      throw damaged('has another number of pages than its size asks for');
+    const indexBytes = pages * indexEntryBytes;
+    if (indexBytes > fileBytes - trailerBytes - headBytes) throw damaged('has an index longer than itself');
+    const index = read(fileBytes - trailerBytes - indexBytes, indexBytes).slice();
+    if (index.length !== indexBytes || provider.crc32(index) !== view.getUint32(44, true))
+      throw damaged('index checksum does not hold');
+    this.#index = new DataView(index.buffer);
+  }
+
+  /** Bytes from..to of the content, verified, in `target` from its start. All of them: from < to ≤ size. */
+  read(read: ReadAt, from: number, to: number, target: Uint8Array): void {
+    const chunkBytes = 2 ** this.#chunkLog2;
+    for (let chunk = Math.floor(from / chunkBytes); chunk * chunkBytes < to; chunk++) {
+      const content = this.#chunk(read, chunk);
+      const start = chunk * chunkBytes;
+      const begin = Math.max(0, from - start);
+      target.set(content.subarray(begin, Math.min(content.length, to - start)), start + begin - from);
+    }
+  }
+
+  #chunk(read: ReadAt, chunk: number): Uint8Array {
+    const number = Math.floor(chunk / pageChunks);
+    const page = this.#page?.number === number ? this.#page : (this.#page = this.#load(read, number));
+    const inPage = chunk % pageChunks;
+    const entry = readEntry(page.table, inPage * entryBytes);
+    const stored = read(page.places[inPage]!, entry.length);
+    checkChunk(this.#provider, entry, stored);
+    return decodeChunk(this.#provider, entry, stored, chunkLength(chunk, this.size, this.#chunkLog2));
+  }
+
+  #load(read: ReadAt, number: number): Page {
+    const chunks = chunkCount(this.size, this.#chunkLog2) - number * pageChunks;
+    const count = Math.min(pageChunks, chunks);
+    const at = readU64(this.#index, number * indexEntryBytes);
+    if (Number.isNaN(at)) throw damaged('has a number beyond 53 bits');
+    const bytes = read(at, count * entryBytes).slice();
+    const crc = this.#index.getUint32(number * indexEntryBytes + 8, true);
+    if (bytes.length !== count * entryBytes || this.#provider.crc32(bytes) !== crc)
+      throw damaged(`checksum of page ${number} does not hold`);
+    const table = new DataView(bytes.buffer);
+    const places = new Float64Array(count);
+    // The chunks of a page end where it begins.
+    for (let i = count - 1, place = at; i >= 0; i--) {
+      place -= readEntry(table, i * entryBytes).length;
+      places[i] = place;
+    }
+    if (places[0]! < headBytes) throw damaged('has chunks that reach before its beginning');
+    return { number, places, table };
+  }
+}
+
+function damaged(why: string): StoreError {
+  return new StoreError('corrupt', `its frame ${why}`);
+}

@@ -1,0 +1,125 @@
+/** The open file of a large blob, whatever form it is stored in: ranges of its content, verified. */
+import { type BlobRow, storedForms } from '../catalog/blob-rows.ts';
+import { equalBytes } from '../codec/bytes.ts';
+import { Frame, type ReadAt } from '../codec/frame.ts';
+import type { Provider } from '../codec/provider.ts';
+import { StoreError } from '../errors.ts';
+import type { OpenFile } from '../host.ts';
+import type { ChunkSums } from './chunk-sums.ts';
+
+export interface BlobFile {
+  /** Bytes offset..end of the content; every chunk they touch is verified first. In `scratch` where they fit, until the next call. */
+  read(offset: number, end: number, scratch?: Uint8Array): Uint8Array;
+  close(): void;
+}
+
+/** A file that is the content, with its checksums in the catalog. Takes over the file. */
+export class BareFile implements BlobFile {
+  readonly #file: OpenFile;
+  readonly #sums: ChunkSums;
+  readonly #provider: Provider;
+  readonly #chunkBytes: number;
+  readonly #size: number;
+
+  constructor(
+    file: OpenFile,
+    size: number,
+    how: { readonly sums: ChunkSums; readonly provider: Provider; readonly chunkBytes: number },
+  ) {
+    this.#file = file;
+    this.#size = size;
+    this.#sums = how.sums;
+    this.#provider = how.provider;
+    this.#chunkBytes = how.chunkBytes;
+  }
+
+  read(offset: number, end: number, scratch?: Uint8Array): Uint8Array {
+    if (offset >= end) return new Uint8Array(0);
+    const chunkBytes = this.#chunkBytes;
+    const first = Math.floor(offset / chunkBytes);
+    const last = Math.ceil(end / chunkBytes);
+    const start = first * chunkBytes;
+    const size = Math.min(this.#size, last * chunkBytes) - start;
+    const bytes =
+      scratch !== undefined && scratch.length >= size ? scratch.subarray(0, size) : new Uint8Array(size);
+    if (this.#file.read(bytes, start) < bytes.length)
+      throw new StoreError('corrupt', 'its file ends too early');
+    for (let chunk = first; chunk < last; chunk++) {
+      const at = (chunk - first) * chunkBytes;
+      if (this.#provider.crc32(bytes.subarray(at, at + chunkBytes)) !== this.#sums.at(chunk))
+        throw new StoreError('corrupt', `checksum of chunk ${chunk} does not hold`);
+    }
+    return bytes.subarray(offset - start, end - start);
+  }
+
+  close(): void {
+    this.#file.close();
+  }
+}
+
+/** A framed file. Takes over the file. */
+export class FramedFile implements BlobFile {
+  readonly #file: OpenFile;
+  readonly #frame: Frame;
+  readonly #read: ReadAt;
+
+  constructor(file: OpenFile, frame: Frame, read: ReadAt = readerOf(file)) {
+    this.#file = file;
+    this.#frame = frame;
+    this.#read = read;
+  }
+
+  read(offset: number, end: number, scratch?: Uint8Array): Uint8Array {
+    if (offset >= end) return new Uint8Array(0);
+    const size = end - offset;
+    const bytes =
+      scratch !== undefined && scratch.length >= size ? scratch.subarray(0, size) : new Uint8Array(size);
+    this.#frame.read(this.#read, offset, end, bytes);
+    return bytes;
+  }
+
+  close(): void {
+    this.#file.close();
+  }
+}
+
+/** Reads a file into one memory, again and again. */
+export function readerOf(file: OpenFile): ReadAt {
+  let memory = new Uint8Array(64 * 1024);
+  return (position, length) => {
+    if (memory.length < length) memory = new Uint8Array(length);
+    const bytes = memory.subarray(0, length);
+    return bytes.subarray(0, file.read(bytes, position));
+  };
+}
+
+const framesMax = 32;
+
+/** Frames read lately, so that a range read need not begin at the end of the file each time. A file is never changed, so they hold. */
+export class Frames {
+  readonly #provider: Provider;
+  readonly #known = new Map<string, Frame>();
+
+  constructor(provider: Provider) {
+    this.#provider = provider;
+  }
+
+  open(row: BlobRow, file: OpenFile): FramedFile {
+    const key = `${row.n}.${row.incarnation}`;
+    const read = readerOf(file);
+    let frame = this.#known.get(key);
+    if (frame === undefined) {
+      frame = new Frame(this.#provider, read, row.stored);
+      if (frame.size !== row.size || !equalBytes(frame.id, row.id))
+        throw new StoreError('corrupt', 'its frame is of another blob');
+    }
+    this.#known.delete(key);
+    this.#known.set(key, frame);
+    if (this.#known.size > framesMax) this.#known.delete(this.#known.keys().next().value!);
+    return new FramedFile(file, frame, read);
+  }
+}
+
+export function isFramed(row: BlobRow): boolean {
+  return row.codec === storedForms.framed;
+}
