@@ -12,6 +12,7 @@ import {
   writeFileSync,
   writeSync,
 } from 'node:fs';
+import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import type { Scale } from './scale.ts';
 
@@ -148,9 +149,9 @@ export async function settled(data: DataSet): Promise<void> {
  * on the machine.
  */
 export function programFiles(bytesMax: number): string[] {
-  const modules = join(import.meta.dirname, '..', 'node_modules');
+  const modules = join(createRequire(import.meta.url).resolve('better-sqlite3/package.json'), '..', '..');
   const found = readdirSync(modules, { recursive: true, withFileTypes: true })
-    .filter((entry) => entry.isFile())
+    .filter((entry) => entry.isFile() && !entry.parentPath.includes('/.'))
     .map((entry) => join(entry.parentPath, entry.name))
     .sort();
   const chosen: string[] = [];
