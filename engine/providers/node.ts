@@ -17,13 +17,16 @@ function exactly(size: number, bytes: Uint8Array): Uint8Array {
   return bytes;
 }
 
-/** One byte at least: zlib takes no limit of 0. */
-const limit = (size: number): number => Math.max(1, size);
+/** At most `size` bytes, in one piece: zlib's own pieces of 16 KiB cost half of the time. It takes no limit of 0, and no piece below 64. */
+const room = (size: number): { maxOutputLength: number; chunkSize: number } => ({
+  maxOutputLength: Math.max(1, size),
+  chunkSize: Math.max(64, size),
+});
 
 const deflate: Compressor = {
   compress: (bytes, level) => zlib.deflateRawSync(bytes, { level }),
   compressLater: (bytes, level) => later((done) => zlib.deflateRaw(bytes, { level }, done)),
-  decompress: (bytes, size) => exactly(size, zlib.inflateRawSync(bytes, { maxOutputLength: limit(size) })),
+  decompress: (bytes, size) => exactly(size, zlib.inflateRawSync(bytes, room(size))),
 };
 
 const zstdLevel = (level: number): zlib.ZstdOptions => ({
@@ -41,8 +44,7 @@ const zstd: Compressor | undefined =
           later((done) =>
             zlib.zstdCompress(bytes, { ...zstdLevel(level), pledgedSrcSize: bytes.length }, done),
           ),
-        decompress: (bytes, size) =>
-          exactly(size, zlib.zstdDecompressSync(bytes, { maxOutputLength: limit(size) })),
+        decompress: (bytes, size) => exactly(size, zlib.zstdDecompressSync(bytes, room(size))),
       };
 
 export const nodeProvider: Provider = {
