@@ -102,6 +102,9 @@ export class FrameWriter {
 /** Bytes position..position+length of the file; fewer only at its end. What it returned last may be overwritten by the next call. */
 export type ReadAt = (position: number, length: number) => Uint8Array;
 
+/** Pages that a reader keeps: 16 KiB each, the tables of 2 GiB at chunks of 64 KiB. */
+const pagesKept = 32;
+
 interface Page {
   readonly number: number;
   /** Where each chunk is stored. */
@@ -109,7 +112,7 @@ interface Page {
   readonly table: DataView;
 }
 
-/** What the end of a frame says: enough to read any part of it. Keeps about 12 bytes per 1,024 chunks. */
+/** What the end of a frame says: enough to read any part of it. Keeps 12 bytes per 1,024 chunks, and the pages used last. */
 export class Frame {
   /** 32 bytes. */
   readonly id: Uint8Array;
@@ -118,7 +121,8 @@ export class Frame {
   readonly #provider: Provider;
   readonly #chunkLog2: number;
   readonly #index: DataView;
-  #page: Page | undefined;
+  /** The pages used last, the newest at the end. */
+  readonly #pages: Page[] = [];
 
   /** Reads and verifies trailer and index. `corrupt` with the reason; `incompatible-format` for a later version. */
   constructor(provider: Provider, read: ReadAt, fileBytes: number) {
@@ -165,12 +169,22 @@ export class Frame {
 
   #chunk(read: ReadAt, chunk: number): Uint8Array {
     const number = Math.floor(chunk / pageChunks);
-    const page = this.#page?.number === number ? this.#page : (this.#page = this.#load(read, number));
+    const page = this.#pageAt(read, number);
     const inPage = chunk % pageChunks;
     const entry = readEntry(page.table, inPage * entryBytes);
     const stored = read(page.places[inPage]!, entry.length);
     checkChunk(this.#provider, entry, stored);
     return decodeChunk(this.#provider, entry, stored, chunkLength(chunk, this.size, this.#chunkLog2));
+  }
+
+  #pageAt(read: ReadAt, number: number): Page {
+    const last = this.#pages.at(-1);
+    if (last?.number === number) return last;
+    const at = this.#pages.findIndex((page) => page.number === number);
+    const page = at < 0 ? this.#load(read, number) : this.#pages.splice(at, 1)[0]!;
+    this.#pages.push(page);
+    if (this.#pages.length > pagesKept) this.#pages.shift();
+    return page;
   }
 
   #load(read: ReadAt, number: number): Page {

@@ -63,7 +63,7 @@ export class FramedFile implements BlobFile {
   readonly #frame: Frame;
   readonly #read: ReadAt;
 
-  constructor(file: OpenFile, frame: Frame, read: ReadAt = readerOf(file)) {
+  constructor(file: OpenFile, frame: Frame, read: ReadAt) {
     this.#file = file;
     this.#frame = frame;
     this.#read = read;
@@ -83,14 +83,17 @@ export class FramedFile implements BlobFile {
   }
 }
 
-/** Reads a file into one memory, again and again. */
-export function readerOf(file: OpenFile): ReadAt {
-  let memory = new Uint8Array(64 * 1024);
-  return (position, length) => {
-    if (memory.length < length) memory = new Uint8Array(length);
-    const bytes = memory.subarray(0, length);
-    return bytes.subarray(0, file.read(bytes, position));
-  };
+/** Memory that reads share, one after another: fresh memory for each costs more than the reading. */
+export class Scratch {
+  #memory = new Uint8Array(128 * 1024);
+
+  reader(file: OpenFile): ReadAt {
+    return (position, length) => {
+      if (this.#memory.length < length) this.#memory = new Uint8Array(length);
+      const bytes = this.#memory.subarray(0, length);
+      return bytes.subarray(0, file.read(bytes, position));
+    };
+  }
 }
 
 const framesMax = 32;
@@ -99,6 +102,7 @@ const framesMax = 32;
 export class Frames {
   readonly #provider: Provider;
   readonly #known = new Map<string, Frame>();
+  readonly #scratch = new Scratch();
 
   constructor(provider: Provider) {
     this.#provider = provider;
@@ -106,7 +110,7 @@ export class Frames {
 
   open(row: BlobRow, file: OpenFile): FramedFile {
     const key = `${row.n}.${row.incarnation}`;
-    const read = readerOf(file);
+    const read = this.#scratch.reader(file);
     let frame = this.#known.get(key);
     if (frame === undefined) {
       frame = new Frame(this.#provider, read, row.stored);

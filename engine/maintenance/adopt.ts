@@ -9,7 +9,7 @@ import { Frame } from '../codec/frame.ts';
 import { readRecord } from '../codec/record.ts';
 import { writeChunkSums } from '../commit/committer.ts';
 import { type VolumeRow, type VolumeSet, directoryNumber } from '../commit/volume-set.ts';
-import { FramedFile, readerOf } from '../content/blob-file.ts';
+import { FramedFile, Scratch } from '../content/blob-file.ts';
 import { type ContentDigest, Digester } from '../content/digest.ts';
 import { StoreError } from '../errors.ts';
 import type { Host, OpenFile } from '../host.ts';
@@ -191,7 +191,7 @@ function digestFile(
   try {
     const stored = file.facts().size;
     const digester = new Digester(provider, chunkBytes);
-    const read = readerOf(file);
+    const read = new Scratch().reader(file);
     if (name.framed === true) {
       const frame = new Frame(provider, read, stored);
       const { size } = frame;
