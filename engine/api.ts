@@ -213,7 +213,7 @@ export interface StoreStats {
 export interface VolumeStats {
   readonly id: string;
   readonly kind: 'sqlite' | 'directory' | 'memory';
-  readonly state: 'open' | 'sealed';
+  readonly state: 'open' | 'sealed' | 'draining';
   readonly bytes: number;
   readonly deadBytes: number;
 }

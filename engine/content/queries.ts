@@ -47,8 +47,8 @@ export class Queries {
 
   pathOf(id: string): string | undefined {
     const row = this.#reader.row(id);
-    if (row === undefined || row.volume !== 1 || row.suspect !== 0 || isFramed(row)) return undefined;
-    return this.#reader.directory.path(partNameOf(row));
+    if (row === undefined || row.suspect !== 0) return undefined;
+    return this.#pathOf(row).path;
   }
 
   /** Rows with ids above `after` that begin with `prefix`, in id order. */
@@ -148,19 +148,12 @@ export class Queries {
   }
 
   #volumes(): VolumeStats[] {
-    const held = this.#reader.sql
-      .values('SELECT coalesce(sum(stored), 0) FROM blobs WHERE volume = 1')
-      .get() as number;
     const rows = this.#reader.sql
-      .arrays('SELECT n, id, kind, state, bytes, dead FROM volumes WHERE state != ? ORDER BY n')
-      .all('dropped') as [number, string, 'sqlite' | 'directory', 'open' | 'sealed', number, number][];
-    return rows.map(([n, id, kind, state, bytes, deadBytes]) => ({
-      id,
-      kind,
-      state,
-      bytes: n === 1 ? held : bytes,
-      deadBytes,
-    }));
+      .arrays(
+        `SELECT id, kind, state, bytes, dead FROM volumes WHERE state != 'dropped' AND kind != 'folder' ORDER BY n`,
+      )
+      .all() as [string, 'sqlite' | 'directory', VolumeStats['state'], number, number][];
+    return rows.map(([id, kind, state, bytes, deadBytes]) => ({ id, kind, state, bytes, deadBytes }));
   }
 
   #stat(row: BlobRow): BlobStat {
@@ -178,7 +171,13 @@ export class Queries {
       ...(verifiedMs === undefined ? {} : { verifiedMs }),
       suspect: row.suspect !== 0,
       volume: volume ?? String(row.volume),
-      ...(row.volume === 1 && !isFramed(row) ? { path: this.#reader.directory.path(partNameOf(row)) } : {}),
+      ...this.#pathOf(row),
     };
+  }
+  /** Without looking whether the volume is there: facts of a blob can be told while its bytes are away. */
+  #pathOf(row: BlobRow): { readonly path?: string } {
+    const { places } = this.#reader;
+    const plain = places.isDirectory(row.volume) && !isFramed(row);
+    return plain ? { path: places.pathOf(row.volume, partNameOf(row)) } : {};
   }
 }

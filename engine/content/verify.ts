@@ -59,7 +59,7 @@ export class Verifier {
     const { generation } = readState(this.#reader.sql);
     const run = new Run(this.#reader, this.#provider, context);
     const rows = this.#rows(range);
-    if (range.volume === 1) await this.#files(range, rows, run);
+    if (this.#reader.places.isDirectory(range.volume)) await this.#files(range, rows, run);
     else await this.#extents(range, rows, run);
     return { ...run.result(), generation };
   }
@@ -82,7 +82,7 @@ export class Verifier {
       }
     }
     const known = new Set(rows.map((row) => partFile(partNameOf(row))));
-    for (const part of this.#reader.directory.parts(range.fromExtent, range.toExtent)) {
+    for (const part of this.#reader.places.directory(range.volume).parts(range.fromExtent, range.toExtent)) {
       if (part.name !== undefined && !known.has(partFile(part.name))) run.orphans.push(part);
     }
   }
@@ -94,8 +94,8 @@ export class Verifier {
     let next = 0;
     let since = 0;
     try {
-      for (const { extent, data } of this.#reader
-        .volume(range.volume)
+      for (const { extent, data } of this.#reader.places
+        .sqlite(range.volume)
         .extents(range.fromExtent, range.toExtent)) {
         while (next < rows.length && rows[next]!.extent < extent) run.missing(rows[next++]!);
         const starts = new Set<number>();

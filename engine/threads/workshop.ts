@@ -85,7 +85,8 @@ export class Workshop {
       'stage-write': (args: { token: string; bytes: Uint8Array }) =>
         this.#open.stager.write(args.token, args.bytes),
       'stage-finish': (token: string) => this.#open.stager.finish(token),
-      publish: (args: PartName & { token: string }) => this.#open.stager.publish(args.token, args),
+      publish: (args: PartName & { token: string; volume: number }) =>
+        this.#open.stager.publish(args.token, { volume: args.volume, name: args }),
       discard: (token: string) => this.#open.stager.discard(token),
       get: async (args: { id: string; maxBytes: number }, context: CallContext) =>
         moveBytes(await this.#open.streams.get(args.id, { maxBytes: args.maxBytes, signal: context.signal })),
@@ -104,7 +105,7 @@ export class Workshop {
       query: (args: { name: keyof Queries; args: readonly unknown[] }) =>
         this.#open.queries.run(args.name, args.args),
       handles: () => this.#open.streams.openHandles,
-      forget: () => this.#open.reader.closeVolumes(),
+      forget: () => this.#open.reader.places.close(),
       list: (path: string) => at(path, () => listFolder(files, path)),
       facts: (path: string) => at(path, () => files.linkFacts(path)),
       'read-link': (path: string) => at(path, () => files.readLink(path)),
@@ -143,7 +144,6 @@ export class Workshop {
       chunkBytes: options.chunkBytes,
       access: options.lease === undefined ? 'read-only' : 'read',
     });
-    const temps = host.files.join(options.layout.temps, options.lease ?? 'read-only');
     const { chunkBytes, compression } = options;
     this.#parts = {
       reader,
@@ -153,8 +153,8 @@ export class Workshop {
       stager: new Stager({
         host,
         provider,
-        directory: reader.directory,
-        temps,
+        places: reader.places,
+        lease: options.lease ?? 'read-only',
         chunkBytes,
         compression,
       }),
