@@ -105,6 +105,21 @@ export function sqlitePath(files: Files, sql: Statements, layout: StoreLayout, r
   return files.join(folderPath(layout, folder), `${row.id}.db`);
 }
 
+/** A copy of a SQLite volume in another folder of the group: which of the two is meant, a person has to say. */
+export function copyOf(
+  files: Files,
+  sql: Statements,
+  layout: StoreLayout,
+  row: VolumeRow,
+): string | undefined {
+  if (row.kind !== 'sqlite') return undefined;
+  const mine = sqlitePath(files, sql, layout, row);
+  const folders = [undefined, ...volumeRows(sql).filter(({ kind }) => kind === 'folder')];
+  return folders
+    .map((folder) => files.join(folderPath(layout, folder), `${row.id}.db`))
+    .find((path) => path !== mine && files.facts(path) !== undefined);
+}
+
 /** Where a lease keeps its temps for a directory volume: on the same file system, so that a rename makes a temp a part. */
 export function tempPath(files: Files, layout: StoreLayout, row: VolumeRow, lease: string): string {
   return row.path === null ? files.join(layout.temps, lease) : files.join(row.path, 'tmp', lease);

@@ -125,11 +125,24 @@ export class VolumeChoice {
     for (const row of this.#volumes.rows()) {
       try {
         if (row.kind === 'sqlite') this.#publishInto(row);
-        else if (row.generation > 0) this.#label(transaction, row);
+        else if (row.generation > 0) this.label(transaction, row);
       } catch (error) {
         if (!StoreError.is(error) && systemCode(error) === undefined) throw error;
       }
     }
+  }
+
+  /** Durable when it returns. */
+  label(transaction: Transaction, row: VolumeRow): void {
+    const { catalog, options } = this.#volumes;
+    const place = this.#volumes.place(row);
+    checkLabel(place, this.#volumes.identity(row));
+    const generation = Math.max(row.generation, readLabel(place)?.generation ?? 0) + 1;
+    const layout = groupLayout(catalog.sql);
+    writeLabel(place, { storeId: options.storeId, volumeId: row.id, generation, layout });
+    transaction.changed = true;
+    catalog.sql.rows('UPDATE volumes SET generation = ? WHERE n = ?').run(generation, row.n);
+    this.#labelled.set(row.id, generation);
   }
 
   /** The folder for records: DIR/volumes, which has no cap, or one of the group's. */
@@ -196,19 +209,7 @@ export class VolumeChoice {
   #raise(transaction: Transaction, row: VolumeRow): void {
     const written = this.#labelled.get(row.id);
     // Rolled back, the catalog does not know of it: once more.
-    if (written === undefined || row.generation < written) this.#label(transaction, row);
-  }
-
-  #label(transaction: Transaction, row: VolumeRow): void {
-    const { catalog, options } = this.#volumes;
-    const place = this.#volumes.place(row);
-    checkLabel(place, this.#volumes.identity(row));
-    const generation = Math.max(row.generation, readLabel(place)?.generation ?? 0) + 1;
-    const layout = groupLayout(catalog.sql);
-    writeLabel(place, { storeId: options.storeId, volumeId: row.id, generation, layout });
-    transaction.changed = true;
-    catalog.sql.rows('UPDATE volumes SET generation = ? WHERE n = ?').run(generation, row.n);
-    this.#labelled.set(row.id, generation);
+    if (written === undefined || row.generation < written) this.label(transaction, row);
   }
 }
 

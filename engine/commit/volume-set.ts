@@ -3,6 +3,7 @@ import { type BlobRow, partNameOf } from '../catalog/blob-rows.ts';
 import type { Catalog, Transaction } from '../catalog/catalog.ts';
 import {
   type VolumeRow,
+  copyOf,
   directoryNumber,
   folderPath,
   sqlitePath,
@@ -150,9 +151,21 @@ export class VolumeSet implements ChoosableVolumes {
     return this.#choice.forFile(transaction, bytes, { only: to });
   }
 
-  /** Tells all volumes that are written anyway how the group looks now. */
+  /** Tells the volumes how the group looks now. */
   publish(transaction: Transaction): void {
     this.#choice.publish(transaction);
+  }
+
+  /** Writes the next label of a directory or folder. */
+  label(transaction: Transaction, row: VolumeRow): void {
+    this.#choice.label(transaction, row);
+  }
+
+  /** `not-found` for an id that no volume of this store has. */
+  byId(id: string): VolumeRow {
+    const row = this.rows().find((volume) => volume.id === id);
+    if (row === undefined) throw new StoreError('not-found', `no volume ${id} in this store`, { volume: id });
+    return row;
   }
 
   /** Records in extents the catalog does not know of yet. */
@@ -224,27 +237,17 @@ export class VolumeSet implements ChoosableVolumes {
       else if (this.options.host.files.facts(this.path(row)) === undefined)
         return `volume ${row.id} is not there`;
       else if (!this.#open.has(row.id)) this.#opened(row).close();
-      return this.#twice(row);
+      const { options, catalog } = this;
+      const copy = copyOf(options.host.files, catalog.sql, options.layout, row);
+      return copy === undefined
+        ? undefined
+        : `volume ${row.id} is there twice: ${this.path(row)} and ${copy}`;
     } catch (error) {
       if (StoreError.is(error, 'unavailable')) return error.message;
       // Damage of a volume is damage of its blobs, and is judged there.
       if (StoreError.is(error)) return undefined;
       throw error;
     }
-  }
-
-  /** A copy of a volume beside it in the group: which of the two is meant must be settled by a person. */
-  #twice(row: VolumeRow): string | undefined {
-    if (row.kind !== 'sqlite') return undefined;
-    const { files } = this.options.host;
-    const mine = this.path(row);
-    const folders = [undefined, ...this.rows().filter(({ kind }) => kind === 'folder')];
-    for (const folder of folders) {
-      const other = files.join(folderPath(this.options.layout, folder), `${row.id}.db`);
-      if (other !== mine && files.facts(other) !== undefined)
-        return `volume ${row.id} is there twice: ${mine} and ${other}`;
-    }
-    return undefined;
   }
 
   /** Whether another lease appends to it. */

@@ -2,6 +2,7 @@
 import {
   type VolumeRow,
   allocate,
+  copyOf,
   directoryNumber,
   folderPath,
   readGroup,
@@ -90,23 +91,7 @@ export class Places {
   sqlite(n: number): SqliteVolume {
     let volume = this.#sqlite.get(n);
     if (volume === undefined) {
-      const { driver, provider, host, layout, storeId, access } = this.#options;
-      const row = volumeRow(this.#sql, n);
-      volume = new SqliteVolume(sqlitePath(host.files, this.#sql, layout, row), {
-        driver,
-        provider,
-        identity: { storeId, volumeId: row.id },
-        extentBytes: 0,
-        durability: 'full',
-        access,
-        platform: host.platform,
-      });
-      try {
-        volume.expectGeneration(row.generation);
-      } catch (error) {
-        volume.close();
-        throw error;
-      }
+      volume = this.#openSqlite(volumeRow(this.#sql, n));
       this.#sqlite.set(n, volume);
     }
     return volume;
@@ -151,6 +136,26 @@ export class Places {
     return { volume: n, directory: this.directory(n), temps };
   }
 
+  path(row: VolumeRow): string {
+    const { host, layout } = this.#options;
+    return row.kind === 'sqlite' ? sqlitePath(host.files, this.#sql, layout, row) : folderPath(layout, row);
+  }
+
+  /** Why a volume cannot be relied on, in words; undefined when it is as it should be. A fresh look, which keeps nothing open. */
+  problem(row: VolumeRow): string | undefined {
+    try {
+      if (row.kind === 'sqlite') this.#openSqlite(row).close();
+      else this.#check(row);
+      const { host, layout } = this.#options;
+      const copy = copyOf(host.files, this.#sql, layout, row);
+      return copy === undefined ? undefined : `there twice: also ${copy}`;
+    } catch (error) {
+      const told = toStoreError(error, `looking at volume ${row.id}`);
+      if (StoreError.is(told)) return told.message;
+      throw error;
+    }
+  }
+
   /** Lets go of volumes, so that removed ones do not stay open. */
   close(): void {
     for (const volume of this.#sqlite.values()) volume.close();
@@ -164,6 +169,26 @@ export class Places {
       return true;
     } catch (error) {
       if (StoreError.is(error, 'unavailable')) return false;
+      throw error;
+    }
+  }
+
+  #openSqlite(row: VolumeRow): SqliteVolume {
+    const { driver, provider, host, storeId, access } = this.#options;
+    const volume = new SqliteVolume(this.path(row), {
+      driver,
+      provider,
+      identity: { storeId, volumeId: row.id },
+      extentBytes: 0,
+      durability: 'full',
+      access,
+      platform: host.platform,
+    });
+    try {
+      volume.expectGeneration(row.generation);
+      return volume;
+    } catch (error) {
+      volume.close();
       throw error;
     }
   }

@@ -1,6 +1,7 @@
 /** Questions to the catalog that a worker answers: existence, facts, lists, roots, statistics. */
-import type { BlobStat, RootEntry, RootLogEntry, StoreStats, VolumeStats } from '../api.ts';
+import type { BlobStat, RootEntry, RootLogEntry, StoreStats, VolumeInfo, VolumeStats } from '../api.ts';
 import { type BlobRow, kindName, partNameOf, prefixOf } from '../catalog/blob-rows.ts';
+import { type VolumeRow, volumeRows } from '../catalog/group.ts';
 import type { StoreLayout } from '../catalog/layout.ts';
 import { readState } from '../catalog/catalog.ts';
 import { equalBytes, fromHex, toHex } from '../codec/bytes.ts';
@@ -145,6 +146,34 @@ export class Queries {
         (sql.values('PRAGMA page_count').get() as number) * (sql.values('PRAGMA page_size').get() as number),
       freeBytes: this.#host.files.space(this.#layout.root).freeBytes,
     };
+  }
+
+  /** The group, each member looked at. */
+  volumes(): VolumeInfo[] {
+    const { sql, places } = this.#reader;
+    const rows = volumeRows(sql);
+    const count = sql.values('SELECT count(*) FROM blobs WHERE volume = ?');
+    return rows.map((row): VolumeInfo => {
+      const within = rows.filter(({ folder }) => folder === row.n);
+      const sum = (of: (one: VolumeRow) => number): number =>
+        within.reduce((total, one) => total + of(one), of(row));
+      const problem = places.problem(row);
+      const folder = row.folder === null ? undefined : rows.find(({ n }) => n === row.folder)?.id;
+      return {
+        id: row.id,
+        kind: row.kind,
+        state: row.state as VolumeInfo['state'],
+        path: places.path(row),
+        ...(folder === undefined ? {} : { folder }),
+        ...(row.cap === null ? {} : { cap: row.cap }),
+        bytes: sum(({ bytes }) => bytes),
+        deadBytes: sum(({ dead }) => dead),
+        blobs: sum(({ n }) => count.get(n) as number),
+        ...(problem === undefined
+          ? { freeBytes: this.#host.files.space(places.path(row)).freeBytes }
+          : { problem }),
+      };
+    });
   }
 
   #volumes(): VolumeStats[] {

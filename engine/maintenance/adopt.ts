@@ -144,7 +144,10 @@ export function adoptFile(
   const found = transaction.catalog.blobs.inspect(fromHex(name.id)!);
   if (found !== undefined && found.row.incarnation === name.incarnation && found.row.volume === volume)
     return;
-  if (found !== undefined && found.sound && found.row.suspect === 0 && context.volumes.holds(found.row)) {
+  const standing = found !== undefined && found.sound && found.row.suspect === 0 ? found.row : undefined;
+  // Where the copy in use is away, nothing can be said of it: this one stays as it is.
+  if (standing !== undefined && !context.volumes.usableNumber(standing.volume)) return;
+  if (standing !== undefined && context.volumes.holds(standing)) {
     directory.delete(name);
     return;
   }

@@ -11,6 +11,7 @@ import { type CallContext, type Handler, Moved, errorToData } from '../rpc.ts';
 import { DigestLink } from '../content/digest-link.ts';
 import { type EncodedBatch, Encoder, type SmallSource } from '../content/encoder.ts';
 import { listFolder, runSteps } from '../content/folders.ts';
+import { type FileMove, Mover } from '../content/mover.ts';
 import { Queries } from '../content/queries.ts';
 import { Reader } from '../content/reader.ts';
 import { type StageHow, Stager } from '../content/stager.ts';
@@ -37,6 +38,7 @@ interface Parts {
   readonly verifier: Verifier;
   readonly encoder: Encoder;
   readonly stager: Stager;
+  readonly mover: Mover;
   readonly queries: Queries;
 }
 
@@ -87,6 +89,7 @@ export class Workshop {
       'stage-finish': (token: string) => this.#open.stager.finish(token),
       publish: (args: PartName & { token: string; volume: number }) =>
         this.#open.stager.publish(args.token, { volume: args.volume, name: args }),
+      'move-file': (move: FileMove, context: CallContext) => this.#open.mover.move(move, context.signal),
       discard: (token: string) => this.#open.stager.discard(token),
       get: async (args: { id: string; maxBytes: number }, context: CallContext) =>
         moveBytes(await this.#open.streams.get(args.id, { maxBytes: args.maxBytes, signal: context.signal })),
@@ -145,6 +148,7 @@ export class Workshop {
       access: options.lease === undefined ? 'read-only' : 'read',
     });
     const { chunkBytes, compression } = options;
+    const lease = options.lease ?? 'read-only';
     this.#parts = {
       reader,
       streams: new Streams(reader, host, provider),
@@ -154,10 +158,11 @@ export class Workshop {
         host,
         provider,
         places: reader.places,
-        lease: options.lease ?? 'read-only',
+        lease,
         chunkBytes,
         compression,
       }),
+      mover: new Mover(reader, { host, provider, lease }),
       queries: new Queries(reader, { host, provider, layout: options.layout }),
     };
   }

@@ -16,6 +16,7 @@ import { VolumeSet } from '../commit/volume-set.ts';
 import { type DatabaseClass, type DriverChoice, loadDriver } from '../driver.ts';
 import { StoreError, invariant, poisons, toStoreError, writeError } from '../errors.ts';
 import type { Host } from '../host.ts';
+import type { DrainContext } from '../maintenance/drain.ts';
 import { collect } from '../maintenance/gc.ts';
 import { type RecoverContext, type RecoverReport, recover, tempFolders } from '../maintenance/recover.ts';
 import { removeCondemned } from '../maintenance/tombstones.ts';
@@ -29,6 +30,7 @@ import {
 import { type CallContext, type Handler, errorToData } from '../rpc.ts';
 import type { PartName } from '../volume.ts';
 import { type DirectoryVolume, partFile } from '../volumes/directory.ts';
+import { groupHandlers } from './group-work.ts';
 
 export interface WriterOptions {
   readonly root: string;
@@ -81,6 +83,7 @@ export class Writer {
         this.#write(() => settleRange(this.#open.catalog, this.#open.recovery, request)),
       'scrub-recount': (bucket: number) => this.#write(() => recountBucket(this.#open.catalog, bucket)),
       'scrub-clear': () => this.#write(() => clearDoubt(this.#open.catalog)),
+      ...groupHandlers((work) => this.#onGroup(work)),
       poison: (message: string) => this.#setPoison(new StoreError('needs-reopen', message)),
       close: () => this.#close(),
     };
@@ -235,6 +238,15 @@ export class Writer {
       return this.#open.committer.commit(operations);
     });
     return results.map((result) => ('error' in result ? { error: errorToData(result.error) } : result));
+  }
+
+  #onGroup<Result>(work: (context: DrainContext) => Result): Result {
+    const { catalog, volumes, recovery } = this.#open;
+    const { provider, lease } = recovery;
+    return this.#write(() => {
+      this.#recoverIfAhead();
+      return work({ catalog, volumes, provider, lease });
+    });
   }
 
   /** A process died between its append to the root log and its COMMIT: what it left is dealt with before anything is appended. */

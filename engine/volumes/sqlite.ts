@@ -290,7 +290,8 @@ function openDatabase(path: string, options: SqliteVolumeOptions): Database {
       timeout: options.busyMs ?? 10_000,
     });
   } catch (error) {
-    const gone = systemCode(error) === 'SQLITE_CANTOPEN';
+    // The driver says TypeError where the folder is missing: a disk that is away.
+    const gone = systemCode(error) === 'SQLITE_CANTOPEN' || error instanceof TypeError;
     if (gone)
       throw new StoreError(
         'unavailable',
