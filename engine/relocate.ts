@@ -37,8 +37,9 @@ export async function moveVolume(
     }
     return run.result;
   } catch (error) {
+    // Where even that finds no room, it stays what it is: half moved, and the next call goes on.
     if (StoreError.is(error, 'no-space') || StoreError.is(error, 'corrupt'))
-      await parts.crew.commit('drain-cancel', units);
+      await parts.crew.commit('drain-cancel', units).catch(() => undefined);
     throw error;
   } finally {
     await run.end();

@@ -1,4 +1,5 @@
 /** The commit thread's work on the group of volumes, by name: extending it, emptying volumes, planning. */
+import { fillBallast, removeIfThere } from '../commit/create.ts';
 import { type ExtendRequest, extendGroup } from '../commit/extend.ts';
 import type { FileMove } from '../content/mover.ts';
 import {
@@ -27,7 +28,8 @@ export function groupHandlers(
       ).id,
     'drain-begin': (request: Parameters<typeof beginDrain>[1]) =>
       run((context) => beginDrain(context, request)),
-    'drain-cancel': (units: readonly DrainUnit[]) => run((context) => cancelDrain(context, units)),
+    'drain-cancel': (units: readonly DrainUnit[]) =>
+      run((context) => withBallast(context, () => cancelDrain(context, units))),
     'drain-records': (request: Parameters<typeof moveRecords>[1]) =>
       run((context) => moveRecords(context, request)),
     'drain-pick': (request: Parameters<typeof pickFiles>[1]) => run((context) => pickFiles(context, request)),
@@ -37,4 +39,16 @@ export function groupHandlers(
     'compact-begin': () => run((context) => beginCompaction(context)),
     'rebalance-plan': () => run(({ volumes }) => planGroup(volumes)),
   };
+}
+
+/** What is taken back is most often taken back because a disk is full: the space held back lets the commit in. */
+function withBallast({ catalog, volumes }: DrainContext, work: () => void): void {
+  const { layout, host } = volumes.options;
+  removeIfThere(host.files, layout.ballast);
+  catalog.checkpoints.truncate();
+  try {
+    work();
+  } finally {
+    fillBallast(host.files, layout);
+  }
 }
