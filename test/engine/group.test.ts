@@ -112,13 +112,20 @@ storeTest('move takes large blobs to another disk and back, readable all the whi
     Array.from({ length: 12 }, (_, i) => large(i, i * 5000)),
     'x',
   );
+  // One of them compressed, and so a framed file.
+  const framed = await store.put(text('the same words again and again '.repeat(5000)), {
+    owner: 'x',
+    compression: 'always',
+  });
+  assert.ok(framed.storedSize < framed.size / 2);
+  ids.push(framed.id);
   const { id } = await store.volumes.extend(join(folder.side, 'disk'));
   const stream = (await store.stream(ids[0]!))!;
   const progress: number[] = [];
   const moved = await store.volumes.move('blobs', id, {
     onProgress: ({ blobs }) => void progress.push(blobs),
   });
-  assert.deepEqual([moved.blobs, progress.at(-1)], [12, 12]);
+  assert.deepEqual([moved.blobs, progress.at(-1)], [13, 13]);
   assert.equal(moved.bytes, (await volumeOf(store, id)).bytes);
   assert.deepEqual(await placesOf(store, ids), new Set([id]));
   assert.deepEqual(folder.files('blobs'), []);
@@ -126,7 +133,7 @@ storeTest('move takes large blobs to another disk and back, readable all the whi
   await readsAll(store, ids);
   assert.equal((await volumeOf(store, 'blobs')).state, 'open');
   assert.ok((await store.pathOf(ids[0]!))!.startsWith(join(folder.side, 'disk')));
-  assert.equal((await store.volumes.reduce(id)).blobs, 12);
+  assert.equal((await store.volumes.reduce(id)).blobs, 13);
   assert.deepEqual(await placesOf(store, ids), new Set(['blobs']));
   await readsAll(store, ids);
   assert.equal((await store.volumes.list()).length, 1);
@@ -428,6 +435,61 @@ storeTest('a move that is stopped goes on where it was', async (folder) => {
   assert.deepEqual(await placesOf(store, ids), new Set([id]));
   await readsAll(store, [...ids, fresh!]);
 });
+
+storeTest(
+  'reads, streams, puts, scrubs and collections go on while everything moves to and fro',
+  async (folder) => {
+    const store = await folder.open({
+      threads: { count: 2 },
+      parameters: { ...smallParameters, volumeBytesMax: 1024 * 1024 },
+    });
+    const damaged: unknown[] = [];
+    store.on('damage', (damage) => void damaged.push(damage));
+    const ids = await putAll(
+      store,
+      Array.from({ length: 300 }, (_, i) => (i % 10 === 0 ? large(i, 50_000) : noise(8000, i))),
+      'x',
+    );
+    const disk = await store.volumes.extend(join(folder.side, 'disk'));
+    const packs = await store.volumes.extend(join(folder.side, 'packs'), { kind: 'sqlite' });
+    const moved = new AbortController();
+    const movers = (async () => {
+      for (let round = 0; round < 6; round++) {
+        const [from, to] = round % 2 === 0 ? ['blobs', disk.id] : [disk.id, 'blobs'];
+        await store.volumes.move(from, to);
+        const there = (await store.volumes.list()).filter(
+          ({ kind, folder: within }) => kind === 'sqlite' && (within === undefined) === (round % 2 === 0),
+        );
+        for (const { id } of there) await store.volumes.move(id, round % 2 === 0 ? packs.id : 'volumes');
+        await store.compact();
+      }
+    })().finally(() => moved.abort());
+    const readers = Array.from({ length: 3 }, async (_, lane) => {
+      for (let i = lane; !moved.signal.aborted; i++) {
+        const id = ids[(i * 7) % ids.length]!;
+        assert.equal(sha256((await store.get(id))!), id);
+        const other = ids[(i * 10) % ids.length]!;
+        const stream = (await store.stream(other))!;
+        assert.equal(sha256(new Uint8Array(await new Response(stream).arrayBuffer())), other);
+      }
+    });
+    const others = [
+      (async () => {
+        for (let i = 0; !moved.signal.aborted; i++)
+          ids.push(...(await putAll(store, [i % 3 === 0 ? large(5000 + i) : small(5000 + i)], 'x')));
+      })(),
+      (async () => {
+        while (!moved.signal.aborted) assert.deepEqual((await store.scrub()).damaged, []);
+      })(),
+      (async () => {
+        while (!moved.signal.aborted) assert.equal((await store.gc({ graceMs: 0 })).blocked, undefined);
+      })(),
+    ];
+    await Promise.all([movers, ...readers, ...others]);
+    await readsAll(store, ids);
+    assert.deepEqual(damaged, []);
+  },
+);
 
 test('rebalancing moves from the fullest to the emptiest, and leaves small differences alone', () => {
   assert.deepEqual(
