@@ -1,7 +1,10 @@
 /** The Store as applications see it: what it promises, in types. Implemented by store.ts. */
 import type { ErrorCode } from './errors.ts';
 import type { DriverChoice } from './driver.ts';
+import type { CompactResult, MoveOptions, Volumes } from './group.ts';
 import type { Host } from './host.ts';
+
+export type { CompactResult, MoveOptions, MoveResult, VolumeInfo, Volumes } from './group.ts';
 
 /** sha256 of the caller's bytes: 64 lower-case hex digits. */
 export type BlobId = string;
@@ -213,7 +216,7 @@ export interface StoreStats {
 export interface VolumeStats {
   readonly id: string;
   readonly kind: 'sqlite' | 'directory' | 'memory';
-  readonly state: 'open' | 'sealed';
+  readonly state: 'open' | 'sealed' | 'draining';
   readonly bytes: number;
   readonly deadBytes: number;
 }
@@ -224,7 +227,7 @@ export interface StoreEvents {
   healed: { readonly id: BlobId };
   'needs-reopen': { readonly code: ErrorCode; readonly message: string };
   maintenance: {
-    readonly job: 'gc' | 'scrub' | 'recover';
+    readonly job: 'gc' | 'scrub' | 'recover' | 'compact' | 'move';
     readonly step: string;
     readonly detail: Readonly<Record<string, number | string>>;
   };
@@ -329,6 +332,12 @@ export interface Store {
 
   gc(options?: GcOptions): Promise<GcResult>;
   scrub(options?: ScrubOptions): Promise<ScrubResult>;
+  /**
+   * Gives the space of dead records back: copies what lives out of SQLite volumes that are more than half dead, and removes them. Also
+   * ends what a `reduce` or `move` that was interrupted had begun.
+   */
+  compact(options?: MoveOptions): Promise<CompactResult>;
+  readonly volumes: Volumes;
   stats(): Promise<StoreStats>;
 
   readonly files: FileWork;

@@ -39,3 +39,9 @@ export function checkRange(offset: number, length: number): void {
       `offset and length must be whole numbers from 0, not ${offset} and ${length}`,
     );
 }
+
+/** A relative path is meant from where the process stands now. */
+export function absolutePath(host: { readonly platform: string }, path: string): string {
+  const rooted = path.startsWith('/') || (host.platform === 'win32' && /^([a-z]:)?[\\/]/i.test(path));
+  return rooted ? path : `${process.cwd()}/${path}`;
+}

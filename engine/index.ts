@@ -1,6 +1,7 @@
 /** The door of the engine: opens a store, and exports what applications and the layers above may use. */
 import PQueue from 'p-queue';
 import type { OpenOptions, Store } from './api.ts';
+import { absolutePath } from './arguments.ts';
 import { checkParameters, compressionOf, defaultParameters } from './codec/superblock.ts';
 import { Crew } from './crew.ts';
 import { StoreError } from './errors.ts';
@@ -56,7 +57,7 @@ export async function openStore(directory: string, options: OpenOptions = {}): P
   const crew = await Crew.start(host, entries, workers, (error) => store?.fail(error as StoreError));
   try {
     const opened = await crew.commit<OpenedStore>('open', {
-      root: absolute(host, directory),
+      root: absolutePath(host, directory),
       mode,
       durability,
       driver,
@@ -81,12 +82,6 @@ export async function openStore(directory: string, options: OpenOptions = {}): P
     await closeQuietly(crew);
     throw error;
   }
-}
-
-/** A relative path is meant from where the process stands now. */
-function absolute(host: { readonly platform: string }, path: string): string {
-  const rooted = path.startsWith('/') || (host.platform === 'win32' && /^([a-z]:)?[\\/]/i.test(path));
-  return rooted ? path : `${process.cwd()}/${path}`;
 }
 
 /** The error that stopped the opening is the one to tell; a lease that could not be given back is found dead by the next opener. */

@@ -175,19 +175,23 @@ export class Ingest {
           op: 'probe-large',
           id,
           size,
+          staged: staged.volume,
+          storedSize,
           incarnation,
           framed,
           ...ownerOf(options),
         });
         if ('have' in probe) return this.#result(id, size, probe.have, staged.source);
-        const sums = await this.#publish(worker, { token, id, incarnation, framed }, probe.intent);
+        const { intent, volume } = probe;
+        const sums = await this.#publish(worker, { token, id, incarnation, framed, volume }, intent);
         kept = true;
         const put: LargePut = {
           op: 'put-large',
           id,
           size,
           incarnation,
-          intent: probe.intent,
+          intent,
+          volume,
           framed,
           storedSize,
           sums,
@@ -202,7 +206,7 @@ export class Ingest {
 
   async #publish(
     worker: Remote,
-    name: PartName & { readonly token: string },
+    name: PartName & { readonly token: string; readonly volume: number },
     intent: number,
   ): Promise<Uint8Array> {
     try {

@@ -3,12 +3,13 @@ import type PQueue from 'p-queue';
 import type {
   BlobId,
   BlobStat,
-  Damage,
+  CompactResult,
   ExportTarget,
   FileWork,
   GcOptions,
   GcResult,
   Link,
+  MoveOptions,
   PutOptions,
   PutResult,
   PutSource,
@@ -21,6 +22,7 @@ import type {
   StoreEvents,
   StoreParameters,
   StoreStats,
+  Volumes,
 } from './api.ts';
 import { BatchFailure, Batches } from './batches.ts';
 import { checkId, checkName, checkRange } from './arguments.ts';
@@ -33,10 +35,10 @@ import { type Calls, makeFiles, makeRoots, makeSideTable } from './facets.ts';
 import { Events } from './events.ts';
 import { Ingest } from './ingest.ts';
 import { errorFromData } from './rpc.ts';
-import { scrubStore } from './scrub.ts';
 import { Sessions } from './sessions.ts';
 import { openStream } from './stream.ts';
 import type { OpenedStore } from './threads/writer.ts';
+import { Upkeep } from './upkeep.ts';
 
 /** `get` keeps a whole blob in memory; above this it wants to be asked. */
 const getBytesMax = 256 * 1024 * 1024;
@@ -67,6 +69,7 @@ export class EngineStore implements Store {
   readonly parameters: StoreParameters;
   readonly roots: Roots;
   readonly files: FileWork;
+  readonly volumes: Volumes;
   readonly #parts: StoreParts;
   readonly #events = new Events();
   readonly #operations: Batches<Operation, unknown>;
@@ -77,6 +80,7 @@ export class EngineStore implements Store {
   readonly #exports: Batches<ExportTarget, boolean>;
   readonly #ingest: Ingest;
   readonly #sessions: Sessions;
+  readonly #upkeep: Upkeep;
   readonly #calls: Calls;
   readonly #active = new Set<Promise<unknown>>();
   #failure: StoreError | undefined;
@@ -123,6 +127,14 @@ export class EngineStore implements Store {
     });
     this.roots = makeRoots(this.#calls);
     this.files = makeFiles(this.#calls);
+    this.#upkeep = new Upkeep({
+      ...this.#calls,
+      host: parts.host,
+      crew,
+      writing: (work) => this.#writing(work),
+      emit: (name, event) => this.#events.emit(name, event),
+    });
+    this.volumes = this.#upkeep.volumes;
   }
 
   put(source: PutSource, options: PutOptions = {}): Promise<PutResult> {
@@ -239,37 +251,16 @@ export class EngineStore implements Store {
     return this.#run(() => this.#sessions.begin());
   }
 
-  async gc(options: GcOptions = {}): Promise<GcResult> {
-    const { graceMs, dryRun, signal, onProgress } = options;
-    if (graceMs !== undefined && !(graceMs >= 0))
-      throw new StoreError('invalid-argument', 'graceMs must not be negative');
-    return this.#run(async () => {
-      const told = (value: unknown): void => onProgress?.(value as GcResult);
-      const result = await this.#writing(() =>
-        this.#parts.crew.commit<GcResult>('gc', { graceMs, dryRun }, { signal, onProgress: told }),
-      );
-      // Workers may hold volumes open that are gone now.
-      if (result.deleted > 0) await this.#parts.crew.everyone('forget', undefined);
-      this.#events.emit('maintenance', {
-        job: 'gc',
-        step: 'done',
-        detail: { deleted: result.deleted, freedBytes: result.freedBytes },
-      });
-      return result;
-    });
+  gc(options: GcOptions = {}): Promise<GcResult> {
+    return this.#upkeep.gc(options);
   }
 
   scrub(options: ScrubOptions = {}): Promise<ScrubResult> {
-    return this.#run(async () => {
-      const tell = (damage: Damage): void => this.#events.emit('damage', damage);
-      const result = await this.#writing(() => scrubStore(this.#parts, options, tell));
-      this.#events.emit('maintenance', {
-        job: 'scrub',
-        step: 'done',
-        detail: { blobs: result.blobs, damaged: result.damaged.length },
-      });
-      return result;
-    });
+    return this.#upkeep.scrub(options);
+  }
+
+  compact(options: MoveOptions = {}): Promise<CompactResult> {
+    return this.#upkeep.compact(options);
   }
 
   stats(): Promise<StoreStats> {

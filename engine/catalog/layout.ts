@@ -32,7 +32,3 @@ export function layoutOf(files: Files, root: string): StoreLayout {
     creating: at('creating.db'),
   };
 }
-
-export function volumePath(files: Files, layout: StoreLayout, volumeId: string): string {
-  return files.join(layout.volumes, `${volumeId}.db`);
-}

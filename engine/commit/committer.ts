@@ -6,9 +6,9 @@ import type { LargeProbe, LargePut, Operation, ProbeOutcome, PutOutcome, SmallPu
 import { ownerKinds } from '../catalog/reference-rows.ts';
 import { fromHex } from '../codec/bytes.ts';
 import { StoreError, invariant } from '../errors.ts';
-import type { Locator } from '../volume.ts';
+import type { Locator, PartName } from '../volume.ts';
 import { fanOut } from '../volumes/directory.ts';
-import { type VolumeSet, directoryNumber, locatorOf } from './volume-set.ts';
+import { type VolumeSet, locatorOf } from './volume-set.ts';
 
 /** Checksums per chunk_sums row: 16,384 chunks, 64 KiB of sums, 1 GiB of content at the default chunk size. */
 export const sumsRowBytes = 65_536;
@@ -191,11 +191,10 @@ export class Committer {
       if (probe.owner !== undefined) transaction.retain(probe.id, probe.owner);
       return { have: { storedSize: row.stored, deduplicated: true } };
     }
-    transaction.changed = true;
-    const written = this.#catalog.sql
-      .rows('INSERT INTO intents (lease, id, incarnation, framed) VALUES (?, ?, ?, ?)')
-      .run(this.#options.lease, fromHex(probe.id)!, probe.incarnation, Number(probe.framed));
-    return { intent: Number(written.lastInsertRowid) };
+    const { lease } = this.#options;
+    const bytes = probe.storedSize;
+    const volume = this.#volumes.forFile(transaction, bytes, probe.staged);
+    return { intent: intend(transaction, { name: probe, lease, volume, bytes }), volume };
   }
 
   #putLarge(transaction: Transaction, put: LargePut, afterwards: (() => void)[]): PutOutcome {
@@ -209,19 +208,20 @@ export class Committer {
       row = standing;
       transaction.touch(row);
       if (standing.incarnation !== put.incarnation)
-        afterwards.push(() => void this.#volumes.directory.delete(name));
+        afterwards.push(() => void this.#volumes.directory(put.volume).delete(name));
     } else {
       const facts = {
         kind: 0,
         codec: put.framed ? storedForms.framed : storedForms.plain,
         size: put.size,
         stored: put.storedSize,
-        volume: directoryNumber,
+        volume: put.volume,
         extent: fanOut(put.id),
         start: 0,
         incarnation: put.incarnation,
       };
       ({ row, healed } = this.#settle(transaction, put.id, facts, afterwards));
+      this.#volumes.charge(transaction, put.volume, row.stored);
       writeChunkSums(this.#catalog, row.n, put.sums);
     }
     if (put.owner !== undefined) transaction.retain(put.id, put.owner);
@@ -282,13 +282,18 @@ export class Committer {
 
   /** The copy a row no longer points to. */
   #retire(transaction: Transaction, row: BlobRow, afterwards: (() => void)[]): void {
-    if (row.volume !== directoryNumber) this.#volumes.free(transaction, row.volume, locatorOf(row));
-    else
-      afterwards.push(() =>
-        row.suspect === 0
-          ? void this.#volumes.directory.delete(partNameOf(row))
-          : this.#options.quarantine(row),
-      );
+    if (!this.#volumes.isDirectory(row.volume))
+      return this.#volumes.free(transaction, row.volume, locatorOf(row));
+    this.#volumes.charge(transaction, row.volume, -row.stored);
+    afterwards.push(() => {
+      try {
+        if (row.suspect !== 0) this.#options.quarantine(row);
+        else this.#volumes.directory(row.volume).delete(partNameOf(row));
+      } catch (error) {
+        // In a volume that is away it stays; when that is back, a scrub drops it as a second copy.
+        if (!StoreError.is(error, 'unavailable')) throw error;
+      }
+    });
   }
 
   #setHorizon(transaction: Transaction, generation: number | 'now' | null): number {
@@ -329,6 +334,19 @@ export class Committer {
     transaction.changed = true;
     this.#catalog.sql.rows('DELETE FROM intents WHERE n = ?').run(intent);
   }
+}
+
+/** Says whose file is about to appear in a directory, so that recovery knows it and its cap counts it. Returns the intent's number. */
+export function intend(
+  transaction: Transaction,
+  file: { readonly name: PartName; readonly lease: string; readonly volume: number; readonly bytes: number },
+): number {
+  transaction.changed = true;
+  const { name, lease, volume, bytes } = file;
+  const written = transaction.catalog.sql
+    .rows('INSERT INTO intents (lease, id, incarnation, framed, volume, bytes) VALUES (?, ?, ?, ?, ?, ?)')
+    .run(lease, fromHex(name.id)!, name.incarnation, Number(name.framed === true), volume, bytes);
+  return Number(written.lastInsertRowid);
 }
 
 /** Stores the chunk checksums of a large blob, a row per `sumsRowBytes`. */

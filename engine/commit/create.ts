@@ -62,7 +62,7 @@ function resolveRoot(files: Files, root: string, mode: string): string {
 }
 
 /** Makes a folder and the missing ones above it, each name durable. */
-function makePath(files: Files, path: string): void {
+export function makePath(files: Files, path: string): void {
   const parent = files.join(path, '..');
   if (parent !== path && files.facts(parent) === undefined) makePath(files, parent);
   try {

@@ -40,6 +40,10 @@ export interface LargeProbe {
   readonly op: 'probe-large';
   readonly id: BlobId;
   readonly size: number;
+  /** Number of the directory volume it was staged for. */
+  readonly staged: number;
+  /** Bytes of its file. */
+  readonly storedSize: number;
   readonly incarnation: number;
   readonly framed: boolean;
   readonly owner?: string;
@@ -52,6 +56,8 @@ export interface LargePut {
   readonly size: number;
   readonly incarnation: number;
   readonly intent: number;
+  /** Number of the directory volume. */
+  readonly volume: number;
   readonly framed: boolean;
   /** Bytes of the file. */
   readonly storedSize: number;
@@ -67,4 +73,6 @@ export interface PutOutcome {
   readonly healed?: boolean;
 }
 
-export type ProbeOutcome = { readonly have: PutOutcome } | { readonly intent: number };
+/** `volume` is where the file has to go, which is not always where it was staged. */
+export type ProbeOutcome =
+  { readonly have: PutOutcome } | { readonly intent: number; readonly volume: number };

@@ -1,82 +1,69 @@
-/** The volumes of a store as the commit thread sees them: one directory, SQLite volumes by number, the one this lease appends to. */
-import type { Catalog, Transaction } from '../catalog/catalog.ts';
-import { type StoreLayout, volumePath } from '../catalog/layout.ts';
+/** The volumes of a store as the commit thread sees them: directories and SQLite volumes by number, each opened once and checked. */
 import { type BlobRow, partNameOf } from '../catalog/blob-rows.ts';
-import { toHex } from '../codec/bytes.ts';
-import type { Provider } from '../codec/provider.ts';
-import type { DatabaseClass } from '../driver.ts';
-import { removeIfThere } from './create.ts';
+import type { Catalog, Transaction } from '../catalog/catalog.ts';
+import {
+  type VolumeRow,
+  copyOf,
+  directoryNumber,
+  folderPath,
+  sqlitePath,
+  tempPath,
+  volumeRow,
+  volumeRows,
+} from '../catalog/group.ts';
 import { StoreError } from '../errors.ts';
-import type { Host } from '../host.ts';
-import type { StoreParameters } from '../api.ts';
-import type { Locator, Part, Volume, VolumeFacts } from '../volume.ts';
+import type { Locator, Part } from '../volume.ts';
 import { DirectoryVolume } from '../volumes/directory.ts';
-import { SqliteVolume } from '../volumes/sqlite.ts';
+import { type LabelPlace, checkLabel } from '../volumes/label.ts';
+import { SqliteVolume, type SqliteVolumeOptions } from '../volumes/sqlite.ts';
+import { removeVolumeFiles } from './remove-volume.ts';
+import { type ChoosableVolumes, VolumeChoice, type VolumeSetOptions } from './volume-choice.ts';
 
-export interface VolumeRow {
-  readonly n: number;
-  readonly id: string;
-  readonly kind: 'sqlite' | 'directory';
-  readonly state: 'open' | 'sealed' | 'dropped';
-  readonly lease: string | null;
-  readonly bytes: number;
-  readonly dead: number;
-  /** Highest extent the catalog knows of: what lies behind it was written by a process that died before its COMMIT. */
-  readonly extents: number;
-  readonly generation: number;
-}
-
-/** The directory volume is the first of every store. */
-export const directoryNumber = 1;
-
-export interface VolumeSetOptions {
-  readonly host: Host;
-  readonly driver: DatabaseClass;
-  readonly provider: Provider;
-  readonly layout: StoreLayout;
-  readonly storeId: string;
-  readonly parameters: StoreParameters;
-  readonly durability: 'full' | 'relaxed';
-  readonly lease: string;
-}
-
-export class VolumeSet {
-  readonly directory: DirectoryVolume;
-  readonly #options: VolumeSetOptions;
-  readonly #catalog: Catalog;
+export class VolumeSet implements ChoosableVolumes {
+  readonly options: VolumeSetOptions;
+  readonly catalog: Catalog;
+  readonly #choice: VolumeChoice;
   /** By id: a number given in a transaction that failed may be given again. */
   readonly #open = new Map<string, SqliteVolume>();
+  readonly #directories = new Map<string, DirectoryVolume>();
 
   constructor(catalog: Catalog, options: VolumeSetOptions) {
-    this.#catalog = catalog;
-    this.#options = options;
-    const { files } = options.host;
-    const place = { root: options.layout.blobs, temp: files.join(options.layout.temps, options.lease) };
-    this.directory = new DirectoryVolume(files, 'blobs', place);
+    this.catalog = catalog;
+    this.options = options;
+    this.#choice = new VolumeChoice(this);
   }
 
   row(n: number): VolumeRow {
-    const row = this.#catalog.sql.rows('SELECT * FROM volumes WHERE n = ?').get(n) as VolumeRow | undefined;
-    if (row === undefined) throw new StoreError('unavailable', `volume ${n} is not in the catalog`);
-    return row;
+    return volumeRow(this.catalog.sql, n);
   }
 
   rows(): VolumeRow[] {
-    return this.#catalog.sql
-      .rows(`SELECT * FROM volumes WHERE state != 'dropped' ORDER BY n`)
-      .all() as VolumeRow[];
+    return volumeRows(this.catalog.sql);
   }
 
-  at(n: number): Volume {
-    return n === directoryNumber ? this.directory : this.sqlite(this.row(n));
+  isDirectory(n: number): boolean {
+    return n === directoryNumber || this.row(n).kind === 'directory';
+  }
+
+  /** A directory volume that is there and is the one it should be; `unavailable` otherwise. */
+  directory(n: number): DirectoryVolume {
+    const row = this.row(n);
+    let volume = this.#directories.get(row.id);
+    if (volume === undefined) {
+      checkLabel(this.place(row), this.identity(row));
+      const { files } = this.options.host;
+      const temp = tempPath(files, this.options.layout, row, this.options.lease);
+      volume = new DirectoryVolume(files, row.id, { root: this.place(row).folder, temp });
+      this.#directories.set(row.id, volume);
+    }
+    return volume;
   }
 
   /** An open volume; opened read-write, so that a hot journal of a dead process is rolled back. */
   sqlite(row: VolumeRow): SqliteVolume {
     let volume = this.#open.get(row.id);
     if (volume === undefined) {
-      volume = new SqliteVolume(this.#path(row.id), this.#sqliteOptions(row.id));
-      this.#checkGeneration(volume, row);
+      volume = this.#opened(row);
       this.#open.set(row.id, volume);
     }
     return volume;
@@ -85,7 +72,8 @@ export class VolumeSet {
   /** Whether a volume is there and is the one it should be. */
   usable(row: VolumeRow): boolean {
     try {
-      this.sqlite(row);
+      if (row.kind === 'sqlite') this.sqlite(row);
+      else checkLabel(this.place(row), this.identity(row));
       return true;
     } catch (error) {
       const codes = ['unavailable', 'corrupt', 'incompatible-format'];
@@ -94,25 +82,39 @@ export class VolumeSet {
     }
   }
 
-  /** Whether the bytes of a row are where it says, as far as names and sizes tell. */
-  holds(row: BlobRow): boolean {
-    if (row.volume === directoryNumber) return this.directory.size(partNameOf(row)) === row.stored;
-    return this.sqlite(this.row(row.volume)).holds(locatorOf(row));
+  /** The same by number; one that is not in the catalog any more is not usable. */
+  usableNumber(n: number): boolean {
+    const row = this.rows().find((volume) => volume.n === n);
+    return row !== undefined && this.usable(row);
   }
 
-  /** Appends records, durable when it returns; volume rows of the catalog are updated in its running transaction. */
-  append(transaction: Transaction, parts: readonly Part[]): { volume: number; locators: Locator[] } {
-    const { row, volume, locators } = this.#write(transaction, parts);
+  /** Whether the bytes of a row are where it says, as far as names and sizes tell. */
+  holds(row: BlobRow): boolean {
+    const volume = this.row(row.volume);
+    if (volume.kind === 'sqlite') return this.sqlite(volume).holds(locatorOf(row));
+    if (this.directory(row.volume).size(partNameOf(row)) === row.stored) return true;
+    // Missing, or is the whole volume away since it was looked at?
+    checkLabel(this.place(volume), this.identity(volume));
+    return false;
+  }
+
+  /** Appends records, durable when it returns; volume rows of the catalog are updated in its running transaction. `to`: a folder. */
+  append(
+    transaction: Transaction,
+    parts: readonly Part[],
+    to?: number,
+  ): { volume: number; locators: Locator[] } {
+    const { row, volume, locators } = this.#write(transaction, parts, to);
     const facts = volume.facts();
-    const full = facts.bytes >= this.#options.parameters.volumeBytesMax;
-    this.#catalog.sql
+    const full = facts.bytes >= this.options.parameters.volumeBytesMax;
+    this.catalog.sql
       .rows('UPDATE volumes SET bytes = ?, extents = ?, generation = ?, state = ?, lease = ? WHERE n = ?')
       .run(
         facts.bytes,
         facts.extents,
         facts.generation,
         full ? 'sealed' : 'open',
-        full ? null : this.#options.lease,
+        full ? null : this.options.lease,
         row.n,
       );
     transaction.changed = true;
@@ -123,18 +125,47 @@ export class VolumeSet {
   #write(
     transaction: Transaction,
     parts: readonly Part[],
+    to: number | undefined,
   ): { row: VolumeRow; volume: SqliteVolume; locators: Locator[] } {
+    const bytes = parts.reduce((sum, part) => sum + part.bytes.length, 0);
     for (let sealed = 0; ; sealed++) {
-      const row = this.#chooseOpen(transaction);
+      const row = this.#choice.forRecords(transaction, bytes, to);
       const volume = this.sqlite(row);
       try {
         return { row, volume, locators: volume.write(parts) };
       } catch (error) {
         if (!StoreError.is(error, 'corrupt') || sealed === 3) throw error;
-        this.#catalog.sql.rows(`UPDATE volumes SET state = 'sealed', lease = NULL WHERE n = ?`).run(row.n);
+        this.catalog.sql.rows(`UPDATE volumes SET state = 'sealed', lease = NULL WHERE n = ?`).run(row.n);
         transaction.changed = true;
       }
     }
+  }
+
+  /** The directory for a file that is about to appear; `preferred` is where it was staged. */
+  forFile(transaction: Transaction, bytes: number, preferred: number | undefined): number {
+    return this.#choice.forFile(transaction, bytes, { preferred });
+  }
+
+  /** The directory for a file that moves: the one that is wanted, or any. */
+  forMovedFile(transaction: Transaction, bytes: number, to: number | undefined): number {
+    return this.#choice.forFile(transaction, bytes, { only: to });
+  }
+
+  /** Tells the volumes how the group looks now. */
+  publish(transaction: Transaction): void {
+    this.#choice.publish(transaction);
+  }
+
+  /** Writes the next label of a directory or folder. */
+  label(transaction: Transaction, row: VolumeRow): void {
+    this.#choice.label(transaction, row);
+  }
+
+  /** `not-found` for an id that no volume of this store has. */
+  byId(id: string): VolumeRow {
+    const row = this.rows().find((volume) => volume.id === id);
+    if (row === undefined) throw new StoreError('not-found', `no volume ${id} in this store`, { volume: id });
+    return row;
   }
 
   /** Records in extents the catalog does not know of yet. */
@@ -148,137 +179,136 @@ export class VolumeSet {
   refresh(transaction: Transaction, row: VolumeRow): void {
     const facts = this.sqlite(row).facts();
     transaction.changed = true;
-    this.#catalog.sql
+    this.catalog.sql
       .rows('UPDATE volumes SET bytes = ?, extents = ?, generation = ? WHERE n = ?')
       .run(facts.bytes, facts.extents, facts.generation, row.n);
   }
 
-  /** Registers a volume file, new or found without a row. */
-  register(transaction: Transaction, volumeId: string, lease: string | null): VolumeRow {
+  /** Registers a volume file, new or found without a row. `folder`: null is DIR/volumes. */
+  register(
+    transaction: Transaction,
+    volume: { readonly id: string; readonly lease: string | null; readonly folder: number | null },
+  ): VolumeRow {
     transaction.changed = true;
-    this.#catalog.sql
+    this.catalog.sql
       .rows(
-        `INSERT INTO volumes (id, kind, state, lease, bytes, dead, extents, generation) VALUES (?, 'sqlite', 'open', ?, 0, 0, 0, 0)`,
+        `INSERT INTO volumes (id, kind, state, lease, bytes, dead, extents, generation, folder) VALUES (?, 'sqlite', 'open', ?, 0, 0, 0, 0, ?)`,
       )
-      .run(volumeId, lease);
-    return this.#catalog.sql.rows('SELECT * FROM volumes WHERE id = ?').get(volumeId) as VolumeRow;
+      .run(volume.id, volume.lease, volume.folder);
+    return this.catalog.sql.rows('SELECT * FROM volumes WHERE id = ?').get(volume.id) as VolumeRow;
   }
 
   /** Condemns a volume in which nothing lives any more: its file goes after the commit (`removeDropped`), its row last of all. */
   drop(transaction: Transaction, row: VolumeRow): void {
     transaction.changed = true;
-    this.#catalog.sql.rows(`UPDATE volumes SET state = 'dropped', lease = NULL WHERE n = ?`).run(row.n);
-    this.#catalog.sql.rows('DELETE FROM freed WHERE volume = ?').run(row.n);
+    this.catalog.sql
+      .rows(`UPDATE volumes SET state = 'dropped', lease = NULL, goal = NULL, target = NULL WHERE n = ?`)
+      .run(row.n);
+    this.catalog.sql.rows('DELETE FROM freed WHERE volume = ?').run(row.n);
   }
 
   /** Removes the files of dropped volumes, then their rows: a file without a row would be taken for one whose row was lost. */
   removeDropped(): void {
-    const dropped = this.#catalog.sql
-      .rows(`SELECT * FROM volumes WHERE state = 'dropped'`)
+    const dropped = this.catalog.sql
+      .rows(`SELECT * FROM volumes WHERE state = 'dropped' ORDER BY kind = 'folder'`)
       .all() as VolumeRow[];
     if (dropped.length === 0) return;
-    for (const row of dropped) this.#removeFile(row);
-    this.#catalog.transaction((transaction) => {
+    for (const row of dropped) {
+      this.#open.get(row.id)?.close();
+      this.#open.delete(row.id);
+      this.#directories.delete(row.id);
+      // One that is away, or taken by another, is forgotten; what lies there is nobody's any more.
+      if (row.kind === 'sqlite' || this.usable(row))
+        removeVolumeFiles(this.options.host.files, this.catalog.sql, this.options, row);
+    }
+    this.catalog.transaction((transaction) => {
       transaction.changed = true;
-      for (const row of dropped) this.#catalog.sql.rows('DELETE FROM volumes WHERE n = ?').run(row.n);
+      for (const row of dropped) this.catalog.sql.rows('DELETE FROM volumes WHERE n = ?').run(row.n);
     });
   }
 
-  #removeFile(row: VolumeRow): void {
-    this.#open.get(row.id)?.close();
-    this.#open.delete(row.id);
-    const { files } = this.#options.host;
-    for (const path of [this.#path(row.id), `${this.#path(row.id)}-journal`]) {
-      removeIfThere(files, path);
+  /**
+   * Why a volume cannot be relied on: its file or folder is missing, is another one, or is older than the catalog knows. Undefined when
+   * it is as it should be. While one is away, nothing is known about what it holds.
+   */
+  trouble(row: VolumeRow): string | undefined {
+    try {
+      if (row.kind !== 'sqlite') checkLabel(this.place(row), this.identity(row));
+      else if (this.options.host.files.facts(this.path(row)) === undefined)
+        return `volume ${row.id} is not there`;
+      else if (!this.#open.has(row.id)) this.#opened(row).close();
+      const { options, catalog } = this;
+      const copy = copyOf(options.host.files, catalog.sql, options.layout, row);
+      return copy === undefined
+        ? undefined
+        : `volume ${row.id} is there twice: ${this.path(row)} and ${copy}`;
+    } catch (error) {
+      if (StoreError.is(error, 'unavailable')) return error.message;
+      // Damage of a volume is damage of its blobs, and is judged there.
+      if (StoreError.is(error)) return undefined;
+      throw error;
     }
-  }
-
-  /** The first volume whose file is not there: while one is away, nothing is known about what it holds. */
-  missing(): VolumeRow | undefined {
-    const { files } = this.#options.host;
-    return this.rows().find(
-      (row) =>
-        files.facts(row.n === directoryNumber ? this.#options.layout.blobs : this.#path(row.id)) ===
-        undefined,
-    );
   }
 
   /** Whether another lease appends to it. */
   isForeign(row: VolumeRow): boolean {
-    return row.lease !== null && row.lease !== this.#options.lease;
+    return row.lease !== null && row.lease !== this.options.lease;
   }
 
   /** Volume files without a row. */
-  strays(): string[] {
-    const known = new Set(this.#catalog.sql.values('SELECT id FROM volumes').all() as string[]);
-    const names = this.#options.host.files
-      .list(this.#options.layout.volumes)
-      .map((name) => new TextDecoder().decode(name));
-    return names
-      .filter((name) => name.endsWith('.db'))
-      .map((name) => name.slice(0, -3))
-      .filter((id) => !known.has(id));
+  strays(): { readonly id: string; readonly folder: number | null }[] {
+    const known = new Set(this.catalog.sql.values('SELECT id FROM volumes').all() as string[]);
+    const folders = this.rows().filter((row) => row.kind === 'folder' && this.usable(row));
+    return [undefined, ...folders].flatMap((folder) =>
+      this.options.host.files
+        .list(folderPath(this.options.layout, folder))
+        .map((name) => new TextDecoder().decode(name))
+        .filter((name) => name.endsWith('.db') && !known.has(name.slice(0, -3)))
+        .map((name) => ({ id: name.slice(0, -3), folder: folder?.n ?? null })),
+    );
   }
 
   /** A record is dead: its space comes back with compaction or with the whole volume. */
   free(transaction: Transaction, volume: number, locator: Locator): void {
     transaction.changed = true;
-    const { sql } = this.#catalog;
+    const { sql } = this.catalog;
     sql
       .rows('INSERT OR REPLACE INTO freed (volume, extent, start, length) VALUES (?, ?, ?, ?)')
       .run(volume, locator.extent, locator.offset, locator.length);
     sql.rows('UPDATE volumes SET dead = dead + ? WHERE n = ?').run(locator.length, volume);
   }
 
+  /** Keeps count of what the files of a directory take, for its cap. */
+  charge(transaction: Transaction, n: number, bytes: number): void {
+    transaction.changed = true;
+    this.catalog.sql.rows('UPDATE volumes SET bytes = max(0, bytes + ?) WHERE n = ?').run(bytes, n);
+  }
+
   close(): void {
     for (const volume of this.#open.values()) volume.close();
     this.#open.clear();
+    this.#directories.clear();
   }
 
-  #chooseOpen(transaction: Transaction): VolumeRow {
-    // Asked anew each time, our own first: what an earlier transaction chose may have been rolled back with it.
-    const open = this.#catalog.sql
-      .rows(
-        `SELECT * FROM volumes WHERE kind = 'sqlite' AND state = 'open' AND (lease IS NULL OR lease = ?) ORDER BY lease IS NULL, n`,
-      )
-      .all(this.#options.lease) as VolumeRow[];
-    return open.find((row) => this.usable(row)) ?? this.#create(transaction);
+  place(row: VolumeRow): LabelPlace {
+    const { host, provider, layout } = this.options;
+    return { files: host.files, provider, folder: folderPath(layout, row) };
   }
 
-  #create(transaction: Transaction): VolumeRow {
-    const { host, layout, lease } = this.#options;
-    const id = toHex(host.random(16));
-    this.#makeFile(id);
-    host.files.syncFolder(layout.volumes);
-    return this.register(transaction, id, lease);
+  identity(row: VolumeRow): {
+    readonly storeId: string;
+    readonly volumeId: string;
+    readonly generation: number;
+  } {
+    return { storeId: this.options.storeId, volumeId: row.id, generation: row.generation };
   }
 
-  #makeFile(id: string): void {
-    // Under a temp name first: a file in volumes/ is a whole volume, whenever one looks.
-    const { files } = this.#options.host;
-    const temp = files.join(this.#options.layout.temps, this.#options.lease, `${id}.db`);
-    SqliteVolume.create(temp, this.#sqliteOptions(id));
-    files.rename(temp, this.#path(id));
+  path(row: VolumeRow): string {
+    return sqlitePath(this.options.host.files, this.catalog.sql, this.options.layout, row);
   }
 
-  /** A volume that went back in time is a restored copy: its newest records are missing, and it must not be taken for whole. */
-  #checkGeneration(volume: SqliteVolume, row: VolumeRow): void {
-    const { generation } = factsOrClose(volume);
-    if (generation >= row.generation) return;
-    volume.close();
-    throw new StoreError(
-      'unavailable',
-      `volume ${row.id} is older (generation ${generation}) than the catalog knows (${row.generation})`,
-      { volume: row.id },
-    );
-  }
-
-  #path(id: string): string {
-    return volumePath(this.#options.host.files, this.#options.layout, id);
-  }
-
-  #sqliteOptions(volumeId: string): ConstructorParameters<typeof SqliteVolume>[1] {
-    const { driver, provider, storeId, parameters, durability, host } = this.#options;
+  sqliteOptions(volumeId: string): SqliteVolumeOptions {
+    const { driver, provider, storeId, parameters, durability, host } = this.options;
     return {
       driver,
       provider,
@@ -288,15 +318,16 @@ export class VolumeSet {
       platform: host.platform,
     };
   }
-}
 
-/** The first look at what lies in a volume: where even that fails, it does not stay open. */
-function factsOrClose(volume: SqliteVolume): VolumeFacts {
-  try {
-    return volume.facts();
-  } catch (error) {
-    volume.close();
-    throw error;
+  #opened(row: VolumeRow): SqliteVolume {
+    const volume = new SqliteVolume(this.path(row), this.sqliteOptions(row.id));
+    try {
+      volume.expectGeneration(row.generation);
+      return volume;
+    } catch (error) {
+      volume.close();
+      throw error;
+    }
   }
 }
 

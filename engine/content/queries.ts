@@ -1,6 +1,7 @@
 /** Questions to the catalog that a worker answers: existence, facts, lists, roots, statistics. */
-import type { BlobStat, RootEntry, RootLogEntry, StoreStats, VolumeStats } from '../api.ts';
+import type { BlobStat, RootEntry, RootLogEntry, StoreStats, VolumeInfo, VolumeStats } from '../api.ts';
 import { type BlobRow, kindName, partNameOf, prefixOf } from '../catalog/blob-rows.ts';
+import { type VolumeRow, volumeRows } from '../catalog/group.ts';
 import type { StoreLayout } from '../catalog/layout.ts';
 import { readState } from '../catalog/catalog.ts';
 import { equalBytes, fromHex, toHex } from '../codec/bytes.ts';
@@ -47,8 +48,8 @@ export class Queries {
 
   pathOf(id: string): string | undefined {
     const row = this.#reader.row(id);
-    if (row === undefined || row.volume !== 1 || row.suspect !== 0 || isFramed(row)) return undefined;
-    return this.#reader.directory.path(partNameOf(row));
+    if (row === undefined || row.suspect !== 0) return undefined;
+    return this.#pathOf(row).path;
   }
 
   /** Rows with ids above `after` that begin with `prefix`, in id order. */
@@ -147,20 +148,41 @@ export class Queries {
     };
   }
 
+  /** The group, each member looked at. */
+  volumes(): VolumeInfo[] {
+    const { sql, places } = this.#reader;
+    const rows = volumeRows(sql);
+    const count = sql.values('SELECT count(*) FROM blobs WHERE volume = ?');
+    return rows.map((row): VolumeInfo => {
+      const within = rows.filter(({ folder }) => folder === row.n);
+      const sum = (of: (one: VolumeRow) => number): number =>
+        within.reduce((total, one) => total + of(one), of(row));
+      const problem = places.problem(row);
+      const folder = row.folder === null ? undefined : rows.find(({ n }) => n === row.folder)?.id;
+      return {
+        id: row.id,
+        kind: row.kind,
+        state: row.state as VolumeInfo['state'],
+        path: places.path(row),
+        ...(folder === undefined ? {} : { folder }),
+        ...(row.cap === null ? {} : { cap: row.cap }),
+        bytes: sum(({ bytes }) => bytes),
+        deadBytes: sum(({ dead }) => dead),
+        blobs: sum(({ n }) => count.get(n) as number),
+        ...(problem === undefined
+          ? { freeBytes: this.#host.files.space(places.path(row)).freeBytes }
+          : { problem }),
+      };
+    });
+  }
+
   #volumes(): VolumeStats[] {
-    const held = this.#reader.sql
-      .values('SELECT coalesce(sum(stored), 0) FROM blobs WHERE volume = 1')
-      .get() as number;
     const rows = this.#reader.sql
-      .arrays('SELECT n, id, kind, state, bytes, dead FROM volumes WHERE state != ? ORDER BY n')
-      .all('dropped') as [number, string, 'sqlite' | 'directory', 'open' | 'sealed', number, number][];
-    return rows.map(([n, id, kind, state, bytes, deadBytes]) => ({
-      id,
-      kind,
-      state,
-      bytes: n === 1 ? held : bytes,
-      deadBytes,
-    }));
+      .arrays(
+        `SELECT id, kind, state, bytes, dead FROM volumes WHERE state != 'dropped' AND kind != 'folder' ORDER BY n`,
+      )
+      .all() as [string, 'sqlite' | 'directory', VolumeStats['state'], number, number][];
+    return rows.map(([id, kind, state, bytes, deadBytes]) => ({ id, kind, state, bytes, deadBytes }));
   }
 
   #stat(row: BlobRow): BlobStat {
@@ -178,7 +200,13 @@ export class Queries {
       ...(verifiedMs === undefined ? {} : { verifiedMs }),
       suspect: row.suspect !== 0,
       volume: volume ?? String(row.volume),
-      ...(row.volume === 1 && !isFramed(row) ? { path: this.#reader.directory.path(partNameOf(row)) } : {}),
+      ...this.#pathOf(row),
     };
+  }
+  /** Without looking whether the volume is there: facts of a blob can be told while its bytes are away. */
+  #pathOf(row: BlobRow): { readonly path?: string } {
+    const { places } = this.#reader;
+    const plain = places.isDirectory(row.volume) && !isFramed(row);
+    return plain ? { path: places.pathOf(row.volume, partNameOf(row)) } : {};
   }
 }

@@ -1,34 +1,21 @@
 /** Reading blobs on a worker thread: looks up the row, reads the bytes, verifies every chunk before anything leaves. */
 import type { BlobId } from '../api.ts';
 import { BlobReader, type BlobRow, partNameOf } from '../catalog/blob-rows.ts';
-import type { StoreLayout } from '../catalog/layout.ts';
-import { volumePath } from '../catalog/layout.ts';
 import { RowHasher } from '../catalog/row-sums.ts';
 import { Statements } from '../catalog/statements.ts';
 import { equalBytes, fromHex, toHex } from '../codec/bytes.ts';
 import type { Provider } from '../codec/provider.ts';
 import { readRecord } from '../codec/record.ts';
-import type { Database, DatabaseClass } from '../driver.ts';
+import type { Database } from '../driver.ts';
 import { StoreError } from '../errors.ts';
-import type { Host, OpenFile } from '../host.ts';
-import { DirectoryVolume } from '../volumes/directory.ts';
-import { SqliteVolume } from '../volumes/sqlite.ts';
+import type { OpenFile } from '../host.ts';
 import { BareFile, type BlobFile, Frames, isFramed } from './blob-file.ts';
 import { loadChunkSums } from './chunk-sums.ts';
+import { Places, type PlacesOptions } from './places.ts';
 
-export interface ReaderOptions {
-  readonly host: Host;
-  readonly driver: DatabaseClass;
-  readonly provider: Provider;
-  readonly layout: StoreLayout;
-  readonly storeId: string;
+export interface ReaderOptions extends PlacesOptions {
   readonly chunkBytes: number;
-  /** How volumes are opened: `read-only` in a store that is open for reading only. */
-  readonly access: 'read' | 'read-only';
 }
-
-/** The directory volume's number in every store. */
-const directoryNumber = 1;
 
 /** What a row points to, found or not: thrown damage says which copy it was. */
 export function damaged(row: BlobRow, reason: string): StoreError {
@@ -44,10 +31,9 @@ export function damaged(row: BlobRow, reason: string): StoreError {
 export class Reader {
   readonly rows: BlobReader;
   readonly sql: Statements;
-  readonly directory: DirectoryVolume;
+  readonly places: Places;
   readonly #db: Database;
   readonly #options: ReaderOptions;
-  readonly #volumes = new Map<number, SqliteVolume>();
   readonly #frames: Frames;
 
   /** Takes over the connection. */
@@ -57,10 +43,7 @@ export class Reader {
     this.#frames = new Frames(options.provider);
     this.sql = new Statements(db);
     this.rows = new BlobReader(db, new RowHasher());
-    this.directory = new DirectoryVolume(options.host.files, 'blobs', {
-      root: options.layout.blobs,
-      temp: options.layout.temps,
-    });
+    this.places = new Places(this.sql, options);
   }
 
   get chunkBytes(): number {
@@ -76,13 +59,20 @@ export class Reader {
     const row = this.row(id);
     return row === undefined
       ? undefined
-      : this.#again(row, (current) => this.readRow(current, offset, length));
+      : this.again(row, (current) => this.readRow(current, offset, length));
+  }
+
+  /** Like `readRow` of a row that was looked up a while ago: the blob may have moved since. */
+  readAgain(row: BlobRow, offset: number, length: number): Uint8Array {
+    const bytes = this.again(row, (current) => this.readRow(current, offset, length));
+    if (bytes === undefined) throw damaged(row, 'it was collected while it was read');
+    return bytes;
   }
 
   /** Reads what a row points to; `corrupt` when that is not there or not right. */
   readRow(row: BlobRow, offset: number, length: number): Uint8Array {
     const end = Math.min(row.size, offset + length);
-    if (row.volume !== directoryNumber) return this.#record(row, offset, Math.max(offset, end));
+    if (!this.places.isDirectory(row.volume)) return this.#record(row, offset, Math.max(offset, end));
     const file = this.openFile(row);
     try {
       return file.read(offset, end);
@@ -92,11 +82,11 @@ export class Reader {
   }
 
   /** Runs a read again, with fresh handles and a fresh row, before its failure counts: the blob may have moved, a read may have glitched. */
-  #again<Result>(row: BlobRow, read: (row: BlobRow) => Result): Result | undefined {
+  again<Result>(row: BlobRow, read: (row: BlobRow) => Result): Result | undefined {
     try {
       return read(row);
     } catch (error) {
-      if (!StoreError.is(error, 'corrupt')) throw error;
+      if (!mayHaveMoved(error)) throw error;
       const fresh = this.rows.byNumber(row.n);
       return fresh === undefined ? undefined : read(fresh);
     }
@@ -104,8 +94,19 @@ export class Reader {
 
   /** The file of a large blob, of the size its row says. Damage met in it is damage of its blob. */
   openFile(row: BlobRow): BlobFile {
-    const file = this.directory.open(partNameOf(row));
-    if (file === undefined) throw damaged(row, 'its file is missing');
+    return this.blobFile(row, this.partFile(row));
+  }
+
+  /** The stored bytes of a large blob, whatever their form. */
+  partFile(row: BlobRow): OpenFile {
+    const file = this.places.directory(row.volume).open(partNameOf(row));
+    if (file !== undefined) return file;
+    this.places.recheck(row.volume);
+    throw damaged(row, 'its file is missing');
+  }
+
+  /** A file that must hold what a row says, here or elsewhere. Takes it over. */
+  blobFile(row: BlobRow, file: OpenFile): BlobFile {
     try {
       const { size } = file.facts();
       if (size !== row.stored) throw damaged(row, `its file has ${size} bytes, not ${row.stored}`);
@@ -130,50 +131,25 @@ export class Reader {
     });
   }
 
-  /** The volume of a small blob, open for reading. */
-  volume(n: number): SqliteVolume {
-    let volume = this.#volumes.get(n);
-    if (volume === undefined) {
-      const id = this.sql.values('SELECT id FROM volumes WHERE n = ?').get(n) as string | undefined;
-      if (id === undefined) throw new StoreError('unavailable', `volume ${n} is not in the catalog`);
-      const { driver, provider, host, layout, storeId } = this.#options;
-      volume = new SqliteVolume(volumePath(host.files, layout, id), {
-        driver,
-        provider,
-        identity: { storeId, volumeId: id },
-        extentBytes: 0,
-        durability: 'full',
-        access: this.#options.access,
-        platform: host.platform,
-      });
-      this.#volumes.set(n, volume);
-    }
-    return volume;
-  }
-
-  /** Lets go of volumes, so that removed ones do not stay open. */
-  closeVolumes(): void {
-    for (const volume of this.#volumes.values()) volume.close();
-    this.#volumes.clear();
-  }
-
   close(): void {
-    this.closeVolumes();
+    this.places.close();
     this.#db.close();
   }
 
   #record(row: BlobRow, from: number, to: number): Uint8Array {
     const bytes = blaming(row, () =>
-      this.volume(row.volume).read(
-        partNameOf(row),
-        { extent: row.extent, offset: row.start, length: row.stored },
-        0,
-        row.stored,
-      ),
+      this.places
+        .sqlite(row.volume)
+        .read(partNameOf(row), { extent: row.extent, offset: row.start, length: row.stored }, 0, row.stored),
     );
     if (bytes === undefined || bytes.length < row.stored) throw damaged(row, 'its record is missing');
     return recordContent(this.#options.provider, row, bytes, { from, to });
   }
+}
+
+/** Failures that a fresh look at the row may mend: what is missing or wrong where it was may lie somewhere else by now. */
+export function mayHaveMoved(error: unknown): boolean {
+  return StoreError.is(error, 'corrupt') || StoreError.is(error, 'unavailable');
 }
 
 /** Content of the record that must be the one a row points to. */

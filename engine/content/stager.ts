@@ -6,18 +6,17 @@ import type { Provider } from '../codec/provider.ts';
 import { StoreError, invariant, systemCode, toStoreError, writeError } from '../errors.ts';
 import type { FileFacts, Host, OpenFile } from '../host.ts';
 import type { PartName } from '../volume.ts';
-import type { DirectoryVolume } from '../volumes/directory.ts';
 import { type ContentDigest, Digester } from './digest.ts';
 import { type DigestLink, DigestSink } from './digest-link.ts';
 import { openSource, unchanged } from './encoder.ts';
 import { Framing } from './framing.ts';
+import type { Places, StagingPlace } from './places.ts';
 
 export interface StagerOptions {
   readonly host: Host;
   readonly provider: Provider;
-  readonly directory: DirectoryVolume;
-  /** Folder of this lease's temps. */
-  readonly temps: string;
+  readonly places: Places;
+  readonly lease: string;
   readonly chunkBytes: number;
   readonly compression: CompressionParameters;
 }
@@ -37,10 +36,13 @@ export interface StagedBlob {
   readonly framed: boolean;
   /** Bytes of its file. */
   readonly storedSize: number;
+  /** Number of the directory volume it was staged for. */
+  readonly volume: number;
   readonly source?: SourceFacts;
 }
 
 interface Staged {
+  readonly place: StagingPlace;
   readonly file: OpenFile;
   readonly path: string;
   /** Bytes of the temp file. */
@@ -69,8 +71,8 @@ export interface StageContext {
 export class Stager {
   readonly #options: StagerOptions;
   readonly #staged = new Map<string, Staged>();
-  /** Whether this file system clones; unknown until tried. */
-  #clones: boolean | undefined;
+  /** Whether the file system of a volume clones; unknown until tried. */
+  readonly #clones = new Map<number, boolean>();
 
   constructor(options: StagerOptions) {
     this.#options = options;
@@ -93,7 +95,8 @@ export class Stager {
       const before = source.facts();
       const compressor = this.#compressor(how);
       const framed = compressor?.isWorthwhile(samplesOf(source, before.size)) === true;
-      token = (framed ? undefined : this.#clone(path, before)) ?? this.#begin(compressor);
+      const place = this.#place(before.size);
+      token = (framed ? undefined : this.#clone(path, before, place)) ?? this.#begin(place, compressor);
       const staged = this.#get(token);
       const { link } = how;
       const digest = framed
@@ -112,7 +115,7 @@ export class Stager {
 
   /** Starts an empty temp; `write` appends, `finish` ends. */
   begin(how: StageHow): string {
-    return this.#begin(this.#compressor(how));
+    return this.#begin(this.#place(0), this.#compressor(how));
   }
 
   async write(token: string, bytes: Uint8Array): Promise<void> {
@@ -130,17 +133,38 @@ export class Stager {
   }
 
   /** Content durable, then named, then the name durable. Returns the chunk checksums for the catalog. */
-  publish(token: string, name: PartName): Uint8Array {
+  publish(token: string, part: { readonly volume: number; readonly name: PartName }): Uint8Array {
     const staged = this.#get(token);
     invariant(staged.sums !== undefined, 'published before it was finished');
     try {
-      this.#options.directory.publish(staged.file, staged.path, name);
+      const { file, path, place } = part.volume === staged.place.volume ? staged : this.#restage(token, part);
+      place.directory.publish(file, path, part.name);
       this.#staged.delete(token);
       return staged.sums;
     } catch (error) {
       this.discard(token);
       throw writeError(error, 'storing a file');
     }
+  }
+
+  /** The commit thread chose another volume than was guessed: the temp is copied beside the place it goes to. */
+  #restage(token: string, { volume }: { readonly volume: number }): Staged {
+    const { host, places, lease } = this.#options;
+    const staged = this.#get(token);
+    const place = places.stagingIn(volume, lease);
+    const path = host.files.join(place.temps, token);
+    const file = createTemp(host, path);
+    const moved = { ...staged, place, file, path };
+    try {
+      copyBytes(staged.file, file);
+    } catch (error) {
+      file.close();
+      removeIfThere(host, path);
+      throw error;
+    }
+    this.discard(token);
+    this.#staged.set(token, moved);
+    return moved;
   }
 
   discard(token: string): void {
@@ -162,7 +186,9 @@ export class Stager {
     const staged = this.#get(token);
     staged.sums = digest.sums;
     const { id, size } = digest;
-    return { token, id: toHex(id), size, framed: staged.framing !== undefined, storedSize: staged.written };
+    const framed = staged.framing !== undefined;
+    const { written: storedSize, place } = staged;
+    return { token, id: toHex(id), size, framed, storedSize, volume: place.volume };
   }
 
   #compressor(how: StageHow): ChunkCompressor | undefined {
@@ -172,12 +198,16 @@ export class Stager {
     return new ChunkCompressor(provider, { ...compression, mode, mediaType: how.mediaType });
   }
 
-  #begin(compressor: ChunkCompressor | undefined): string {
-    const { host, temps } = this.#options;
+  #place(bytes: number): StagingPlace {
+    return this.#options.places.staging(bytes, this.#options.lease);
+  }
+
+  #begin(place: StagingPlace, compressor: ChunkCompressor | undefined): string {
+    const { host } = this.#options;
     const token = toHex(host.random(16));
-    const path = host.files.join(temps, token);
-    const file = createTemp(host, path);
-    this.#staged.set(token, { file, path, written: 0, ...(compressor === undefined ? {} : { compressor }) });
+    const path = host.files.join(place.temps, token);
+    const staged: Staged = { place, file: createTemp(host, path), path, written: 0 };
+    this.#staged.set(token, compressor === undefined ? staged : { ...staged, compressor });
     return token;
   }
 
@@ -253,17 +283,18 @@ export class Stager {
     }
   }
 
-  #clone(path: string, facts: FileFacts): string | undefined {
-    if (this.#clones === false || facts.size === 0) return undefined;
-    const { host, temps } = this.#options;
+  #clone(path: string, facts: FileFacts, place: StagingPlace): string | undefined {
+    if (this.#clones.get(place.volume) === false || facts.size === 0) return undefined;
+    const { host } = this.#options;
     const token = toHex(host.random(16));
-    const temp = host.files.join(temps, token);
-    this.#clones = host.files.clone(path, temp);
-    if (!this.#clones) return undefined;
+    const temp = host.files.join(place.temps, token);
+    const cloned = host.files.clone(path, temp);
+    this.#clones.set(place.volume, cloned);
+    if (!cloned) return undefined;
     host.files.setMode(temp, 0o644); // a clone has its source's mode, which may forbid writing
     const file = host.files.open(temp, 'write');
     const written = file.facts().size;
-    this.#staged.set(token, { file, path: temp, written });
+    this.#staged.set(token, { place, file, path: temp, written });
     return token;
   }
 
@@ -271,6 +302,17 @@ export class Stager {
     const staged = this.#staged.get(token);
     if (staged === undefined) throw new StoreError('closed', 'this staged blob is gone');
     return staged;
+  }
+}
+
+/** All of one open file into another, in slices. */
+function copyBytes(from: OpenFile, to: OpenFile): void {
+  const slice = new Uint8Array(sliceBytes);
+  for (let at = 0; ;) {
+    const count = from.read(slice, at);
+    if (count === 0) return;
+    to.write(slice.subarray(0, count), at);
+    at += count;
   }
 }
 

@@ -6,7 +6,7 @@ import type { Hasher, Provider } from '../codec/provider.ts';
 import { StoreError, systemCode, toStoreError } from '../errors.ts';
 import type { Host, OpenFile } from '../host.ts';
 import type { BlobFile } from './blob-file.ts';
-import { type Reader, damaged } from './reader.ts';
+import { type Reader, damaged, mayHaveMoved } from './reader.ts';
 
 /** Bytes read between two turns of the event loop. */
 const turnBytes = 2 * 1024 * 1024;
@@ -30,7 +30,7 @@ class Cursor {
     this.#at = Math.min(range.offset, row.size);
     this.#end = Math.min(row.size, range.offset + range.length);
     this.#hasher = range.offset === 0 && this.#end === row.size ? range.provider.hasher() : undefined;
-    if (row.volume === 1) this.#file = reader.openFile(row);
+    if (reader.places.isDirectory(row.volume)) this.#file = reader.openFile(row);
   }
 
   get remaining(): number {
@@ -46,7 +46,7 @@ class Cursor {
     const end = Math.min(this.#end, this.#at + bytesMax);
     const bytes =
       this.#file === undefined
-        ? this.#reader.readRow(this.row, this.#at, end - this.#at)
+        ? this.#reader.readAgain(this.row, this.#at, end - this.#at)
         : this.#file.read(this.#at, end, scratch);
     this.#hasher?.update(bytes);
     this.#at = end;
@@ -118,7 +118,10 @@ export class Streams {
   open(id: string, offset: number, length: number): { handle: number } | undefined {
     const row = this.#reader.row(id);
     if (row === undefined) return undefined;
-    const cursor = new Cursor(this.#reader, row, { offset, length, provider: this.#provider });
+    const begin = (current: BlobRow): Cursor =>
+      new Cursor(this.#reader, current, { offset, length, provider: this.#provider });
+    const cursor = this.#reader.again(row, begin);
+    if (cursor === undefined) return undefined;
     this.#open.set(this.#next, cursor);
     return { handle: this.#next++ };
   }
@@ -215,7 +218,7 @@ export class Streams {
     try {
       return await read(row);
     } catch (error) {
-      if (!StoreError.is(error, 'corrupt')) throw error;
+      if (!mayHaveMoved(error)) throw error;
       const fresh = this.#reader.row(toHex(row.id));
       return fresh === undefined ? undefined : await read(fresh);
     }

@@ -8,7 +8,7 @@ import { StoreError } from '../errors.ts';
 import type { Clock } from '../host.ts';
 import type { ListedPart } from '../volume.ts';
 import { partFile } from '../volumes/directory.ts';
-import { type Reader, damaged, recordContent } from './reader.ts';
+import { type Reader, damaged, mayHaveMoved, recordContent } from './reader.ts';
 
 export interface VerifyRange {
   readonly volume: number;
@@ -58,8 +58,9 @@ export class Verifier {
   async verify(range: VerifyRange, context: VerifyContext): Promise<VerifyResult> {
     const { generation } = readState(this.#reader.sql);
     const run = new Run(this.#reader, this.#provider, context);
+    if (!this.#isThere(range)) return { ...run.result(), generation };
     const rows = this.#rows(range);
-    if (range.volume === 1) await this.#files(range, rows, run);
+    if (this.#reader.places.isDirectory(range.volume)) await this.#files(range, rows, run);
     else await this.#extents(range, rows, run);
     return { ...run.result(), generation };
   }
@@ -81,21 +82,20 @@ export class Verifier {
         await this.#clock.yield();
       }
     }
+    if (!this.#isThere(range)) return;
     const known = new Set(rows.map((row) => partFile(partNameOf(row))));
-    for (const part of this.#reader.directory.parts(range.fromExtent, range.toExtent)) {
+    for (const part of this.#reader.places.directory(range.volume).parts(range.fromExtent, range.toExtent)) {
       if (part.name !== undefined && !known.has(partFile(part.name))) run.orphans.push(part);
     }
   }
 
   async #extents(range: VerifyRange, rows: readonly BlobRow[], run: Run): Promise<void> {
-    const there = this.#reader.sql.values(`SELECT 1 FROM volumes WHERE n = ? AND state != 'dropped'`);
-    if (there.get(range.volume) === undefined) return; // collected since the scrub began
     const freed = this.#freed(range);
     let next = 0;
     let since = 0;
     try {
-      for (const { extent, data } of this.#reader
-        .volume(range.volume)
+      for (const { extent, data } of this.#reader.places
+        .sqlite(range.volume)
         .extents(range.fromExtent, range.toExtent)) {
         while (next < rows.length && rows[next]!.extent < extent) run.missing(rows[next++]!);
         const starts = new Set<number>();
@@ -119,10 +119,18 @@ export class Verifier {
         await this.#clock.yield();
       }
     } catch (error) {
-      // The volume itself is damaged; each row that is left is read for itself.
-      if (!StoreError.is(error, 'corrupt')) throw error;
+      // The volume itself is damaged, or was emptied and removed; each row that is left is read for itself.
+      if (!mayHaveMoved(error)) throw error;
     }
     while (next < rows.length) run.missing(rows[next++]!);
+  }
+
+  /** Not any more where it was collected, or emptied and removed, since the scrub began. */
+  #isThere({ volume }: VerifyRange): boolean {
+    return (
+      this.#reader.sql.values(`SELECT 1 FROM volumes WHERE n = ? AND state != 'dropped'`).get(volume) !==
+      undefined
+    );
   }
 
   #freed(range: VerifyRange): Set<string> {
@@ -212,7 +220,7 @@ class Run {
 
   /** Read once more, from the volume itself, before it is judged. */
   #retry(row: BlobRow, first: unknown): void {
-    if (!StoreError.is(first, 'corrupt')) throw first;
+    if (!mayHaveMoved(first)) throw first;
     try {
       this.#hash(row, this.#reader.readRow(row, 0, row.size));
       this.#sound(row);
@@ -230,7 +238,20 @@ class Run {
     if (!this.#reader.rows.holds(row)) this.#unsound.push(row.n);
   }
 
+  /** Whether a blob lies elsewhere by now, or is gone: what was found where it lay is no damage. */
+  #left(row: BlobRow): boolean {
+    const fresh = this.#reader.sql
+      .rows('SELECT volume, extent, start, incarnation FROM blobs WHERE n = ?')
+      .get(row.n) as Pick<BlobRow, 'volume' | 'extent' | 'start' | 'incarnation'> | undefined;
+    if (fresh === undefined) return true;
+    const { volume, extent, start, incarnation } = fresh;
+    return (
+      volume !== row.volume || extent !== row.extent || start !== row.start || incarnation !== row.incarnation
+    );
+  }
+
   #blame(row: BlobRow, error: unknown): void {
+    if (mayHaveMoved(error) && this.#left(row)) return;
     if (!StoreError.is(error, 'corrupt')) throw error;
     const reason = typeof error.facts['reason'] === 'string' ? error.facts['reason'] : error.message;
     this.#damaged.push({ id: toHex(row.id), incarnation: row.incarnation, reason, references: row.refcount });

@@ -1,6 +1,7 @@
 /** Takes stored copies without a catalog row back in: evidence of a lost row is never deleted on sight. */
 import type { Transaction } from '../catalog/catalog.ts';
 import { storedForms } from '../catalog/blob-rows.ts';
+import type { VolumeRow } from '../catalog/group.ts';
 import { ownerKinds } from '../catalog/reference-rows.ts';
 import { fromHex, toHex } from '../codec/bytes.ts';
 import { decodeNode } from '../codec/node.ts';
@@ -8,7 +9,7 @@ import type { Provider } from '../codec/provider.ts';
 import { Frame } from '../codec/frame.ts';
 import { readRecord } from '../codec/record.ts';
 import { writeChunkSums } from '../commit/committer.ts';
-import { type VolumeRow, type VolumeSet, directoryNumber } from '../commit/volume-set.ts';
+import type { VolumeSet } from '../commit/volume-set.ts';
 import { FramedFile, Scratch } from '../content/blob-file.ts';
 import { type ContentDigest, Digester } from '../content/digest.ts';
 import { StoreError } from '../errors.ts';
@@ -24,7 +25,7 @@ export interface AdoptContext {
   readonly provider: Provider;
   readonly host: Host;
   readonly chunkBytes: number;
-  readonly quarantine: (name: PartName) => void;
+  readonly quarantine: (volume: number, name: PartName) => void;
 }
 
 export interface AdoptReport {
@@ -135,18 +136,18 @@ function verified(
 export function adoptFile(
   transaction: Transaction,
   context: AdoptContext,
-  name: PartName,
+  place: { readonly volume: number; readonly name: PartName },
   report: AdoptReport,
 ): void {
-  const { directory } = context.volumes;
+  const { volume, name } = place;
+  const directory = context.volumes.directory(volume);
   const found = transaction.catalog.blobs.inspect(fromHex(name.id)!);
-  if (
-    found !== undefined &&
-    found.row.incarnation === name.incarnation &&
-    found.row.volume === directoryNumber
-  )
+  if (found !== undefined && found.row.incarnation === name.incarnation && found.row.volume === volume)
     return;
-  if (found !== undefined && found.sound && found.row.suspect === 0 && context.volumes.holds(found.row)) {
+  const standing = found !== undefined && found.sound && found.row.suspect === 0 ? found.row : undefined;
+  // Where the copy in use is away, nothing can be said of it: this one stays as it is.
+  if (standing !== undefined && !context.volumes.usableNumber(standing.volume)) return;
+  if (standing !== undefined && context.volumes.holds(standing)) {
     directory.delete(name);
     return;
   }
@@ -154,26 +155,27 @@ export function adoptFile(
   if (file === undefined) return;
   const digest = digestFile(context, file, name);
   if (digest === undefined || toHex(digest.id) !== name.id) {
-    context.quarantine(name);
+    context.quarantine(volume, name);
     report.damaged++;
     return;
   }
   const { size, stored } = digest;
-  const place = {
+  const facts = {
     kind: 0,
     codec: name.framed === true ? storedForms.framed : storedForms.plain,
     stored,
-    volume: directoryNumber,
+    volume,
     extent: fanOut(name.id),
     start: 0,
     incarnation: name.incarnation,
   };
+  if (found === undefined || found.sound) context.volumes.charge(transaction, volume, stored);
   if (found === undefined) {
-    const row = transaction.insert({ id: digest.id, size, ...place });
+    const row = transaction.insert({ id: digest.id, size, ...facts });
     writeChunkSums(transaction.catalog, row.n, digest.sums);
   } else if (found.sound) {
     // The copy the row points to is gone or bad, and this one is good: the row moves here.
-    Object.assign(found.row, place, { suspect: 0, kind: found.row.kind });
+    Object.assign(found.row, facts, { suspect: 0, kind: found.row.kind });
     transaction.changed = true;
     transaction.catalog.blobs.update(found.row);
     transaction.catalog.sql.rows('DELETE FROM chunk_sums WHERE blob = ?').run(found.row.n);

@@ -4,7 +4,7 @@ import { type BlobRow, storedForms } from '../catalog/blob-rows.ts';
 import type { Catalog, Transaction } from '../catalog/catalog.ts';
 import { ownerKinds } from '../catalog/reference-rows.ts';
 import { bucketOf } from '../catalog/row-sums.ts';
-import { type VolumeSet, directoryNumber, locatorOf } from '../commit/volume-set.ts';
+import { type VolumeSet, locatorOf } from '../commit/volume-set.ts';
 import { StoreError, toStoreError } from '../errors.ts';
 import type { Host } from '../host.ts';
 import { verifyBucket } from './buckets.ts';
@@ -227,7 +227,8 @@ class Collection {
     sql.rows('DELETE FROM chunk_sums WHERE blob = ?').run(row.n);
     sql.rows('DELETE FROM verified WHERE blob = ?').run(row.n);
     transaction.changed = true;
-    if (row.volume === directoryNumber) {
+    if (this.#context.volumes.isDirectory(row.volume)) {
+      this.#context.volumes.charge(transaction, row.volume, -row.stored);
       sql
         .rows('INSERT INTO tombstones (volume, id, incarnation, framed, bytes) VALUES (?, ?, ?, ?, ?)')
         .run(row.volume, row.id, row.incarnation, Number(row.codec === storedForms.framed), row.stored);
@@ -287,8 +288,11 @@ function unreferencedCount(catalog: Catalog): number {
 }
 
 function missingVolume({ volumes }: GcContext): string | undefined {
-  const missing = volumes.missing();
-  return missing === undefined ? undefined : `volume ${missing.id} is not there`;
+  for (const row of volumes.rows()) {
+    const trouble = volumes.trouble(row);
+    if (trouble !== undefined) return trouble;
+  }
+  return undefined;
 }
 
 /** A wall clock that jumped forward would end every grace at once: collection waits until the store is reopened. */

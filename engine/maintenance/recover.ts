@@ -2,10 +2,10 @@
 import type { Transaction } from '../catalog/catalog.ts';
 import type { StoreLayout } from '../catalog/layout.ts';
 import { isDead, leasesIn, removeLeaseFile } from '../catalog/leases.ts';
+import { type VolumeRow, tempPath } from '../catalog/group.ts';
 import { type LogPosition, type RootLog, logStart } from '../catalog/root-log.ts';
 import { fromHex, toHex } from '../codec/bytes.ts';
 import type { DatabaseClass } from '../driver.ts';
-import type { VolumeRow } from '../commit/volume-set.ts';
 import { removeFolderIfThere, removeIfThere } from '../commit/create.ts';
 import { type AdoptContext, adoptFile, adoptRecords, emptyReport } from './adopt.ts';
 
@@ -51,25 +51,37 @@ function deadLeases(transaction: Transaction, { host, layout, driver, lease }: R
   return [...known].filter((uuid) => isDead(driver, host.files, { folder: layout.leases, uuid }));
 }
 
-function clearLease(transaction: Transaction, { host, layout }: RecoverContext, uuid: string): void {
+function clearLease(transaction: Transaction, context: RecoverContext, uuid: string): void {
+  const { host, layout } = context;
   const { sql } = transaction.catalog;
   transaction.changed = true;
   sql.rows('DELETE FROM leases WHERE uuid = ?').run(uuid);
   sql.rows('UPDATE volumes SET lease = NULL WHERE lease = ?').run(uuid);
-  removeFolderIfThere(host.files, host.files.join(layout.temps, uuid));
+  for (const temps of tempFolders(context)) removeFolderIfThere(host.files, host.files.join(temps, uuid));
   removeLeaseFile(host.files, { folder: layout.leases, uuid });
   const marker = host.files.join(layout.leases, `${uuid}.library`);
   removeIfThere(host.files, marker);
 }
 
 /** Temp folders whose lease is nowhere: left when a process died between taking back its lease and its temps. */
-function clearTemps(transaction: Transaction, { host, layout, lease }: RecoverContext): void {
+function clearTemps(transaction: Transaction, context: RecoverContext): void {
+  const { files } = context.host;
   const alive = new Set(transaction.catalog.sql.values('SELECT uuid FROM leases').all() as string[]);
-  for (const raw of host.files.list(layout.temps)) {
-    const name = new TextDecoder().decode(raw);
-    if (name !== lease && !alive.has(name))
-      removeFolderIfThere(host.files, host.files.join(layout.temps, name));
+  for (const temps of tempFolders(context)) {
+    for (const raw of files.list(temps)) {
+      const name = new TextDecoder().decode(raw);
+      if (name !== context.lease && !alive.has(name)) removeFolderIfThere(files, files.join(temps, name));
+    }
   }
+}
+
+/** The store's own, and those of volumes on other disks that are there. */
+export function tempFolders({ host, layout, volumes }: RecoverContext): string[] {
+  const others = volumes
+    .rows()
+    .filter((row) => row.path !== null && volumes.usable(row))
+    .map((row) => tempPath(host.files, layout, row, ''));
+  return [layout.temps, ...others.filter((path) => host.files.facts(path) !== undefined)];
 }
 
 function adoptIntents(
@@ -80,13 +92,20 @@ function adoptIntents(
 ): void {
   const { sql } = transaction.catalog;
   for (const lease of dead) {
-    const intents = sql.rows('SELECT id, incarnation, framed FROM intents WHERE lease = ?').all(lease) as {
+    const intents = sql
+      .rows('SELECT id, incarnation, framed, volume FROM intents WHERE lease = ?')
+      .all(lease) as {
       id: Uint8Array;
       incarnation: number;
       framed: number;
+      volume: number;
     }[];
-    for (const { id, incarnation, framed } of intents)
-      adoptFile(transaction, context, { id: toHex(id), incarnation, framed: framed === 1 }, report);
+    for (const { id, incarnation, framed, volume } of intents) {
+      // In a volume that is away it is an orphan, which a scrub finds when the volume is back.
+      if (!context.volumes.usableNumber(volume)) continue;
+      const name = { id: toHex(id), incarnation, framed: framed === 1 };
+      adoptFile(transaction, context, { volume, name }, report);
+    }
     sql.rows('DELETE FROM intents WHERE lease = ?').run(lease);
   }
 }
@@ -97,7 +116,8 @@ function adoptUnseen(
   context: RecoverContext,
   report: ReturnType<typeof emptyReport>,
 ): void {
-  for (const id of context.volumes.strays()) context.volumes.register(transaction, id, null);
+  for (const stray of context.volumes.strays())
+    context.volumes.register(transaction, { ...stray, lease: null });
   const rows = transaction.catalog.sql
     .rows(`SELECT * FROM volumes WHERE kind = 'sqlite' AND state = 'open' AND (lease IS NULL OR lease = ?)`)
     .all(context.lease) as VolumeRow[];
@@ -179,10 +199,13 @@ function adoptAllFiles(
   const intended = transaction.catalog.sql.values(
     'SELECT 1 FROM intents WHERE id = ? AND incarnation = ? UNION ALL SELECT 1 FROM tombstones WHERE id = ? AND incarnation = ?',
   );
-  for (const part of context.volumes.directory.parts(0, 255)) {
-    if (part.name === undefined) continue;
-    const id = fromHex(part.name.id)!;
-    const mine = intended.get(id, part.name.incarnation, id, part.name.incarnation) === undefined;
-    if (mine) adoptFile(transaction, context, part.name, report);
+  const directories = context.volumes.rows().filter(({ kind }) => kind === 'directory');
+  for (const { n: volume } of directories.filter((row) => context.volumes.usable(row))) {
+    for (const { name } of context.volumes.directory(volume).parts(0, 255)) {
+      if (name === undefined) continue;
+      const id = fromHex(name.id)!;
+      const mine = intended.get(id, name.incarnation, id, name.incarnation) === undefined;
+      if (mine) adoptFile(transaction, context, { volume, name }, report);
+    }
   }
 }

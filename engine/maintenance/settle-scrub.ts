@@ -3,7 +3,7 @@ import type { BlobRow } from '../catalog/blob-rows.ts';
 import type { Catalog, Transaction } from '../catalog/catalog.ts';
 import { bucketRows } from '../catalog/row-sums.ts';
 import { fromHex } from '../codec/bytes.ts';
-import { type VolumeSet, directoryNumber } from '../commit/volume-set.ts';
+import type { VolumeSet } from '../commit/volume-set.ts';
 import type { FoundDamage, VerifyRange } from '../content/verify.ts';
 import type { ListedPart } from '../volume.ts';
 import { type AdoptContext, adoptFile, adoptRecords, emptyReport } from './adopt.ts';
@@ -60,9 +60,10 @@ function markSuspect(transaction: Transaction, damage: FoundDamage): boolean {
 
 function adoptOrphans(transaction: Transaction, context: AdoptContext, request: SettleRequest): number {
   if (request.orphans.length === 0) return 0;
-  if (request.range.volume !== directoryNumber) {
-    const row = context.volumes.rows().find(({ n }) => n === request.range.volume);
-    if (row === undefined) return 0; // collected meanwhile
+  const { volume } = request.range;
+  const row = context.volumes.rows().find(({ n }) => n === volume);
+  if (row === undefined) return 0; // collected meanwhile
+  if (row.kind === 'sqlite') {
     return adoptRecords(transaction, context, {
       row,
       from: request.range.fromExtent,
@@ -80,7 +81,7 @@ function adoptOrphans(transaction: Transaction, context: AdoptContext, request: 
     // A put of a living process that has not committed yet, or a delete that is under way.
     if (intended.get(id, name.incarnation) !== undefined || condemned.get(id, name.incarnation) !== undefined)
       continue;
-    adoptFile(transaction, context, name, report);
+    adoptFile(transaction, context, { volume, name }, report);
   }
   return report.adopted;
 }
@@ -156,7 +157,8 @@ const extentsPerRange = 512;
 export function scrubRanges(volumes: VolumeSet): VerifyRange[] {
   const ranges: VerifyRange[] = [];
   for (const row of volumes.rows()) {
-    if (row.n === directoryNumber) {
+    if (row.kind === 'folder') continue;
+    if (row.kind === 'directory') {
       for (let from = 0; from < 256; from += foldersPerRange)
         ranges.push({ volume: row.n, fromExtent: from, toExtent: from + foldersPerRange - 1 });
       continue;

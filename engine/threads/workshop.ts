@@ -11,6 +11,7 @@ import { type CallContext, type Handler, Moved, errorToData } from '../rpc.ts';
 import { DigestLink } from '../content/digest-link.ts';
 import { type EncodedBatch, Encoder, type SmallSource } from '../content/encoder.ts';
 import { listFolder, runSteps } from '../content/folders.ts';
+import { type FileMove, Mover } from '../content/mover.ts';
 import { Queries } from '../content/queries.ts';
 import { Reader } from '../content/reader.ts';
 import { type StageHow, Stager } from '../content/stager.ts';
@@ -37,6 +38,7 @@ interface Parts {
   readonly verifier: Verifier;
   readonly encoder: Encoder;
   readonly stager: Stager;
+  readonly mover: Mover;
   readonly queries: Queries;
 }
 
@@ -85,7 +87,9 @@ export class Workshop {
       'stage-write': (args: { token: string; bytes: Uint8Array }) =>
         this.#open.stager.write(args.token, args.bytes),
       'stage-finish': (token: string) => this.#open.stager.finish(token),
-      publish: (args: PartName & { token: string }) => this.#open.stager.publish(args.token, args),
+      publish: (args: PartName & { token: string; volume: number }) =>
+        this.#open.stager.publish(args.token, { volume: args.volume, name: args }),
+      'move-file': (move: FileMove, context: CallContext) => this.#open.mover.move(move, context.signal),
       discard: (token: string) => this.#open.stager.discard(token),
       get: async (args: { id: string; maxBytes: number }, context: CallContext) =>
         moveBytes(await this.#open.streams.get(args.id, { maxBytes: args.maxBytes, signal: context.signal })),
@@ -104,7 +108,7 @@ export class Workshop {
       query: (args: { name: keyof Queries; args: readonly unknown[] }) =>
         this.#open.queries.run(args.name, args.args),
       handles: () => this.#open.streams.openHandles,
-      forget: () => this.#open.reader.closeVolumes(),
+      forget: () => this.#open.reader.places.close(),
       list: (path: string) => at(path, () => listFolder(files, path)),
       facts: (path: string) => at(path, () => files.linkFacts(path)),
       'read-link': (path: string) => at(path, () => files.readLink(path)),
@@ -143,8 +147,8 @@ export class Workshop {
       chunkBytes: options.chunkBytes,
       access: options.lease === undefined ? 'read-only' : 'read',
     });
-    const temps = host.files.join(options.layout.temps, options.lease ?? 'read-only');
     const { chunkBytes, compression } = options;
+    const lease = options.lease ?? 'read-only';
     this.#parts = {
       reader,
       streams: new Streams(reader, host, provider),
@@ -153,11 +157,12 @@ export class Workshop {
       stager: new Stager({
         host,
         provider,
-        directory: reader.directory,
-        temps,
+        places: reader.places,
+        lease,
         chunkBytes,
         compression,
       }),
+      mover: new Mover(reader, { host, provider, lease }),
       queries: new Queries(reader, { host, provider, layout: options.layout }),
     };
   }

@@ -16,8 +16,9 @@ import { VolumeSet } from '../commit/volume-set.ts';
 import { type DatabaseClass, type DriverChoice, loadDriver } from '../driver.ts';
 import { StoreError, invariant, poisons, toStoreError, writeError } from '../errors.ts';
 import type { Host } from '../host.ts';
+import type { DrainContext } from '../maintenance/drain.ts';
 import { collect } from '../maintenance/gc.ts';
-import { type RecoverContext, type RecoverReport, recover } from '../maintenance/recover.ts';
+import { type RecoverContext, type RecoverReport, recover, tempFolders } from '../maintenance/recover.ts';
 import { removeCondemned } from '../maintenance/tombstones.ts';
 import {
   type SettleRequest,
@@ -28,7 +29,8 @@ import {
 } from '../maintenance/settle-scrub.ts';
 import { type CallContext, type Handler, errorToData } from '../rpc.ts';
 import type { PartName } from '../volume.ts';
-import { partFile } from '../volumes/directory.ts';
+import { type DirectoryVolume, partFile } from '../volumes/directory.ts';
+import { groupHandlers } from './group-work.ts';
 
 export interface WriterOptions {
   readonly root: string;
@@ -81,6 +83,7 @@ export class Writer {
         this.#write(() => settleRange(this.#open.catalog, this.#open.recovery, request)),
       'scrub-recount': (bucket: number) => this.#write(() => recountBucket(this.#open.catalog, bucket)),
       'scrub-clear': () => this.#write(() => clearDoubt(this.#open.catalog)),
+      ...groupHandlers((work) => this.#onGroup(work)),
       poison: (message: string) => this.#setPoison(new StoreError('needs-reopen', message)),
       close: () => this.#close(),
     };
@@ -188,7 +191,7 @@ export class Writer {
         driver,
         lease: uuid,
         chunkBytes: facts.parameters.chunkBytes,
-        quarantine: (name) => this.#quarantine(layout, volumes, name),
+        quarantine: (volume, name) => this.#quarantine(layout, volumes.directory(volume), name),
       };
       let lease: Lease | undefined;
       const recovered = catalog.transaction((transaction) => {
@@ -202,7 +205,7 @@ export class Writer {
       fillBallast(host.files, layout);
       const committer = new Committer(catalog, volumes, {
         lease: uuid,
-        quarantine: (row) => recovery.quarantine(partNameOf(row)),
+        quarantine: (row) => recovery.quarantine(row.volume, partNameOf(row)),
       });
       const opened = { wallMs: host.clock.now(), monotonicMs: host.clock.monotonic() };
       this.#parts = { catalog, volumes, committer, recovery, lease: lease!, marker, opened };
@@ -235,6 +238,15 @@ export class Writer {
       return this.#open.committer.commit(operations);
     });
     return results.map((result) => ('error' in result ? { error: errorToData(result.error) } : result));
+  }
+
+  #onGroup<Result>(work: (context: DrainContext) => Result): Result {
+    const { catalog, volumes, recovery } = this.#open;
+    const { provider, lease } = recovery;
+    return this.#write(() => {
+      this.#recoverIfAhead();
+      return work({ catalog, volumes, provider, lease });
+    });
   }
 
   /** A process died between its append to the root log and its COMMIT: what it left is dealt with before anything is appended. */
@@ -302,12 +314,16 @@ export class Writer {
   }
 
   /** Never overwritten, never deleted: a person may want to look. */
-  #quarantine(layout: StoreLayout, volumes: VolumeSet, name: PartName): void {
+  #quarantine(layout: StoreLayout, directory: DirectoryVolume, name: PartName): void {
     const { files } = this.#host;
-    const from = volumes.directory.path(name);
+    const from = directory.path(name);
     if (files.facts(from) === undefined) return;
-    files.rename(from, files.join(layout.quarantine, partFile(name)));
-    files.syncFolder(layout.quarantine);
+    // On its own disk: a rename does not reach another.
+    const folder =
+      directory.root === layout.blobs ? layout.quarantine : files.join(directory.root, 'quarantine');
+    if (files.facts(folder) === undefined) files.makeFolder(folder);
+    files.rename(from, files.join(folder, partFile(name)));
+    files.syncFolder(folder);
   }
 
   #close(): void {
@@ -316,7 +332,12 @@ export class Writer {
     if (parts === undefined) return;
     const { catalog, volumes, recovery, lease, marker } = parts;
     const { files } = this.#host;
+    let temps: string[] = [];
     const steps: (() => void)[] = [
+      () => {
+        if (this.#poison === undefined)
+          temps = tempFolders(recovery).map((folder) => files.join(folder, lease.uuid));
+      },
       () => volumes.close(),
       () => {
         if (this.#poison !== undefined) return;
@@ -330,8 +351,8 @@ export class Writer {
       },
       () => catalog.close(),
       () => {
-        const temps = files.join(recovery.layout.temps, lease.uuid);
-        if (this.#poison === undefined) removeFolderIfThere(files, temps);
+        if (this.#poison !== undefined) return;
+        for (const folder of temps) removeFolderIfThere(files, folder);
       },
       () => marker.close(),
       () => lease.close(),

@@ -11,7 +11,8 @@ export class DirectoryVolume implements Volume {
   readonly kind = 'directory';
   readonly id: string;
   readonly #files: Files;
-  readonly #root: string;
+  /** The folder that holds the fan-out folders. */
+  readonly root: string;
   readonly #temp: string;
   /** Fan-out folders whose names this instance has made durable. */
   readonly #durable = new Set<string>();
@@ -20,7 +21,7 @@ export class DirectoryVolume implements Volume {
   constructor(files: Files, id: string, place: { readonly root: string; readonly temp: string }) {
     this.id = id;
     this.#files = files;
-    this.#root = place.root;
+    this.root = place.root;
     this.#temp = place.temp;
   }
 
@@ -65,7 +66,7 @@ export class DirectoryVolume implements Volume {
         if (systemCode(error) !== 'EEXIST') throw error; // another process made it meanwhile
       }
     }
-    this.#files.syncFolder(this.#root);
+    this.#files.syncFolder(this.root);
     this.#durable.add(folder);
   }
 
@@ -104,7 +105,7 @@ export class DirectoryVolume implements Volume {
 
   *parts(fromExtent: number, toExtent: number): Iterable<ListedPart> {
     for (let extent = fromExtent; extent <= Math.min(toExtent, 255); extent++) {
-      const folder = this.#files.join(this.#root, extent.toString(16).padStart(2, '0'));
+      const folder = this.#files.join(this.root, extent.toString(16).padStart(2, '0'));
       if (this.#files.facts(folder) === undefined) continue;
       for (const raw of this.#files.list(folder)) {
         const file = new TextDecoder().decode(raw);
@@ -128,7 +129,7 @@ export class DirectoryVolume implements Volume {
   close(): void {}
 
   #folder(name: PartName): string {
-    return this.#files.join(this.#root, name.id.slice(0, 2));
+    return this.#files.join(this.root, name.id.slice(0, 2));
   }
 }
 

@@ -49,7 +49,7 @@ export class SqliteVolume implements Volume {
   readonly #size: Statement;
 
   /** Creates the file of a new volume; the caller makes its name durable and only then tells the catalog. */
-  static create(path: string, options: SqliteVolumeOptions): void {
+  static create(path: string, options: SqliteVolumeOptions, layout = '{}'): void {
     const db = new options.driver(path);
     try {
       db.pragma(`page_size = ${pageBytes}`);
@@ -63,6 +63,7 @@ export class SqliteVolume implements Volume {
       set.run('store', options.identity.storeId);
       set.run('volume', options.identity.volumeId);
       set.run('generation', 0);
+      set.run('layout', layout);
       db.exec('COMMIT');
     } finally {
       db.close();
@@ -98,6 +99,22 @@ export class SqliteVolume implements Volume {
       this.#bump.run();
       this.#db.exec('COMMIT');
       return locators;
+    } catch (error) {
+      if (this.#db.inTransaction) this.#db.exec('ROLLBACK');
+      throw this.#damageOf(error);
+    }
+  }
+
+  /** Takes the group's layout over, as JSON; durable when it returns. Returns the new generation. */
+  writeLayout(layout: string): number {
+    if (this.#bump === undefined) throw new StoreError('forbidden', 'this volume is open for reading');
+    this.#db.exec('BEGIN IMMEDIATE');
+    try {
+      this.#db.prepare(`INSERT OR REPLACE INTO header (key, value) VALUES ('layout', ?)`).run(layout);
+      this.#bump.run();
+      const { generation } = this.#facts();
+      this.#db.exec('COMMIT');
+      return generation;
     } catch (error) {
       if (this.#db.inTransaction) this.#db.exec('ROLLBACK');
       throw this.#damageOf(error);
@@ -162,6 +179,17 @@ export class SqliteVolume implements Volume {
       .pluck()
       .get() as number;
     return { bytes: pages * pageBytes, extents: this.#lastExtent(), generation };
+  }
+
+  /** A volume that went back in time is a restored copy: its newest records are missing, and it must not be taken for whole. */
+  expectGeneration(known: number): void {
+    const { generation } = this.facts();
+    if (generation >= known) return;
+    throw new StoreError(
+      'unavailable',
+      `volume ${this.id} is older (generation ${generation}) than the catalog knows (${known})`,
+      { volume: this.id },
+    );
   }
 
   close(): void {
@@ -262,12 +290,13 @@ function openDatabase(path: string, options: SqliteVolumeOptions): Database {
       timeout: options.busyMs ?? 10_000,
     });
   } catch (error) {
-    const gone = systemCode(error) === 'SQLITE_CANTOPEN';
+    // The driver says TypeError where the folder is missing: a disk that is away.
+    const gone = systemCode(error) === 'SQLITE_CANTOPEN' || error instanceof TypeError;
     if (gone)
       throw new StoreError(
         'unavailable',
         `volume ${options.identity.volumeId} cannot be opened`,
-        { path },
+        { path, volume: options.identity.volumeId },
         error,
       );
     throw error;

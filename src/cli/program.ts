@@ -2,6 +2,7 @@
 import { Command, CommanderError } from 'commander';
 import { add } from './add.ts';
 import { cat } from './cat.ts';
+import { compact } from './compact.ts';
 import { Stopped, exitCodes, toldError } from './exit.ts';
 import { gc } from './gc.ts';
 import { get } from './get.ts';
@@ -14,8 +15,9 @@ import { stat } from './stat.ts';
 import { stats } from './stats.ts';
 import { onStop } from './stop.ts';
 import type { Verb } from './verb.ts';
+import { volumes } from './volumes.ts';
 
-const verbs: readonly Verb[] = [init, add, ls, cat, get, stat, rm, gc, scrub, stats];
+const verbs: readonly Verb[] = [init, add, ls, cat, get, stat, rm, gc, compact, volumes, scrub, stats];
 
 /** Runs one command; resolves to the exit code. */
 export async function runProgram(argv: readonly string[]): Promise<number> {

@@ -66,3 +66,13 @@ export function parseDuration(text: string): number {
     throw new UsageError(`not a duration: ${JSON.stringify(text)}; write 24h, 10m, 90s, 7d or 0`);
   return value;
 }
+
+/** Bytes of `1000000`, `1.5 GB`, `500MB` or `20kB`: powers of 1,000, as they are shown. */
+export function parseBytes(text: string): number {
+  const match = /^(\d+(?:\.\d+)?)\s*(bytes|kB|MB|GB|TB|PB)?$/i.exec(text);
+  const unit = sizes.findIndex((size) => size.toLowerCase() === (match?.[2] ?? 'bytes').toLowerCase());
+  const value = match === null ? Number.NaN : Math.floor(Number(match[1]) * 1000 ** unit);
+  if (!Number.isSafeInteger(value))
+    throw new UsageError(`not a size: ${JSON.stringify(text)}; write 1000000, 500MB or 1.5GB`);
+  return value;
+}

@@ -226,7 +226,7 @@ test('a volume is the database that the page describes', async () => {
     const header = new Map(db.prepare('SELECT key, value FROM header').raw().all() as [string, unknown][]);
     const extents = db.prepare('SELECT n, data FROM extents').raw().all() as [number, Uint8Array][];
     db.close();
-    assert.deepEqual([...header.keys()].sort(), ['generation', 'store', 'volume']);
+    assert.deepEqual([...header.keys()].sort(), ['generation', 'layout', 'store', 'volume']);
     assert.equal(`${String(header.get('volume'))}.db`, file);
     assert.equal(header.get('generation'), 1);
     assert.deepEqual(
@@ -255,6 +255,7 @@ function knownPaths(): RegExp[] {
       .replaceAll('<uuid>', '[0-9a-f]{32}')
       .replaceAll('<ab>', '[0-9a-f]{2}')
       .replaceAll('<id>', '[0-9a-f]{64}')
+      .replaceAll('<generation>', '\\d{1,15}')
       .replaceAll('<incarnation>', '[0-9a-f]{1,13}');
     return new RegExp(`^${source}$`);
   });

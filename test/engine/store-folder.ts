@@ -73,10 +73,12 @@ export class StoreFolder {
     }
   }
 
-  /** Files under a folder of the store, by their paths in it. */
+  /** Files under a folder of the store, by their paths in it; without the labels of volumes. */
   files(folder: string): string[] {
     const entries = readdirSync(this.at(folder), { recursive: true, withFileTypes: true });
-    return entries.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name));
+    return entries
+      .filter((entry) => entry.isFile() && !/^label\.\d+$/.test(entry.name))
+      .map((entry) => join(entry.parentPath, entry.name));
   }
 
   /** Scrubs, and finds exactly the damage that was foretold, counts that are right, and nothing left lying about. */

@@ -1,0 +1,100 @@
+/** Adds a directory or a folder of SQLite volumes to the group: an absent or empty folder, on any disk. */
+import type { Transaction } from '../catalog/catalog.ts';
+import {
+  type Allocation,
+  type GroupLayout,
+  type VolumeRow,
+  readGroup,
+  writeGroup,
+} from '../catalog/group.ts';
+import { toHex } from '../codec/bytes.ts';
+import { StoreError, systemCode } from '../errors.ts';
+import type { Files } from '../host.ts';
+import { readLabel } from '../volumes/label.ts';
+import { makePath } from './create.ts';
+import type { VolumeSet } from './volume-set.ts';
+
+export interface ExtendRequest {
+  /** Absolute. */
+  readonly path: string;
+  readonly kind: 'directory' | 'sqlite';
+  readonly cap?: number;
+  readonly allocation?: Allocation;
+}
+
+/**
+ * In a transaction, so that the label and the row come under one write lock. A crash before the COMMIT leaves a labelled folder that the
+ * catalog does not know; the next extend takes it, under the id it has.
+ */
+export function extendGroup(transaction: Transaction, volumes: VolumeSet, request: ExtendRequest): VolumeRow {
+  const { sql } = transaction.catalog;
+  const { files } = volumes.options.host;
+  if (files.facts(request.path) === undefined) makePath(files, request.path);
+  const path = files.realPath(request.path);
+  const kind = request.kind === 'sqlite' ? 'folder' : 'directory';
+  const id = found(volumes, { path, kind }) ?? toHex(volumes.options.host.random(16));
+  makeFolder(files, files.join(path, 'tmp'));
+  transaction.changed = true;
+  sql
+    .rows(
+      `INSERT INTO volumes (id, kind, state, lease, bytes, dead, extents, generation, path, cap) VALUES (?, ?, 'open', NULL, 0, 0, ?, 0, ?, ?)`,
+    )
+    .run(id, kind, kind === 'directory' ? 256 : 0, path, request.cap ?? null);
+  const group = readGroup(sql);
+  if (request.allocation !== undefined) writeGroup(sql, { ...group, allocation: request.allocation });
+  // The others are told first: this one's label then has the new sequence too.
+  volumes.publish(transaction);
+  volumes.label(transaction, volumes.byId(id));
+  files.syncFolder(path);
+  return volumes.byId(id);
+}
+
+/** The id a folder is labelled with, if it is an unknown volume of this store; undefined when it is empty. */
+function found(
+  volumes: VolumeSet,
+  wanted: { readonly path: string; readonly kind: string },
+): string | undefined {
+  const { path, kind } = wanted;
+  const { host, provider, layout, storeId } = volumes.options;
+  const { files } = host;
+  const within = (inner: string, outer: string): boolean =>
+    inner === outer || inner.startsWith(files.join(outer, '/')) || inner.startsWith(`${outer}/`);
+  if (within(path, layout.root) || within(layout.root, path))
+    throw new StoreError('invalid-argument', `${path} and the store's folder may not lie in one another`, {
+      path,
+    });
+  const rows = volumes.rows();
+  const other = rows.find((row) => row.path !== null && (within(path, row.path) || within(row.path, path)));
+  if (other !== undefined)
+    throw new StoreError('conflict', `${path} is volume ${other.id} already, or lies in it`, {
+      path,
+      volume: other.id,
+    });
+  const label = readLabel({ files, provider, folder: path });
+  if (label === undefined) {
+    const names = files.list(path).map((name) => new TextDecoder().decode(name));
+    // What a file system makes in its root, and what an extend that died may have left.
+    const alien = names.filter(
+      (name) => name !== 'lost+found' && name !== 'tmp' && !name.startsWith('label.'),
+    );
+    if (alien.length === 0) return undefined;
+    throw new StoreError('invalid-argument', `${path} is not empty: ${alien[0]!} lies in it`, { path });
+  }
+  const { volumeId } = label;
+  if (label.storeId !== storeId)
+    throw new StoreError('conflict', `${path} is volume ${volumeId} of store ${label.storeId}`, { path });
+  if (rows.some((row) => row.id === volumeId))
+    throw new StoreError('conflict', `${path} is a copy of volume ${volumeId}`, { path, volume: volumeId });
+  const told = (label.layout as GroupLayout).volumes.find((volume) => volume.id === volumeId);
+  if (told !== undefined && told.kind !== kind)
+    throw new StoreError('conflict', `${path} is a ${told.kind}`, { path, volume: volumeId });
+  return volumeId;
+}
+
+function makeFolder(files: Files, path: string): void {
+  try {
+    files.makeFolder(path);
+  } catch (error) {
+    if (systemCode(error) !== 'EEXIST') throw error;
+  }
+}

@@ -1,0 +1,79 @@
+/** The contract of the group: the volumes of a store as one pool, and how they are added, emptied and removed. */
+
+/** A physical volume of the group, or a folder in which SQLite volumes are made. */
+export interface VolumeInfo {
+  /** `blobs` for the directory every store is made with; a uuid for the others. */
+  readonly id: string;
+  /** `directory`: large blobs as files. `sqlite`: one file of records. `folder`: SQLite volumes are made in it. */
+  readonly kind: 'directory' | 'sqlite' | 'folder';
+  /** `sealed`: full. `draining`: what lies there is being moved elsewhere, and nothing new goes there. */
+  readonly state: 'open' | 'sealed' | 'draining';
+  readonly path: string;
+  /** Id of the folder a SQLite volume lies in; absent in the store's own `volumes/`. */
+  readonly folder?: string;
+  /** Bytes that may be allocated there; absent without a limit. */
+  readonly cap?: number;
+  /** Bytes it takes: files of a directory, the file of a SQLite volume, all files of a folder. */
+  readonly bytes: number;
+  /** Of them, records that died. */
+  readonly deadBytes: number;
+  /** Blobs whose copy lies there. O(blobs of the volume). */
+  readonly blobs: number;
+  /** Of its disk; absent when it is not there. */
+  readonly freeBytes?: number;
+  /** Why it cannot be relied on: it is away, was swapped, is an older copy, or is there twice. Absent when nothing is wrong. */
+  readonly problem?: string;
+}
+
+export interface MoveOptions {
+  /** What was moved stays moved; the rest goes on with the next call for the same volume, or with `compact`. */
+  readonly signal?: AbortSignal;
+  /** What was moved so far. */
+  readonly onProgress?: (progress: MoveResult) => void;
+}
+
+export interface MoveResult {
+  readonly blobs: number;
+  /** Stored bytes. */
+  readonly bytes: number;
+}
+
+export interface CompactResult extends MoveResult {
+  /** Volumes that were emptied and removed. */
+  readonly volumes: number;
+}
+
+/**
+ * The group of volumes. One change at a time in a process: a second one fails with `busy`. Reads and puts go on meanwhile. A blob that
+ * moves is copied, the copy verified and durable, then the catalog points to it, then the old copy goes: a crash at any moment leaves
+ * one or two whole copies.
+ */
+export interface Volumes {
+  list(): Promise<VolumeInfo[]>;
+  /**
+   * Adds an absent or empty folder, on any disk. `directory` (default) takes large blobs as files, `sqlite` takes small blobs and nodes
+   * in volumes of `volumeBytesMax` each. `cap` bounds the bytes allocated there. `allocation` sets for the whole group which volume
+   * takes the next bytes: `linear` (default) fills the store's own disk, then the others in the order they were added; `striped`
+   * spreads puts over all. Fails with `conflict` when the folder is a volume already, `invalid-argument` when it is not empty.
+   */
+  extend(
+    path: string,
+    options?: {
+      readonly kind?: 'directory' | 'sqlite';
+      readonly cap?: number;
+      readonly allocation?: 'linear' | 'striped';
+    },
+  ): Promise<VolumeInfo>;
+  /**
+   * Moves everything out of a volume and removes it from the group. The store's own directory stays: it can only be emptied. Fails
+   * with `no-space` when what lies there fits nowhere else, with `corrupt` when something there is damaged: then the volume stays in use.
+   */
+  reduce(volume: string, options?: MoveOptions): Promise<MoveResult>;
+  /**
+   * Moves everything out of a volume, which stays in the group (a single SQLite volume is removed). `to` is a directory for a directory, a
+   * folder or `volumes` for SQLite volumes; without it, wherever there is room.
+   */
+  move(from: string, to?: string, options?: MoveOptions): Promise<MoveResult>;
+  /** Moves blobs until directories, and folders of volumes, are about equally full. */
+  rebalance(options?: MoveOptions): Promise<MoveResult>;
+}

@@ -1,0 +1,356 @@
+/** Empties volumes, the catalog's side: what is drained is recorded, records are moved in short transactions, files are settled. */
+import { type BlobRow, partNameOf } from '../catalog/blob-rows.ts';
+import type { Catalog, Transaction } from '../catalog/catalog.ts';
+import { type VolumeRow, directoryNumber, ownFolder } from '../catalog/group.ts';
+import { toHex } from '../codec/bytes.ts';
+import type { Provider } from '../codec/provider.ts';
+import { intend } from '../commit/committer.ts';
+import { type VolumeSet, locatorOf } from '../commit/volume-set.ts';
+import { randomIncarnation } from '../content/encoder.ts';
+import type { FileMove } from '../content/mover.ts';
+import { recordContent } from '../content/reader.ts';
+import { StoreError, toStoreError } from '../errors.ts';
+import type { Part } from '../volume.ts';
+import { fanOut } from '../volumes/directory.ts';
+import { removeCondemned } from './tombstones.ts';
+
+/** Records of one transaction: short enough that puts hardly wait. */
+const recordsBytes = 1024 * 1024;
+const recordsRows = 256;
+
+export interface DrainContext {
+  readonly catalog: Catalog;
+  readonly volumes: VolumeSet;
+  readonly provider: Provider;
+  readonly lease: string;
+}
+
+/** A volume to be emptied, and how. */
+export interface DrainUnit {
+  readonly n: number;
+  readonly id: string;
+  readonly kind: VolumeRow['kind'];
+}
+
+/** How far a drain has come in its volume; what could not be moved lies behind it. */
+export interface DrainCursor {
+  readonly extent: number;
+  readonly start: number;
+  readonly n: number;
+}
+
+export const drainStart: DrainCursor = { extent: -1, start: -1, n: -1 };
+
+export interface Unmovable {
+  readonly id: string;
+  readonly reason: string;
+}
+
+/**
+ * Records that a volume is to be emptied, for which goal and where to: from now on nothing is allocated there, and whoever goes on after
+ * a crash knows it. A folder is drained with the volumes in it. Returns what to empty, in order.
+ */
+export function beginDrain(
+  { catalog, volumes }: DrainContext,
+  request: { readonly from: string; readonly to?: string | undefined; readonly goal: 'remove' | 'keep' },
+): DrainUnit[] {
+  return catalog.transaction((transaction) => {
+    const row = volumes.byId(request.from);
+    if (row.n === directoryNumber && request.goal === 'remove')
+      throw new StoreError(
+        'invalid-argument',
+        `volume ${row.id} is the store's own and cannot be removed; it can be emptied by moving`,
+        { volume: row.id },
+      );
+    const target = targetOf(volumes, row, request.to);
+    const trouble = volumes.trouble(row);
+    if (trouble !== undefined) throw new StoreError('unavailable', trouble, { volume: row.id });
+    if (row.kind === 'directory') checkFits(volumes, row, target);
+    const units = row.kind === 'folder' ? [...volumesIn(volumes, row.n), row] : [row];
+    for (const unit of units) {
+      const goal = unit.kind === 'sqlite' ? 'remove' : request.goal;
+      mark(transaction, unit.n, { state: 'draining', goal, target });
+    }
+    volumes.publish(transaction);
+    return units.map(unitOf);
+  });
+}
+
+/** Volumes of which more than half is dead are to be emptied, and what was begun earlier is to be ended. */
+export function beginCompaction({ catalog, volumes }: DrainContext): DrainUnit[] {
+  return catalog.transaction((transaction) => {
+    const rows = volumes.rows();
+    const sparse = rows.filter(
+      (row) =>
+        row.kind === 'sqlite' &&
+        row.state !== 'draining' &&
+        row.dead * 2 > row.bytes &&
+        !volumes.isForeign(row) &&
+        volumes.usable(row),
+    );
+    for (const row of sparse) mark(transaction, row.n, { state: 'draining', goal: 'remove', target: null });
+    if (sparse.length > 0) volumes.publish(transaction);
+    const draining = volumes.rows().filter(({ state }) => state === 'draining');
+    // A folder last: it goes when nothing lies in it any more.
+    return draining.toSorted((a, b) => Number(a.kind === 'folder') - Number(b.kind === 'folder')).map(unitOf);
+  });
+}
+
+/** Takes a drain back: what was moved stays moved, and the volume is in use as before. */
+export function cancelDrain({ catalog, volumes }: DrainContext, units: readonly DrainUnit[]): void {
+  catalog.transaction((transaction) => {
+    const draining = volumes
+      .rows()
+      .filter(({ n, state }) => state === 'draining' && units.some((unit) => unit.n === n));
+    for (const { n, kind } of draining)
+      mark(transaction, n, { state: kind === 'sqlite' ? 'sealed' : 'open', goal: null, target: null });
+    if (draining.length > 0) volumes.publish(transaction);
+  });
+}
+
+export interface RecordsMoved {
+  readonly blobs: number;
+  readonly bytes: number;
+  readonly unmovable: readonly Unmovable[];
+  /** Where to go on; undefined at the end. */
+  readonly next?: DrainCursor;
+}
+
+/**
+ * Moves the next records, byte for byte: read and verified, durable in another volume, then rows and free entries in one COMMIT. A crash
+ * before it leaves second copies, which recovery or a scrub counts as dead.
+ */
+export function moveRecords(
+  { catalog, volumes, provider }: DrainContext,
+  request: { readonly n: number; readonly after: DrainCursor },
+): RecordsMoved {
+  return catalog.transaction((transaction) => {
+    const volume = volumes.rows().find(({ n }) => n === request.n);
+    if (volume === undefined || volume.state !== 'draining') return { blobs: 0, bytes: 0, unmovable: [] };
+    const rows = rowsAfter(catalog, request, recordsRows);
+    const source = reading(volume, () => volumes.sqlite(volume));
+    const unmovable: Unmovable[] = [];
+    const moving: { readonly row: BlobRow; readonly part: Part }[] = [];
+    let bytes = 0;
+    let last: BlobRow | undefined;
+    for (const row of rows) {
+      if (bytes > 0 && bytes + row.stored > recordsBytes) break;
+      last = row;
+      try {
+        if (!catalog.blobs.holds(row)) throw new StoreError('corrupt', 'its catalog row is damaged');
+        const stored = reading(volume, () => source.read(partNameOf(row), locatorOf(row), 0, row.stored));
+        if (stored === undefined) throw new StoreError('corrupt', 'its record is missing');
+        recordContent(provider, row, stored);
+        moving.push({ row, part: { name: partNameOf(row), bytes: stored } });
+        bytes += row.stored;
+      } catch (error) {
+        if (!StoreError.is(error, 'corrupt')) throw error;
+        unmovable.push({ id: toHex(row.id), reason: error.message });
+      }
+    }
+    if (moving.length > 0) place(transaction, volumes, { volume, moving });
+    const next = last === undefined ? {} : { next: { extent: last.extent, start: last.start, n: last.n } };
+    return { blobs: moving.length, bytes, unmovable, ...next };
+  });
+}
+
+/** A disk that cannot be read is no reason to stop writing to the others. */
+function reading<Result>(volume: VolumeRow, read: () => Result): Result {
+  try {
+    return read();
+  } catch (error) {
+    throw toStoreError(error, `reading volume ${volume.id}`, { volume: volume.id });
+  }
+}
+
+function place(
+  transaction: Transaction,
+  volumes: VolumeSet,
+  {
+    volume,
+    moving,
+  }: {
+    readonly volume: VolumeRow;
+    readonly moving: readonly { readonly row: BlobRow; readonly part: Part }[];
+  },
+): void {
+  const parts = moving.map(({ part }) => part);
+  const placed = volumes.append(transaction, parts, volume.target ?? undefined);
+  moving.forEach(({ row }, i) => {
+    volumes.free(transaction, row.volume, locatorOf(row));
+    const { extent, offset } = placed.locators[i]!;
+    Object.assign(row, { volume: placed.volume, extent, start: offset });
+    transaction.catalog.blobs.update(row);
+  });
+}
+
+export interface FilesPicked {
+  readonly moves: readonly FileMove[];
+  readonly unmovable: readonly Unmovable[];
+  readonly next?: DrainCursor;
+}
+
+/** The next files to move: for each an intent in the volume it goes to, so that recovery knows a copy that nobody came back for. */
+export function pickFiles(
+  { catalog, volumes, lease }: DrainContext,
+  request: {
+    readonly n: number;
+    readonly after: DrainCursor;
+    readonly count: number;
+    /** For moves out of a volume that stays in use. */
+    readonly to?: number;
+  },
+): FilesPicked {
+  return catalog.transaction((transaction) => {
+    const volume = volumes.rows().find(({ n }) => n === request.n);
+    if (volume === undefined || (request.to === undefined && volume.state !== 'draining'))
+      return { moves: [], unmovable: [] };
+    const rows = rowsAfter(catalog, request, request.count);
+    const unmovable: Unmovable[] = [];
+    const moves: FileMove[] = [];
+    for (const row of rows) {
+      const id = toHex(row.id);
+      if (!catalog.blobs.holds(row)) {
+        unmovable.push({ id, reason: 'its catalog row is damaged' });
+        continue;
+      }
+      const to = volumes.forMovedFile(transaction, row.stored, request.to ?? volume.target ?? undefined);
+      const incarnation = randomIncarnation(volumes.options.host);
+      const intent = intend(transaction, {
+        name: { ...partNameOf(row), incarnation },
+        lease,
+        volume: to,
+        bytes: row.stored,
+      });
+      const old = row.incarnation;
+      const framed = partNameOf(row).framed === true;
+      moves.push({ n: row.n, id, framed, old, incarnation, from: row.volume, to, bytes: row.stored, intent });
+    }
+    const last = rows.at(-1);
+    const next = last === undefined ? {} : { next: { extent: last.extent, start: last.start, n: last.n } };
+    return { moves, unmovable, ...next };
+  });
+}
+
+/** The copy is durable and verified: the row points to it, and the old file is condemned. False when the blob has changed meanwhile. */
+export function settleFile({ catalog, volumes }: DrainContext, move: FileMove): boolean {
+  const moved = catalog.transaction((transaction) => {
+    transaction.changed = true;
+    catalog.sql.rows('DELETE FROM intents WHERE n = ?').run(move.intent);
+    const row = catalog.blobs.byNumber(move.n);
+    if (row === undefined || row.volume !== move.from || row.incarnation !== move.old) return false;
+    catalog.sql
+      .rows('INSERT INTO tombstones (volume, id, incarnation, framed, bytes) VALUES (?, ?, ?, ?, ?)')
+      .run(move.from, row.id, move.old, Number(move.framed), row.stored);
+    volumes.charge(transaction, move.from, -row.stored);
+    volumes.charge(transaction, move.to, row.stored);
+    Object.assign(row, { volume: move.to, extent: fanOut(move.id), start: 0, incarnation: move.incarnation });
+    catalog.blobs.update(row);
+    return true;
+  });
+  if (!moved) volumes.directory(move.to).delete(move);
+  removeCondemned(catalog, volumes);
+  return moved;
+}
+
+/** A file that was not moved after all. */
+export function forgetFile({ catalog }: DrainContext, intent: number): void {
+  catalog.transaction((transaction) => {
+    transaction.changed = true;
+    catalog.sql.rows('DELETE FROM intents WHERE n = ?').run(intent);
+  });
+}
+
+/**
+ * Ends the drain of an empty volume: it is removed, or in use again. `busy` while something lies in it or is on its way there: a put of
+ * before, which the next pass takes along.
+ */
+export function endDrain({ catalog, volumes }: DrainContext, unit: DrainUnit): 'done' | 'busy' {
+  removeCondemned(catalog, volumes);
+  const result = catalog.transaction((transaction) => {
+    const row = volumes.rows().find(({ n }) => n === unit.n);
+    if (row === undefined || row.state !== 'draining') return 'done';
+    const left = [
+      'SELECT 1 FROM blobs WHERE volume = ? LIMIT 1',
+      'SELECT 1 FROM intents WHERE volume = ? LIMIT 1',
+      'SELECT 1 FROM tombstones WHERE volume = ? LIMIT 1',
+      `SELECT 1 FROM volumes WHERE folder = ? AND state != 'dropped' LIMIT 1`,
+    ].some((question) => catalog.sql.values(question).get(row.n) !== undefined);
+    if (left) return 'busy';
+    if (row.goal === 'remove') volumes.drop(transaction, row);
+    else mark(transaction, row.n, { state: 'open', goal: null, target: null });
+    volumes.publish(transaction);
+    return 'done';
+  });
+  volumes.removeDropped();
+  return result;
+}
+
+function mark(
+  transaction: Transaction,
+  n: number,
+  { state, goal, target }: Pick<VolumeRow, 'state' | 'goal' | 'target'>,
+): void {
+  transaction.changed = true;
+  transaction.catalog.sql
+    .rows('UPDATE volumes SET state = ?, goal = ?, target = ?, lease = NULL WHERE n = ?')
+    .run(state, goal, target, n);
+}
+
+function targetOf(volumes: VolumeSet, from: VolumeRow, to: string | undefined): number | null {
+  if (to === undefined) return null;
+  const records = from.kind !== 'directory';
+  if (records && to === 'volumes') return ownFolder;
+  const row = volumes.byId(to);
+  if (row.kind !== (records ? 'folder' : 'directory') || row.state !== 'open' || row.n === from.n)
+    throw new StoreError(
+      'invalid-argument',
+      records
+        ? `SQLite volumes move to another folder that is open, or to "volumes", not to ${to}`
+        : `a directory moves to another directory that is open, not to ${to}`,
+      { volume: to },
+    );
+  return row.n;
+}
+
+/** Said before anything is moved; caps and disks are watched while it goes on, too. */
+function checkFits(volumes: VolumeSet, from: VolumeRow, target: number | null): void {
+  const { sql } = volumes.catalog;
+  const wanted = sql
+    .values('SELECT coalesce(sum(stored), 0) FROM blobs WHERE volume = ?')
+    .get(from.n) as number;
+  const others = volumes
+    .rows()
+    .filter((row) => row.kind === 'directory' && row.state === 'open' && row.n !== from.n)
+    .filter((row) => (target === null || row.n === target) && volumes.usable(row));
+  const room = others.reduce((sum, row) => {
+    const { freeBytes } = volumes.options.host.files.space(volumes.place(row).folder);
+    return sum + Math.max(0, Math.min(freeBytes, row.cap === null ? freeBytes : row.cap - row.bytes));
+  }, 0);
+  if (room < wanted || (others.length === 0 && wanted > 0))
+    throw new StoreError(
+      'no-space',
+      `volume ${from.id} holds ${wanted} bytes, and elsewhere there is room for ${room}`,
+      { volume: from.id, bytes: wanted, room },
+    );
+}
+
+function volumesIn(volumes: VolumeSet, folder: number): VolumeRow[] {
+  return volumes.rows().filter((row) => row.folder === folder);
+}
+
+function unitOf({ n, id, kind }: VolumeRow): DrainUnit {
+  return { n, id, kind };
+}
+
+function rowsAfter(
+  catalog: Catalog,
+  { n, after }: { readonly n: number; readonly after: DrainCursor },
+  count: number,
+): BlobRow[] {
+  return catalog.sql
+    .rows(
+      'SELECT * FROM blobs WHERE volume = ? AND (extent, start, n) > (?, ?, ?) ORDER BY extent, start, n LIMIT ?',
+    )
+    .all(n, after.extent, after.start, after.n, count) as BlobRow[];
+}

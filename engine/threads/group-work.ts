@@ -1,0 +1,54 @@
+/** The commit thread's work on the group of volumes, by name: extending it, emptying volumes, planning. */
+import { fillBallast, removeIfThere } from '../commit/create.ts';
+import { type ExtendRequest, extendGroup } from '../commit/extend.ts';
+import type { FileMove } from '../content/mover.ts';
+import {
+  type DrainContext,
+  type DrainUnit,
+  beginCompaction,
+  beginDrain,
+  cancelDrain,
+  endDrain,
+  forgetFile,
+  moveRecords,
+  pickFiles,
+  settleFile,
+} from '../maintenance/drain.ts';
+import { planGroup } from '../maintenance/rebalance.ts';
+import type { Handler } from '../rpc.ts';
+
+/** `run` lets the work at the open store, and judges what it throws. */
+export function groupHandlers(
+  run: <Result>(work: (context: DrainContext) => Result) => Result,
+): Readonly<Record<string, Handler>> {
+  return {
+    extend: (request: ExtendRequest) =>
+      run(({ catalog, volumes }) =>
+        catalog.transaction((transaction) => extendGroup(transaction, volumes, request)),
+      ).id,
+    'drain-begin': (request: Parameters<typeof beginDrain>[1]) =>
+      run((context) => beginDrain(context, request)),
+    'drain-cancel': (units: readonly DrainUnit[]) =>
+      run((context) => withBallast(context, () => cancelDrain(context, units))),
+    'drain-records': (request: Parameters<typeof moveRecords>[1]) =>
+      run((context) => moveRecords(context, request)),
+    'drain-pick': (request: Parameters<typeof pickFiles>[1]) => run((context) => pickFiles(context, request)),
+    'drain-settle': (move: FileMove) => run((context) => settleFile(context, move)),
+    'drain-forget': (intent: number) => run((context) => forgetFile(context, intent)),
+    'drain-end': (unit: DrainUnit) => run((context) => endDrain(context, unit)),
+    'compact-begin': () => run((context) => beginCompaction(context)),
+    'rebalance-plan': () => run(({ volumes }) => planGroup(volumes)),
+  };
+}
+
+/** What is taken back is most often taken back because a disk is full: the space held back lets the commit in. */
+function withBallast({ catalog, volumes }: DrainContext, work: () => void): void {
+  const { layout, host } = volumes.options;
+  removeIfThere(host.files, layout.ballast);
+  catalog.checkpoints.truncate();
+  try {
+    work();
+  } finally {
+    fillBallast(host.files, layout);
+  }
+}

@@ -1,0 +1,137 @@
+/** The parts of the Store's interface that look after it: collection, scrub, compaction, the group of volumes. */
+import type {
+  CompactResult,
+  Damage,
+  GcOptions,
+  GcResult,
+  MoveOptions,
+  MoveResult,
+  ScrubOptions,
+  ScrubResult,
+  StoreEvents,
+  VolumeInfo,
+  Volumes,
+} from './api.ts';
+import { absolutePath, checkName } from './arguments.ts';
+import type { Crew } from './crew.ts';
+import { StoreError } from './errors.ts';
+import type { Host } from './host.ts';
+import { compactVolumes, moveVolume, rebalanceVolumes } from './relocate.ts';
+import { scrubStore } from './scrub.ts';
+
+export interface UpkeepParts {
+  readonly host: Host;
+  readonly crew: Crew;
+  /** Refuses when the store is closed, and makes closing wait. */
+  readonly run: <Result>(work: () => Promise<Result>) => Promise<Result>;
+  /** Refuses where the store cannot be written, and notes when it cannot any more. */
+  readonly writing: <Result>(work: () => Promise<Result>) => Promise<Result>;
+  readonly query: <Result>(name: string, ...args: readonly unknown[]) => Promise<Result>;
+  readonly emit: <Name extends keyof StoreEvents>(name: Name, event: StoreEvents[Name]) => void;
+}
+
+export class Upkeep {
+  readonly volumes: Volumes;
+  readonly #parts: UpkeepParts;
+  #moving = false;
+
+  constructor(parts: UpkeepParts) {
+    this.#parts = parts;
+    this.volumes = this.#makeVolumes();
+  }
+
+  async gc(options: GcOptions): Promise<GcResult> {
+    const { graceMs, dryRun, signal, onProgress } = options;
+    if (graceMs !== undefined && !(graceMs >= 0))
+      throw new StoreError('invalid-argument', 'graceMs must not be negative');
+    const { crew, run, writing, emit } = this.#parts;
+    return run(async () => {
+      const told = (value: unknown): void => onProgress?.(value as GcResult);
+      const result = await writing(() =>
+        crew.commit<GcResult>('gc', { graceMs, dryRun }, { signal, onProgress: told }),
+      );
+      // Workers may hold volumes open that are gone now.
+      if (result.deleted > 0) await crew.everyone('forget', undefined);
+      const { deleted, freedBytes } = result;
+      emit('maintenance', { job: 'gc', step: 'done', detail: { deleted, freedBytes } });
+      return result;
+    });
+  }
+
+  scrub(options: ScrubOptions): Promise<ScrubResult> {
+    const { run, writing, emit } = this.#parts;
+    return run(async () => {
+      const tell = (damage: Damage): void => emit('damage', damage);
+      const result = await writing(() => scrubStore(this.#parts, options, tell));
+      const detail = { blobs: result.blobs, damaged: result.damaged.length };
+      emit('maintenance', { job: 'scrub', step: 'done', detail });
+      return result;
+    });
+  }
+
+  compact(options: MoveOptions): Promise<CompactResult> {
+    return this.#move('compact', () => compactVolumes(this.#parts, options));
+  }
+
+  #makeVolumes(): Volumes {
+    const { run, writing, query, crew, host } = this.#parts;
+    const name = (id: string): string => checkName(id, 'volume');
+    return {
+      list: () => run(() => query<VolumeInfo[]>('volumes')),
+      extend: (path, options = {}) =>
+        run(async () => {
+          const { kind = 'directory', cap, allocation } = options;
+          checkExtend(path, { kind, cap, allocation });
+          const added = await writing(() =>
+            crew.commit<string>('extend', { path: absolutePath(host, path), kind, cap, allocation }),
+          );
+          return (await query<VolumeInfo[]>('volumes')).find(({ id }) => id === added)!;
+        }),
+      reduce: (volume, options = {}) =>
+        this.#move('move', () => moveVolume(this.#parts, { from: name(volume), goal: 'remove' }, options)),
+      move: (from, to, options = {}) =>
+        this.#move('move', () =>
+          moveVolume(
+            this.#parts,
+            { from: name(from), to: to === undefined ? undefined : name(to), goal: 'keep' },
+            options,
+          ),
+        ),
+      rebalance: (options = {}) => this.#move('move', () => rebalanceVolumes(this.#parts, options)),
+    };
+  }
+
+  #move<Result extends MoveResult>(job: 'move' | 'compact', work: () => Promise<Result>): Promise<Result> {
+    const { run, writing, emit } = this.#parts;
+    return run(async () => {
+      if (this.#moving) throw new StoreError('busy', 'blobs are being moved between volumes already');
+      this.#moving = true;
+      try {
+        const result = await writing(work);
+        emit('maintenance', { job, step: 'done', detail: { blobs: result.blobs, bytes: result.bytes } });
+        return result;
+      } finally {
+        this.#moving = false;
+      }
+    });
+  }
+}
+
+function checkExtend(
+  path: unknown,
+  {
+    kind,
+    cap,
+    allocation,
+  }: { readonly kind: string; readonly cap: number | undefined; readonly allocation: string | undefined },
+): void {
+  const wrong = (what: string): StoreError => new StoreError('invalid-argument', what);
+  if (typeof path !== 'string' || path === '' || path.includes('\0'))
+    throw wrong('the path of a volume must be a text, not empty, without NUL');
+  if (kind !== 'sqlite' && kind !== 'directory')
+    throw wrong(`a volume is "sqlite" or "directory", not ${kind}`);
+  if (allocation !== undefined && allocation !== 'linear' && allocation !== 'striped')
+    throw wrong(`allocation is "linear" or "striped", not ${allocation}`);
+  if (cap !== undefined && !(Number.isSafeInteger(cap) && cap > 0))
+    throw wrong('cap must be a whole number of bytes above 0');
+}

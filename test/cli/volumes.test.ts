@@ -1,0 +1,107 @@
+/** The verbs of the group: what `volumes` and `compact` print, their JSON, their exit codes. */
+import assert from 'node:assert/strict';
+import { readdirSync, renameSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { holdfast, workFolder, writeFiles } from './command.ts';
+
+interface Listed {
+  readonly id: string;
+  readonly kind: string;
+  readonly state: string;
+  readonly blobs: number;
+  readonly problem?: string;
+}
+
+test('a disk joins, is filled, goes away, comes back, and leaves', async (t) => {
+  const folder = workFolder(t);
+  const options = { cwd: folder };
+  const volumes = async (...args: readonly string[]): ReturnType<typeof holdfast> =>
+    await holdfast(['volumes', ...args, '--json'], options);
+  writeFiles(folder, {
+    'photos/a': Buffer.alloc(900_000, 'a'),
+    'photos/b': Buffer.alloc(700_000, 'b'),
+    'photos/c': 'small',
+  });
+  await holdfast(['init', 'store'], options);
+  assert.equal((await holdfast(['add', 'store', 'photos'], options)).exit, 0);
+
+  const disk = await volumes('extend', 'store', 'disk', '--cap', '5MB');
+  assert.deepEqual(
+    [disk.exit, disk.json.kind, disk.json.cap, disk.json.path],
+    [0, 'directory', 5_000_000, join(folder, 'disk')],
+  );
+  const packs = await volumes('extend', 'store', 'packs', '--kind', 'sqlite', '--allocation', 'linear');
+  assert.deepEqual([packs.exit, packs.json.kind], [0, 'folder']);
+
+  const moved = await volumes('move', 'store', 'blobs', disk.json.id);
+  assert.deepEqual([moved.exit, moved.json.blobs, moved.json.bytes], [0, 2, 1_600_000]);
+  const listed = await volumes('list', 'store');
+  const found = listed.json.volumes as Listed[];
+  assert.deepEqual(
+    found.map(({ kind, state, blobs }) => [kind, state, blobs]),
+    [
+      ['directory', 'open', 0],
+      ['sqlite', 'open', found[1]!.blobs],
+      ['directory', 'open', 2],
+      ['folder', 'open', 0],
+    ],
+  );
+  assert.equal((await volumes('move', 'store', found[1]!.id, packs.json.id)).exit, 0);
+  assert.match(
+    (await holdfast(['volumes', 'list', 'store'], options)).stdout,
+    /^blobs +directory +open +0 blobs, 0 bytes .*blobs$/m,
+  );
+
+  renameSync(join(folder, 'disk'), join(folder, 'away'));
+  const away = await volumes('list', 'store');
+  assert.equal(away.exit, 4);
+  assert.match((away.json.volumes as Listed[]).find(({ id }) => id === disk.json.id)!.problem!, /not there/);
+  const blocked = await holdfast(['gc', 'store', '--json'], options);
+  assert.equal(blocked.exit, 1);
+  assert.match(blocked.json.blocked, /not there/);
+  assert.equal((await holdfast(['cat', 'store', 'main:photos/a'], options)).exit, 4);
+  assert.equal((await holdfast(['cat', 'store', 'main:photos/c'], options)).stdout, 'small');
+  const gone = await volumes('reduce', 'store', disk.json.id);
+  assert.deepEqual([gone.exit, gone.json.error.code], [4, 'unavailable']);
+  renameSync(join(folder, 'away'), join(folder, 'disk'));
+
+  assert.equal((await volumes('rebalance', 'store')).exit, 0);
+  for (const { json } of [disk, packs]) {
+    const reduced = await volumes('reduce', 'store', json.id);
+    assert.equal(reduced.exit, 0, reduced.stderr);
+    assert.deepEqual(readdirSync(json.path), []);
+  }
+  assert.equal((await holdfast(['cat', 'store', 'main:photos/b'], options)).stdout.length, 700_000);
+  const compacted = await holdfast(['compact', 'store', '--json'], options);
+  assert.deepEqual([compacted.exit, Object.keys(compacted.json)], [0, ['blobs', 'bytes', 'volumes']]);
+  assert.equal((await holdfast(['scrub', 'store'], options)).exit, 0);
+});
+
+test('mistakes are exit 2, what is not there exit 1, a folder that is taken exit 1', async (t) => {
+  const folder = workFolder(t);
+  const options = { cwd: folder };
+  writeFiles(folder, { 'full/letter': 'mine' });
+  await holdfast(['init', 'store'], options);
+  assert.equal((await holdfast(['volumes', 'extend', 'store', 'disk'], options)).exit, 0);
+  const wrong: readonly (readonly [exit: number, code: string, args: readonly string[]])[] = [
+    [2, 'invalid-argument', ['frobnicate', 'store']],
+    [2, 'invalid-argument', ['extend', 'store']],
+    [2, 'invalid-argument', ['extend', 'store', 'x', 'y']],
+    [2, 'invalid-argument', ['extend', 'store', 'x', '--cap', 'much']],
+    [2, 'invalid-argument', ['extend', 'store', 'x', '--kind', 'tape']],
+    [2, 'invalid-argument', ['extend', 'store', 'x', '--allocation', 'chaotic']],
+    [2, 'invalid-argument', ['extend', 'store', 'full']],
+    [2, 'invalid-argument', ['reduce', 'store', 'blobs']],
+    [1, 'not-found', ['reduce', 'store', 'nobody']],
+    [1, 'conflict', ['extend', 'store', 'disk']],
+  ];
+  for (const [exit, code, args] of wrong) {
+    const ended = await holdfast(['volumes', ...args, '--json'], options);
+    assert.deepEqual(
+      [ended.exit, ended.json?.error?.code],
+      [exit, code],
+      `${args.join(' ')}: ${ended.stderr}`,
+    );
+  }
+});
