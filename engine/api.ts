@@ -32,6 +32,8 @@ export interface OpenOptions {
   readonly parameters?: Partial<StoreParameters>;
   /** Likewise fixed when the store is created: a mode, or mode, codec and level. Default `off`. A put may ask for another mode. */
   readonly compression?: CompressionMode | Partial<CompressionParameters>;
+  /** Likewise. Default `off`: a chunked blob is no file that `pathOf` could name. */
+  readonly chunking?: ChunkingMode | Partial<ChunkingParameters>;
   readonly signal?: AbortSignal;
 }
 
@@ -50,6 +52,17 @@ export interface CompressionParameters {
   readonly level: number;
 }
 
+/** `fastcdc`: large blobs are cut where their content says so, and stored as chunks, so that what two of them share is stored once. */
+export type ChunkingMode = 'off' | 'fastcdc';
+
+/** Part of a store's format. Bytes; `average` is a power of two. A manifest holds the sizes it was cut by. */
+export interface ChunkingParameters {
+  readonly mode: ChunkingMode;
+  readonly least: number;
+  readonly average: number;
+  readonly greatest: number;
+}
+
 /** What is part of a store's format; written to its superblock when it is created. Bytes, unless the name says otherwise. */
 export interface StoreParameters {
   /** Blobs up to this size are packed in SQLite volumes, larger ones are files. */
@@ -61,6 +74,7 @@ export interface StoreParameters {
   /** A SQLite volume is sealed when it reaches this size. */
   readonly volumeBytesMax: number;
   readonly compression: CompressionParameters;
+  readonly chunking: ChunkingParameters;
 }
 
 export type PutSource =
@@ -77,6 +91,8 @@ export interface PutOptions {
   readonly expectId?: BlobId;
   /** Other than the store's. Of content that is here already nothing changes. */
   readonly compression?: CompressionMode;
+  /** Likewise. Blobs that fit a record are never chunked. */
+  readonly chunking?: ChunkingMode;
   /** What `auto` may go by: media that are compressed already (`image/jpeg`, `video/…`) are left as they are, unseen. */
   readonly mediaType?: string;
   readonly signal?: AbortSignal;
@@ -97,7 +113,10 @@ export interface SourceFacts {
 export interface PutResult {
   readonly id: BlobId;
   readonly size: number;
-  /** Bytes this blob takes in the store; for a deduplicated put, what the copy already there takes. */
+  /**
+   * Bytes this blob takes in the store; for a deduplicated put, what the copy already there takes. Of a chunked blob: what this put
+   * stored anew; it takes nothing itself, its chunks do.
+   */
   readonly storedSize: number;
   readonly deduplicated: boolean;
   /** For a put by path. */
@@ -115,6 +134,7 @@ export interface BlobStat {
   readonly verifiedMs?: number;
   /** A read or scrub found it damaged and no good copy has been put since. */
   readonly suspect: boolean;
+  /** Where it lies; `chunks` for a chunked blob. */
   readonly volume: string;
   /** Raw large blobs only: the file that holds exactly the blob's bytes. */
   readonly path?: string;
@@ -199,7 +219,7 @@ export interface StoreStats {
   readonly format: number;
   readonly blobs: number;
   readonly nodes: number;
-  /** Content bytes, and bytes they take in volumes. */
+  /** Content bytes, those of chunked blobs counted as chunks; and bytes they take in volumes. */
   readonly bytes: number;
   readonly storedBytes: number;
   readonly unreferenced: number;

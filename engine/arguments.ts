@@ -1,7 +1,7 @@
 /** Checks of what callers pass in: at the door, once, with an error that says what is wrong. */
 import { isBlobId } from './codec/bytes.ts';
 import { nameBytesMax } from './codec/root-record.ts';
-import { compressionModes } from './codec/superblock.ts';
+import { chunkingModes, compressionModes } from './codec/superblock.ts';
 import { StoreError } from './errors.ts';
 
 export function checkId(id: unknown): string {
@@ -21,6 +21,11 @@ export function checkName(name: unknown, what: string): string {
   if (!name.isWellFormed() || name.includes('\0'))
     throw new StoreError('invalid-argument', `the name of a ${what} is not well-formed text`);
   return name;
+}
+
+export function checkChunking(mode: unknown): void {
+  if (mode === undefined || (chunkingModes as readonly unknown[]).includes(mode)) return;
+  throw new StoreError('invalid-argument', `chunking is off or fastcdc, not ${String(mode).slice(0, 80)}`);
 }
 
 export function checkMode(mode: unknown): void {

@@ -2,7 +2,7 @@
 import PQueue from 'p-queue';
 import type { OpenOptions, Store } from './api.ts';
 import { absolutePath } from './arguments.ts';
-import { checkParameters, compressionOf, defaultParameters } from './codec/superblock.ts';
+import { checkParameters, chunkingOf, compressionOf, defaultParameters } from './codec/superblock.ts';
 import { Crew } from './crew.ts';
 import { StoreError } from './errors.ts';
 import { nodeHost } from './hosts/node.ts';
@@ -35,6 +35,7 @@ export async function openStore(directory: string, options: OpenOptions = {}): P
   const parameters = checkParameters({
     ...defaultParameters,
     ...options.parameters,
+    chunking: chunkingOf(options.chunking ?? options.parameters?.chunking),
     compression: compressionOf(
       options.compression ?? options.parameters?.compression,
       nodeProvider.zstd !== undefined,
@@ -72,6 +73,7 @@ export async function openStore(directory: string, options: OpenOptions = {}): P
       smallMax: opened.parameters.smallMax,
       chunkBytes: opened.parameters.chunkBytes,
       compression: opened.parameters.compression,
+      chunking: opened.parameters.chunking,
       ...(lease === undefined ? {} : { lease }),
     });
     await crew.link(host);

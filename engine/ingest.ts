@@ -1,10 +1,12 @@
 /** The way of a put: small sources in batches to a record, large ones through a staged file; both end in a group commit. */
 import type PQueue from 'p-queue';
-import type { BlobId, PutOptions, PutResult, PutSource, SourceFacts } from './api.ts';
-import { checkId, checkMode, checkName } from './arguments.ts';
+import type { BlobId, ChunkingMode, PutOptions, PutResult, PutSource, Session, SourceFacts } from './api.ts';
+import { checkChunking, checkId, checkMode, checkName } from './arguments.ts';
 import { BatchFailure, Batches } from './batches.ts';
+import { putChunked } from './chunked-ingest.ts';
 import type { LargePut, Operation, ProbeOutcome, PutOutcome, SmallPut } from './commit/operations.ts';
 import { type Encoded, type EncodedRecord, type SmallSource, randomIncarnation } from './content/encoder.ts';
+import type { ChopStart } from './content/chopper.ts';
 import type { StageHow, StagedBlob } from './content/stager.ts';
 import type { Crew } from './crew.ts';
 import { type ErrorData, StoreError } from './errors.ts';
@@ -18,6 +20,9 @@ export interface IngestParts {
   readonly queue: PQueue;
   readonly host: Host;
   readonly smallMax: number;
+  /** The store's. */
+  readonly chunking: ChunkingMode;
+  readonly session: () => Promise<Session>;
   readonly submit: <Result>(operation: Operation) => Promise<Result>;
   readonly onHealed: (id: BlobId) => void;
   readonly onFailure: (error: unknown) => void;
@@ -81,6 +86,7 @@ export class Ingest {
     const node = links !== undefined || options.kind === 'node';
     checkSource(source);
     checkMode(options.compression);
+    checkChunking(options.chunking);
     if (isPath(source)) {
       if (node) throw new StoreError('invalid-argument', 'a node is put from bytes, not from a path');
       return await this.#path(source.path, options);
@@ -92,16 +98,13 @@ export class Ingest {
             iteratorOf(source, options.signal),
             node ? Number.POSITIVE_INFINITY : this.#parts.smallMax,
           );
-    if (!(bytes instanceof Uint8Array))
-      return await this.#large(options, (worker) => this.#stageStream(worker, bytes, options));
+    if (!(bytes instanceof Uint8Array)) return await this.#stream(bytes, options);
     if (node || bytes.length <= this.#parts.smallMax)
       return await this.#small(
         { bytes, kind: node ? 'node' : 'raw', ...(links === undefined ? {} : { links }), ...howOf(options) },
         options,
       );
-    return await this.#large(options, (worker) =>
-      this.#stageStream(worker, { head: [bytes], rest: undefined }, options),
-    );
+    return await this.#stream({ head: [bytes], rest: undefined }, options);
   }
 
   async #small(source: SmallSource, options: PutOptions): Promise<PutResult> {
@@ -122,6 +125,7 @@ export class Ingest {
       throw new StoreError('invalid-argument', 'the path of a source must be a text, not empty, without NUL');
     const encoded = await this.#encoded({ path, kind: 'raw', ...howOf(options) });
     if (!('large' in encoded)) return await this.#commitRecord(encoded, options);
+    if (this.#isChunked(options)) return await this.#chunked(options, { start: { path, ...howOf(options) } });
     return await this.#large(options, (worker, linked) =>
       worker.call<StagedBlob>(
         'stage-path',
@@ -129,6 +133,32 @@ export class Ingest {
         { signal: options.signal, onProgress: (bytes) => options.onProgress?.(bytes as number) },
       ),
     );
+  }
+
+  async #stream(gathered: Gathered, options: PutOptions): Promise<PutResult> {
+    if (this.#isChunked(options)) return await this.#chunked(options, { start: howOf(options), gathered });
+    return await this.#large(options, (worker) => this.#stageStream(worker, gathered, options));
+  }
+
+  #isChunked(options: PutOptions): boolean {
+    return (options.chunking ?? this.#parts.chunking) === 'fastcdc';
+  }
+
+  #chunked(
+    options: PutOptions,
+    from: { readonly start: ChopStart; readonly gathered?: Gathered },
+  ): Promise<PutResult> {
+    const { crew, queue, host, submit, session } = this.#parts;
+    const memory = this.#memory;
+    const incarnation = (): number => randomIncarnation(host);
+    return queue.add(async () => {
+      options.signal?.throwIfAborted();
+      const check = (id: BlobId): void => expectId(id, options);
+      const parts = { submit, session, memory, incarnation };
+      const put = putChunked(parts, crew.copier().remote, { ...from, options, check });
+      const { id, size, outcome, source } = await this.#noting(put);
+      return this.#result(id, size, outcome, source);
+    });
   }
 
   async #commitRecord(encoded: Record, options: PutOptions): Promise<PutResult> {

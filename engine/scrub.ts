@@ -6,6 +6,13 @@ import type { Crew } from './crew.ts';
 import type { Host } from './host.ts';
 import type { RecountResult, SettleResult } from './maintenance/settle-scrub.ts';
 
+/** Chunked blobs lie in no volume; in the catalog they are spread over 256 numbers, as files are over folders. */
+const chunkedRanges: readonly VerifyRange[] = Array.from({ length: 16 }, (_, i) => ({
+  volume: 0,
+  fromExtent: 16 * i,
+  toExtent: 16 * i + 15,
+}));
+
 interface Parts {
   readonly host: Host;
   readonly crew: Crew;
@@ -48,7 +55,11 @@ export async function scrubStore(
   };
   const queue = new PQueue({ concurrency: crew.workers });
   const ranges = await crew.commit<VerifyRange[]>('scrub-ranges', undefined);
-  await Promise.all(ranges.map((range) => queue.add(() => aborting(options.signal, () => verify(range)))));
+  const verifyAll = (list: readonly VerifyRange[]): Promise<unknown> =>
+    Promise.all(list.map((range) => queue.add(() => aborting(options.signal, () => verify(range)))));
+  await verifyAll(ranges);
+  // When it is known which chunks are damaged.
+  await verifyAll(chunkedRanges);
   let sound = true;
   for (let bucket: number | undefined = 0; bucket !== undefined;) {
     const counted: RecountResult = await crew.commit<RecountResult>('scrub-recount', bucket);

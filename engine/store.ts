@@ -121,6 +121,8 @@ export class EngineStore implements Store {
       queue: parts.queue,
       host: parts.host,
       smallMax: this.parameters.smallMax,
+      chunking: this.parameters.chunking.mode,
+      session: () => this.#sessions.begin(),
       submit: (operation) => this.#submit(operation),
       onHealed: (id) => this.#events.emit('healed', { id }),
       onFailure: (error) => this.#noteFailure(error),
@@ -338,9 +340,14 @@ export class EngineStore implements Store {
     this.#events.emit('damage', { id, reason: String(reason), references: Number(references) });
     if (this.#closing !== undefined || this.#parts.opened.lease === undefined) return;
     // The caller has its error already; that the mark could not be set as well changes nothing for it.
-    this.#run(() => this.#submit({ op: 'suspect', id, incarnation })).catch((cause: unknown) =>
-      this.#noteFailure(cause),
-    );
+    const { chunk, chunkIncarnation } = error.facts;
+    const copies = [{ id, incarnation }];
+    if (typeof chunk === 'string' && typeof chunkIncarnation === 'number')
+      copies.push({ id: chunk, incarnation: chunkIncarnation });
+    for (const copy of copies)
+      this.#run(() => this.#submit({ op: 'suspect', ...copy })).catch((cause: unknown) =>
+        this.#noteFailure(cause),
+      );
   }
 
   #noteFailure(error: unknown): void {

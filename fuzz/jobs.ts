@@ -3,7 +3,7 @@ import { canaries } from './canaries.ts';
 import { type Job, byteJob } from './job.ts';
 import { storeCanaryJobs, storeJobs } from './store/job.ts';
 import { address } from './targets/address.ts';
-import { extent, frame, listing, node, record, rootLog, superblock } from './targets/codec.ts';
+import { extent, frame, listing, manifest, node, record, rootLog, superblock } from './targets/codec.ts';
 import { cbor, entry, mapNode, mapPayload } from './targets/tree.ts';
 
 const targets = [
@@ -11,6 +11,7 @@ const targets = [
   record,
   extent,
   frame,
+  manifest,
   rootLog,
   superblock,
   listing,

@@ -39,7 +39,16 @@ export const storedForms = {
   plain: 0,
   /** A framed file (codec/frame.ts). */
   framed: 1,
+  /** Chunk blobs by a manifest (codec/manifest.ts), to which the row refers; it has no bytes of its own. */
+  chunked: 2,
 } as const;
+
+/** The volume of a chunked blob: none. */
+export const noVolume = 0;
+
+export function isChunked(row: BlobRow): boolean {
+  return row.codec === storedForms.chunked;
+}
 
 /** The name of the copy a row points to. */
 export function partNameOf(row: BlobRow): PartName {

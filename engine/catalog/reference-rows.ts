@@ -1,13 +1,14 @@
 /** Rows of the refs table, the truth about who refers to what, and of the roots table. */
 import type { Database, Statement } from '../driver.ts';
+import { type BlobRow, isChunked } from './blob-rows.ts';
 import type { Buckets, RowHasher } from './row-sums.ts';
 
-/** Who holds a reference: a root by name, an application by owner name, a node by its blob number. */
-export const ownerKinds = { root: 1, application: 2, node: 3 } as const;
+/** Who holds a reference: a root by name, an application by owner name, a node by its blob number, a chunked blob its manifest. */
+export const ownerKinds = { root: 1, application: 2, node: 3, chunked: 4 } as const;
 
 export type Owner =
   | { readonly kind: typeof ownerKinds.root | typeof ownerKinds.application; readonly owner: string }
-  | { readonly kind: typeof ownerKinds.node; readonly owner: number };
+  | { readonly kind: typeof ownerKinds.node | typeof ownerKinds.chunked; readonly owner: number };
 
 export class ReferenceRows {
   readonly #hasher: RowHasher;
@@ -51,14 +52,26 @@ export class ReferenceRows {
     return this.#count.get(child) as number;
   }
 
-  /** Blob numbers a node refers to. */
-  childrenOf(node: number): number[] {
-    return this.#childrenOf.all(ownerKinds.node, node) as number[];
+  /** Blob numbers a node refers to, or (the one) a chunked blob does. */
+  childrenOf(blob: number, as: typeof ownerKinds.node | typeof ownerKinds.chunked): number[] {
+    return this.#childrenOf.all(as, blob) as number[];
   }
 
   sum(child: number, kind: number, owner: string | number): Uint8Array {
     return this.#hasher.sum('refs', [child, kind, owner]);
   }
+}
+
+/** Blobs that a blob refers to, and as what: the links of a node, the manifest of a chunked blob. */
+export function childrenOf(
+  refs: ReferenceRows,
+  row: BlobRow,
+): { readonly by: Owner; readonly children: readonly number[] }[] {
+  const kinds = [
+    ...(row.kind === 1 ? [ownerKinds.node] : []),
+    ...(isChunked(row) ? [ownerKinds.chunked] : []),
+  ];
+  return kinds.map((kind) => ({ by: { kind, owner: row.n }, children: refs.childrenOf(row.n, kind) }));
 }
 
 export interface RootRow {

@@ -1,6 +1,13 @@
 /** The superblock: the file that makes a folder a store, with its identity, format flags and parameters. */
-import type { CompressionMode, CompressionParameters, StoreParameters } from '../api.ts';
+import type {
+  ChunkingMode,
+  ChunkingParameters,
+  CompressionMode,
+  CompressionParameters,
+  StoreParameters,
+} from '../api.ts';
 import { StoreError } from '../errors.ts';
+import { areCutSizes, usualCuts } from './fastcdc.ts';
 import type { Provider } from './provider.ts';
 
 /** The format written by this version, and the only one it reads: no promise of compatibility yet. */
@@ -26,10 +33,19 @@ export const defaultParameters: StoreParameters = {
   chunkBytes: 64 * 1024,
   volumeBytesMax: 1024 * 1024 * 1024,
   compression: { mode: 'off', codec: 'deflate', level: 6 },
+  chunking: { mode: 'off', ...usualCuts },
 };
 
 export const compressionModes: readonly CompressionMode[] = ['off', 'auto', 'always'];
 const levels = { deflate: { usual: 6, max: 9 }, zstd: { usual: 3, max: 19 } } as const;
+
+export const chunkingModes: readonly ChunkingMode[] = ['off', 'fastcdc'];
+
+export function chunkingOf(
+  option: ChunkingMode | Partial<ChunkingParameters> | undefined,
+): ChunkingParameters {
+  return { ...defaultParameters.chunking, ...(typeof option === 'string' ? { mode: option } : option) };
+}
 
 /** What an option of `openStore` means in a runtime that has zstd, or has not. */
 export function compressionOf(
@@ -92,6 +108,12 @@ function readJson(json: string): Superblock {
   return value as Superblock;
 }
 
+function isChunking(value: Partial<ChunkingParameters> | undefined): boolean {
+  if (typeof value !== 'object' || value === null || !chunkingModes.includes(value.mode!)) return false;
+  const { least, average, greatest } = value;
+  return areCutSizes({ least: least!, average: average!, greatest: greatest! });
+}
+
 function isCompression(value: Partial<CompressionParameters> | undefined): boolean {
   if (typeof value !== 'object' || value === null) return false;
   const { mode, codec, level } = value;
@@ -113,18 +135,25 @@ const shape: Readonly<Record<keyof Superblock, (value: unknown) => boolean>> = {
     typeof value === 'object' &&
     value !== null &&
     isCompression((value as Partial<StoreParameters>).compression) &&
+    isChunking((value as Partial<StoreParameters>).chunking) &&
     Object.keys(defaultParameters).every(
-      (name) => name === 'compression' || isCount((value as Record<string, unknown>)[name]),
+      (name) =>
+        name === 'compression' || name === 'chunking' || isCount((value as Record<string, unknown>)[name]),
     ),
 };
 
 /** Refuses parameters that could not work. */
 export function checkParameters(parameters: StoreParameters): StoreParameters {
-  const { smallMax, extentBytes, chunkBytes, volumeBytesMax, compression, ...others } = parameters;
+  const { smallMax, extentBytes, chunkBytes, volumeBytesMax, compression, chunking, ...others } = parameters;
   if (!isCompression(compression))
     throw new StoreError(
       'invalid-argument',
       'compression must be off, auto or always, with codec deflate (levels 1 to 9) or zstd (1 to 19)',
+    );
+  if (!isChunking(chunking))
+    throw new StoreError(
+      'invalid-argument',
+      'chunking must be off or fastcdc, its average a power of two from 4 KiB to 4 MiB between the least and the greatest size',
     );
   const numbers = { smallMax, extentBytes, chunkBytes, volumeBytesMax, ...others };
   const whole = Object.entries(numbers).find(([, value]) => !Number.isSafeInteger(value));

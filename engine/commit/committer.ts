@@ -1,13 +1,22 @@
 /** Group commit: many operations of the calling thread in one transaction, bytes before catalog, catalog before answer. */
 import type { BlobId } from '../api.ts';
-import { type BlobRow, partNameOf, storedForms } from '../catalog/blob-rows.ts';
+import { type BlobRow, isChunked, noVolume, partNameOf, storedForms } from '../catalog/blob-rows.ts';
 import type { Catalog, Transaction } from '../catalog/catalog.ts';
-import type { LargeProbe, LargePut, Operation, ProbeOutcome, PutOutcome, SmallPut } from './operations.ts';
+import type {
+  ChunkedPut,
+  LargeProbe,
+  LargePut,
+  Operation,
+  ProbeOutcome,
+  PutOutcome,
+  SmallPut,
+} from './operations.ts';
 import { ownerKinds } from '../catalog/reference-rows.ts';
 import { fromHex } from '../codec/bytes.ts';
 import { StoreError, invariant } from '../errors.ts';
 import type { Locator, PartName } from '../volume.ts';
 import { fanOut } from '../volumes/directory.ts';
+import { markSuspect, setSide } from './notes.ts';
 import { type VolumeSet, locatorOf } from './volume-set.ts';
 
 /** Checksums per chunk_sums row: 16,384 chunks, 64 KiB of sums, 1 GiB of content at the default chunk size. */
@@ -117,6 +126,8 @@ export class Committer {
         return this.#probeLarge(transaction, operation);
       case 'put-large':
         return this.#putLarge(transaction, operation, afterwards);
+      case 'put-chunked':
+        return this.#putChunked(transaction, operation, afterwards);
       case 'retain':
         return transaction.retain(operation.id, operation.owner);
       case 'release':
@@ -128,9 +139,9 @@ export class Committer {
       case 'horizon':
         return this.#setHorizon(transaction, operation.generation);
       case 'side-set':
-        return this.#setSide(transaction, operation);
+        return setSide(transaction, operation);
       case 'suspect':
-        return this.#markSuspect(transaction, operation);
+        return markSuspect(transaction, operation);
       case 'drop-intent':
         return this.#dropIntent(transaction, operation.intent);
     }
@@ -228,6 +239,34 @@ export class Committer {
     return { storedSize: row.stored, deduplicated: standing !== undefined, ...(healed ? { healed } : {}) };
   }
 
+  /** Its chunks and its manifest are here already; this makes them the one blob. */
+  #putChunked(transaction: Transaction, put: ChunkedPut, afterwards: (() => void)[]): PutOutcome {
+    const manifest = transaction.live(put.manifest);
+    const standing = this.#standing(put.id, 0);
+    let row = standing;
+    let healed = false;
+    if (row !== undefined) transaction.touch(row);
+    else {
+      const facts = {
+        kind: 0,
+        codec: storedForms.chunked,
+        size: put.size,
+        stored: 0,
+        volume: noVolume,
+        extent: fanOut(put.id),
+        start: 0,
+        incarnation: put.incarnation,
+      };
+      ({ row, healed } = this.#settle(transaction, put.id, facts, afterwards));
+      transaction.reference(transaction.catalog.blobs.byNumber(manifest.n)!, {
+        kind: ownerKinds.chunked,
+        owner: row.n,
+      });
+    }
+    if (put.owner !== undefined) transaction.retain(put.id, put.owner);
+    return { storedSize: row.stored, deduplicated: standing !== undefined, ...(healed ? { healed } : {}) };
+  }
+
   /** The row of a blob that is here, whole as far as one can tell without reading it, and of this kind; then a put needs no bytes. */
   #standing(id: BlobId, kind: number): BlobRow | undefined {
     const found = this.#catalog.blobs.inspect(fromHex(id)!);
@@ -276,12 +315,24 @@ export class Committer {
     transaction.changed = true;
     this.#catalog.blobs.update(row);
     this.#catalog.sql.rows('DELETE FROM chunk_sums WHERE blob = ?').run(row.n);
+    this.#unchunk(transaction, row.n);
     if (sound) this.#retire(transaction, before, afterwards);
     return { row, healed };
   }
 
+  /** Whatever the row was, it is not made of the chunks it had. */
+  #unchunk(transaction: Transaction, n: number): void {
+    for (const child of this.#catalog.refs.childrenOf(n, ownerKinds.chunked)) {
+      const by = { kind: ownerKinds.chunked, owner: n } as const;
+      const manifest = this.#catalog.blobs.byNumber(child);
+      if (manifest !== undefined) transaction.unreference(manifest, by);
+      else this.#catalog.refs.remove(child, by);
+    }
+  }
+
   /** The copy a row no longer points to. */
   #retire(transaction: Transaction, row: BlobRow, afterwards: (() => void)[]): void {
+    if (isChunked(row)) return;
     if (!this.#volumes.isDirectory(row.volume))
       return this.#volumes.free(transaction, row.volume, locatorOf(row));
     this.#volumes.charge(transaction, row.volume, -row.stored);
@@ -301,33 +352,6 @@ export class Committer {
     const value = generation === 'now' ? transaction.state.generation : generation;
     this.#catalog.sql.rows('UPDATE leases SET horizon = ? WHERE uuid = ?').run(value, this.#options.lease);
     return transaction.state.generation;
-  }
-
-  #setSide(transaction: Transaction, operation: Extract<Operation, { op: 'side-set' }>): void {
-    transaction.changed = true;
-    const put = this.#catalog.sql.rows(
-      'INSERT OR REPLACE INTO side (name, key, value, sum) VALUES (?, ?, ?, ?)',
-    );
-    const drop = this.#catalog.sql.rows('DELETE FROM side WHERE name = ? AND key = ?');
-    for (const [key, value] of operation.entries) {
-      if (value === undefined) drop.run(operation.name, key);
-      else
-        put.run(operation.name, key, value, this.#catalog.hasher.sum('side', [operation.name, key, value]));
-    }
-  }
-
-  #markSuspect(transaction: Transaction, operation: Extract<Operation, { op: 'suspect' }>): boolean {
-    const found = this.#catalog.blobs.inspect(fromHex(operation.id)!);
-    if (
-      found === undefined ||
-      !found.sound ||
-      found.row.incarnation !== operation.incarnation ||
-      found.row.suspect !== 0
-    )
-      return false;
-    found.row.suspect = 1;
-    transaction.saveCounts(found.row);
-    return true;
   }
 
   #dropIntent(transaction: Transaction, intent: number): void {

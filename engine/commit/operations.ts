@@ -5,6 +5,7 @@ export type Operation =
   | SmallPut
   | LargeProbe
   | LargePut
+  | ChunkedPut
   | { readonly op: 'retain' | 'release'; readonly id: BlobId; readonly owner: string }
   | {
       readonly op: 'set-root';
@@ -63,6 +64,17 @@ export interface LargePut {
   readonly storedSize: number;
   /** CRC-32 of each chunk, little-endian; of a frame none, since it holds them itself. */
   readonly sums: Uint8Array;
+  readonly owner?: string;
+}
+
+/** Chunks and manifest were put before. */
+export interface ChunkedPut {
+  readonly op: 'put-chunked';
+  readonly id: BlobId;
+  readonly size: number;
+  readonly incarnation: number;
+  /** The manifest's root. */
+  readonly manifest: BlobId;
   readonly owner?: string;
 }
 

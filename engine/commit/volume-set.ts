@@ -1,5 +1,6 @@
 /** The volumes of a store as the commit thread sees them: directories and SQLite volumes by number, each opened once and checked. */
-import { type BlobRow, partNameOf } from '../catalog/blob-rows.ts';
+import { type BlobRow, isChunked, partNameOf } from '../catalog/blob-rows.ts';
+import { ownerKinds } from '../catalog/reference-rows.ts';
 import type { Catalog, Transaction } from '../catalog/catalog.ts';
 import {
   type VolumeRow,
@@ -90,6 +91,11 @@ export class VolumeSet implements ChoosableVolumes {
 
   /** Whether the bytes of a row are where it says, as far as names and sizes tell. */
   holds(row: BlobRow): boolean {
+    if (isChunked(row)) {
+      const { refs, blobs } = this.catalog;
+      const manifests = refs.childrenOf(row.n, ownerKinds.chunked);
+      return manifests.some((n) => blobs.byNumber(n) !== undefined);
+    }
     const volume = this.row(row.volume);
     if (volume.kind === 'sqlite') return this.sqlite(volume).holds(locatorOf(row));
     if (this.directory(row.volume).size(partNameOf(row)) === row.stored) return true;

@@ -5,7 +5,8 @@ import type { Provider } from '../codec/provider.ts';
 import { StoreError, systemCode, writeError } from '../errors.ts';
 import type { Host, OpenFile } from '../host.ts';
 import { partFile } from '../volumes/directory.ts';
-import { type Reader, damaged } from './reader.ts';
+import { damaged } from './damage.ts';
+import type { Reader } from './reader.ts';
 
 /** A file on its way: from one volume to another, as a new incarnation. */
 export interface FileMove {

@@ -1,6 +1,6 @@
 /** Questions to the catalog that a worker answers: existence, facts, lists, roots, statistics. */
 import type { BlobStat, RootEntry, RootLogEntry, StoreStats, VolumeInfo, VolumeStats } from '../api.ts';
-import { type BlobRow, kindName, partNameOf, prefixOf } from '../catalog/blob-rows.ts';
+import { type BlobRow, isChunked, kindName, partNameOf, prefixOf } from '../catalog/blob-rows.ts';
 import { type VolumeRow, volumeRows } from '../catalog/group.ts';
 import type { StoreLayout } from '../catalog/layout.ts';
 import { readState } from '../catalog/catalog.ts';
@@ -123,7 +123,7 @@ export class Queries {
     const { sql } = this.#reader;
     const totals = sql
       .arrays(
-        'SELECT count(*), coalesce(sum(kind), 0), coalesce(sum(size), 0), coalesce(sum(stored), 0), coalesce(sum(suspect), 0) FROM blobs',
+        'SELECT count(*), coalesce(sum(kind), 0), coalesce(sum(iif(codec = 2, 0, size)), 0), coalesce(sum(stored), 0), coalesce(sum(suspect), 0) FROM blobs',
       )
       .get() as number[];
     const [blobs, nodes, bytes, storedBytes, suspect] = totals as [number, number, number, number, number];
@@ -199,13 +199,14 @@ export class Queries {
       createdMs: row.created,
       ...(verifiedMs === undefined ? {} : { verifiedMs }),
       suspect: row.suspect !== 0,
-      volume: volume ?? String(row.volume),
+      volume: isChunked(row) ? 'chunks' : (volume ?? String(row.volume)),
       ...this.#pathOf(row),
     };
   }
   /** Without looking whether the volume is there: facts of a blob can be told while its bytes are away. */
   #pathOf(row: BlobRow): { readonly path?: string } {
     const { places } = this.#reader;
+    if (isChunked(row)) return {};
     const plain = places.isDirectory(row.volume) && !isFramed(row);
     return plain ? { path: places.pathOf(row.volume, partNameOf(row)) } : {};
   }

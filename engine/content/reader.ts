@@ -1,31 +1,22 @@
 /** Reading blobs on a worker thread: looks up the row, reads the bytes, verifies every chunk before anything leaves. */
 import type { BlobId } from '../api.ts';
-import { BlobReader, type BlobRow, partNameOf } from '../catalog/blob-rows.ts';
+import { BlobReader, type BlobRow, isChunked, partNameOf } from '../catalog/blob-rows.ts';
 import { RowHasher } from '../catalog/row-sums.ts';
 import { Statements } from '../catalog/statements.ts';
-import { equalBytes, fromHex, toHex } from '../codec/bytes.ts';
+import { equalBytes, fromHex } from '../codec/bytes.ts';
 import type { Provider } from '../codec/provider.ts';
 import { readRecord } from '../codec/record.ts';
 import type { Database } from '../driver.ts';
 import { StoreError } from '../errors.ts';
 import type { OpenFile } from '../host.ts';
 import { BareFile, type BlobFile, Frames, isFramed } from './blob-file.ts';
+import { Chunks } from './chunks.ts';
+import { blaming, damaged } from './damage.ts';
 import { loadChunkSums } from './chunk-sums.ts';
 import { Places, type PlacesOptions } from './places.ts';
 
 export interface ReaderOptions extends PlacesOptions {
   readonly chunkBytes: number;
-}
-
-/** What a row points to, found or not: thrown damage says which copy it was. */
-export function damaged(row: BlobRow, reason: string): StoreError {
-  const id = toHex(row.id);
-  return new StoreError('corrupt', `blob ${id} is damaged: ${reason}`, {
-    id,
-    reason,
-    incarnation: row.incarnation,
-    references: row.refcount,
-  });
 }
 
 export class Reader {
@@ -35,6 +26,7 @@ export class Reader {
   readonly #db: Database;
   readonly #options: ReaderOptions;
   readonly #frames: Frames;
+  readonly #chunks: Chunks;
 
   /** Takes over the connection. */
   constructor(db: Database, options: ReaderOptions) {
@@ -44,6 +36,7 @@ export class Reader {
     this.sql = new Statements(db);
     this.rows = new BlobReader(db, new RowHasher());
     this.places = new Places(this.sql, options);
+    this.#chunks = new Chunks(this);
   }
 
   get chunkBytes(): number {
@@ -72,7 +65,7 @@ export class Reader {
   /** Reads what a row points to; `corrupt` when that is not there or not right. */
   readRow(row: BlobRow, offset: number, length: number): Uint8Array {
     const end = Math.min(row.size, offset + length);
-    if (!this.places.isDirectory(row.volume)) return this.#record(row, offset, Math.max(offset, end));
+    if (!this.isFile(row)) return this.#record(row, offset, Math.max(offset, end));
     const file = this.openFile(row);
     try {
       return file.read(offset, end);
@@ -92,9 +85,19 @@ export class Reader {
     }
   }
 
-  /** The file of a large blob, of the size its row says. Damage met in it is damage of its blob. */
+  /** Whether a blob is read by `openFile`. */
+  isFile(row: BlobRow): boolean {
+    return isChunked(row) || this.places.isDirectory(row.volume);
+  }
+
+  /** The file of a large blob, of the size its row says, or what reads like one. Damage met in it is damage of its blob. */
   openFile(row: BlobRow): BlobFile {
-    return this.blobFile(row, this.partFile(row));
+    return isChunked(row) ? this.#chunks.open(row) : this.blobFile(row, this.partFile(row));
+  }
+
+  /** Whether a chunked blob is whole, as far as that shows without reading its chunks; `corrupt` otherwise. */
+  verifyChunked(row: BlobRow): void {
+    this.#chunks.verify(row);
   }
 
   /** The stored bytes of a large blob, whatever their form. */
@@ -168,14 +171,4 @@ export function recordContent(
       throw damaged(row, `its record has ${head.size} bytes, not ${row.size}`);
     return record.content(range.from, range.to);
   });
-}
-
-/** Damage met while reading what a row points to is damage of its blob. */
-function blaming<Result>(row: BlobRow, read: () => Result): Result {
-  try {
-    return read();
-  } catch (error) {
-    if (!StoreError.is(error, 'corrupt') || 'id' in error.facts) throw error;
-    throw damaged(row, error.message);
-  }
 }

@@ -6,7 +6,8 @@ import type { Hasher, Provider } from '../codec/provider.ts';
 import { StoreError, systemCode, toStoreError } from '../errors.ts';
 import type { Host, OpenFile } from '../host.ts';
 import type { BlobFile } from './blob-file.ts';
-import { type Reader, damaged, mayHaveMoved } from './reader.ts';
+import { damaged } from './damage.ts';
+import { type Reader, mayHaveMoved } from './reader.ts';
 
 /** Bytes read between two turns of the event loop. */
 const turnBytes = 2 * 1024 * 1024;
@@ -30,7 +31,7 @@ class Cursor {
     this.#at = Math.min(range.offset, row.size);
     this.#end = Math.min(row.size, range.offset + range.length);
     this.#hasher = range.offset === 0 && this.#end === row.size ? range.provider.hasher() : undefined;
-    if (reader.places.isDirectory(row.volume)) this.#file = reader.openFile(row);
+    if (reader.isFile(row)) this.#file = reader.openFile(row);
   }
 
   get remaining(): number {

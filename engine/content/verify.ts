@@ -1,5 +1,5 @@
 /** Verification on a worker thread: every stored copy of a range of a volume against the catalog, and the catalog against the copies. */
-import { type BlobRow, partNameOf } from '../catalog/blob-rows.ts';
+import { type BlobRow, noVolume, partNameOf } from '../catalog/blob-rows.ts';
 import { readState } from '../catalog/catalog.ts';
 import { equalBytes, toHex } from '../codec/bytes.ts';
 import type { Provider } from '../codec/provider.ts';
@@ -8,7 +8,8 @@ import { StoreError } from '../errors.ts';
 import type { Clock } from '../host.ts';
 import type { ListedPart } from '../volume.ts';
 import { partFile } from '../volumes/directory.ts';
-import { type Reader, damaged, mayHaveMoved, recordContent } from './reader.ts';
+import { damaged } from './damage.ts';
+import { type Reader, mayHaveMoved, recordContent } from './reader.ts';
 
 export interface VerifyRange {
   readonly volume: number;
@@ -58,9 +59,10 @@ export class Verifier {
   async verify(range: VerifyRange, context: VerifyContext): Promise<VerifyResult> {
     const { generation } = readState(this.#reader.sql);
     const run = new Run(this.#reader, this.#provider, context);
-    if (!this.#isThere(range)) return { ...run.result(), generation };
+    if (range.volume !== noVolume && !this.#isThere(range)) return { ...run.result(), generation };
     const rows = this.#rows(range);
-    if (this.#reader.places.isDirectory(range.volume)) await this.#files(range, rows, run);
+    if (range.volume === noVolume) for (const row of rows) run.chunked(row);
+    else if (this.#reader.places.isDirectory(range.volume)) await this.#files(range, rows, run);
     else await this.#extents(range, rows, run);
     return { ...run.result(), generation };
   }
@@ -176,6 +178,19 @@ class Run {
 
   record(row: BlobRow, extent: Uint8Array): void {
     this.#judge(row, () => this.#hash(row, recordContent(this.#provider, row, extent.subarray(row.start))));
+  }
+
+  /** Its bytes are those of its chunks, and count there. */
+  chunked(row: BlobRow): void {
+    this.#context.signal.throwIfAborted();
+    try {
+      this.#reader.verifyChunked(row);
+      this.#sound(row);
+    } catch (error) {
+      this.#blame(row, error);
+    }
+    this.#blobs++;
+    this.#context.progress(1, 0);
   }
 
   /** Yields the bytes of each slice read, so that the caller may give others their turn. */

@@ -1,8 +1,8 @@
 /** Collection: blobs nobody refers to, after their grace, re-derived from the references in the transaction that condemns them. */
 import type { GcOptions, GcResult } from '../api.ts';
-import { type BlobRow, storedForms } from '../catalog/blob-rows.ts';
+import { type BlobRow, isChunked, storedForms } from '../catalog/blob-rows.ts';
 import type { Catalog, Transaction } from '../catalog/catalog.ts';
-import { ownerKinds } from '../catalog/reference-rows.ts';
+import { childrenOf } from '../catalog/reference-rows.ts';
 import { bucketOf } from '../catalog/row-sums.ts';
 import { type VolumeSet, locatorOf } from '../commit/volume-set.ts';
 import { StoreError, toStoreError } from '../errors.ts';
@@ -107,7 +107,7 @@ class Collection {
         if (seen.has(row.n)) continue;
         seen.add(row.n);
         freedBytes += row.stored;
-        for (const child of row.kind === 1 ? catalog.refs.childrenOf(row.n) : []) {
+        for (const child of childrenOf(catalog.refs, row).flatMap(({ children }) => children)) {
           const lost = (losses.get(child) ?? 0) + 1;
           losses.set(child, lost);
           const childRow = catalog.blobs.byNumber(child);
@@ -211,22 +211,18 @@ class Collection {
   #condemn(transaction: Transaction, row: BlobRow): number {
     const { catalog } = transaction;
     const { sql } = catalog;
-    if (row.kind === 1) {
-      for (const n of catalog.refs.childrenOf(row.n)) {
+    const since = { ms: row.zero_since!, generation: row.zero_gen! };
+    for (const { by, children } of childrenOf(catalog.refs, row)) {
+      for (const n of children) {
         const child = catalog.blobs.byNumber(n);
-        if (child !== undefined) {
-          transaction.unreference(
-            child,
-            { kind: ownerKinds.node, owner: row.n },
-            { ms: row.zero_since!, generation: row.zero_gen! },
-          );
-        }
+        if (child !== undefined) transaction.unreference(child, by, since);
       }
     }
     catalog.blobs.delete(row);
     sql.rows('DELETE FROM chunk_sums WHERE blob = ?').run(row.n);
     sql.rows('DELETE FROM verified WHERE blob = ?').run(row.n);
     transaction.changed = true;
+    if (isChunked(row)) return row.stored;
     if (this.#context.volumes.isDirectory(row.volume)) {
       this.#context.volumes.charge(transaction, row.volume, -row.stored);
       sql

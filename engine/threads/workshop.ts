@@ -1,5 +1,5 @@
 /** The work a worker thread offers by name: the handlers behind content/, one instance per thread. */
-import type { CompressionParameters, ExportTarget, FileStep } from '../api.ts';
+import type { ChunkingParameters, CompressionParameters, ExportTarget, FileStep } from '../api.ts';
 import { openConnection } from '../catalog/connection.ts';
 import type { StoreLayout } from '../catalog/layout.ts';
 import { checkCatalog } from '../catalog/schema.ts';
@@ -8,6 +8,7 @@ import { type DriverChoice, loadDriver } from '../driver.ts';
 import { invariant, pathError, toStoreError } from '../errors.ts';
 import type { Host } from '../host.ts';
 import { type CallContext, type Handler, Moved, errorToData } from '../rpc.ts';
+import { type ChopCall, type ChopStart, type Chopped, Chopper } from '../content/chopper.ts';
 import { DigestLink } from '../content/digest-link.ts';
 import { type EncodedBatch, Encoder, type SmallSource } from '../content/encoder.ts';
 import { listFolder, runSteps } from '../content/folders.ts';
@@ -28,6 +29,7 @@ export interface WorkshopOptions {
   readonly smallMax: number;
   readonly chunkBytes: number;
   readonly compression: CompressionParameters;
+  readonly chunking: ChunkingParameters;
   /** Absent in a read-only store. */
   readonly lease?: string;
 }
@@ -38,6 +40,7 @@ interface Parts {
   readonly verifier: Verifier;
   readonly encoder: Encoder;
   readonly stager: Stager;
+  readonly chopper: Chopper;
   readonly mover: Mover;
   readonly queries: Queries;
 }
@@ -90,6 +93,9 @@ export class Workshop {
       publish: (args: PartName & { token: string; volume: number }) =>
         this.#open.stager.publish(args.token, { volume: args.volume, name: args }),
       'move-file': (move: FileMove, context: CallContext) => this.#open.mover.move(move, context.signal),
+      'chop-begin': (start: ChopStart) => this.#open.chopper.begin(start),
+      chop: (call: ChopCall) => wireChopped(this.#open.chopper.chop(call)),
+      'chop-end': (token: string) => this.#open.chopper.end(token),
       discard: (token: string) => this.#open.stager.discard(token),
       get: async (args: { id: string; maxBytes: number }, context: CallContext) =>
         moveBytes(await this.#open.streams.get(args.id, { maxBytes: args.maxBytes, signal: context.signal })),
@@ -147,13 +153,15 @@ export class Workshop {
       chunkBytes: options.chunkBytes,
       access: options.lease === undefined ? 'read-only' : 'read',
     });
-    const { chunkBytes, compression } = options;
+    const { chunkBytes, compression, chunking } = options;
+    const encoder = new Encoder({ host, provider, smallMax: options.smallMax, chunkBytes, compression });
     const lease = options.lease ?? 'read-only';
     this.#parts = {
       reader,
       streams: new Streams(reader, host, provider),
       verifier: new Verifier(reader, provider, host.clock),
-      encoder: new Encoder({ host, provider, smallMax: options.smallMax, chunkBytes, compression }),
+      encoder,
+      chopper: new Chopper(host, provider, { encoder, cuts: chunking }),
       stager: new Stager({
         host,
         provider,
@@ -172,6 +180,7 @@ export class Workshop {
     this.#parts = undefined;
     parts?.streams.close();
     parts?.stager.close();
+    parts?.chopper.close();
     parts?.reader.close();
   }
 
@@ -255,6 +264,10 @@ function own(bytes: Uint8Array | undefined): Uint8Array<ArrayBuffer> | undefined
 function moveBytes(bytes: Uint8Array | undefined): Moved | undefined {
   const mine = own(bytes);
   return mine === undefined ? undefined : new Moved(mine, [mine.buffer]);
+}
+
+function wireChopped({ chunks, nodes, ...rest }: Chopped): unknown {
+  return { chunks: wireBatch(chunks), ...(nodes === undefined ? {} : { nodes: wireBatch(nodes) }), ...rest };
 }
 
 function wireBatch(batch: EncodedBatch): unknown {

@@ -8,6 +8,9 @@ import {
   readEntry,
   writeEntry,
 } from '../../engine/codec/chunks.ts';
+import { toHex } from '../../engine/codec/bytes.ts';
+import { usualCuts } from '../../engine/codec/fastcdc.ts';
+import { decodeManifest, encodeManifest } from '../../engine/codec/manifest.ts';
 import { Frame, FrameWriter } from '../../engine/codec/frame.ts';
 import {
   type RecordHead,
@@ -197,6 +200,25 @@ export const frame: Target = {
     });
     return content === undefined ? 'refused' : 'accepted';
   },
+};
+
+export const manifest: Target = {
+  name: 'manifest',
+  valid: (random) => {
+    const level = random.below(4);
+    const parts = Array.from({ length: 1 + random.below(random.chance(0.1) ? 300 : 6) }, () => ({
+      id: toHex(idBytesOf(random)),
+      size: 1 + random.below(1_000_000),
+    }));
+    if (random.chance(0.5)) return encodeManifest({ level, parts });
+    const size = parts.reduce((sum, part) => sum + part.size, 0);
+    return encodeManifest({ level, parts, root: { id: toHex(idBytesOf(random)), size, cuts: usualCuts } });
+  },
+  check: (bytes) =>
+    checkCodec(
+      { codes: ['corrupt', 'incompatible-format'], decode: decodeManifest, encode: encodeManifest },
+      bytes,
+    ),
 };
 
 /** Records of a log after its head. */

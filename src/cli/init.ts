@@ -1,7 +1,7 @@
 /** `holdfast init DIR`: makes a store in an absent or empty folder. */
 import { readdir } from 'node:fs/promises';
 import { Option } from 'commander';
-import { type CompressionMode, openStore } from '../index.ts';
+import { type ChunkingMode, type CompressionMode, openStore } from '../index.ts';
 import { exitCodes } from './exit.ts';
 import type { Verb } from './verb.ts';
 
@@ -15,12 +15,21 @@ export const init: Verb = {
         new Option('--compress <mode>', 'what the store compresses: nothing, what is worth it, everything')
           .choices(['off', 'auto', 'always'])
           .default('off'),
+      )
+      .addOption(
+        new Option(
+          '--chunking <mode>',
+          'cut large blobs where their content says so, to store alike parts once',
+        )
+          .choices(['off', 'fastcdc'])
+          .default('off'),
       ),
   async run({ output, signal }, [directory], options) {
     const before = await readdir(directory!).catch(() => []);
     const store = await openStore(directory!, {
       mode: 'create',
       compression: options['compress'] as CompressionMode,
+      chunking: options['chunking'] as ChunkingMode,
       signal,
     });
     try {

@@ -11,9 +11,10 @@ export const stats: Verb = {
       .argument('<dir>', 'the store'),
   async run(context, [directory]) {
     const { output } = context;
-    const { found, compression } = await withReadableStore(directory!, context, async (store) => ({
+    const { found, compression, chunking } = await withReadableStore(directory!, context, async (store) => ({
       found: await store.stats(),
       compression: store.parameters.compression,
+      chunking: store.parameters.chunking,
     }));
     const { mode, codec, level } = compression;
     const rows: readonly (readonly [string, string])[] = [
@@ -22,6 +23,7 @@ export const stats: Verb = {
       ['content', showBytes(found.bytes)],
       ['stored', showBytes(found.storedBytes)],
       ['compression', mode === 'off' ? mode : `${mode}, ${codec} level ${level}`],
+      ['chunking', chunking.mode === 'off' ? 'off' : `fastcdc, ${showBytes(chunking.average)} on average`],
       ['unreferenced', `${showCount(found.unreferenced, 'blob')}, ${showBytes(found.unreferencedBytes)}`],
       ['suspect', showCount(found.suspect, 'blob')],
       ['roots', String(found.roots)],
@@ -36,7 +38,7 @@ export const stats: Verb = {
       ),
     ];
     for (const [name, value] of rows) await output.line(`${name.padEnd(13)} ${value}`);
-    await output.result({ ...found, compression });
+    await output.result({ ...found, compression, chunking });
     return exitCodes.fine;
   },
 };

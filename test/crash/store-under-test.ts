@@ -2,7 +2,7 @@
 export interface StoreUnderTest {
   put(
     source: Uint8Array | { readonly path: string } | ReadableStream<Uint8Array>,
-    options?: { readonly owner?: string },
+    options?: { readonly owner?: string; readonly chunking?: 'off' | 'fastcdc' },
   ): Promise<{ readonly id: string; readonly size: number }>;
   get(id: string): Promise<Uint8Array | undefined>;
   has(id: string): Promise<boolean>;

@@ -204,7 +204,8 @@ async function put(state: State, store: StoreUnderTest, say: Say, index: number)
     source = { path };
   } else if (kind === 2) source = new Blob([Uint8Array.from(bytes)]).stream();
   await change(reference, 'hold', say, async () => {
-    const result = await store.put(source, { owner: reference.owner });
+    const chunking = index % 3 === 0 ? 'fastcdc' : 'off';
+    const result = await store.put(source, { owner: reference.owner, chunking });
     if (result.id !== id || result.size !== bytes.length)
       say({
         k: 'bad',

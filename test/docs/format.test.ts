@@ -9,6 +9,8 @@ import { murmur128 } from '../../engine/codec/murmur.ts';
 import { RowHasher } from '../../engine/catalog/row-sums.ts';
 import { fromHex, toHex } from '../../engine/codec/bytes.ts';
 import { decodeNode, encodeNode, nodeBytesMax, nodeLinksMax } from '../../engine/codec/node.ts';
+import { encodeManifest } from '../../engine/codec/manifest.ts';
+import { gearTable, usualCuts } from '../../engine/codec/fastcdc.ts';
 import { chunkCodecs } from '../../engine/codec/chunks.ts';
 import { FrameWriter } from '../../engine/codec/frame.ts';
 import { readRecord } from '../../engine/codec/record.ts';
@@ -47,6 +49,15 @@ function exampleFrame(): Uint8Array {
   return Buffer.concat([writer.head(), ...chunk, ...writer.finish(fromHex(helloId)!, hello.length)]);
 }
 
+function exampleManifest(): Uint8Array {
+  const parts = ['hel', 'lo'].map((text) => ({
+    id: provider.sha256Hex(new TextEncoder().encode(text)),
+    size: text.length,
+  }));
+  const root = { id: helloId, size: hello.length, cuts: usualCuts };
+  return encodeManifest({ level: 0, parts, root });
+}
+
 function exampleNode(): Uint8Array {
   return encodeNode({ links: [{ kind: 'raw', id: helloId }], payload: new TextEncoder().encode('note') });
 }
@@ -70,6 +81,7 @@ function exampleFolder(): { readonly id: string; readonly bytes: Uint8Array } {
 const examples: Readonly<Record<string, () => Uint8Array>> = {
   record: exampleRecord,
   frame: exampleFrame,
+  manifest: exampleManifest,
   node: exampleNode,
   'root-log': exampleLog,
   folder: () => exampleFolder().bytes,
@@ -134,7 +146,11 @@ test('the encoding of a row is as the page says, and its hash is the checksum', 
 test('limits in the page are those of the code', () => {
   assert.equal(nodeBytesMax, 4 * 1024 * 1024);
   assert.equal(nodeLinksMax, 65_536);
-  const { compression, ...numbers } = defaultParameters;
+  const { compression, chunking, ...numbers } = defaultParameters;
+  const gear = gearTable(provider);
+  for (const word of [gear[0]!, gear[255]!])
+    assert.ok(format.includes((word >>> 0).toLocaleString('en-US')), 'words of the gear');
+  assert.ok(format.includes(`default \`${chunking.mode}\``));
   assert.ok(format.includes(`default \`${compression.mode}\``));
   for (const [name, value] of Object.entries(numbers)) {
     const row = format.split('\n').find((line) => line.startsWith(`| \`parameters.${name}\``));

@@ -27,6 +27,12 @@ const superblock: fc.Arbitrary<Superblock> = plainRecord<Superblock>({
     extentBytes: u53,
     chunkBytes: u53,
     volumeBytesMax: u53,
+    chunking: plainRecord({
+      mode: fc.constantFrom('off', 'fastcdc'),
+      least: fc.integer({ min: 64, max: 65_536 }),
+      average: fc.constantFrom(65_536, 262_144),
+      greatest: fc.integer({ min: 262_144, max: 16 * 1024 * 1024 }),
+    }),
     compression: fc.oneof(
       plainRecord({
         mode: fc.constantFrom('off', 'auto', 'always'),
@@ -145,6 +151,10 @@ test('parameters that could not work are refused', () => {
     { compression: { mode: 'auto', codec: 'lzma' as 'zstd', level: 3 } },
     { compression: { mode: 'yes' as 'auto', codec: 'zstd', level: 3 } },
     { compression: 'auto' as never },
+    { chunking: { mode: 'rabin' as 'off', least: 64, average: 4096, greatest: 8192 } },
+    { chunking: { mode: 'off', least: 64, average: 5000, greatest: 8192 } },
+    { chunking: { mode: 'fastcdc', least: 8192, average: 4096, greatest: 16_384 } },
+    { chunking: { mode: 'fastcdc', least: 64, average: 4096, greatest: 2 ** 25 } },
   ];
   for (const change of wrong) {
     throwsCode('invalid-argument', () => checkParameters({ ...defaultParameters, ...change }));

@@ -1,0 +1,64 @@
+/** A blob that consists of chunk blobs, read like a file: down the manifest to the chunks that a range touches. */
+import type { BlobRow } from '../catalog/blob-rows.ts';
+import type { ManifestNode } from '../codec/manifest.ts';
+import { StoreError } from '../errors.ts';
+import type { BlobFile } from './blob-file.ts';
+
+/** Where manifests and chunks come from. Both are `corrupt` when they are missing or damaged. */
+export interface ChunkSource {
+  manifest(id: string): ManifestNode;
+  chunk(id: string, from: number, to: number): Uint8Array;
+}
+
+export class ChunkedFile implements BlobFile {
+  readonly #root: ManifestNode;
+  readonly #source: ChunkSource;
+
+  /** `corrupt` when the manifest is of another blob. */
+  constructor(row: BlobRow, root: ManifestNode, source: ChunkSource) {
+    if (root.root?.size !== row.size) throw new StoreError('corrupt', 'its manifest is of another blob');
+    this.#root = root;
+    this.#source = source;
+  }
+
+  read(offset: number, end: number, scratch?: Uint8Array): Uint8Array {
+    if (offset >= end) return new Uint8Array(0);
+    const size = end - offset;
+    const bytes =
+      scratch !== undefined && scratch.length >= size ? scratch.subarray(0, size) : new Uint8Array(size);
+    this.#fill(this.#root, { base: 0, offset, end }, bytes);
+    return bytes;
+  }
+
+  /** Nothing is held open. */
+  close(): void {}
+
+  #fill(
+    node: ManifestNode,
+    range: { readonly base: number; readonly offset: number; readonly end: number },
+    target: Uint8Array,
+  ): void {
+    const { offset, end } = range;
+    let { base } = range;
+    for (const { id, size } of node.parts) {
+      if (base >= end) return;
+      if (base + size > offset) {
+        if (node.level > 0) this.#fill(this.#below(id, node.level, size), { base, offset, end }, target);
+        else {
+          const from = Math.max(0, offset - base);
+          const piece = this.#source.chunk(id, from, Math.min(size, end - base));
+          target.set(piece, base + from - offset);
+        }
+      }
+      base += size;
+    }
+  }
+
+  #below(id: string, level: number, size: number): ManifestNode {
+    const node = this.#source.manifest(id);
+    const total = node.parts.reduce((sum, part) => sum + part.size, 0);
+    if (node.level !== level - 1 || total !== size)
+      throw new StoreError('corrupt', 'its manifest has a node that does not fit');
+    return node;
+  }
+}

@@ -1,0 +1,110 @@
+/** Opens chunked blobs: finds their manifests and chunks by id, keeps the manifests read last. */
+import type { BlobReader, BlobRow } from '../catalog/blob-rows.ts';
+import { ownerKinds } from '../catalog/reference-rows.ts';
+import { toHex } from '../codec/bytes.ts';
+import { type ManifestNode, decodeManifest } from '../codec/manifest.ts';
+import type { Statements } from '../catalog/statements.ts';
+import { StoreError } from '../errors.ts';
+import type { BlobFile } from './blob-file.ts';
+import { type ChunkSource, ChunkedFile } from './chunked-file.ts';
+import { damaged } from './damage.ts';
+
+/** Nodes kept, of up to 1,024 parts each: some 100 KB. */
+const nodesMax = 64;
+
+/** What is asked of the reader whose chunked blobs these are. */
+export interface PartReader {
+  readonly sql: Statements;
+  readonly rows: BlobReader;
+  row(id: string): BlobRow | undefined;
+  readRow(row: BlobRow, offset: number, length: number): Uint8Array;
+}
+
+export class Chunks {
+  readonly #reader: PartReader;
+  /** By id: what has an id never changes. */
+  readonly #nodes = new Map<string, ManifestNode>();
+
+  constructor(reader: PartReader) {
+    this.#reader = reader;
+  }
+
+  open(row: BlobRow): BlobFile {
+    const opened = telling(row, () => new ChunkedFile(row, this.#manifest(this.rootOf(row)), this.#source));
+    return {
+      read: (offset, end, scratch) => telling(row, () => opened.read(offset, end, scratch)),
+      close: () => undefined,
+    };
+  }
+
+  /** The row of a chunked blob's manifest. */
+  rootOf(row: BlobRow): BlobRow {
+    const n = this.#reader.sql
+      .values('SELECT child FROM refs JOIN blobs ON blobs.n = child WHERE refs.kind = ? AND owner = ?')
+      .get(ownerKinds.chunked, row.n) as number | undefined;
+    const manifest = n === undefined ? undefined : this.#reader.rows.byNumber(n);
+    if (manifest === undefined) throw new StoreError('corrupt', 'its manifest is missing');
+    return manifest;
+  }
+
+  /**
+   * Checks that a chunked blob is whole as far as the catalog tells: every node of its manifest is read, every chunk has a row of the
+   * right size in which no damage was found. The chunks themselves are verified where they lie.
+   */
+  verify(row: BlobRow): void {
+    telling(row, () => {
+      const root = this.#manifest(this.rootOf(row));
+      if (root.root?.id !== toHex(row.id) || root.root.size !== row.size)
+        throw new StoreError('corrupt', 'its manifest is of another blob');
+      this.#verifyBelow(root);
+    });
+  }
+
+  #verifyBelow(node: ManifestNode): void {
+    for (const { id, size } of node.parts) {
+      const part = this.#row(id);
+      if (part.suspect !== 0) throw damaged(part, 'it was found damaged');
+      if (node.level > 0) this.#verifyBelow(this.#manifest(part));
+      else if (part.size !== size)
+        throw new StoreError('corrupt', 'its manifest tells another size of a chunk');
+    }
+  }
+
+  readonly #source: ChunkSource = {
+    manifest: (id) => this.#nodes.get(id) ?? this.#manifest(this.#row(id)),
+    chunk: (id, from, to) => this.#reader.readRow(this.#row(id), from, to - from),
+  };
+
+  #row(id: string): BlobRow {
+    const row = this.#reader.row(id);
+    if (row === undefined) throw new StoreError('corrupt', `chunk ${id} is missing`);
+    return row;
+  }
+
+  #manifest(row: BlobRow): ManifestNode {
+    const id = toHex(row.id);
+    const node = this.#nodes.get(id) ?? decodeManifest(this.#reader.readRow(row, 0, row.size));
+    this.#nodes.delete(id);
+    this.#nodes.set(id, node);
+    if (this.#nodes.size > nodesMax) this.#nodes.delete(this.#nodes.keys().next().value!);
+    return node;
+  }
+}
+
+/** Damage of a chunk is damage of the blob that it is a part of; which chunk it was is told as well, so that both are remembered. */
+function telling<Result>(row: BlobRow, read: () => Result): Result {
+  try {
+    return read();
+  } catch (error) {
+    if (!StoreError.is(error, 'corrupt')) throw error;
+    const { id, incarnation } = error.facts;
+    const told = damaged(row, error.message);
+    if (typeof id !== 'string') throw told;
+    throw new StoreError(
+      'corrupt',
+      told.message,
+      { ...told.facts, chunk: id, chunkIncarnation: incarnation },
+      error,
+    );
+  }
+}

@@ -1,0 +1,297 @@
+/** Chunked blobs: one blob to every caller, shared parts stored once, damage told and healed, nothing left of what a crash or an error cut short. */
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { appendFileSync, existsSync, readFileSync } from 'node:fs';
+import Database from 'better-sqlite3';
+import type { Store } from '../../engine/index.ts';
+import { openStore } from '../../engine/index.ts';
+import {
+  type StoreFolder,
+  collect,
+  noise,
+  sha256,
+  smallParameters,
+  storeTest,
+  withCode,
+} from './store-folder.ts';
+
+const chunking = { mode: 'fastcdc', least: 4096, average: 16_384, greatest: 65_536 } as const;
+const { smallMax } = smallParameters;
+const content = noise(3_000_000, 5);
+
+const same = (got: Uint8Array | undefined, want: Uint8Array): void => {
+  assert.equal(got?.length, want.length);
+  assert.equal(Buffer.compare(got, want), 0);
+};
+
+async function* inPieces(bytes: Uint8Array, size: number): AsyncGenerator<Uint8Array> {
+  for (let at = 0; at < bytes.length; at += size) yield bytes.slice(at, at + size);
+}
+
+async function readsBack(store: Store, folder: StoreFolder, want: Uint8Array): Promise<void> {
+  const id = sha256(want);
+  same(await store.get(id), want);
+  same(Buffer.concat(await collect((await store.stream(id)) as unknown as AsyncIterable<Uint8Array>)), want);
+  for (const [offset, length] of [
+    [0, 1],
+    [12_345, 100_000],
+    [want.length - 5, 100],
+    [want.length, 10],
+    [0, want.length],
+  ] as const)
+    same(await store.readRange(id, offset, length), want.subarray(offset, offset + length));
+  const path = `${folder.side}/out-${id}`;
+  if (!existsSync(path)) assert.equal(await store.exportTo({ id, path }), true);
+  same(readFileSync(path), want);
+}
+
+storeTest(
+  'from bytes, path and stream: the id of the whole, every way of reading, no file',
+  async (folder) => {
+    const store = await folder.open({ chunking, threads: { count: 2 } });
+    assert.deepEqual(store.parameters.chunking, chunking);
+    const contents = [1, 2, 3].map((seed) => noise(1_000_000 + seed, seed));
+    const path = folder.file('in', contents[1]!);
+    const progress: number[] = [];
+    const puts = [
+      await store.put(contents[0]!, { owner: 'x' }),
+      await store.put({ path }, { owner: 'x', onProgress: (bytes) => progress.push(bytes) }),
+      await store.put(inPieces(contents[2]!, 77_777), { owner: 'x' }),
+    ];
+    assert.equal(progress.at(-1), contents[1]!.length);
+    assert.equal(puts[1]!.source?.size, contents[1]!.length);
+    for (const [i, want] of contents.entries()) {
+      assert.deepEqual(
+        [puts[i]!.id, puts[i]!.size, puts[i]!.deduplicated],
+        [sha256(want), want.length, false],
+      );
+      await readsBack(store, folder, want);
+      const stat = (await store.stat(puts[i]!.id))!;
+      assert.deepEqual(
+        [stat.size, stat.storedSize, stat.volume, stat.kind],
+        [want.length, 0, 'chunks', 'raw'],
+      );
+      assert.equal(await store.pathOf(puts[i]!.id), undefined);
+      assert.equal((await store.put(want)).deduplicated, true);
+    }
+    assert.deepEqual(
+      folder.files('blobs').filter((file) => !file.endsWith('volume')),
+      [],
+    );
+    const { bytes } = await store.stats();
+    assert.ok(bytes >= 3_000_000 && bytes < 3_100_000, `content is counted once: ${bytes}`);
+  },
+);
+
+storeTest('sizes around the limit: what fits a record is never chunked', async (folder) => {
+  const store = await folder.open({ chunking });
+  for (const size of [0, 1, smallMax, smallMax + 1, 65_536, 65_537, 200_000]) {
+    // Nothing to cut at: chunks are as large as they may be.
+    const want = new Uint8Array(size).fill(size & 0xff);
+    const { id, deduplicated } = await store.put(want, { owner: 'x' });
+    // What is one chunk is that chunk.
+    assert.equal((await store.stat(id))?.volume === 'chunks', size > 65_536, String(size));
+    assert.equal(deduplicated, false);
+    assert.equal((await store.put(want)).deduplicated, true);
+    same(await store.get(id), want);
+  }
+});
+
+storeTest('per put: chunked in a store that does not, and the other way', async (folder) => {
+  const store = await folder.open();
+  const chunked = await store.put(noise(300_000, 1), { owner: 'x', chunking: 'fastcdc' });
+  const plain = await store.put(noise(300_000, 2), { owner: 'x' });
+  assert.equal((await store.stat(chunked.id))?.volume, 'chunks');
+  assert.ok(existsSync((await store.pathOf(plain.id))!));
+  await assert.rejects(store.put(noise(1), { chunking: 'rabin' as 'off' }), withCode('invalid-argument'));
+});
+
+storeTest('options that make no sense are refused', async (folder) => {
+  folder.leavesNoStore();
+  for (const wrong of ['yes', { average: 5000 }, { least: 0 }, { greatest: 2 ** 30 }])
+    await assert.rejects(folder.open({ chunking: wrong as never }), withCode('invalid-argument'));
+});
+
+storeTest('an insertion at the head of 64 MiB stores a few chunks anew', async (folder) => {
+  const store = await folder.open({ parameters: {}, chunking: 'fastcdc', threads: { count: 2 } });
+  const big = noise(64 * 1024 * 1024, 3);
+  await store.put(big, { owner: 'a' });
+  const edited = Buffer.concat([noise(1024, 4), big]);
+  const { storedSize, id } = await store.put(edited, { owner: 'b' });
+  assert.ok(storedSize < 1_200_000, String(storedSize));
+  same(await store.readRange(id, 1000, 100_000), edited.subarray(1000, 101_000));
+});
+
+storeTest('collection takes chunks with the last blob that uses them, and no others', async (folder) => {
+  const store = await folder.open({ chunking });
+  const edited = Buffer.concat([noise(100, 9), content]);
+  const first = await store.put(content, { owner: 'a' });
+  const second = await store.put(edited, { owner: 'b' });
+  const before = (await store.stats()).blobs;
+  await store.release(first.id, 'a');
+  const planned = await store.gc({ graceMs: 0, dryRun: true });
+  const { deleted, blocked } = await store.gc({ graceMs: 0 });
+  assert.deepEqual([planned.deleted, blocked], [deleted, undefined]);
+  assert.ok(deleted >= 3 && deleted < 12, `${deleted} of ${before}`);
+  await readsBack(store, folder, edited);
+  await store.release(second.id, 'b');
+  await store.gc({ graceMs: 0 });
+  assert.equal((await store.stats()).blobs, 0);
+});
+
+storeTest('as a root, and as a link of a node, it is kept whole', async (folder) => {
+  const store = await folder.open({ chunking });
+  const { id } = await store.put(content);
+  const node = await store.put(new Uint8Array(1), { links: [{ kind: 'raw', id }] });
+  await store.roots.set('main', node.id);
+  assert.equal((await store.gc({ graceMs: 0 })).deleted, 0);
+  await readsBack(store, folder, content);
+});
+
+/** Where a chunk of the content lies: the volume's file, its extent. */
+function harmChunk(folder: StoreFolder, id: string): void {
+  let place: { volume: string; extent: number; start: number } | undefined;
+  folder.edit((db) => {
+    place = db
+      .prepare(
+        `SELECT v.id AS volume, b.extent, b.start FROM blobs b JOIN volumes v ON v.n = b.volume
+         WHERE b.kind = 0 AND b.codec = 0 AND v.kind = 'sqlite' AND hex(b.id) != upper(?) ORDER BY b.n LIMIT 1 OFFSET 20`,
+      )
+      .get(id) as typeof place;
+  });
+  const db = new Database(folder.at('volumes', `${place!.volume}.db`));
+  const data = db.prepare('SELECT data FROM extents WHERE n = ?').pluck().get(place!.extent) as Buffer;
+  data[place!.start + 300]! ^= 1;
+  db.prepare('UPDATE extents SET data = ? WHERE n = ?').run(data, place!.extent);
+  db.close();
+}
+
+storeTest(
+  'a damaged chunk is damage of the blob: reads refuse it, a scrub tells both, a put heals both',
+  async (folder) => {
+    let store = await folder.open({ chunking });
+    const { id } = await store.put(content, { owner: 'x' });
+    await store.close();
+    harmChunk(folder, id);
+    store = await folder.open();
+    const told: string[] = [];
+    store.on('damage', (damage) => told.push(damage.id));
+    await assert.rejects(store.get(id), withCode('corrupt'));
+    assert.deepEqual(told, [id]);
+    same(await store.readRange(id, 0, 10_000), content.subarray(0, 10_000));
+    const { damaged } = await store.scrub();
+    assert.equal(damaged.length, 2);
+    assert.ok(damaged.some((damage) => damage.id === id));
+    const again = await store.put(content);
+    assert.equal(again.deduplicated, false);
+    await readsBack(store, folder, content);
+    assert.deepEqual((await store.scrub()).damaged, []);
+  },
+);
+
+storeTest('a lost row of a chunk, or of the manifest, is damage; put again it is whole', async (folder) => {
+  let store = await folder.open({ chunking });
+  const { id } = await store.put(content, { owner: 'x' });
+  await store.close();
+  folder.edit((db) => db.exec('DELETE FROM blobs WHERE kind = 1'));
+  store = await folder.open();
+  await assert.rejects(store.get(id), withCode('corrupt'));
+  await store.put(content);
+  same(await store.get(id), content);
+  assert.deepEqual((await store.scrub()).damaged, []);
+  // The bucket of a row that was lost never adds up again.
+  folder.leavesNoStore();
+});
+
+storeTest('a manifest that is taken back in brings its blob back with it', async (folder) => {
+  let store = await folder.open({ chunking });
+  await store.put(content, { owner: 'x' });
+  await store.close();
+  folder.edit((db) => {
+    for (const table of ['blobs', 'refs', 'buckets', 'verified']) db.exec(`DELETE FROM ${table}`);
+  });
+  store = await folder.open();
+  assert.ok((await store.scrub()).adopted > 50);
+  await readsBack(store, folder, content);
+});
+
+storeTest(
+  'expectId, abort and a source that fails leave no blob; what they put is collected',
+  async (folder) => {
+    const store = await folder.open({ chunking, threads: { count: 2 } });
+    await assert.rejects(store.put(content, { expectId: sha256('other') }), withCode('conflict'));
+    const controller = new AbortController();
+    const aborted = store.put(inPieces(content, 50_000), {
+      signal: controller.signal,
+      onProgress: (bytes) => bytes > 1_000_000 && controller.abort(new Error('enough')),
+    });
+    await assert.rejects(aborted, /enough/);
+    const failing = async function* (): AsyncGenerator<Uint8Array> {
+      yield* inPieces(content.subarray(0, 500_000), 50_000);
+      throw new Error('the source broke');
+    };
+    await assert.rejects(store.put(failing()), /the source broke/);
+    await assert.rejects(store.put({ path: folder.at('nothing') }), withCode('not-found'));
+    assert.equal(await store.has(sha256(content)), false);
+    assert.equal((await store.gc({ graceMs: 0 })).held, 0);
+    assert.equal((await store.stats()).blobs, 0);
+  },
+);
+
+storeTest('a file that changes while it is chopped is refused', async (folder) => {
+  const store = await folder.open({ chunking });
+  const path = folder.file('grows', content);
+  let grown = false;
+  const put = store.put(
+    { path },
+    {
+      onProgress: () => {
+        if (!grown) appendFileSync(path, 'more');
+        grown = true;
+      },
+    },
+  );
+  await assert.rejects(put, withCode('source-changed'));
+});
+
+storeTest(
+  'put ten times at once, with a collection of grace 0 beside it: stored once, whole',
+  async (folder) => {
+    const store = await folder.open({ chunking, threads: { count: 2 } });
+    const puts = Promise.all(Array.from({ length: 10 }, (_, i) => store.put(content, { owner: `x${i}` })));
+    const beside = await openStore(folder.path, { threads: { count: 0 } });
+    for (let i = 0; i < 20; i++) {
+      assert.equal((await beside.gc({ graceMs: 0 })).blocked, undefined);
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+    const results = await puts;
+    await beside.close();
+    assert.equal(results.filter(({ deduplicated }) => !deduplicated).length, 1);
+    await readsBack(store, folder, content);
+  },
+);
+
+storeTest(
+  'killed in the middle of a chunked put: no blob, nothing damaged, all of it collected',
+  async (folder) => {
+    const source = folder.file('big', noise(30_000_000, 8));
+    const index = new URL('../../engine/index.ts', import.meta.url).href;
+    const program = `const { openStore } = await import(${JSON.stringify(index)});
+    const store = await openStore(${JSON.stringify(folder.path)}, { chunking: 'fastcdc' });
+    await store.put({ path: ${JSON.stringify(source)} }, { onProgress: (bytes) => process.stdout.write(bytes + '\\n') });`;
+    for (const after of [1, 8, 20]) {
+      const child = spawn(process.execPath, ['--input-type=module', '-e', program]);
+      let steps = 0;
+      child.stdout.on('data', (text: Buffer) => {
+        steps += text.toString().split('\n').length - 1;
+        if (steps >= after) child.kill('SIGKILL');
+      });
+      await new Promise((resolve) => child.on('exit', resolve));
+      assert.equal(child.signalCode, 'SIGKILL');
+    }
+    const store = await folder.open();
+    assert.deepEqual((await store.scrub()).damaged, []);
+    await store.gc({ graceMs: 0 });
+    assert.equal((await store.stats()).blobs, 0);
+  },
+);
