@@ -43,9 +43,9 @@ export const mutants: readonly Mutant[] = [
     patches: [
       {
         file: 'engine/volumes/sqlite.ts',
-        find: "    this.#db.exec('BEGIN IMMEDIATE');",
+        find: "    this.#db.exec('BEGIN IMMEDIATE');\n    try {\n      const locators",
         replace:
-          "    if (this.#db.inTransaction) this.#db.exec('COMMIT');\n    this.#db.exec('BEGIN IMMEDIATE');",
+          "    if (this.#db.inTransaction) this.#db.exec('COMMIT');\n    this.#db.exec('BEGIN IMMEDIATE');\n    try {\n      const locators",
       },
       {
         file: 'engine/volumes/sqlite.ts',
@@ -61,7 +61,7 @@ export const mutants: readonly Mutant[] = [
       {
         file: 'engine/maintenance/gc.ts',
         find: tombstone,
-        replace: `      this.#context.volumes.directory.delete({ id: Buffer.from(row.id).toString('hex'), incarnation: row.incarnation, framed: row.codec === 1 });
+        replace: `      this.#context.volumes.directory(row.volume).delete({ id: Buffer.from(row.id).toString('hex'), incarnation: row.incarnation, framed: row.codec === 1 });
 ${tombstone}`,
       },
     ],
