@@ -2,6 +2,7 @@
 import type { GcOptions, GcResult } from '../api.ts';
 import { type BlobRow, isChunked, storedForms } from '../catalog/blob-rows.ts';
 import type { Catalog, Transaction } from '../catalog/catalog.ts';
+import type { VolumeRow } from '../catalog/group.ts';
 import { childrenOf } from '../catalog/reference-rows.ts';
 import { bucketOf } from '../catalog/row-sums.ts';
 import { type VolumeSet, locatorOf } from '../commit/volume-set.ts';
@@ -42,7 +43,7 @@ export async function collect(
 ): Promise<GcResult> {
   const graceMs = options.graceMs ?? defaultGraceMs;
   context.recover();
-  const doubt = clockDoubt(context) ?? missingVolume(context) ?? context.catalog.state().doubt;
+  const doubt = clockDoubt(context) ?? (await missingVolume(context)) ?? context.catalog.state().doubt;
   const held = (): number => unreferencedCount(context.catalog);
   if (doubt !== '') return { deleted: 0, freedBytes: 0, held: held(), blocked: doubt };
   const run = new Collection(context, graceMs);
@@ -283,10 +284,15 @@ function unreferencedCount(catalog: Catalog): number {
   return catalog.sql.values('SELECT count(*) FROM blobs WHERE zero_since IS NOT NULL').get() as number;
 }
 
-function missingVolume({ volumes }: GcContext): string | undefined {
-  for (const row of volumes.rows()) {
-    const trouble = volumes.trouble(row);
-    if (trouble !== undefined) return trouble;
+/** A look at each, with turns for others in between: there may be thousands. */
+async function missingVolume({ volumes, host }: GcContext): Promise<string | undefined> {
+  const standing = (n: number): VolumeRow | undefined => volumes.rows().find((row) => row.n === n);
+  for (const { n } of volumes.rows()) {
+    const row = standing(n);
+    const trouble = row === undefined ? undefined : volumes.trouble(row);
+    // One that was emptied and removed meanwhile, by anybody, is missed by nobody.
+    if (trouble !== undefined && standing(n) !== undefined) return trouble;
+    await host.clock.yield();
   }
   return undefined;
 }

@@ -120,6 +120,18 @@ export function clearDoubt(catalog: Catalog): void {
   });
 }
 
+/** Counts what the files of directories take anew, which is what caps go by. O(blobs in directories). */
+export function recountDirectories(catalog: Catalog, volumes: VolumeSet): void {
+  const held = catalog.sql.values('SELECT coalesce(sum(stored), 0) FROM blobs WHERE volume = ?');
+  for (const row of volumes.rows()) {
+    if (row.kind !== 'directory' || held.get(row.n) === row.bytes) continue;
+    catalog.transaction((transaction) => {
+      transaction.changed = true;
+      catalog.sql.rows('UPDATE volumes SET bytes = ? WHERE n = ?').run(held.get(row.n) as number, row.n);
+    });
+  }
+}
+
 function recount(transaction: Transaction, bucket: number): number {
   const { catalog } = transaction;
   const from = bucket * bucketRows;

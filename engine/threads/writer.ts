@@ -24,6 +24,7 @@ import {
   type SettleRequest,
   clearDoubt,
   recountBucket,
+  recountDirectories,
   scrubRanges,
   settleRange,
 } from '../maintenance/settle-scrub.ts';
@@ -82,7 +83,11 @@ export class Writer {
       'scrub-settle': (request: SettleRequest) =>
         this.#write(() => settleRange(this.#open.catalog, this.#open.recovery, request)),
       'scrub-recount': (bucket: number) => this.#write(() => recountBucket(this.#open.catalog, bucket)),
-      'scrub-clear': () => this.#write(() => clearDoubt(this.#open.catalog)),
+      'scrub-clear': () =>
+        this.#write(() => {
+          clearDoubt(this.#open.catalog);
+          recountDirectories(this.#open.catalog, this.#open.volumes);
+        }),
       ...groupHandlers((work) => this.#onGroup(work)),
       poison: (message: string) => this.#setPoison(new StoreError('needs-reopen', message)),
       close: () => this.#close(),

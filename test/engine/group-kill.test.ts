@@ -32,7 +32,7 @@ async function killed(path: string, seed: number): Promise<{ puts: BlobId[]; mov
     });
   });
   const ended = new Promise<string>((resolve) =>
-    child.on('close', (code, signal) => resolve(String(signal ?? code))),
+    child.on('exit', (code, signal) => resolve(String(signal ?? code))),
   );
   await Promise.race([begun, ended]);
   await new Promise((resolve) => setTimeout(resolve, Math.random() * 250));
