@@ -1,4 +1,5 @@
 /** The list of all workloads, and how names on the command line pick from it. */
+import { insertion } from './workloads/chunk.ts';
 import { media, programs } from './workloads/compress.ts';
 import { largeFile, objectsFew, objectsMany, smallFilesIn } from './workloads/ingest.ts';
 import { memory } from './workloads/memory.ts';
@@ -24,6 +25,7 @@ export const workloads: readonly Workload[] = [
   memory,
   programs,
   media,
+  insertion,
   ...singles,
   codec,
 ];
