@@ -53,6 +53,8 @@ interface Chopping {
   /** Bytes that belong to no chunk yet, from its start; room for a slice behind them. */
   readonly buffer: Uint8Array;
   held: number;
+  /** Of them cut off by this call. */
+  done: number;
   taken: number;
   parts: number;
 }
@@ -85,6 +87,7 @@ export class Chopper {
       manifest: new ManifestBuilder((bytes) => this.#provider.sha256Hex(bytes)),
       buffer: new Uint8Array(this.#cutter.sizes.greatest + sliceBytes),
       held: 0,
+      done: 0,
       taken: 0,
       parts: 0,
     });
@@ -99,6 +102,7 @@ export class Chopper {
       this.#cut(chopping, ended).map((bytes) => ({ bytes, kind: 'raw', ...chopping.how })),
       call.memory,
     );
+    this.#keepRest(chopping);
     const full: Uint8Array[] = [];
     for (const result of chunks.results) {
       if ('error' in result) throw result.error;
@@ -146,7 +150,7 @@ export class Chopper {
     return count === 0 || (chopping.before !== undefined && chopping.taken > chopping.before.size);
   }
 
-  /** Chunks whose end is certain; what is left moves to the front of the buffer. Copies, since the buffer is used again. */
+  /** Chunks whose end is certain, where they lie in the buffer: until `#keepRest`. */
   #cut(chopping: Chopping, ended: boolean): Uint8Array[] {
     const { buffer, held } = chopping;
     const content = buffer.subarray(0, held);
@@ -154,12 +158,18 @@ export class Chopper {
     let at = 0;
     while (ended ? at < held : held - at >= this.#cutter.sizes.greatest) {
       const length = this.#cutter.cut(content, at);
-      chunks.push(content.slice(at, at + length));
+      chunks.push(content.subarray(at, at + length));
       at += length;
     }
-    buffer.copyWithin(0, at, held);
-    chopping.held = held - at;
+    chopping.done = at;
     return chunks;
+  }
+
+  /** What belongs to no chunk yet moves to the front. */
+  #keepRest(chopping: Chopping): void {
+    const { buffer, done, held } = chopping;
+    buffer.copyWithin(0, done, held);
+    chopping.held = held - done;
   }
 
   #finish(chopping: Chopping, nodes: Uint8Array[]): ChoppedBlob {
