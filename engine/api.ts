@@ -34,6 +34,8 @@ export interface OpenOptions {
   readonly compression?: CompressionMode | Partial<CompressionParameters>;
   /** Likewise. Default `off`: a chunked blob is no file that `pathOf` could name. */
   readonly chunking?: ChunkingMode | Partial<ChunkingParameters>;
+  /** Likewise. Default `hybrid`. */
+  readonly layout?: Layout;
   readonly signal?: AbortSignal;
 }
 
@@ -55,6 +57,9 @@ export interface CompressionParameters {
 /** `fastcdc`: large blobs are cut where their content says so, and stored as chunks, so that what two of them share is stored once. */
 export type ChunkingMode = 'off' | 'fastcdc';
 
+/** `hybrid`: large blobs are files. `sqlite-only`: they are chunked whatever `chunking` says, so that all content lies in SQLite volumes. */
+export type Layout = 'hybrid' | 'sqlite-only';
+
 /** Part of a store's format. Bytes; `average` is a power of two. A manifest holds the sizes it was cut by. */
 export interface ChunkingParameters {
   readonly mode: ChunkingMode;
@@ -75,6 +80,7 @@ export interface StoreParameters {
   readonly volumeBytesMax: number;
   readonly compression: CompressionParameters;
   readonly chunking: ChunkingParameters;
+  readonly layout: Layout;
 }
 
 export type PutSource =

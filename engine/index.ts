@@ -35,6 +35,7 @@ export async function openStore(directory: string, options: OpenOptions = {}): P
   const parameters = checkParameters({
     ...defaultParameters,
     ...options.parameters,
+    layout: options.layout ?? options.parameters?.layout ?? defaultParameters.layout,
     chunking: chunkingOf(options.chunking ?? options.parameters?.chunking),
     compression: compressionOf(
       options.compression ?? options.parameters?.compression,

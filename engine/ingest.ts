@@ -1,6 +1,15 @@
 /** The way of a put: small sources in batches to a record, large ones through a staged file; both end in a group commit. */
 import type PQueue from 'p-queue';
-import type { BlobId, ChunkingMode, PutOptions, PutResult, PutSource, Session, SourceFacts } from './api.ts';
+import type {
+  BlobId,
+  ChunkingMode,
+  Layout,
+  PutOptions,
+  PutResult,
+  PutSource,
+  Session,
+  SourceFacts,
+} from './api.ts';
 import { checkChunking, checkId, checkMode, checkName } from './arguments.ts';
 import { BatchFailure, Batches } from './batches.ts';
 import { putChunked } from './chunked-ingest.ts';
@@ -22,6 +31,7 @@ export interface IngestParts {
   readonly smallMax: number;
   /** The store's. */
   readonly chunking: ChunkingMode;
+  readonly layout: Layout;
   readonly session: () => Promise<Session>;
   readonly submit: <Result>(operation: Operation) => Promise<Result>;
   readonly onHealed: (id: BlobId) => void;
@@ -141,7 +151,8 @@ export class Ingest {
   }
 
   #isChunked(options: PutOptions): boolean {
-    return (options.chunking ?? this.#parts.chunking) === 'fastcdc';
+    const { chunking, layout } = this.#parts;
+    return layout === 'sqlite-only' || (options.chunking ?? chunking) === 'fastcdc';
   }
 
   #chunked(

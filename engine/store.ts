@@ -122,6 +122,7 @@ export class EngineStore implements Store {
       host: parts.host,
       smallMax: this.parameters.smallMax,
       chunking: this.parameters.chunking.mode,
+      layout: this.parameters.layout,
       session: () => this.#sessions.begin(),
       submit: (operation) => this.#submit(operation),
       onHealed: (id) => this.#events.emit('healed', { id }),

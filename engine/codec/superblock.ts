@@ -4,6 +4,7 @@ import type {
   ChunkingParameters,
   CompressionMode,
   CompressionParameters,
+  Layout,
   StoreParameters,
 } from '../api.ts';
 import { StoreError } from '../errors.ts';
@@ -34,7 +35,10 @@ export const defaultParameters: StoreParameters = {
   volumeBytesMax: 1024 * 1024 * 1024,
   compression: { mode: 'off', codec: 'deflate', level: 6 },
   chunking: { mode: 'off', ...usualCuts },
+  layout: 'hybrid',
 };
+
+export const layouts: readonly Layout[] = ['hybrid', 'sqlite-only'];
 
 export const compressionModes: readonly CompressionMode[] = ['off', 'auto', 'always'];
 const levels = { deflate: { usual: 6, max: 9 }, zstd: { usual: 3, max: 19 } } as const;
@@ -136,15 +140,21 @@ const shape: Readonly<Record<keyof Superblock, (value: unknown) => boolean>> = {
     value !== null &&
     isCompression((value as Partial<StoreParameters>).compression) &&
     isChunking((value as Partial<StoreParameters>).chunking) &&
+    layouts.includes((value as StoreParameters).layout) &&
     Object.keys(defaultParameters).every(
       (name) =>
-        name === 'compression' || name === 'chunking' || isCount((value as Record<string, unknown>)[name]),
+        ['compression', 'layout'].includes(name) ||
+        name === 'chunking' ||
+        isCount((value as Record<string, unknown>)[name]),
     ),
 };
 
 /** Refuses parameters that could not work. */
 export function checkParameters(parameters: StoreParameters): StoreParameters {
-  const { smallMax, extentBytes, chunkBytes, volumeBytesMax, compression, chunking, ...others } = parameters;
+  const { smallMax, extentBytes, chunkBytes, volumeBytesMax, compression, chunking, layout, ...others } =
+    parameters;
+  if (!layouts.includes(layout))
+    throw new StoreError('invalid-argument', 'layout must be hybrid or sqlite-only');
   if (!isCompression(compression))
     throw new StoreError(
       'invalid-argument',

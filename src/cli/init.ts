@@ -1,7 +1,7 @@
 /** `holdfast init DIR`: makes a store in an absent or empty folder. */
 import { readdir } from 'node:fs/promises';
 import { Option } from 'commander';
-import { type ChunkingMode, type CompressionMode, openStore } from '../index.ts';
+import { type ChunkingMode, type CompressionMode, type Layout, openStore } from '../index.ts';
 import { exitCodes } from './exit.ts';
 import type { Verb } from './verb.ts';
 
@@ -23,6 +23,11 @@ export const init: Verb = {
         )
           .choices(['off', 'fastcdc'])
           .default('off'),
+      )
+      .addOption(
+        new Option('--layout <layout>', 'large blobs as files, or all content in SQLite volumes')
+          .choices(['hybrid', 'sqlite-only'])
+          .default('hybrid'),
       ),
   async run({ output, signal }, [directory], options) {
     const before = await readdir(directory!).catch(() => []);
@@ -30,6 +35,7 @@ export const init: Verb = {
       mode: 'create',
       compression: options['compress'] as CompressionMode,
       chunking: options['chunking'] as ChunkingMode,
+      layout: options['layout'] as Layout,
       signal,
     });
     try {

@@ -11,17 +11,23 @@ export const stats: Verb = {
       .argument('<dir>', 'the store'),
   async run(context, [directory]) {
     const { output } = context;
-    const { found, compression, chunking } = await withReadableStore(directory!, context, async (store) => ({
-      found: await store.stats(),
-      compression: store.parameters.compression,
-      chunking: store.parameters.chunking,
-    }));
+    const { found, compression, chunking, layout } = await withReadableStore(
+      directory!,
+      context,
+      async (store) => ({
+        found: await store.stats(),
+        compression: store.parameters.compression,
+        chunking: store.parameters.chunking,
+        layout: store.parameters.layout,
+      }),
+    );
     const { mode, codec, level } = compression;
     const rows: readonly (readonly [string, string])[] = [
       ['store', `${found.storeId}, format ${found.format}`],
       ['blobs', `${showCount(found.blobs, 'blob')}, of them ${showCount(found.nodes, 'node')}`],
       ['content', showBytes(found.bytes)],
       ['stored', showBytes(found.storedBytes)],
+      ['layout', layout],
       ['compression', mode === 'off' ? mode : `${mode}, ${codec} level ${level}`],
       ['chunking', chunking.mode === 'off' ? 'off' : `fastcdc, ${showBytes(chunking.average)} on average`],
       ['unreferenced', `${showCount(found.unreferenced, 'blob')}, ${showBytes(found.unreferencedBytes)}`],
@@ -38,7 +44,7 @@ export const stats: Verb = {
       ),
     ];
     for (const [name, value] of rows) await output.line(`${name.padEnd(13)} ${value}`);
-    await output.result({ ...found, compression, chunking });
+    await output.result({ ...found, layout, compression, chunking });
     return exitCodes.fine;
   },
 };

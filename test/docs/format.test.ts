@@ -146,7 +146,8 @@ test('the encoding of a row is as the page says, and its hash is the checksum', 
 test('limits in the page are those of the code', () => {
   assert.equal(nodeBytesMax, 4 * 1024 * 1024);
   assert.equal(nodeLinksMax, 65_536);
-  const { compression, chunking, ...numbers } = defaultParameters;
+  const { compression, chunking, layout, ...numbers } = defaultParameters;
+  assert.ok(format.includes(`\`${layout}\` (default)`));
   const gear = gearTable(provider);
   for (const word of [gear[0]!, gear[255]!])
     assert.ok(format.includes((word >>> 0).toLocaleString('en-US')), 'words of the gear');

@@ -295,3 +295,27 @@ storeTest(
     assert.equal((await store.stats()).blobs, 0);
   },
 );
+
+storeTest('sqlite-only: no content outside SQLite volumes, whatever a put asks for', async (folder) => {
+  const store = await folder.open({ layout: 'sqlite-only', parameters: {}, compression: 'auto' });
+  assert.equal(store.parameters.layout, 'sqlite-only');
+  const contents = [noise(5_000_000, 1), new Uint8Array(2_000_000).fill(9), noise(1000, 2)];
+  for (const want of contents) {
+    const { id } = await store.put(want, { owner: 'x', chunking: 'off' });
+    assert.equal(await store.pathOf(id), undefined);
+    if (want.length > 100_000) await readsBack(store, folder, want);
+  }
+  assert.deepEqual(
+    folder.files('blobs').filter((file) => !/volume[^/]*$/.test(file)),
+    [],
+  );
+  await store.close();
+  const again = await folder.open();
+  assert.equal(again.parameters.layout, 'sqlite-only');
+  await readsBack(again, folder, contents[0]!);
+});
+
+storeTest('a layout that is none is refused', async (folder) => {
+  folder.leavesNoStore();
+  await assert.rejects(folder.open({ layout: 'folders' as 'hybrid' }), withCode('invalid-argument'));
+});

@@ -27,6 +27,7 @@ const superblock: fc.Arbitrary<Superblock> = plainRecord<Superblock>({
     extentBytes: u53,
     chunkBytes: u53,
     volumeBytesMax: u53,
+    layout: fc.constantFrom('hybrid', 'sqlite-only'),
     chunking: plainRecord({
       mode: fc.constantFrom('off', 'fastcdc'),
       least: fc.integer({ min: 64, max: 65_536 }),
@@ -150,6 +151,7 @@ test('parameters that could not work are refused', () => {
     { compression: { mode: 'auto', codec: 'zstd', level: 20 } },
     { compression: { mode: 'auto', codec: 'lzma' as 'zstd', level: 3 } },
     { compression: { mode: 'yes' as 'auto', codec: 'zstd', level: 3 } },
+    { layout: 'folders' as 'hybrid' },
     { compression: 'auto' as never },
     { chunking: { mode: 'rabin' as 'off', least: 64, average: 4096, greatest: 8192 } },
     { chunking: { mode: 'off', least: 64, average: 5000, greatest: 8192 } },
