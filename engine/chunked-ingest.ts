@@ -1,173 +1,235 @@
 /** The way of a chunked put: a worker chops, chunks and manifest go to group commits batch by batch, at last they become one blob. */
-import type { BlobId, PutOptions, Session, SourceFacts } from './api.ts';
-import type { Operation, PutOutcome, SmallPut } from './commit/operations.ts';
-import type { ChopStart, ChoppedBlob } from './content/chopper.ts';
-import type { Encoded } from './content/encoder.ts';
-import type { ErrorData } from './errors.ts';
-import { type Remote, errorFromData } from './rpc.ts';
+import type { BlobId, PutOptions, PutResult } from './api.ts';
+import { BatchMemory } from './batch-memory.ts';
+import type { ChunkedPut, Operation, PutOutcome, SmallPut } from './commit/operations.ts';
+import type { ChopEnd, ChopStep, ChoppedBatch } from './content/chopper.ts';
+import { randomIncarnation } from './content/encoder.ts';
+import { type IngestParts, expectId, howOf, ownerOf } from './ingest-parts.ts';
+import type { Remote } from './rpc.ts';
 import { type Gathered, pieces } from './source.ts';
 
-export interface ChunkedParts {
-  readonly submit: <Result>(operation: Operation) => Promise<Result>;
-  /** While it is open, no collection takes what was put since. */
-  readonly session: () => Promise<Session>;
-  readonly memory: {
-    take(): Promise<SharedArrayBuffer | undefined>;
-    give(memory: SharedArrayBuffer | undefined): void;
-  };
-  readonly incarnation: () => number;
-}
+/** Batches being filled or committed, of all such puts: together with windows and slices about 40 MiB. */
+const memoriesMax = 6;
 
-interface WireBatch {
-  readonly memory: SharedArrayBuffer;
-  readonly results: readonly ({ readonly ok: Encoded } | { readonly error: ErrorData })[];
-}
+type ChunkedSource = { readonly path: string } | Gathered;
 
-interface WireChopped {
-  readonly chunks: WireBatch;
-  readonly nodes?: WireBatch;
-  readonly taken: number;
-  readonly done?: ChoppedBlob;
-}
-
-export interface ChunkedResult {
-  readonly id: BlobId;
-  readonly size: number;
-  readonly outcome: PutOutcome;
-  readonly source?: SourceFacts | undefined;
-}
-
-/** Batches on their way to the disk beside the one that is chopped: about 8 MiB a sync. */
-const batchesAhead = 8;
-
-/**
- * Chunks are durable before the manifest nodes that link to them, and all of them before the blob is: a crash leaves chunks that nothing
- * refers to. `check` is asked before the blob is made.
- */
-export async function putChunked(
-  parts: ChunkedParts,
-  worker: Remote,
-  put: {
-    readonly start: ChopStart;
-    /** For a source without a path. */
-    readonly gathered?: Gathered;
-    readonly options: PutOptions;
-    readonly check: (id: BlobId) => void;
-  },
-): Promise<ChunkedResult> {
-  const { options } = put;
-  const session = await parts.session();
-  try {
-    const token = await worker.call<string>('chop-begin', put.start);
-    const run = new ChunkedRun(parts, worker, token);
-    try {
-      const feed = put.gathered === undefined ? undefined : pieces(put.gathered)[Symbol.asyncIterator]();
-      let done: ChoppedBlob | undefined;
-      try {
-        while (done === undefined) {
-          options.signal?.throwIfAborted();
-          const next = feed === undefined ? undefined : await feed.next();
-          const bytes = next === undefined || next.done === true ? undefined : next.value;
-          const chopped = await run.step(bytes);
-          options.onProgress?.(chopped.taken);
-          done = chopped.done;
-        }
-      } finally {
-        await feed?.return?.();
-      }
-      await run.settled();
-      const { id, size, manifest, source } = done;
-      options.signal?.throwIfAborted();
-      put.check(id);
-      const { owner } = options;
-      const incarnation = parts.incarnation();
-      const outcome = await parts.submit<PutOutcome>({
-        op: 'put-chunked',
-        id,
-        size,
-        incarnation,
-        manifest: manifest ?? id,
-        ...(owner === undefined ? {} : { owner }),
-      });
-      const storedSize = run.storedBytes;
-      // The one chunk was put already when it was asked for as the blob.
-      const deduplicated = manifest === undefined ? storedSize === 0 : outcome.deduplicated;
-      return { id, size, outcome: { ...outcome, storedSize, deduplicated }, source };
-    } finally {
-      await run.settled().catch(() => undefined);
-      await worker.call('chop-end', token);
-    }
-  } finally {
-    await session.end();
-  }
-}
-
-class ChunkedRun {
-  /** Bytes of records that were not here before. */
-  storedBytes = 0;
+export class ChunkedIngest {
   readonly #parts: ChunkedParts;
-  readonly #worker: Remote;
-  readonly #token: string;
-  readonly #underWay: Promise<void>[] = [];
+  readonly #memory: BatchMemory;
 
-  constructor(parts: ChunkedParts, worker: Remote, token: string) {
+  constructor(parts: ChunkedParts) {
     this.#parts = parts;
-    this.#worker = worker;
-    this.#token = token;
+    // Each put fills one, so there are some for all that run at once.
+    this.#memory = new BatchMemory(Math.max(memoriesMax, parts.crew.workers + 2));
   }
 
-  /** Chops the next bytes (of a path: what comes next there), and sends what came off on its way. */
-  async step(bytes: Uint8Array<ArrayBuffer> | undefined): Promise<WireChopped> {
-    const { memory } = this.#parts;
-    while (this.#underWay.length >= batchesAhead) await this.#underWay.shift();
-    const lent = await memory.take();
-    let chopped: WireChopped;
+  /**
+   * Chunks are durable before the manifest nodes that link to them, and all of them before the blob is; a session keeps collection from
+   * them until then. A failure or a crash leaves chunks that nothing refers to.
+   */
+  put(source: ChunkedSource, options: PutOptions): Promise<PutResult> {
+    const { crew, queue, during } = this.#parts;
+    return queue.add(() =>
+      during(async () => {
+        options.signal?.throwIfAborted();
+        const { remote, linked } = crew.copier();
+        const path = 'path' in source ? { path: source.path, linked } : { linked: false };
+        const token = await this.#noting(remote.call<string>('chop-begin', { ...path, ...howOf(options) }));
+        const run = new Run({ ...this.#parts, memory: this.#memory, worker: remote, token });
+        try {
+          if ('path' in source) await run.read(options);
+          else await run.write(source, options);
+          return await run.finish(options);
+        } catch (error) {
+          this.#parts.onFailure(error);
+          await remote.call('chop-end', token);
+          throw error;
+        } finally {
+          await run.settled();
+        }
+      }),
+    );
+  }
+
+  async #noting<Result>(call: Promise<Result>): Promise<Result> {
     try {
-      chopped = await this.#worker.call<WireChopped>(
-        'chop',
-        { token: this.#token, memory: lent, bytes },
-        bytes === undefined ? {} : { transfer: [bytes.buffer] },
-      );
+      return await call;
     } catch (error) {
-      memory.give(undefined);
+      this.#parts.onFailure(error);
       throw error;
     }
-    const { chunks, nodes } = chopped;
-    const committed = (async () => {
-      try {
-        await Promise.all([...this.#submit(chunks), ...(nodes === undefined ? [] : this.#submit(nodes))]);
-      } finally {
-        memory.give(chunks.memory);
+  }
+}
+
+type ChunkedParts = Pick<
+  IngestParts,
+  'crew' | 'queue' | 'host' | 'submit' | 'during' | 'onHealed' | 'onFailure'
+>;
+
+interface RunParts extends ChunkedParts {
+  readonly memory: BatchMemory;
+  readonly worker: Remote;
+  readonly token: string;
+}
+
+/** One blob on its way. */
+class Run {
+  readonly #parts: RunParts;
+  /** The worker fills a memory of ours in this stream, and goes on in it. */
+  #lent = false;
+  readonly #flying = new Set<Promise<void>>();
+  #failure: { readonly error: unknown } | undefined;
+  /** Bytes that came into the store. */
+  #added = 0;
+
+  constructor(parts: RunParts) {
+    this.#parts = parts;
+  }
+
+  /** A file: the worker always has been asked for the next batch when it hands one over. */
+  async read(options: PutOptions): Promise<void> {
+    const asked: Promise<ChopStep>[] = [];
+    const ask = async (): Promise<void> => {
+      this.#check(options);
+      const memory = await this.#parts.memory.take();
+      const step = this.#call<ChopStep>('chop-next', { memory }).catch((error: unknown) => {
+        this.#parts.memory.give(undefined);
+        throw error;
+      });
+      step.catch(() => undefined); // awaited below, unless one before it failed
+      asked.push(step);
+    };
+    try {
+      await ask();
+      for (let done = false; !done;) {
+        await ask();
+        const step = await asked.shift()!;
+        this.#accept(step);
+        options.onProgress?.(step.taken);
+        ({ done } = step);
       }
-    })();
-    committed.catch(() => undefined); // awaited in its turn
-    this.#underWay.push(committed);
-    return chopped;
+    } finally {
+      for (const step of await Promise.allSettled(asked))
+        if (step.status === 'fulfilled') this.#accept(step.value);
+    }
   }
 
+  async write(source: Gathered, options: PutOptions): Promise<void> {
+    let taken = 0;
+    for await (const bytes of pieces(source)) {
+      this.#check(options);
+      const memory = this.#lent ? undefined : await this.#lend();
+      taken += bytes.length;
+      const step = await this.#call<ChopStep>('chop-write', { bytes, memory }, [bytes.buffer]);
+      if (step.batch !== undefined) this.#lent = false;
+      this.#accept(step);
+      options.onProgress?.(taken);
+    }
+  }
+
+  async finish(options: PutOptions): Promise<PutResult> {
+    this.#check(options);
+    const memory = this.#lent ? undefined : await this.#lend();
+    const end = await this.#call<ChopEnd>('chop-finish', { memory });
+    this.#lent = false;
+    const { id, size, source } = end;
+    const outcome = await this.#end(end, options);
+    const { storedSize, deduplicated } = outcome;
+    return { id, size, storedSize, deduplicated, ...(source === undefined ? {} : { source }) };
+  }
+
+  /** Waits until nothing of it is under way, and gives back the memory that the worker still had. */
   async settled(): Promise<void> {
-    const all = await Promise.allSettled(this.#underWay.splice(0));
-    for (const one of all) if (one.status === 'rejected') throw one.reason;
+    await Promise.allSettled(this.#flying);
+    if (this.#lent) this.#parts.memory.give(undefined);
+    this.#lent = false;
   }
 
-  #submit({ memory, results }: WireBatch): Promise<void>[] {
-    return results.map(async (result) => {
-      if ('error' in result) throw errorFromData(result.error);
-      const { ok } = result;
-      if (!('id' in ok)) throw new Error('holdfast bug: a chunk is no record');
-      const { id, size, kind, incarnation, links } = ok;
-      const record = new Uint8Array(memory, ok.at, ok.length);
-      const put: SmallPut = {
-        op: 'put-small',
-        id,
-        size,
-        kind,
-        incarnation,
-        record,
-        ...(links === undefined ? {} : { links }),
-      };
-      const { deduplicated, storedSize } = await this.#parts.submit<PutOutcome>(put);
-      if (!deduplicated) this.storedBytes += storedSize;
-    });
+  async #end({ id, size, manifest, batch }: ChopEnd, options: PutOptions): Promise<PutOutcome> {
+    try {
+      expectId(id, options);
+    } catch (error) {
+      this.#parts.memory.give(batch.memory);
+      throw error;
+    }
+    // Where there is only one chunk, it is the blob.
+    if (manifest === undefined) return (await this.#put(batch, ownerOf(options)))[0]!;
+    this.#commit(batch);
+    await this.settled();
+    this.#check(options);
+    const put: ChunkedPut = {
+      op: 'put-chunked',
+      id,
+      size,
+      incarnation: randomIncarnation(this.#parts.host),
+      manifest,
+      ...ownerOf(options),
+    };
+    const outcome = await this.#submit<PutOutcome>(put);
+    if (outcome.healed === true) this.#parts.onHealed(id);
+    return { ...outcome, storedSize: this.#added };
+  }
+
+  /** Waits for a memory for the worker to fill: that is what bounds the memory. */
+  async #lend(): Promise<SharedArrayBuffer | undefined> {
+    const memory = await this.#parts.memory.take();
+    this.#lent = true;
+    return memory;
+  }
+
+  #call<Result>(
+    method: string,
+    args: { readonly memory: SharedArrayBuffer | undefined; readonly bytes?: Uint8Array },
+    transfer: readonly object[] = [],
+  ): Promise<Result> {
+    const { worker, token } = this.#parts;
+    return worker.call<Result>(method, { token, ...args }, { transfer });
+  }
+
+  #check({ signal }: PutOptions): void {
+    signal?.throwIfAborted();
+    if (this.#failure !== undefined) throw this.#failure.error;
+  }
+
+  #accept({ batch }: ChopStep): void {
+    if (batch !== undefined) this.#commit(batch);
+  }
+
+  /** Sent on without waiting: while it is committed, the worker cuts on. */
+  #commit(batch: ChoppedBatch): void {
+    const flight = this.#put(batch, {}).then(
+      () => undefined,
+      (error: unknown) => void (this.#failure ??= { error }),
+    );
+    this.#flying.add(flight);
+    void flight.then(() => this.#flying.delete(flight));
+  }
+
+  async #put(
+    { records, memory }: ChoppedBatch,
+    owner: { readonly owner?: string },
+  ): Promise<readonly PutOutcome[]> {
+    try {
+      const puts = records.map(({ id, size, kind, incarnation, at, length, links }): SmallPut => {
+        const record = new Uint8Array(memory, at, length);
+        const put = { op: 'put-small', id, size, kind, incarnation, record, part: true } as const;
+        return { ...put, ...(links && { links }), ...owner };
+      });
+      const outcomes = await Promise.allSettled(puts.map((put) => this.#submit<PutOutcome>(put)));
+      return outcomes.map((outcome, i) => this.#outcome(outcome, records[i]!.id));
+    } finally {
+      this.#parts.memory.give(memory);
+    }
+  }
+
+  #outcome(outcome: PromiseSettledResult<PutOutcome>, id: BlobId): PutOutcome {
+    if (outcome.status === 'rejected') throw outcome.reason;
+    if (!outcome.value.deduplicated) this.#added += outcome.value.storedSize;
+    if (outcome.value.healed === true) this.#parts.onHealed(id);
+    return outcome.value;
+  }
+
+  #submit<Result>(operation: Operation): Promise<Result> {
+    return this.#parts.submit<Result>(operation);
   }
 }

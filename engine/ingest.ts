@@ -1,42 +1,17 @@
 /** The way of a put: small sources in batches to a record, large ones through a staged file; both end in a group commit. */
-import type PQueue from 'p-queue';
-import type {
-  BlobId,
-  ChunkingMode,
-  Layout,
-  PutOptions,
-  PutResult,
-  PutSource,
-  Session,
-  SourceFacts,
-} from './api.ts';
+import type { BlobId, PutOptions, PutResult, PutSource, SourceFacts } from './api.ts';
 import { checkChunking, checkId, checkMode, checkName } from './arguments.ts';
 import { BatchFailure, Batches } from './batches.ts';
-import { putChunked } from './chunked-ingest.ts';
-import type { LargePut, Operation, ProbeOutcome, PutOutcome, SmallPut } from './commit/operations.ts';
+import { BatchMemory } from './batch-memory.ts';
+import { ChunkedIngest } from './chunked-ingest.ts';
+import type { LargePut, ProbeOutcome, PutOutcome, SmallPut } from './commit/operations.ts';
 import { type Encoded, type EncodedRecord, type SmallSource, randomIncarnation } from './content/encoder.ts';
-import type { ChopStart } from './content/chopper.ts';
-import type { StageHow, StagedBlob } from './content/stager.ts';
-import type { Crew } from './crew.ts';
+import type { StagedBlob } from './content/stager.ts';
 import { type ErrorData, StoreError } from './errors.ts';
-import type { Host } from './host.ts';
+import { type IngestParts, expectId, howOf, ownerOf } from './ingest-parts.ts';
 import { type Remote, errorFromData } from './rpc.ts';
 import type { PartName } from './volume.ts';
 import { type Gathered, alone, checkSource, gather, isPath, iteratorOf, pieces } from './source.ts';
-
-export interface IngestParts {
-  readonly crew: Crew;
-  readonly queue: PQueue;
-  readonly host: Host;
-  readonly smallMax: number;
-  /** The store's. */
-  readonly chunking: ChunkingMode;
-  readonly layout: Layout;
-  readonly session: () => Promise<Session>;
-  readonly submit: <Result>(operation: Operation) => Promise<Result>;
-  readonly onHealed: (id: BlobId) => void;
-  readonly onFailure: (error: unknown) => void;
-}
 
 /** A batch for one worker call; small enough that a batch is ready before the commit thread runs dry. */
 const encodeBatch = { weightMax: 2 * 1024 * 1024, itemsMax: 256 };
@@ -45,27 +20,6 @@ const pathWeight = 8 * 1024;
 
 /** Batches encoded or committing at once: bounds the memory of puts in flight, however many callers wait. */
 const memoriesMax = 12;
-/** A memory that had to grow for one batch is not kept. */
-const memoryBytesMax = 8 * 1024 * 1024;
-
-/** The shared memories of batches, used again and again: fresh memory is slow to touch, and its collection lags. */
-class BatchMemory {
-  readonly #free: (SharedArrayBuffer | undefined)[] = Array.from({ length: memoriesMax }, () => undefined);
-  readonly #waiting: ((memory: SharedArrayBuffer | undefined) => void)[] = [];
-
-  /** Waits for a turn; undefined means that the worker is to make the memory. */
-  take(): Promise<SharedArrayBuffer | undefined> {
-    if (this.#free.length > 0) return Promise.resolve(this.#free.pop());
-    return new Promise((resolve) => this.#waiting.push(resolve));
-  }
-
-  give(memory: SharedArrayBuffer | undefined): void {
-    const kept = memory !== undefined && memory.byteLength <= memoryBytesMax ? memory : undefined;
-    const next = this.#waiting.shift();
-    if (next === undefined) this.#free.push(kept);
-    else next(kept);
-  }
-}
 
 /** A record in shared memory, which is used again once all records in it were released. */
 type Record = EncodedRecord & { readonly record: Uint8Array; release(): void };
@@ -74,10 +28,12 @@ type EncodeAnswer = Record | Exclude<Encoded, EncodedRecord>;
 export class Ingest {
   readonly #parts: IngestParts;
   readonly #encodes: Batches<SmallSource, EncodeAnswer>;
-  readonly #memory = new BatchMemory();
+  readonly #memory = new BatchMemory(memoriesMax);
+  readonly #chunked: ChunkedIngest;
 
   constructor(parts: IngestParts) {
     this.#parts = parts;
+    this.#chunked = new ChunkedIngest(parts);
     this.#encodes = new Batches({
       ...encodeBatch,
       inFlight: parts.crew.workers + 1,
@@ -135,7 +91,7 @@ export class Ingest {
       throw new StoreError('invalid-argument', 'the path of a source must be a text, not empty, without NUL');
     const encoded = await this.#encoded({ path, kind: 'raw', ...howOf(options) });
     if (!('large' in encoded)) return await this.#commitRecord(encoded, options);
-    if (this.#isChunked(options)) return await this.#chunked(options, { start: { path, ...howOf(options) } });
+    if (this.#isChunked(options)) return await this.#chunked.put({ path }, options);
     return await this.#large(options, (worker, linked) =>
       worker.call<StagedBlob>(
         'stage-path',
@@ -146,30 +102,13 @@ export class Ingest {
   }
 
   async #stream(gathered: Gathered, options: PutOptions): Promise<PutResult> {
-    if (this.#isChunked(options)) return await this.#chunked(options, { start: howOf(options), gathered });
+    if (this.#isChunked(options)) return await this.#chunked.put(gathered, options);
     return await this.#large(options, (worker) => this.#stageStream(worker, gathered, options));
   }
 
   #isChunked(options: PutOptions): boolean {
     const { chunking, layout } = this.#parts;
     return layout === 'sqlite-only' || (options.chunking ?? chunking) === 'fastcdc';
-  }
-
-  #chunked(
-    options: PutOptions,
-    from: { readonly start: ChopStart; readonly gathered?: Gathered },
-  ): Promise<PutResult> {
-    const { crew, queue, host, submit, session } = this.#parts;
-    const memory = this.#memory;
-    const incarnation = (): number => randomIncarnation(host);
-    return queue.add(async () => {
-      options.signal?.throwIfAborted();
-      const check = (id: BlobId): void => expectId(id, options);
-      const parts = { submit, session, memory, incarnation };
-      const put = putChunked(parts, crew.copier().remote, { ...from, options, check });
-      const { id, size, outcome, source } = await this.#noting(put);
-      return this.#result(id, size, outcome, source);
-    });
   }
 
   async #commitRecord(encoded: Record, options: PutOptions): Promise<PutResult> {
@@ -323,24 +262,4 @@ export class Ingest {
 
 function withoutBuffer(source: SmallSource): SmallSource {
   return source.bytes === undefined ? source : { ...source, bytes: alone(source.bytes) };
-}
-
-function expectId(id: BlobId, options: PutOptions): void {
-  if (options.expectId === undefined || options.expectId === id) return;
-  throw new StoreError('conflict', `the bytes have id ${id}, not ${options.expectId}`, {
-    id,
-    expected: options.expectId,
-  });
-}
-
-function howOf(options: PutOptions): StageHow {
-  const { compression, mediaType } = options;
-  return {
-    ...(compression === undefined ? {} : { compression }),
-    ...(mediaType === undefined ? {} : { mediaType }),
-  };
-}
-
-function ownerOf(options: PutOptions): { readonly owner?: string } {
-  return options.owner === undefined ? {} : { owner: options.owner };
 }

@@ -19,14 +19,32 @@ export class Sessions {
     return begun;
   }
 
+  /** Runs work inside a session of its own; unlike those that callers hold, it may end while the store is closing. */
+  async during<Result>(work: () => Promise<Result>): Promise<Result> {
+    const entered = this.#last.then(() => this.#enter());
+    this.#last = entered.catch(() => undefined);
+    const key = await entered;
+    try {
+      return await work();
+    } finally {
+      // What the work did stands or fell by itself. A horizon that stays only holds back collection, until the next session ends.
+      await this.#end(key).catch(() => undefined);
+    }
+  }
+
   async #begin(): Promise<Session> {
+    const key = await this.#enter();
+    const end = (): Promise<void> => this.#calls.run(() => this.#end(key));
+    return { end, [Symbol.asyncDispose]: end };
+  }
+
+  async #enter(): Promise<object> {
     const key = {};
     // Later sessions are covered by the first one's horizon, which is older.
     const generation =
       this.#oldest() ?? (await this.#calls.submit<number>({ op: 'horizon', generation: 'now' }));
     this.#open.set(key, generation);
-    const end = (): Promise<void> => this.#calls.run(() => this.#end(key));
-    return { end, [Symbol.asyncDispose]: end };
+    return key;
   }
 
   async #end(key: object): Promise<void> {

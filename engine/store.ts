@@ -123,7 +123,7 @@ export class EngineStore implements Store {
       smallMax: this.parameters.smallMax,
       chunking: this.parameters.chunking.mode,
       layout: this.parameters.layout,
-      session: () => this.#sessions.begin(),
+      during: (work) => this.#sessions.during(work),
       submit: (operation) => this.#submit(operation),
       onHealed: (id) => this.#events.emit('healed', { id }),
       onFailure: (error) => this.#noteFailure(error),

@@ -36,6 +36,8 @@ export class Cutter {
   readonly #gear: Int32Array;
   readonly #hard: number;
   readonly #easy: number;
+  /** Between the two parts of a chunk. */
+  #hash = 0;
 
   constructor(provider: Provider, sizes: CutSizes) {
     this.sizes = sizes;
@@ -53,22 +55,63 @@ export class Cutter {
     const { least, average, greatest } = this.sizes;
     const length = Math.min(bytes.length - from, greatest);
     if (length <= least) return length;
-    const gear = this.#gear;
     const middle = from + Math.min(average, length);
-    const end = from + length;
-    let hash = 0;
-    let at = from + least;
-    const hard = this.#hard;
-    for (; at < middle; at++) {
+    this.#hash = 0;
+    let cut = this.#scan(bytes, { from: from + least, to: middle }, this.#hard);
+    if (cut < 0)
+      cut = this.#scan(bytes, { from: Math.max(middle, from + least), to: from + length }, this.#easy);
+    return cut < 0 ? length : cut - from;
+  }
+
+  /**
+   * Where the first cut in a range is, or -1. The hot loop, 16 bytes a turn. Not only for speed: V8 puts a shorter function into its
+   * caller, and leaves the loop there to its quick compiler, at a third of the speed (Node 24).
+   */
+  #scan(bytes: Uint8Array, range: { readonly from: number; readonly to: number }, mask: number): number {
+    const gear = this.#gear;
+    const { from, to } = range;
+    let hash = this.#hash;
+    let at = from;
+    for (; at + 16 <= to; at += 16) {
       hash = ((hash << 1) + gear[bytes[at]!]!) | 0;
-      if ((hash & hard) === 0) return at + 1 - from;
+      if ((hash & mask) === 0) return at + 1;
+      hash = ((hash << 1) + gear[bytes[at + 1]!]!) | 0;
+      if ((hash & mask) === 0) return at + 2;
+      hash = ((hash << 1) + gear[bytes[at + 2]!]!) | 0;
+      if ((hash & mask) === 0) return at + 3;
+      hash = ((hash << 1) + gear[bytes[at + 3]!]!) | 0;
+      if ((hash & mask) === 0) return at + 4;
+      hash = ((hash << 1) + gear[bytes[at + 4]!]!) | 0;
+      if ((hash & mask) === 0) return at + 5;
+      hash = ((hash << 1) + gear[bytes[at + 5]!]!) | 0;
+      if ((hash & mask) === 0) return at + 6;
+      hash = ((hash << 1) + gear[bytes[at + 6]!]!) | 0;
+      if ((hash & mask) === 0) return at + 7;
+      hash = ((hash << 1) + gear[bytes[at + 7]!]!) | 0;
+      if ((hash & mask) === 0) return at + 8;
+      hash = ((hash << 1) + gear[bytes[at + 8]!]!) | 0;
+      if ((hash & mask) === 0) return at + 9;
+      hash = ((hash << 1) + gear[bytes[at + 9]!]!) | 0;
+      if ((hash & mask) === 0) return at + 10;
+      hash = ((hash << 1) + gear[bytes[at + 10]!]!) | 0;
+      if ((hash & mask) === 0) return at + 11;
+      hash = ((hash << 1) + gear[bytes[at + 11]!]!) | 0;
+      if ((hash & mask) === 0) return at + 12;
+      hash = ((hash << 1) + gear[bytes[at + 12]!]!) | 0;
+      if ((hash & mask) === 0) return at + 13;
+      hash = ((hash << 1) + gear[bytes[at + 13]!]!) | 0;
+      if ((hash & mask) === 0) return at + 14;
+      hash = ((hash << 1) + gear[bytes[at + 14]!]!) | 0;
+      if ((hash & mask) === 0) return at + 15;
+      hash = ((hash << 1) + gear[bytes[at + 15]!]!) | 0;
+      if ((hash & mask) === 0) return at + 16;
     }
-    const easy = this.#easy;
-    for (; at < end; at++) {
+    for (; at < to; at++) {
       hash = ((hash << 1) + gear[bytes[at]!]!) | 0;
-      if ((hash & easy) === 0) return at + 1 - from;
+      if ((hash & mask) === 0) return at + 1;
     }
-    return length;
+    this.#hash = hash;
+    return -1;
   }
 }
 

@@ -7,8 +7,13 @@ import { decodeNode, encodeNode, sortLinks } from './node.ts';
 
 /** Children of a manifest node at most. */
 export const manifestLinksMax = 1024;
-/** Levels of a manifest at most: four hold 2^40 chunks. */
-const levelMax = 3;
+/**
+ * A node ends behind a child whose id ends in a zero byte, one in 256: nodes are cut by content as chunks are, so that a chunk more at
+ * the head makes a few nodes new, and not all of them.
+ */
+const endingByte = '00';
+/** The highest level there may be: eight levels of 256 children hold more chunks than bytes can be counted. */
+const levelMax = 7;
 /** 'H' 'F' 'm' and the manifest version. */
 const magic = 0x01_6d_46_48;
 const headBytes = 8;
@@ -110,7 +115,7 @@ function readRoot(payload: Uint8Array, view: DataView, total: number): ManifestR
   return { id: toHex(payload.subarray(headBytes, headBytes + 32)), size, cuts };
 }
 
-/** Builds a manifest from parts in order; gives each node when it is full, lower ones first, and keeps one node a level. */
+/** Builds a manifest from parts in order; gives each node when it has ended, lower ones first, and keeps one node a level. */
 export class ManifestBuilder {
   readonly #levels: ManifestPart[][] = [[]];
   readonly #idOf: (bytes: Uint8Array) => BlobId;
@@ -119,7 +124,7 @@ export class ManifestBuilder {
     this.#idOf = idOf;
   }
 
-  /** The nodes, encoded, that became full by this part. */
+  /** The nodes, encoded, that ended before this part. */
   add(part: ManifestPart): Uint8Array[] {
     return this.#push(0, part);
   }
@@ -133,10 +138,12 @@ export class ManifestBuilder {
     return nodes;
   }
 
-  /** A full node ends when the next part comes, so that the last one may be the root. */
+  /** A node ends when the next part comes, so that the last one may be the root. */
   #push(level: number, part: ManifestPart): Uint8Array[] {
-    const nodes = this.#levels[level]?.length === manifestLinksMax ? this.#end(level) : [];
-    (this.#levels[level] ??= []).push(part);
+    const parts = (this.#levels[level] ??= []);
+    const ends = parts.length === manifestLinksMax || parts.at(-1)?.id.endsWith(endingByte) === true;
+    const nodes = ends ? this.#end(level) : [];
+    this.#levels[level].push(part);
     return nodes;
   }
 

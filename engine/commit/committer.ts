@@ -169,7 +169,8 @@ export class Committer {
     let healed = false;
     if (standing !== undefined) {
       row = standing;
-      transaction.touch(row);
+      // What loses its last reference from now on is held by the session's horizon.
+      if (put.part !== true || row.zero_since !== null) transaction.touch(row);
     } else {
       invariant(place !== undefined, 'a record without a place');
       place.used = true;

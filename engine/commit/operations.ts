@@ -34,6 +34,8 @@ export interface SmallPut {
   /** Links of a node, to be checked and referenced. */
   readonly links?: readonly Link[];
   readonly owner?: string;
+  /** Part of a chunked blob, put in a session: where it is here and referred to, nothing is to be written. */
+  readonly part?: true;
 }
 
 /** Is this large blob here already? If not, an intent is written so that recovery knows whose file it will be. */

@@ -1,16 +1,24 @@
 /** Chops a large blob into chunk blobs on a worker thread: cuts, hashes, encodes records a batch at a time, builds the manifest. */
-import type { SourceFacts } from '../api.ts';
+import type { ChunkingParameters, CompressionParameters, SourceFacts } from '../api.ts';
 import { toHex } from '../codec/bytes.ts';
-import { type CutSizes, Cutter } from '../codec/fastcdc.ts';
+import { Cutter } from '../codec/fastcdc.ts';
 import { ManifestBuilder } from '../codec/manifest.ts';
-import type { Hasher, Provider } from '../codec/provider.ts';
-import { StoreError, toStoreError } from '../errors.ts';
+import type { Provider } from '../codec/provider.ts';
+import { StoreError, invariant, toStoreError } from '../errors.ts';
 import type { FileFacts, Host, OpenFile } from '../host.ts';
-import { type EncodedBatch, type Encoder, openSource, unchanged } from './encoder.ts';
-import type { StageHow } from './stager.ts';
+import { type DigestLink, DigestSink } from './digest-link.ts';
+import { Digester } from './digest.ts';
+import { type EncodedRecord, Encoder, openSource, unchanged } from './encoder.ts';
+import { type StageHow, sliceBytes } from './stager.ts';
 
-/** Bytes taken in for one batch: with what is left of the one before, what one batch's memory holds. */
-const sliceBytes = 1024 * 1024;
+export interface ChopperOptions {
+  readonly host: Host;
+  readonly provider: Provider;
+  readonly smallMax: number;
+  readonly chunkBytes: number;
+  readonly compression: CompressionParameters;
+  readonly chunking: ChunkingParameters;
+}
 
 export interface ChopStart extends StageHow {
   /** Absent: the bytes come with the calls. */
@@ -19,175 +27,273 @@ export interface ChopStart extends StageHow {
 
 export interface ChopCall {
   readonly token: string;
-  /** The caller's memory, used again and again. */
+  /** The caller's memory, to be filled, and used again and again; absent: one is made, or the one of the call before is filled on. */
   readonly memory: SharedArrayBuffer | undefined;
-  /** The next bytes of a source without a path, at most 1 MiB; none: it has ended. */
-  readonly bytes?: Uint8Array;
 }
 
-/** What was chopped off by one call. Nodes come behind the chunks they link to. */
-export interface Chopped {
-  readonly chunks: EncodedBatch;
-  readonly nodes?: EncodedBatch;
+/** Records in the order in which they are to be put: manifest nodes behind the chunks they link to. */
+export interface ChoppedBatch {
+  readonly records: readonly EncodedRecord[];
+  readonly memory: SharedArrayBuffer;
+}
+
+export interface ChopStep {
+  /** Of a source without a path absent while the memory has room; the next call then goes on in the same one. */
+  readonly batch?: ChoppedBatch;
   /** Bytes taken in so far. */
   readonly taken: number;
-  /** At the end. */
-  readonly done?: ChoppedBlob;
+  /** A file has been read to its end. */
+  readonly done: boolean;
 }
 
-export interface ChoppedBlob {
+export interface ChopEnd {
+  readonly batch: ChoppedBatch;
   readonly id: string;
   readonly size: number;
-  /** The root of the manifest: the last of the nodes. Absent: the one chunk is the blob. */
+  /** The root of the manifest. Absent: the one chunk is the blob. */
   readonly manifest?: string;
   readonly source?: SourceFacts;
 }
 
-interface Chopping {
-  readonly path: string | undefined;
-  readonly file: OpenFile | undefined;
-  readonly before: FileFacts | undefined;
-  readonly how: StageHow;
-  readonly hasher: Hasher;
-  readonly manifest: ManifestBuilder;
-  /** Bytes that belong to no chunk yet, from its start; room for a slice behind them. */
-  readonly buffer: Uint8Array;
-  held: number;
-  /** Of them cut off by this call. */
-  done: number;
-  taken: number;
-  parts: number;
-}
+/** A batch is handed over from here on. */
+const fullBytes = 4 * 1024 * 1024;
+/** What comes on top of it in the same memory: a slice, the chunk that it ends, some nodes. */
+const spareBytes = sliceBytes + 256 * 1024;
 
 export class Chopper {
-  readonly #host: Host;
-  readonly #provider: Provider;
-  readonly #encoder: Encoder;
+  readonly #options: ChopperOptions;
   readonly #cutter: Cutter;
   readonly #open = new Map<string, Chopping>();
 
-  constructor(host: Host, provider: Provider, how: { readonly encoder: Encoder; readonly cuts: CutSizes }) {
-    this.#host = host;
-    this.#provider = provider;
-    this.#encoder = how.encoder;
-    const { least, average, greatest } = how.cuts;
-    this.#cutter = new Cutter(provider, { least, average, greatest });
+  constructor(options: ChopperOptions) {
+    this.#options = options;
+    const { least, average, greatest } = options.chunking;
+    this.#cutter = new Cutter(options.provider, { least, average, greatest });
   }
 
-  begin(start: ChopStart): string {
-    const { path, ...how } = start;
-    const token = toHex(this.#host.random(16));
-    const file = path === undefined ? undefined : openSource(this.#host, path);
-    this.#open.set(token, {
-      path,
-      file,
-      before: file?.facts(),
-      how,
-      hasher: this.#provider.hasher(),
-      manifest: new ManifestBuilder((bytes) => this.#provider.sha256Hex(bytes)),
-      buffer: new Uint8Array(this.#cutter.sizes.greatest + sliceBytes),
-      held: 0,
-      done: 0,
-      taken: 0,
-      parts: 0,
-    });
+  /** With a link, a neighbour hashes the whole. */
+  async begin(start: ChopStart, link: DigestLink | undefined): Promise<string> {
+    const { host, provider } = this.#options;
+    const token = toHex(host.random(16));
+    const source = start.path === undefined ? undefined : openFile(host, start.path);
+    const sink = await DigestSink.open(link, new Digester(provider, 0), { sliceBytes, chunkBytes: 0 });
+    this.#open.set(token, new Chopping(this.#options, { start, source, cutter: this.#cutter, sink }));
     return token;
   }
 
-  chop(call: ChopCall): Chopped {
-    const chopping = this.#open.get(call.token);
-    if (chopping === undefined) throw new StoreError('closed', 'this put is over');
-    const ended = this.#take(chopping, call.bytes);
-    const chunks = this.#encoder.encode(
-      this.#cut(chopping, ended).map((bytes) => ({ bytes, kind: 'raw', ...chopping.how })),
-      call.memory,
-    );
-    this.#keepRest(chopping);
-    const full: Uint8Array[] = [];
-    for (const result of chunks.results) {
-      if ('error' in result) throw result.error;
-      if (!('id' in result.ok)) throw new Error('holdfast bug: a chunk did not fit its batch');
-      full.push(...chopping.manifest.add(result.ok));
-      chopping.parts++;
-    }
-    const done = ended ? this.#finish(chopping, full) : undefined;
-    const nodes = full.length === 0 ? undefined : this.#encodeNodes(full);
-    return {
-      chunks,
-      ...(nodes === undefined ? {} : { nodes }),
-      taken: chopping.taken,
-      ...(done === undefined ? {} : { done }),
-    };
+  /** Reads on in a file until a batch is full, or the file ends. The next batch may be asked for meanwhile. */
+  async next({ token, memory }: ChopCall): Promise<ChopStep> {
+    return await this.#get(token).next(memory);
+  }
+
+  /** Goes on with the next bytes of a source without a path, at most 1 MiB. */
+  async write({ token, memory, bytes }: ChopCall & { readonly bytes: Uint8Array }): Promise<ChopStep> {
+    return await this.#get(token).write(bytes, memory);
+  }
+
+  async finish({ token, memory }: ChopCall): Promise<ChopEnd> {
+    const end = await this.#get(token).finish(memory);
+    this.end(token);
+    return end;
   }
 
   end(token: string): void {
-    this.#open.get(token)?.file?.close();
+    const chopping = this.#open.get(token);
     this.#open.delete(token);
+    chopping?.close();
   }
 
   close(): void {
     for (const token of [...this.#open.keys()]) this.end(token);
   }
 
-  /** Puts the next bytes behind those that are held; true at the end. */
-  #take(chopping: Chopping, bytes: Uint8Array | undefined): boolean {
-    const { buffer, held, file, path } = chopping;
-    let count: number;
-    if (file === undefined) {
-      count = bytes?.length ?? 0;
-      if (bytes !== undefined) buffer.set(bytes, held);
-    } else {
+  #get(token: string): Chopping {
+    const chopping = this.#open.get(token);
+    if (chopping === undefined) throw new StoreError('closed', 'this put is over');
+    return chopping;
+  }
+}
+
+interface Source {
+  readonly path: string;
+  readonly file: OpenFile;
+  readonly before: FileFacts;
+}
+
+class Chopping {
+  readonly #encoder: Encoder;
+  readonly #cutter: Cutter;
+  readonly #manifest: ManifestBuilder;
+  readonly #sink: DigestSink;
+  readonly #how: StageHow;
+  readonly #source: Source | undefined;
+  /** From `start` to `end`: bytes that belong to no chunk yet. */
+  readonly #window: Uint8Array;
+  #start = 0;
+  #end = 0;
+  #taken = 0;
+  #chunks = 0;
+  #digested = false;
+  /** There is a memory to fill. */
+  #lent = false;
+  #records: EncodedRecord[] = [];
+  #last: Promise<unknown> = Promise.resolve();
+
+  constructor(
+    options: ChopperOptions,
+    parts: {
+      readonly start: ChopStart;
+      readonly source: Source | undefined;
+      readonly cutter: Cutter;
+      readonly sink: DigestSink;
+    },
+  ) {
+    const { compression, mediaType } = parts.start;
+    this.#how = {
+      ...(compression === undefined ? {} : { compression }),
+      ...(mediaType === undefined ? {} : { mediaType }),
+    };
+    this.#source = parts.source;
+    this.#sink = parts.sink;
+    this.#cutter = parts.cutter;
+    this.#encoder = new Encoder(options);
+    this.#manifest = new ManifestBuilder((bytes) => options.provider.sha256Hex(bytes));
+    this.#window = new Uint8Array(this.#cutter.sizes.greatest + 2 * sliceBytes);
+  }
+
+  /** One after the other: the caller asks ahead, so that there is no pause between two batches. */
+  next(memory: SharedArrayBuffer | undefined): Promise<ChopStep> {
+    const next = this.#last.then(() => this.#next(memory));
+    this.#last = next.catch(() => undefined);
+    return next;
+  }
+
+  async #next(memory: SharedArrayBuffer | undefined): Promise<ChopStep> {
+    invariant(this.#source !== undefined, 'a stream is written, not read');
+    const { file, before, path } = this.#source;
+    this.#borrow(memory);
+    while (this.#encoder.filled < fullBytes) {
+      const room = this.#room(sliceBytes);
+      let count: number;
       try {
-        count = file.read(buffer.subarray(held, held + sliceBytes), chopping.taken);
+        count = file.read(room, this.#taken);
       } catch (error) {
         throw toStoreError(error, `reading ${path}`, { path });
       }
+      // A file that grew is not read for ever: `unchanged` says so.
+      if (count === 0 || this.#taken > before.size)
+        return { batch: this.#handOver(), taken: this.#taken, done: true };
+      await this.#take(count);
     }
-    chopping.hasher.update(buffer.subarray(held, held + count));
-    chopping.held += count;
-    chopping.taken += count;
-    // A file that grew is not read for ever: `unchanged` says so.
-    return count === 0 || (chopping.before !== undefined && chopping.taken > chopping.before.size);
+    return { batch: this.#handOver(), taken: this.#taken, done: false };
   }
 
-  /** Chunks whose end is certain, where they lie in the buffer: until `#keepRest`. */
-  #cut(chopping: Chopping, ended: boolean): Uint8Array[] {
-    const { buffer, held } = chopping;
-    const content = buffer.subarray(0, held);
-    const chunks: Uint8Array[] = [];
-    let at = 0;
-    while (ended ? at < held : held - at >= this.#cutter.sizes.greatest) {
-      const length = this.#cutter.cut(content, at);
-      chunks.push(content.subarray(at, at + length));
-      at += length;
+  async write(bytes: Uint8Array, memory: SharedArrayBuffer | undefined): Promise<ChopStep> {
+    this.#borrow(memory);
+    invariant(bytes.length <= sliceBytes, 'a slice is too long');
+    this.#room(bytes.length).set(bytes);
+    await this.#take(bytes.length);
+    const full = this.#encoder.filled >= fullBytes;
+    return { ...(full ? { batch: this.#handOver() } : {}), taken: this.#taken, done: false };
+  }
+
+  async finish(memory: SharedArrayBuffer | undefined): Promise<ChopEnd> {
+    this.#borrow(memory);
+    this.#cut(true);
+    if (this.#chunks === 0) this.#chunk(0);
+    this.#digested = true;
+    const { id, size } = await this.#sink.finish();
+    let source: SourceFacts | undefined;
+    if (this.#source !== undefined) {
+      const { file, path, before } = this.#source;
+      source = unchanged(path, before, file.facts(), size);
     }
-    chopping.done = at;
-    return chunks;
-  }
-
-  /** What belongs to no chunk yet moves to the front. */
-  #keepRest(chopping: Chopping): void {
-    const { buffer, done, held } = chopping;
-    buffer.copyWithin(0, done, held);
-    chopping.held = held - done;
-  }
-
-  #finish(chopping: Chopping, nodes: Uint8Array[]): ChoppedBlob {
-    const { path, file, before, taken: size } = chopping;
-    const source = file === undefined ? undefined : unchanged(path!, before!, file.facts(), size);
-    const id = toHex(chopping.hasher.digest());
-    const told = { id, size, ...(source === undefined ? {} : { source }) };
+    let root: EncodedRecord | undefined;
     // One chunk is the blob itself.
-    if (chopping.parts === 1) return told;
-    nodes.push(...chopping.manifest.finish({ id, size, cuts: this.#cutter.sizes }));
-    return { ...told, manifest: this.#provider.sha256Hex(nodes.at(-1)!) };
+    if (this.#chunks > 1)
+      for (const node of this.#manifest.finish({ id: toHex(id), size, cuts: this.#cutter.sizes }))
+        root = this.#node(node);
+    return {
+      batch: this.#handOver(),
+      id: toHex(id),
+      size,
+      ...(root === undefined ? {} : { manifest: root.id }),
+      ...(source === undefined ? {} : { source }),
+    };
   }
 
-  #encodeNodes(nodes: readonly Uint8Array[]): EncodedBatch {
-    const bytes = nodes.reduce((sum, node) => sum + node.length + 4096, 0);
-    return this.#encoder.encode(
-      nodes.map((node) => ({ bytes: node, kind: 'node' })),
-      new SharedArrayBuffer(bytes),
-    );
+  close(): void {
+    if (!this.#digested) this.#sink.abandon();
+    this.#source?.file.close();
+  }
+
+  /** Where the next bytes go: behind those that are held, which move to the front where they have to. */
+  #room(bytes: number): Uint8Array {
+    if (this.#end + bytes > this.#window.length) {
+      this.#window.copyWithin(0, this.#start, this.#end);
+      this.#end -= this.#start;
+      this.#start = 0;
+    }
+    return this.#window.subarray(this.#end, this.#end + bytes);
+  }
+
+  /** Bytes that were put into the room: hashed as part of the whole, and cut. */
+  async #take(count: number): Promise<void> {
+    const room = await this.#sink.room();
+    room.set(this.#window.subarray(this.#end, this.#end + count));
+    this.#sink.push(count);
+    this.#taken += count;
+    this.#end += count;
+    this.#cut(false);
+  }
+
+  /** Chunks whose end is certain. */
+  #cut(ended: boolean): void {
+    const { greatest } = this.#cutter.sizes;
+    const held = this.#window.subarray(0, this.#end);
+    while (ended ? this.#start < this.#end : this.#end - this.#start >= greatest)
+      this.#chunk(this.#cutter.cut(held, this.#start));
+  }
+
+  #chunk(length: number): void {
+    const bytes = this.#window.subarray(this.#start, this.#start + length);
+    this.#start += length;
+    this.#chunks++;
+    const record = this.#encoder.add(bytes, { ...this.#how, kind: 'raw' });
+    this.#records.push(record);
+    for (const node of this.#manifest.add({ id: record.id, size: record.size })) this.#node(node);
+  }
+
+  #node(bytes: Uint8Array): EncodedRecord {
+    const record = this.#encoder.add(bytes, { kind: 'node' });
+    this.#records.push(record);
+    return record;
+  }
+
+  #borrow(memory: SharedArrayBuffer | undefined): void {
+    if (this.#lent) return;
+    this.#lent = true;
+    const { greatest } = this.#cutter.sizes;
+    this.#encoder.begin(memory ?? new SharedArrayBuffer(fullBytes + spareBytes + greatest));
+  }
+
+  #handOver(): ChoppedBatch {
+    const records = this.#records;
+    this.#records = [];
+    this.#lent = false;
+    return { records, memory: this.#encoder.end() };
+  }
+}
+
+function openFile(host: Host, path: string): Source {
+  const file = openSource(host, path);
+  try {
+    const before = file.facts();
+    if (before.kind !== 'file')
+      throw new StoreError('invalid-argument', `not a regular file: ${path}`, { path, kind: before.kind });
+    return { path, file, before };
+  } catch (error) {
+    file.close();
+    throw toStoreError(error, `reading ${path}`, { path });
   }
 }

@@ -1,6 +1,6 @@
 /** A blob that consists of chunk blobs, read like a file: down the manifest to the chunks that a range touches. */
 import type { BlobRow } from '../catalog/blob-rows.ts';
-import type { ManifestNode } from '../codec/manifest.ts';
+import type { ManifestNode, ManifestPart } from '../codec/manifest.ts';
 import { StoreError } from '../errors.ts';
 import type { BlobFile } from './blob-file.ts';
 
@@ -13,6 +13,8 @@ export interface ChunkSource {
 export class ChunkedFile implements BlobFile {
   readonly #root: ManifestNode;
   readonly #source: ChunkSource;
+  /** The chunk read last, where its rest was left: the next read begins in it. */
+  #last: { readonly id: string; readonly bytes: Uint8Array } | undefined;
 
   /** `corrupt` when the manifest is of another blob. */
   constructor(row: BlobRow, root: ManifestNode, source: ChunkSource) {
@@ -30,8 +32,9 @@ export class ChunkedFile implements BlobFile {
     return bytes;
   }
 
-  /** Nothing is held open. */
-  close(): void {}
+  close(): void {
+    this.#last = undefined;
+  }
 
   #fill(
     node: ManifestNode,
@@ -46,12 +49,25 @@ export class ChunkedFile implements BlobFile {
         if (node.level > 0) this.#fill(this.#below(id, node.level, size), { base, offset, end }, target);
         else {
           const from = Math.max(0, offset - base);
-          const piece = this.#source.chunk(id, from, Math.min(size, end - base));
+          const piece = this.#chunk({ id, size }, from, Math.min(size, end - base));
           target.set(piece, base + from - offset);
         }
       }
       base += size;
     }
+  }
+
+  /** A reader from one end to the other wants the rest of a chunk next; of a single range it is not even read. */
+  #chunk({ id, size }: ManifestPart, from: number, to: number): Uint8Array {
+    const last = this.#last;
+    if (last?.id === id) {
+      if (to === size) this.#last = undefined;
+      return last.bytes.subarray(from, to);
+    }
+    if (from > 0 || to === size) return this.#source.chunk(id, from, to);
+    const bytes = this.#source.chunk(id, 0, size);
+    this.#last = { id, bytes };
+    return bytes.subarray(0, to);
   }
 
   #below(id: string, level: number, size: number): ManifestNode {

@@ -17,7 +17,8 @@ export interface PartReader {
   readonly sql: Statements;
   readonly rows: BlobReader;
   row(id: string): BlobRow | undefined;
-  readRow(row: BlobRow, offset: number, length: number): Uint8Array;
+  /** Once more where it may have moved meanwhile. */
+  readAgain(row: BlobRow, offset: number, length: number): Uint8Array;
 }
 
 export class Chunks {
@@ -49,22 +50,27 @@ export class Chunks {
 
   /**
    * Checks that a chunked blob is whole as far as the catalog tells: every node of its manifest is read, every chunk has a row of the
-   * right size in which no damage was found. The chunks themselves are verified where they lie.
+   * right size in which no damage was found. The chunks themselves are verified where they lie. Yields with each node, so that others
+   * get their turn.
    */
-  verify(row: BlobRow): void {
-    telling(row, () => {
-      const root = this.#manifest(this.rootOf(row));
-      if (root.root?.id !== toHex(row.id) || root.root.size !== row.size)
-        throw new StoreError('corrupt', 'its manifest is of another blob');
-      this.#verifyBelow(root);
-    });
+  *verify(row: BlobRow): Generator<void> {
+    const nodes = this.#verifyWhole(row);
+    while (telling(row, () => nodes.next()).done !== true) yield;
   }
 
-  #verifyBelow(node: ManifestNode): void {
+  *#verifyWhole(row: BlobRow): Generator<void> {
+    const root = this.#manifest(this.rootOf(row));
+    if (root.root?.id !== toHex(row.id) || root.root.size !== row.size)
+      throw new StoreError('corrupt', 'its manifest is of another blob');
+    yield* this.#verifyBelow(root);
+  }
+
+  *#verifyBelow(node: ManifestNode): Generator<void> {
+    yield;
     for (const { id, size } of node.parts) {
       const part = this.#row(id);
       if (part.suspect !== 0) throw damaged(part, 'it was found damaged');
-      if (node.level > 0) this.#verifyBelow(this.#manifest(part));
+      if (node.level > 0) yield* this.#verifyBelow(this.#manifest(part));
       else if (part.size !== size)
         throw new StoreError('corrupt', 'its manifest tells another size of a chunk');
     }
@@ -72,7 +78,7 @@ export class Chunks {
 
   readonly #source: ChunkSource = {
     manifest: (id) => this.#nodes.get(id) ?? this.#manifest(this.#row(id)),
-    chunk: (id, from, to) => this.#reader.readRow(this.#row(id), from, to - from),
+    chunk: (id, from, to) => this.#reader.readAgain(this.#row(id), from, to - from),
   };
 
   #row(id: string): BlobRow {
@@ -83,7 +89,7 @@ export class Chunks {
 
   #manifest(row: BlobRow): ManifestNode {
     const id = toHex(row.id);
-    const node = this.#nodes.get(id) ?? decodeManifest(this.#reader.readRow(row, 0, row.size));
+    const node = this.#nodes.get(id) ?? decodeManifest(this.#reader.readAgain(row, 0, row.size));
     this.#nodes.delete(id);
     this.#nodes.set(id, node);
     if (this.#nodes.size > nodesMax) this.#nodes.delete(this.#nodes.keys().next().value!);

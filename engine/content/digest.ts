@@ -1,4 +1,4 @@
-/** One pass over the content of a large blob: its sha256 and the CRC-32 of every chunk. */
+/** One pass over the content of a large blob: its sha256 and, where it is to be a file, the CRC-32 of every chunk. */
 import type { Provider } from '../codec/provider.ts';
 
 export interface ContentDigest {
@@ -19,6 +19,7 @@ export class Digester {
   #chunks = 0;
   #size = 0;
 
+  /** `chunkBytes` 0: the sha256 is all that is wanted. */
   constructor(provider: Provider, chunkBytes: number) {
     this.#provider = provider;
     this.#chunkBytes = chunkBytes;
@@ -29,6 +30,7 @@ export class Digester {
   update(bytes: Uint8Array): void {
     this.#hasher.update(bytes);
     this.#size += bytes.length;
+    if (this.#chunkBytes === 0) return;
     let at = 0;
     if (this.#partialBytes > 0) {
       at = Math.min(bytes.length, this.#chunkBytes - this.#partialBytes);

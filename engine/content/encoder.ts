@@ -70,8 +70,7 @@ export class Encoder {
 
   /** `memory` is the caller's, used again and again; a larger piece is made when it does not suffice. */
   encode(sources: readonly SmallSource[], memory?: SharedArrayBuffer): EncodedBatch {
-    this.#buffer = new Uint8Array(memory ?? new SharedArrayBuffer(startBytes));
-    this.#at = 0;
+    this.begin(memory);
     const results = sources.map((source) => {
       const start = this.#at;
       if (start > fullBytes) return { ok: { later: true } as const };
@@ -85,12 +84,33 @@ export class Encoder {
         return { error };
       }
     });
-    const { buffer } = this.#buffer;
-    this.#buffer = new Uint8Array(0);
-    return { results, memory: buffer as SharedArrayBuffer };
+    return { results, memory: this.end() };
   }
 
-  #bytes(bytes: Uint8Array, source: SmallSource): Encoded {
+  /** Starts a batch that is filled by `add`, one source after another. */
+  begin(memory?: SharedArrayBuffer): void {
+    this.#buffer = new Uint8Array(memory ?? new SharedArrayBuffer(startBytes));
+    this.#at = 0;
+  }
+
+  /** Bytes of the batch so far. */
+  get filled(): number {
+    return this.#at;
+  }
+
+  /** A record of bytes that are no larger than a record may be. */
+  add(bytes: Uint8Array, source: SmallSource): EncodedRecord {
+    return this.#bytes(bytes, source);
+  }
+
+  /** Ends the batch, and gives its memory up. */
+  end(): SharedArrayBuffer {
+    const { buffer } = this.#buffer;
+    this.#buffer = new Uint8Array(0);
+    return buffer as SharedArrayBuffer;
+  }
+
+  #bytes(bytes: Uint8Array, source: SmallSource): EncodedRecord {
     if (source.links !== undefined) {
       const node = encodeNode({ links: source.links, payload: bytes });
       return this.#record(node, source, decodeNode(node).links);

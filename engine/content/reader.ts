@@ -95,9 +95,9 @@ export class Reader {
     return isChunked(row) ? this.#chunks.open(row) : this.blobFile(row, this.partFile(row));
   }
 
-  /** Whether a chunked blob is whole, as far as that shows without reading its chunks; `corrupt` otherwise. */
-  verifyChunked(row: BlobRow): void {
-    this.#chunks.verify(row);
+  /** Whether a chunked blob is whole, as far as that shows without reading its chunks; `corrupt` otherwise. Yields now and then. */
+  verifyChunked(row: BlobRow): Generator<void> {
+    return this.#chunks.verify(row);
   }
 
   /** The stored bytes of a large blob, whatever their form. */

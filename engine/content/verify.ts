@@ -61,7 +61,7 @@ export class Verifier {
     const run = new Run(this.#reader, this.#provider, context);
     if (range.volume !== noVolume && !this.#isThere(range)) return { ...run.result(), generation };
     const rows = this.#rows(range);
-    if (range.volume === noVolume) for (const row of rows) run.chunked(row);
+    if (range.volume === noVolume) await this.#chunked(rows, run);
     else if (this.#reader.places.isDirectory(range.volume)) await this.#files(range, rows, run);
     else await this.#extents(range, rows, run);
     return { ...run.result(), generation };
@@ -71,6 +71,10 @@ export class Verifier {
     return this.#reader.sql
       .rows('SELECT * FROM blobs WHERE volume = ? AND extent BETWEEN ? AND ? ORDER BY extent, start')
       .all(range.volume, range.fromExtent, range.toExtent) as BlobRow[];
+  }
+
+  async #chunked(rows: readonly BlobRow[], run: Run): Promise<void> {
+    for (const row of rows) for (const _node of run.chunked(row)) await this.#clock.yield();
   }
 
   async #files(range: VerifyRange, rows: readonly BlobRow[], run: Run): Promise<void> {
@@ -181,10 +185,12 @@ class Run {
   }
 
   /** Its bytes are those of its chunks, and count there. */
-  chunked(row: BlobRow): void {
-    this.#context.signal.throwIfAborted();
+  *chunked(row: BlobRow): Generator<void> {
     try {
-      this.#reader.verifyChunked(row);
+      for (const _node of this.#reader.verifyChunked(row)) {
+        this.#context.signal.throwIfAborted();
+        yield;
+      }
       this.#sound(row);
     } catch (error) {
       this.#blame(row, error);

@@ -1,16 +1,16 @@
 /** Takes stored copies without a catalog row back in: evidence of a lost row is never deleted on sight. */
 import type { Transaction } from '../catalog/catalog.ts';
-import { type BlobRow, noVolume, storedForms } from '../catalog/blob-rows.ts';
+import { storedForms } from '../catalog/blob-rows.ts';
 import type { VolumeRow } from '../catalog/group.ts';
 import { ownerKinds } from '../catalog/reference-rows.ts';
 import { fromHex, toHex } from '../codec/bytes.ts';
-import { type ManifestRoot, decodeManifest, isManifest } from '../codec/manifest.ts';
 import { decodeNode } from '../codec/node.ts';
 import type { Provider } from '../codec/provider.ts';
 import { Frame } from '../codec/frame.ts';
 import { readRecord } from '../codec/record.ts';
 import { writeChunkSums } from '../commit/committer.ts';
 import type { VolumeSet } from '../commit/volume-set.ts';
+import { adoptChunked } from './adopt-chunked.ts';
 import { FramedFile, Scratch } from '../content/blob-file.ts';
 import { type ContentDigest, Digester } from '../content/digest.ts';
 import { StoreError } from '../errors.ts';
@@ -116,40 +116,7 @@ function adoptRecord(
       owner: row.n,
     });
   report.adopted++;
-  if (record.kind === 'node') adoptChunked(transaction, row, record.content);
-}
-
-/** A manifest's root says which blob it is of: a row that was lost with it comes back with it. */
-function adoptChunked(transaction: Transaction, manifest: BlobRow, content: Uint8Array): void {
-  if (!isManifest(decodeNode(content).payload)) return;
-  const root = manifestRoot(content);
-  const id = root === undefined ? undefined : fromHex(root.id)!;
-  if (id === undefined || transaction.catalog.blobs.inspect(id) !== undefined) return;
-  const row = transaction.insert({
-    id,
-    kind: 0,
-    codec: storedForms.chunked,
-    size: root!.size,
-    stored: 0,
-    volume: noVolume,
-    extent: fanOut(root!.id),
-    start: 0,
-    incarnation: manifest.incarnation,
-  });
-  transaction.reference(transaction.catalog.blobs.byNumber(manifest.n)!, {
-    kind: ownerKinds.chunked,
-    owner: row.n,
-  });
-}
-
-/** Undefined for lower nodes, and for what only looks like a manifest. */
-function manifestRoot(content: Uint8Array): ManifestRoot | undefined {
-  try {
-    return decodeManifest(content).root;
-  } catch (error) {
-    if (StoreError.is(error, 'corrupt')) return undefined;
-    throw error;
-  }
+  if (record.kind === 'node') adoptChunked(transaction, context, { row, content: record.content });
 }
 
 function verified(

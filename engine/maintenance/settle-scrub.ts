@@ -1,11 +1,12 @@
 /** The catalog's side of a scrub: orphans adopted, damage marked, counts and buckets made right, in short transactions. */
-import type { BlobRow } from '../catalog/blob-rows.ts';
+import { type BlobRow, noVolume } from '../catalog/blob-rows.ts';
 import type { Catalog, Transaction } from '../catalog/catalog.ts';
 import { bucketRows } from '../catalog/row-sums.ts';
 import { fromHex } from '../codec/bytes.ts';
 import type { VolumeSet } from '../commit/volume-set.ts';
 import type { FoundDamage, VerifyRange } from '../content/verify.ts';
 import type { ListedPart } from '../volume.ts';
+import { adoptLostChunked } from './adopt-chunked.ts';
 import { type AdoptContext, adoptFile, adoptRecords, emptyReport } from './adopt.ts';
 import { verifyBucket } from './buckets.ts';
 import { repairRow } from './repair-row.ts';
@@ -31,7 +32,10 @@ export function settleRange(catalog: Catalog, context: AdoptContext, request: Se
   const repairedRows = request.unsoundRows.filter((n) => repairRow(catalog, n)).length;
   return catalog.transaction((transaction) => {
     const damaged = request.damaged.filter((damage) => markSuspect(transaction, damage));
-    const adopted = adoptOrphans(transaction, context, request);
+    const adopted =
+      request.range.volume === noVolume
+        ? adoptLostChunked(transaction, context)
+        : adoptOrphans(transaction, context, request);
     const noted = catalog.sql
       .rows(
         'INSERT OR REPLACE INTO verified (blob, at) SELECT n, ? FROM blobs WHERE volume = ? AND extent BETWEEN ? AND ? AND suspect = 0 AND touched_gen <= ?',

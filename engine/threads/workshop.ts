@@ -8,7 +8,7 @@ import { type DriverChoice, loadDriver } from '../driver.ts';
 import { invariant, pathError, toStoreError } from '../errors.ts';
 import type { Host } from '../host.ts';
 import { type CallContext, type Handler, Moved, errorToData } from '../rpc.ts';
-import { type ChopCall, type ChopStart, type Chopped, Chopper } from '../content/chopper.ts';
+import { type ChopCall, type ChopStart, Chopper } from '../content/chopper.ts';
 import { DigestLink } from '../content/digest-link.ts';
 import { type EncodedBatch, Encoder, type SmallSource } from '../content/encoder.ts';
 import { listFolder, runSteps } from '../content/folders.ts';
@@ -93,8 +93,11 @@ export class Workshop {
       publish: (args: PartName & { token: string; volume: number }) =>
         this.#open.stager.publish(args.token, { volume: args.volume, name: args }),
       'move-file': (move: FileMove, context: CallContext) => this.#open.mover.move(move, context.signal),
-      'chop-begin': (start: ChopStart) => this.#open.chopper.begin(start),
-      chop: (call: ChopCall) => wireChopped(this.#open.chopper.chop(call)),
+      'chop-begin': (start: ChopStart & { linked: boolean }) =>
+        this.#open.chopper.begin(start, start.linked ? this.#link : undefined),
+      'chop-next': (call: ChopCall) => this.#open.chopper.next(call),
+      'chop-write': (call: ChopCall & { bytes: Uint8Array }) => this.#open.chopper.write(call),
+      'chop-finish': (call: ChopCall) => this.#open.chopper.finish(call),
       'chop-end': (token: string) => this.#open.chopper.end(token),
       discard: (token: string) => this.#open.stager.discard(token),
       get: async (args: { id: string; maxBytes: number }, context: CallContext) =>
@@ -153,15 +156,14 @@ export class Workshop {
       chunkBytes: options.chunkBytes,
       access: options.lease === undefined ? 'read-only' : 'read',
     });
-    const { chunkBytes, compression, chunking } = options;
-    const encoder = new Encoder({ host, provider, smallMax: options.smallMax, chunkBytes, compression });
+    const { smallMax, chunkBytes, compression, chunking } = options;
     const lease = options.lease ?? 'read-only';
     this.#parts = {
       reader,
       streams: new Streams(reader, host, provider),
       verifier: new Verifier(reader, provider, host.clock),
-      encoder,
-      chopper: new Chopper(host, provider, { encoder, cuts: chunking }),
+      encoder: new Encoder({ host, provider, smallMax, chunkBytes, compression }),
+      chopper: new Chopper({ host, provider, smallMax, chunkBytes, compression, chunking }),
       stager: new Stager({
         host,
         provider,
@@ -264,10 +266,6 @@ function own(bytes: Uint8Array | undefined): Uint8Array<ArrayBuffer> | undefined
 function moveBytes(bytes: Uint8Array | undefined): Moved | undefined {
   const mine = own(bytes);
   return mine === undefined ? undefined : new Moved(mine, [mine.buffer]);
-}
-
-function wireChopped({ chunks, nodes, ...rest }: Chopped): unknown {
-  return { chunks: wireBatch(chunks), ...(nodes === undefined ? {} : { nodes: wireBatch(nodes) }), ...rest };
 }
 
 function wireBatch(batch: EncodedBatch): unknown {

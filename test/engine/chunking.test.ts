@@ -279,7 +279,7 @@ storeTest(
     const program = `const { openStore } = await import(${JSON.stringify(index)});
     const store = await openStore(${JSON.stringify(folder.path)}, { chunking: 'fastcdc' });
     await store.put({ path: ${JSON.stringify(source)} }, { onProgress: (bytes) => process.stdout.write(bytes + '\\n') });`;
-    for (const after of [1, 8, 20]) {
+    for (const after of [1, 3, 6]) {
       const child = spawn(process.execPath, ['--input-type=module', '-e', program]);
       let steps = 0;
       child.stdout.on('data', (text: Buffer) => {

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { Cutter, areCutSizes, gearTable, usualCuts } from '../../../engine/codec/fastcdc.ts';
+import { type CutSizes, Cutter, areCutSizes, gearTable, usualCuts } from '../../../engine/codec/fastcdc.ts';
 import {
   ManifestBuilder,
   type ManifestNode,
@@ -14,6 +14,7 @@ import {
 import { decodeNode, encodeNode } from '../../../engine/codec/node.ts';
 import { nodeProvider as provider } from '../../../engine/providers/node.ts';
 import { portableProvider } from '../../../engine/providers/portable.ts';
+import { seededBytes } from '../../crash/random.ts';
 import { noise } from '../store-folder.ts';
 import { bitFlips, blobId, throwsCode, unless } from './arbitrary.ts';
 
@@ -40,6 +41,34 @@ test('chunks are within their sizes, and make up the content', () => {
     }),
     { numRuns: 50 },
   );
+});
+
+/** The rule as the format page has it, one byte at a time. */
+function lengthByRule(bytes: Uint8Array, { least, average, greatest }: CutSizes): number {
+  const gear = gearTable(provider);
+  let hash = 0;
+  for (let length = least + 1; length <= Math.min(bytes.length, greatest); length++) {
+    hash = (hash * 2 + gear[bytes[length - 1]!]!) | 0;
+    const bits = Math.log2(average) + (length <= average ? 2 : -2);
+    if (hash >>> (32 - bits) === 0) return length;
+  }
+  return Math.min(bytes.length, greatest);
+}
+
+test('cuts are where the rule says, however long the chunk is', () => {
+  const rules = [
+    { least: 64, average: 4096, greatest: 20_000 },
+    { least: 4096, average: 4096, greatest: 4096 },
+    { least: 4095, average: 4096, greatest: 4101 },
+    { least: 1001, average: 8192, greatest: 8193 },
+  ];
+  for (const sizes of rules) {
+    const cutter = new Cutter(provider, sizes);
+    for (let seed = 0; seed < 300; seed++) {
+      const bytes = seededBytes(seed, seed % 7 === 0 ? seed * 17 : 25_000);
+      if (bytes.length > 0) assert.equal(cutter.cut(bytes, 0), lengthByRule(bytes, sizes), `seed ${seed}`);
+    }
+  }
 });
 
 test('a cut depends on what is before it in its chunk, and on nothing else', () => {
@@ -116,7 +145,7 @@ const part = fc.record(
   { noNullPrototype: true },
 );
 const manifest: fc.Arbitrary<ManifestNode> = fc
-  .tuple(fc.integer({ min: 0, max: 3 }), fc.array(part, { minLength: 1, maxLength: 20 }), fc.option(blobId))
+  .tuple(fc.integer({ min: 0, max: 7 }), fc.array(part, { minLength: 1, maxLength: 20 }), fc.option(blobId))
   .map(([level, parts, whole]) => {
     if (whole === null) return { level, parts };
     const size = parts.reduce((sum, one) => sum + one.size, 0);
@@ -160,7 +189,7 @@ test('what is no manifest is refused', () => {
     encodeNode({ links: [], payload: new Uint8Array(0) }),
     encodeNode({ links: good.links, payload: good.payload.subarray(0, 8) }),
     encodeNode({ links: good.links, payload: good.payload.subarray(0, 19) }),
-    changed((view) => view.setUint8(4, 4)),
+    changed((view) => view.setUint8(4, 8), [{ kind: 'node', id }]),
     changed((view) => view.setUint8(4, 1)), // level 1 with a raw link
     changed((view) => view.setUint8(5, 2)),
     changed((view) => view.setUint8(6, 1)),
@@ -198,4 +227,20 @@ test('a builder makes full nodes, lower ones first, and a root on top of any num
       node.level === 0 ? [...node.parts] : node.parts.flatMap(({ id }) => leaves(known.get(id)!));
     assert.deepEqual(leaves(root), parts);
   }
+});
+
+test('one chunk more at the head makes few nodes new', () => {
+  const idOf = (bytes: Uint8Array): string => provider.sha256Hex(bytes);
+  const nodesOf = (numbers: readonly number[]): Set<string> => {
+    const builder = new ManifestBuilder(idOf);
+    const parts = numbers.map((n) => ({ id: idOf(new TextEncoder().encode(String(n))), size: n + 1 }));
+    const size = parts.reduce((sum, one) => sum + one.size, 0);
+    const nodes = parts.flatMap((one) => builder.add(one));
+    return new Set([...nodes, ...builder.finish({ id: 'ee'.repeat(32), size, cuts: usualCuts })].map(idOf));
+  };
+  const numbers = Array.from({ length: 20_000 }, (_, n) => n);
+  const before = nodesOf(numbers);
+  const after = nodesOf([99_999, ...numbers]);
+  assert.ok(before.size > 60, `${before.size} nodes`);
+  assert.ok([...after].filter((id) => !before.has(id)).length <= 3);
 });

@@ -1,0 +1,44 @@
+/** What both ways of a put share: what they are given of the store, and what options mean to them. */
+import type PQueue from 'p-queue';
+import type { BlobId, ChunkingMode, Layout, PutOptions } from './api.ts';
+import type { Operation } from './commit/operations.ts';
+import type { StageHow } from './content/stager.ts';
+import type { Crew } from './crew.ts';
+import { StoreError } from './errors.ts';
+import type { Host } from './host.ts';
+
+export interface IngestParts {
+  readonly crew: Crew;
+  readonly queue: PQueue;
+  readonly host: Host;
+  readonly smallMax: number;
+  readonly submit: <Result>(operation: Operation) => Promise<Result>;
+  /** The store's. */
+  readonly chunking: ChunkingMode;
+  readonly layout: Layout;
+  /** Runs work whose puts no collection touches until it has ended. */
+  readonly during: <Result>(work: () => Promise<Result>) => Promise<Result>;
+  readonly onHealed: (id: BlobId) => void;
+  readonly onFailure: (error: unknown) => void;
+}
+
+/** `conflict` where the caller knows better what the bytes should be. */
+export function expectId(id: BlobId, options: PutOptions): void {
+  if (options.expectId === undefined || options.expectId === id) return;
+  throw new StoreError('conflict', `the bytes have id ${id}, not ${options.expectId}`, {
+    id,
+    expected: options.expectId,
+  });
+}
+
+export function howOf(options: PutOptions): StageHow {
+  const { compression, mediaType } = options;
+  return {
+    ...(compression === undefined ? {} : { compression }),
+    ...(mediaType === undefined ? {} : { mediaType }),
+  };
+}
+
+export function ownerOf(options: PutOptions): { readonly owner?: string } {
+  return options.owner === undefined ? {} : { owner: options.owner };
+}

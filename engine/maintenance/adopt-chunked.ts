@@ -1,0 +1,157 @@
+/** Takes chunked blobs back in whose row was lost: the root of a manifest says which blob it is of, and the chunks prove it. */
+import { type BlobRow, isChunked, noVolume, partNameOf, storedForms } from '../catalog/blob-rows.ts';
+import type { Transaction } from '../catalog/catalog.ts';
+import { ownerKinds } from '../catalog/reference-rows.ts';
+import { fromHex, toHex } from '../codec/bytes.ts';
+import { type ManifestNode, type ManifestRoot, decodeManifest, isManifest } from '../codec/manifest.ts';
+import { decodeNode } from '../codec/node.ts';
+import type { Hasher, Provider } from '../codec/provider.ts';
+import { type VolumeSet, locatorOf } from '../commit/volume-set.ts';
+import { randomIncarnation } from '../content/encoder.ts';
+import { recordContent } from '../content/reader.ts';
+import { StoreError } from '../errors.ts';
+import type { Host } from '../host.ts';
+import { fanOut } from '../volumes/directory.ts';
+
+interface AdoptChunkedContext {
+  readonly volumes: VolumeSet;
+  readonly provider: Provider;
+  readonly host: Host;
+}
+
+/**
+ * For a node that has just been taken in, or whose blob is gone. Nothing is believed: whoever may put nodes can write any id into one,
+ * and a range of a blob is read without its whole being hashed. So all chunks are read and hashed. True when the blob is here now.
+ * O(size of the blob), and rare: of a put that died, only one whose very last commit was cut in two comes here.
+ */
+export function adoptChunked(
+  transaction: Transaction,
+  context: AdoptChunkedContext,
+  node: { readonly row: BlobRow; readonly content: Uint8Array },
+): boolean {
+  const root = rootManifest(node.content);
+  if (root === undefined) return false;
+  const { catalog } = transaction;
+  const whole = root.root;
+  const found = catalog.blobs.inspect(fromHex(whole.id)!);
+  // One that is here stays as it is, unless it is a chunked one of which the manifest was lost, and this is the one.
+  const mayStay = found === undefined || (found.sound && lacksManifest(transaction, found.row));
+  if (!mayStay || !hashesTo(whole, new Walk(transaction, context), root)) return false;
+  let row: BlobRow;
+  if (found !== undefined) ({ row } = found);
+  else
+    row = transaction.insert({
+      id: fromHex(whole.id)!,
+      kind: 0,
+      codec: storedForms.chunked,
+      size: whole.size,
+      stored: 0,
+      volume: noVolume,
+      extent: fanOut(whole.id),
+      start: 0,
+      incarnation: randomIncarnation(context.host),
+    });
+  // Not the row that was given: walking may have looked the same one up anew.
+  const by = { kind: ownerKinds.chunked, owner: row.n } as const;
+  transaction.reference(catalog.blobs.byNumber(node.row.n)!, by);
+  return true;
+}
+
+/** Manifests that are held by chunked blobs which have no row. Returns how many came back. */
+export function adoptLostChunked(transaction: Transaction, context: AdoptChunkedContext): number {
+  const { catalog } = transaction;
+  const lost = catalog.sql
+    .arrays(
+      'SELECT child, owner FROM refs WHERE kind = ? AND NOT EXISTS (SELECT 1 FROM blobs WHERE n = owner)',
+    )
+    .all(ownerKinds.chunked) as [number, number][];
+  let adopted = 0;
+  for (const [child, owner] of lost) {
+    const row = unlessDamaged(() => catalog.blobs.byNumber(child));
+    if (row === undefined) continue; // a reference that leads nowhere is a doubt of its own
+    const content = unlessDamaged(() => new Walk(transaction, context).content(row));
+    if (content === undefined || !adoptChunked(transaction, context, { row, content })) continue;
+    transaction.unreference(catalog.blobs.byNumber(child)!, { kind: ownerKinds.chunked, owner });
+    adopted++;
+  }
+  return adopted;
+}
+
+function lacksManifest({ catalog }: Transaction, row: BlobRow): boolean {
+  if (!isChunked(row)) return false;
+  return catalog.refs
+    .childrenOf(row.n, ownerKinds.chunked)
+    .every((n) => catalog.sql.values('SELECT 1 FROM blobs WHERE n = ?').get(n) === undefined);
+}
+
+/** Undefined for lower nodes, and for what only looks like a manifest. */
+function rootManifest(content: Uint8Array): (ManifestNode & { readonly root: ManifestRoot }) | undefined {
+  if (!isManifest(decodeNode(content).payload)) return undefined;
+  const manifest = unlessDamaged(() => decodeManifest(content));
+  return manifest?.root === undefined ? undefined : { ...manifest, root: manifest.root };
+}
+
+function hashesTo(root: ManifestRoot, walk: Walk, manifest: ManifestNode): boolean {
+  const id = unlessDamaged(() => {
+    walk.hash(manifest);
+    return toHex(walk.digest());
+  });
+  return id === root.id;
+}
+
+class Walk {
+  readonly #transaction: Transaction;
+  readonly #context: AdoptChunkedContext;
+  readonly #hasher: Hasher;
+
+  constructor(transaction: Transaction, context: AdoptChunkedContext) {
+    this.#transaction = transaction;
+    this.#context = context;
+    this.#hasher = context.provider.hasher();
+  }
+
+  hash(manifest: ManifestNode): void {
+    for (const { id, size } of manifest.parts) {
+      const row = this.#transaction.catalog.blobs.byId(fromHex(id)!);
+      if (row === undefined) throw new StoreError('corrupt', `part ${id} is missing`, { id });
+      const content = this.content(row);
+      if (manifest.level === 0) {
+        if (content.length !== size) throw new StoreError('corrupt', `part ${id} has another size`, { id });
+        this.#hasher.update(content);
+        continue;
+      }
+      const below = decodeManifest(content);
+      const total = below.parts.reduce((sum, part) => sum + part.size, 0);
+      if (below.level !== manifest.level - 1 || total !== size)
+        throw new StoreError('corrupt', `part ${id} is not the one that belongs there`, { id });
+      this.hash(below);
+    }
+  }
+
+  digest(): Uint8Array {
+    return this.#hasher.digest();
+  }
+
+  /** Content of a record. A chunk that was there as a file before is not looked for: then its blob is not taken in. */
+  content(row: BlobRow): Uint8Array {
+    const { volumes, provider } = this.#context;
+    const missing = new StoreError('corrupt', 'its record is missing');
+    if (isChunked(row) || volumes.isDirectory(row.volume)) throw missing;
+    const bytes = volumes
+      .sqlite(volumes.row(row.volume))
+      .read(partNameOf(row), locatorOf(row), 0, row.stored);
+    if (bytes === undefined || bytes.length < row.stored) throw missing;
+    return recordContent(provider, row, bytes);
+  }
+}
+
+/** Undefined where something is damaged, of another format, or away: then nothing is taken in, now. */
+function unlessDamaged<Result>(work: () => Result): Result | undefined {
+  try {
+    return work();
+  } catch (error) {
+    const codes = ['corrupt', 'incompatible-format', 'unavailable'];
+    if (StoreError.is(error) && codes.includes(error.code)) return undefined;
+    throw error;
+  }
+}
