@@ -8,8 +8,11 @@ import { type IngestParts, expectId, howOf, ownerOf } from './ingest-parts.ts';
 import type { Remote } from './rpc.ts';
 import { type Gathered, pieces } from './source.ts';
 
-/** Batches being filled or committed, of all such puts: together with windows and slices about 40 MiB. */
-const memoriesMax = 6;
+/**
+ * Batches being filled or committed, of all such puts, where there are not more workers than two. With them a put takes 60 MB more than an
+ * idle store, whatever its size; more of them make it no faster.
+ */
+const memoriesMax = 4;
 
 type ChunkedSource = { readonly path: string } | Gathered;
 

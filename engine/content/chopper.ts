@@ -56,7 +56,7 @@ export interface ChopEnd {
 }
 
 /** A batch is handed over from here on. */
-const fullBytes = 4 * 1024 * 1024;
+const fullBytes = 3 * 1024 * 1024;
 /** What comes on top of it in the same memory: a slice, the chunk that it ends, some nodes. */
 const spareBytes = sliceBytes + 256 * 1024;
 

@@ -205,7 +205,7 @@ export const frame: Target = {
 export const manifest: Target = {
   name: 'manifest',
   valid: (random) => {
-    const level = random.below(4);
+    const level = random.below(8);
     const parts = Array.from({ length: 1 + random.below(random.chance(0.1) ? 300 : 6) }, () => ({
       id: toHex(idBytesOf(random)),
       size: 1 + random.below(1_000_000),
