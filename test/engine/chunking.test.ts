@@ -1,10 +1,8 @@
 /** Chunked blobs: one blob to every caller, shared parts stored once, damage told and healed, nothing left of what a crash or an error cut short. */
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
-import { appendFileSync, existsSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import Database from 'better-sqlite3';
 import type { Store } from '../../engine/index.ts';
-import { openStore } from '../../engine/index.ts';
 import {
   type StoreFolder,
   collect,
@@ -112,42 +110,6 @@ storeTest('options that make no sense are refused', async (folder) => {
     await assert.rejects(folder.open({ chunking: wrong as never }), withCode('invalid-argument'));
 });
 
-storeTest('an insertion at the head of 64 MiB stores a few chunks anew', async (folder) => {
-  const store = await folder.open({ parameters: {}, chunking: 'fastcdc', threads: { count: 2 } });
-  const big = noise(64 * 1024 * 1024, 3);
-  await store.put(big, { owner: 'a' });
-  const edited = Buffer.concat([noise(1024, 4), big]);
-  const { storedSize, id } = await store.put(edited, { owner: 'b' });
-  assert.ok(storedSize < 1_200_000, String(storedSize));
-  same(await store.readRange(id, 1000, 100_000), edited.subarray(1000, 101_000));
-});
-
-storeTest('collection takes chunks with the last blob that uses them, and no others', async (folder) => {
-  const store = await folder.open({ chunking });
-  const edited = Buffer.concat([noise(100, 9), content]);
-  const first = await store.put(content, { owner: 'a' });
-  const second = await store.put(edited, { owner: 'b' });
-  const before = (await store.stats()).blobs;
-  await store.release(first.id, 'a');
-  const planned = await store.gc({ graceMs: 0, dryRun: true });
-  const { deleted, blocked } = await store.gc({ graceMs: 0 });
-  assert.deepEqual([planned.deleted, blocked], [deleted, undefined]);
-  assert.ok(deleted >= 3 && deleted < 12, `${deleted} of ${before}`);
-  await readsBack(store, folder, edited);
-  await store.release(second.id, 'b');
-  await store.gc({ graceMs: 0 });
-  assert.equal((await store.stats()).blobs, 0);
-});
-
-storeTest('as a root, and as a link of a node, it is kept whole', async (folder) => {
-  const store = await folder.open({ chunking });
-  const { id } = await store.put(content);
-  const node = await store.put(new Uint8Array(1), { links: [{ kind: 'raw', id }] });
-  await store.roots.set('main', node.id);
-  assert.equal((await store.gc({ graceMs: 0 })).deleted, 0);
-  await readsBack(store, folder, content);
-});
-
 /** Where a chunk of the content lies: the volume's file, its extent. */
 function harmChunk(folder: StoreFolder, id: string): void {
   let place: { volume: string; extent: number; start: number } | undefined;
@@ -214,87 +176,6 @@ storeTest('a manifest that is taken back in brings its blob back with it', async
   assert.ok((await store.scrub()).adopted > 50);
   await readsBack(store, folder, content);
 });
-
-storeTest(
-  'expectId, abort and a source that fails leave no blob; what they put is collected',
-  async (folder) => {
-    const store = await folder.open({ chunking, threads: { count: 2 } });
-    await assert.rejects(store.put(content, { expectId: sha256('other') }), withCode('conflict'));
-    const controller = new AbortController();
-    const aborted = store.put(inPieces(content, 50_000), {
-      signal: controller.signal,
-      onProgress: (bytes) => bytes > 1_000_000 && controller.abort(new Error('enough')),
-    });
-    await assert.rejects(aborted, /enough/);
-    const failing = async function* (): AsyncGenerator<Uint8Array> {
-      yield* inPieces(content.subarray(0, 500_000), 50_000);
-      throw new Error('the source broke');
-    };
-    await assert.rejects(store.put(failing()), /the source broke/);
-    await assert.rejects(store.put({ path: folder.at('nothing') }), withCode('not-found'));
-    assert.equal(await store.has(sha256(content)), false);
-    assert.equal((await store.gc({ graceMs: 0 })).held, 0);
-    assert.equal((await store.stats()).blobs, 0);
-  },
-);
-
-storeTest('a file that changes while it is chopped is refused', async (folder) => {
-  const store = await folder.open({ chunking });
-  const path = folder.file('grows', content);
-  let grown = false;
-  const put = store.put(
-    { path },
-    {
-      onProgress: () => {
-        if (!grown) appendFileSync(path, 'more');
-        grown = true;
-      },
-    },
-  );
-  await assert.rejects(put, withCode('source-changed'));
-});
-
-storeTest(
-  'put ten times at once, with a collection of grace 0 beside it: stored once, whole',
-  async (folder) => {
-    const store = await folder.open({ chunking, threads: { count: 2 } });
-    const puts = Promise.all(Array.from({ length: 10 }, (_, i) => store.put(content, { owner: `x${i}` })));
-    const beside = await openStore(folder.path, { threads: { count: 0 } });
-    for (let i = 0; i < 20; i++) {
-      assert.equal((await beside.gc({ graceMs: 0 })).blocked, undefined);
-      await new Promise((resolve) => setTimeout(resolve, 5));
-    }
-    const results = await puts;
-    await beside.close();
-    assert.equal(results.filter(({ deduplicated }) => !deduplicated).length, 1);
-    await readsBack(store, folder, content);
-  },
-);
-
-storeTest(
-  'killed in the middle of a chunked put: no blob, nothing damaged, all of it collected',
-  async (folder) => {
-    const source = folder.file('big', noise(30_000_000, 8));
-    const index = new URL('../../engine/index.ts', import.meta.url).href;
-    const program = `const { openStore } = await import(${JSON.stringify(index)});
-    const store = await openStore(${JSON.stringify(folder.path)}, { chunking: 'fastcdc' });
-    await store.put({ path: ${JSON.stringify(source)} }, { onProgress: (bytes) => process.stdout.write(bytes + '\\n') });`;
-    for (const after of [1, 3, 6]) {
-      const child = spawn(process.execPath, ['--input-type=module', '-e', program]);
-      let steps = 0;
-      child.stdout.on('data', (text: Buffer) => {
-        steps += text.toString().split('\n').length - 1;
-        if (steps >= after) child.kill('SIGKILL');
-      });
-      await new Promise((resolve) => child.on('exit', resolve));
-      assert.equal(child.signalCode, 'SIGKILL');
-    }
-    const store = await folder.open();
-    assert.deepEqual((await store.scrub()).damaged, []);
-    await store.gc({ graceMs: 0 });
-    assert.equal((await store.stats()).blobs, 0);
-  },
-);
 
 storeTest('sqlite-only: no content outside SQLite volumes, whatever a put asks for', async (folder) => {
   const store = await folder.open({ layout: 'sqlite-only', parameters: {}, compression: 'auto' });
