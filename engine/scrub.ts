@@ -1,6 +1,7 @@
 /** A scrub from the calling thread: ranges spread over the workers, what they find settled by the commit thread, then counts. */
 import PQueue from 'p-queue';
 import type { Damage, ScrubOptions, ScrubResult } from './api.ts';
+import { noVolume } from './catalog/blob-rows.ts';
 import type { VerifyRange, VerifyResult } from './content/verify.ts';
 import type { Crew } from './crew.ts';
 import type { Host } from './host.ts';
@@ -8,7 +9,7 @@ import type { RecountResult, SettleResult } from './maintenance/settle-scrub.ts'
 
 /** Chunked blobs lie in no volume; in the catalog they are spread over 256 numbers, as files are over folders. */
 const chunkedRanges: readonly VerifyRange[] = Array.from({ length: 16 }, (_, i) => ({
-  volume: 0,
+  volume: noVolume,
   fromExtent: 16 * i,
   toExtent: 16 * i + 15,
 }));

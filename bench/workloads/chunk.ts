@@ -2,6 +2,7 @@
 import { closeSync, openSync, readSync, writeSync } from 'node:fs';
 import { Noise } from '../data.ts';
 import type { Place, Workload } from '../workload.ts';
+import { putLarge } from './ingest.ts';
 
 const inserted = 1024;
 const pieceBytes = 4 * 1024 * 1024;
@@ -43,30 +44,8 @@ export const insertion: Workload = {
         meter.fact('newMB', stored / 1e6);
       },
     },
-    {
-      name: 'holdfast, first put',
-      ours: true,
-      async run({ open, data, target, meter }) {
-        const store = await open(target, { chunking: 'fastcdc' });
-        await meter.time(async () => {
-          const { size } = await store.put({ path: data.large });
-          return { bytes: size, operations: 1 };
-        });
-        await store.close();
-      },
-    },
-    {
-      name: 'holdfast, off',
-      ours: false,
-      async run({ open, data, target, meter }) {
-        const store = await open(target);
-        await meter.time(async () => {
-          const { size } = await store.put({ path: data.large });
-          return { bytes: size, operations: 1 };
-        });
-        await store.close();
-      },
-    },
+    putLarge('holdfast, first put', true, { chunking: 'fastcdc' }),
+    putLarge('holdfast, off', false),
   ],
   goals: [
     { figure: 'newMB', of: 'holdfast, the edit', atMost: 2.1, source: 'issue 3' },

@@ -2,7 +2,8 @@
 import { programFiles } from '../data.ts';
 import { loadCodec } from '../rival.ts';
 import { inFlight } from '../window.ts';
-import type { Case, Workload } from '../workload.ts';
+import type { Workload } from '../workload.ts';
+import { putLarge } from './ingest.ts';
 
 const filesInFlight = 1_000;
 
@@ -55,27 +56,12 @@ export const programs: Workload = {
   ],
 };
 
-function putLarge(name: string, mode: 'auto' | 'off'): Case {
-  return {
-    name,
-    ours: mode === 'auto',
-    async run({ open, data, target, meter }) {
-      const store = await open(target, { compression: mode });
-      await meter.time(async () => {
-        const { size } = await store.put({ path: data.large });
-        return { bytes: size, operations: 1 };
-      });
-      await store.close();
-    },
-  };
-}
-
 export const media: Workload = {
   name: 'W9-media',
   title: 'the large incompressible file by path, with compression auto and off',
   unit: 'MB/s',
   cache: 'warm',
   warms: ['large'],
-  cases: [putLarge('holdfast, auto', 'auto'), putLarge('holdfast, off', 'off')],
+  cases: [putLarge('holdfast, auto', true, { compression: 'auto' }), putLarge('holdfast, off', false)],
   goals: [{ figure: 'ratio', atLeast: 0.9, source: 'issue 3' }],
 };

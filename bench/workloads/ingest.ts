@@ -1,7 +1,7 @@
 /** Taking in: one large file (W1), many small files (W3), many small objects from memory (W3m). */
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import type { PutOptions } from '../../src/index.ts';
+import type { OpenOptions, PutOptions } from '../../src/index.ts';
 import { Noise, smallFiles } from '../data.ts';
 import { spaceOf } from '../machine.ts';
 import { loadNaive, loadSqliteTable } from '../rival.ts';
@@ -14,24 +14,29 @@ const filesInFlight = 1_000;
 const objectsInFlight = 4_000;
 const objectBytes = 1024;
 
+/** The large file into a new store. */
+export function putLarge(name: string, ours: boolean, options: OpenOptions = {}): Case {
+  return {
+    name,
+    ours,
+    async run({ open, data, target, meter }) {
+      const store = await open(target, options);
+      await meter.time(async () => {
+        const { size } = await store.put({ path: data.large });
+        return { bytes: size, operations: 1 };
+      });
+      await store.close();
+    },
+  };
+}
+
 export const largeFile: Workload = {
   name: 'W1',
   title: 'one large incompressible file by path, source cold',
   unit: 'MB/s',
   cache: 'cold',
   cases: [
-    {
-      name: 'holdfast',
-      ours: true,
-      async run({ open, data, target, meter }) {
-        const store = await open(target);
-        await meter.time(async () => {
-          const { size } = await store.put({ path: data.large });
-          return { bytes: size, operations: 1 };
-        });
-        await store.close();
-      },
-    },
+    putLarge('holdfast', true),
     {
       name: 'naive + sync',
       ours: false,

@@ -28,6 +28,11 @@ export class Checkpoints {
     this.#db.pragma(`wal_autocheckpoint = ${low ? checkpointPagesLow : checkpointPages}`);
   }
 
+  /** Before work that must go on without room: where the disk is nearly full, the WAL's space is given back to it. */
+  makeRoom(): void {
+    if (this.#isLow()) this.truncate();
+  }
+
   /** Copies all of the WAL back and gives its space to the disk, as far as readers and room allow. */
   truncate(): void {
     try {

@@ -52,6 +52,9 @@ export function looksCompressed(start: Uint8Array): boolean {
   return signatures.some(([at, bytes]) => bytes.every((byte, i) => start[at + i] === byte));
 }
 
+/** In place of a level of zstd. */
+const deflateLevel = 6;
+
 const counts = new Uint16Array(256);
 
 /** Shannon entropy of byte frequencies in the middle of `bytes`, in bits a byte: 8 is noise. */
@@ -79,6 +82,7 @@ export class ChunkCompressor {
   readonly #provider: Provider;
   readonly #options: CompressOptions;
   readonly #codec: ChunkCodec;
+  readonly #level: number;
   #misses = 0;
   #chunk = 0;
   #hopeless: boolean;
@@ -86,22 +90,25 @@ export class ChunkCompressor {
   constructor(provider: Provider, options: CompressOptions) {
     this.#provider = provider;
     this.#options = options;
-    this.#codec = chunkCodecs[options.codec];
+    // A store made where there is zstd is written on where there is none: what a chunk is stored by, it says itself.
+    const without = options.codec === 'zstd' && provider.zstd === undefined;
+    this.#codec = chunkCodecs[without ? 'deflate' : options.codec];
+    this.#level = without ? deflateLevel : options.level;
     this.#hopeless =
       options.mode === 'off' || (options.mode === 'auto' && isCompressedMedia(options.mediaType));
   }
 
   encode(chunk: Uint8Array): StoredChunk {
     if (!this.#promises(chunk)) return asItIs(chunk);
-    const { level } = this.#options;
-    return this.#judge(chunk, compressorOf(this.#provider, this.#codec).compress(chunk, level));
+    const compressor = compressorOf(this.#provider, this.#codec);
+    return this.#judge(chunk, compressor.compress(chunk, this.#level));
   }
 
   /** The same off this thread. Chunks under way at once do not learn from each other. */
   async encodeLater(chunk: Uint8Array): Promise<StoredChunk> {
     if (!this.#promises(chunk)) return asItIs(chunk);
-    const { level } = this.#options;
-    return this.#judge(chunk, await compressorOf(this.#provider, this.#codec).compressLater(chunk, level));
+    const compressor = compressorOf(this.#provider, this.#codec);
+    return this.#judge(chunk, await compressor.compressLater(chunk, this.#level));
   }
 
   /** Whether a large blob of which these are samples from all over should be compressed at all. */
@@ -110,11 +117,10 @@ export class ChunkCompressor {
     if (this.#hopeless || (samples[0] !== undefined && looksCompressed(samples[0]))) return false;
     const quiet = samples.filter((sample) => entropyOf(sample) < noisyBits);
     if (quiet.length === 0) return false;
-    const { level } = this.#options;
     const compressor = compressorOf(this.#provider, this.#codec);
     const all = samples.reduce((sum, sample) => sum + sample.length, 0);
     const saved = quiet.reduce(
-      (sum, sample) => sum + Math.max(0, sample.length - compressor.compress(sample, level).length),
+      (sum, sample) => sum + Math.max(0, sample.length - compressor.compress(sample, this.#level).length),
       0,
     );
     return worthIt(all - saved, all);

@@ -125,6 +125,7 @@ function isCompression(value: Partial<CompressionParameters> | undefined): boole
   return Number.isInteger(level) && level! >= 1 && level! <= levels[codec].max;
 }
 
+const numberNames = ['smallMax', 'extentBytes', 'chunkBytes', 'volumeBytesMax'] as const;
 const isCount = (value: unknown): boolean => Number.isSafeInteger(value) && (value as number) >= 0;
 const isFlags = (value: unknown): boolean =>
   Array.isArray(value) && value.every((flag) => typeof flag === 'string');
@@ -141,18 +142,12 @@ const shape: Readonly<Record<keyof Superblock, (value: unknown) => boolean>> = {
     isCompression((value as Partial<StoreParameters>).compression) &&
     isChunking((value as Partial<StoreParameters>).chunking) &&
     layouts.includes((value as StoreParameters).layout) &&
-    Object.keys(defaultParameters).every(
-      (name) =>
-        ['compression', 'layout'].includes(name) ||
-        name === 'chunking' ||
-        isCount((value as Record<string, unknown>)[name]),
-    ),
+    numberNames.every((name) => isCount((value as Record<string, unknown>)[name])),
 };
 
 /** Refuses parameters that could not work. */
 export function checkParameters(parameters: StoreParameters): StoreParameters {
-  const { smallMax, extentBytes, chunkBytes, volumeBytesMax, compression, chunking, layout, ...others } =
-    parameters;
+  const { smallMax, extentBytes, chunkBytes, volumeBytesMax, compression, chunking, layout } = parameters;
   if (!layouts.includes(layout))
     throw new StoreError('invalid-argument', 'layout must be hybrid or sqlite-only');
   if (!isCompression(compression))
@@ -165,10 +160,9 @@ export function checkParameters(parameters: StoreParameters): StoreParameters {
       'invalid-argument',
       'chunking must be off or fastcdc, its average a power of two from 4 KiB to 4 MiB between the least and the greatest size',
     );
-  const numbers = { smallMax, extentBytes, chunkBytes, volumeBytesMax, ...others };
-  const whole = Object.entries(numbers).find(([, value]) => !Number.isSafeInteger(value));
-  if (whole !== undefined)
-    throw new StoreError('invalid-argument', `parameter ${whole[0]} must be a whole number`);
+  const broken = numberNames.find((name) => !Number.isSafeInteger(parameters[name]));
+  if (broken !== undefined)
+    throw new StoreError('invalid-argument', `parameter ${broken} must be a whole number`);
   const log2 = Math.log2(chunkBytes);
   if (!Number.isInteger(log2) || log2 < 12 || log2 > 24) {
     throw new StoreError('invalid-argument', 'chunkBytes must be a power of two between 4 KiB and 16 MiB');

@@ -1,6 +1,13 @@
 /** Questions to the catalog that a worker answers: existence, facts, lists, roots, statistics. */
 import type { BlobStat, RootEntry, RootLogEntry, StoreStats, VolumeInfo, VolumeStats } from '../api.ts';
-import { type BlobRow, isChunked, kindName, partNameOf, prefixOf } from '../catalog/blob-rows.ts';
+import {
+  type BlobRow,
+  isChunked,
+  kindName,
+  partNameOf,
+  prefixOf,
+  storedForms,
+} from '../catalog/blob-rows.ts';
 import { type VolumeRow, volumeRows } from '../catalog/group.ts';
 import type { StoreLayout } from '../catalog/layout.ts';
 import { readState } from '../catalog/catalog.ts';
@@ -123,9 +130,9 @@ export class Queries {
     const { sql } = this.#reader;
     const totals = sql
       .arrays(
-        'SELECT count(*), coalesce(sum(kind), 0), coalesce(sum(iif(codec = 2, 0, size)), 0), coalesce(sum(stored), 0), coalesce(sum(suspect), 0) FROM blobs',
+        'SELECT count(*), coalesce(sum(kind), 0), coalesce(sum(iif(codec = ?, 0, size)), 0), coalesce(sum(stored), 0), coalesce(sum(suspect), 0) FROM blobs',
       )
-      .get() as number[];
+      .get(storedForms.chunked) as number[];
     const [blobs, nodes, bytes, storedBytes, suspect] = totals as [number, number, number, number, number];
     const [unreferenced, unreferencedBytes] = sql
       .arrays('SELECT count(*), coalesce(sum(stored), 0) FROM blobs WHERE zero_since IS NOT NULL')

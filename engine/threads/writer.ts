@@ -275,7 +275,7 @@ export class Writer {
       // Room for the commits that make room.
       if (options.dryRun !== true) {
         removeIfThere(this.#host.files, layout.ballast);
-        catalog.checkpoints.truncate();
+        catalog.checkpoints.makeRoom();
       }
       return await collect(
         {

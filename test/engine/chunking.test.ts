@@ -6,7 +6,9 @@ import type { Store } from '../../engine/index.ts';
 import {
   type StoreFolder,
   collect,
+  inPieces,
   noise,
+  same,
   sha256,
   smallParameters,
   storeTest,
@@ -16,15 +18,6 @@ import {
 const chunking = { mode: 'fastcdc', least: 4096, average: 16_384, greatest: 65_536 } as const;
 const { smallMax } = smallParameters;
 const content = noise(3_000_000, 5);
-
-const same = (got: Uint8Array | undefined, want: Uint8Array): void => {
-  assert.equal(got?.length, want.length);
-  assert.equal(Buffer.compare(got, want), 0);
-};
-
-async function* inPieces(bytes: Uint8Array, size: number): AsyncGenerator<Uint8Array> {
-  for (let at = 0; at < bytes.length; at += size) yield bytes.slice(at, at + size);
-}
 
 async function readsBack(store: Store, folder: StoreFolder, want: Uint8Array): Promise<void> {
   const id = sha256(want);

@@ -10,7 +10,9 @@ import {
 import {
   type StoreFolder,
   collect,
+  inPieces,
   noise,
+  same,
   sha256,
   smallParameters,
   storeTest,
@@ -22,15 +24,6 @@ const { smallMax, chunkBytes } = smallParameters;
 
 /** Bytes of six bits each: they shrink by a quarter at least. */
 const quiet = (size: number, seed = 1): Uint8Array => noise(size, seed).map((byte) => byte & 0x3f);
-const same = (got: Uint8Array | undefined, want: Uint8Array): void => {
-  assert.equal(got?.length, want.length);
-  assert.equal(Buffer.compare(got, want), 0);
-};
-
-async function* inPieces(bytes: Uint8Array, size: number): AsyncGenerator<Uint8Array> {
-  for (let at = 0; at < bytes.length; at += size) yield bytes.slice(at, at + size);
-}
-
 /** Every way to read gives the bytes that were put. */
 async function readsBack(store: Store, folder: StoreFolder, content: Uint8Array): Promise<void> {
   const id = sha256(content);
@@ -239,3 +232,25 @@ storeTest('a node is compressed like any small blob, and still walked', async (f
   assert.equal((await store.gc({ graceMs: 0 })).deleted, 0);
   assert.deepEqual((await store.getNode(id))!.links, [{ kind: 'raw', id: child.id }]);
 });
+
+storeTest(
+  'a put that is aborted while it is compressed leaves no temp, and the store goes on',
+  async (folder) => {
+    const store = await folder.open({ compression: 'auto', threads: { count: 2 } });
+    const content = quiet(20_000_000);
+    const controller = new AbortController();
+    const aborting = { signal: controller.signal, onProgress: () => controller.abort(new Error('enough')) };
+    await assert.rejects(store.put({ path: folder.file('in', content) }, aborting), /enough/);
+    const stopping = new AbortController();
+    const pieces = async function* (): AsyncGenerator<Uint8Array> {
+      for await (const piece of inPieces(content, 500_000)) {
+        yield piece;
+        stopping.abort(new Error('stop'));
+      }
+    };
+    await assert.rejects(store.put(pieces(), { signal: stopping.signal }), /stop/);
+    assert.deepEqual(folder.files('tmp'), []);
+    await store.put(content, { owner: 'x' });
+    same(await store.get(sha256(content)), content);
+  },
+);

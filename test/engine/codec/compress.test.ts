@@ -197,3 +197,11 @@ test('entropy: nothing for one value, eight bits for all of them', () => {
   assert.equal(entropyOf(new Uint8Array(0)), 0);
   assert.equal(entropyOf(Uint8Array.from({ length: 4096 }, (_, i) => i & 0xff)), 8);
 });
+
+test('where there is no zstd, a store that asks for it is written by deflate', async () => {
+  const provider: Provider = { ...nodeProvider, zstd: undefined };
+  const make = (): ChunkCompressor => new ChunkCompressor(provider, options({ codec: 'zstd', level: 19 }));
+  assert.equal(make().encode(prose(chunkBytes)).codec, chunkCodecs.deflate);
+  assert.equal((await make().encodeLater(prose(chunkBytes))).codec, chunkCodecs.deflate);
+  assert.equal(make().isWorthwhile([prose(16_384)]), true);
+});
