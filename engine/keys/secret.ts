@@ -40,22 +40,24 @@ export function newDerivation(provider: Provider, kind: SecretKind): Derivation 
 const limits = {
   /** OWASP's least for Argon2id is 19 MiB and 2 passes. 256 MiB is all the memory that any input may cost us. */
   argon2id: { memoryKiB: [19 * 1024, 256 * 1024], passes: [2, 16], lanes: [1, 16] },
-  /** OWASP's least for scrypt with r = 8; 128 N r bytes are at most 256 MiB, see below. */
   scrypt: { log2N: [15, 18], r: [8, 16], p: [1, 16] },
 } as const;
-const scryptBytesMax = 256 * 1024 * 1024;
+const memoryMax = 256 * 1024 * 1024;
+/** Bytes that a derivation passes over: about a second of work. */
+const workMax = 1024 * 1024 * 1024;
 
 /** Refuses costs out of bounds with `limit-exceeded`, before any work is done. */
 export function checkDerivation(derivation: Derivation): void {
   if (derivation.kdf === 'hkdf') return;
-  for (const [name, [least, most]] of Object.entries(limits[derivation.kdf])) {
-    const value = (derivation.cost as unknown as Record<string, number>)[name]!;
-    if (value < least || value > most) throw excessive(derivation.kdf, { name, value, least, most });
+  const { kdf, cost } = derivation;
+  for (const [name, [least, most]] of Object.entries(limits[kdf])) {
+    const value = (cost as unknown as Record<string, number>)[name]!;
+    if (value < least || value > most) throw excessive(kdf, { name, value, least, most });
   }
-  if (derivation.kdf === 'argon2id') return;
-  const value = 128 * derivation.cost.r * 2 ** derivation.cost.log2N;
-  if (value > scryptBytesMax)
-    throw excessive('scrypt', { name: 'memory', value, least: 0, most: scryptBytesMax });
+  const memory = kdf === 'argon2id' ? 1024 * cost.memoryKiB : 128 * cost.r * 2 ** cost.log2N;
+  if (memory > memoryMax) throw excessive(kdf, { name: 'memory', value: memory, least: 0, most: memoryMax });
+  const work = memory * (kdf === 'argon2id' ? cost.passes : cost.p);
+  if (work > workMax) throw excessive(kdf, { name: 'work', value: work, least: 0, most: workMax });
 }
 
 function excessive(
