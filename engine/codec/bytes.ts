@@ -79,3 +79,16 @@ export function concatBytes(...parts: readonly Uint8Array[]): Uint8Array {
   }
   return joined;
 }
+
+/**
+ * The same memory as a Uint8Array proper. A Buffer's `slice` does not copy: whoever slices a key out of one and wipes the
+ * rest has wiped the key.
+ */
+export function plainBytes(bytes: Uint8Array): Uint8Array {
+  return new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length);
+}
+
+/** A copy in memory of its own, also of a Buffer. */
+export function copyBytes(bytes: Uint8Array): Uint8Array {
+  return Uint8Array.from(bytes);
+}

@@ -1,6 +1,6 @@
 /** Reading sealed objects: header and trailer first, then any chunk, each verified before a byte of it is released. */
 import { StoreError, invariant } from '../errors.ts';
-import { concatBytes, equalSecrets } from './bytes.ts';
+import { concatBytes, copyBytes, equalSecrets } from './bytes.ts';
 import { locatorOf } from './locator.ts';
 import { type Provider, tagBytes } from './provider.ts';
 import { type ObjectRole, type SealHeader, decodeHead, headBytesOf, objectKey } from './seal-header.ts';
@@ -88,7 +88,11 @@ export class SealedReader {
     const trailer = decodeTrailer(this.#open(place, ends.trailer), chunkLog2);
     if (!equalSecrets(locatorOf(provider, keys.idKey, trailer.id), expected.locator))
       throw tampered('is not the one that was looked for');
-    this.header = { ...head.header, nonce: head.header.nonce.slice(), clear: head.header.clear.slice() };
+    this.header = {
+      ...head.header,
+      nonce: copyBytes(head.header.nonce),
+      clear: copyBytes(head.header.clear),
+    };
     this.#headBytes = headBytesOf(ends.head);
     this.#trailer = trailer;
     this.id = trailer.id;
@@ -177,7 +181,7 @@ export class SealedReader {
   #ranges(start: number, text: number, count: number): Range[] {
     const { chunkLog2 } = this.header;
     return Array.from({ length: count }, (_, index) => ({
-      offset: start + index * (2 ** chunkLog2 + tagBytes),
+      offset: start + Math.min(text, index * 2 ** chunkLog2) + index * tagBytes,
       length: pieceText(text, chunkLog2, index) + tagBytes,
     }));
   }

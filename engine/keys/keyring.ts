@@ -1,5 +1,5 @@
 /** The keyring: the secrets of a realm, what is derived from them, and their encoding. */
-import { concatBytes, fromHex, readU64, toHex, writeU64 } from '../codec/bytes.ts';
+import { concatBytes, copyBytes, fromHex, plainBytes, readU64, toHex, writeU64 } from '../codec/bytes.ts';
 import type { Provider } from '../codec/provider.ts';
 import { keyBytes } from '../codec/seal-header.ts';
 import { StoreError, invariant } from '../errors.ts';
@@ -49,6 +49,11 @@ export class Keyring {
     this.createdMs = secrets.createdMs;
     this.epochs = [...secrets.masters.keys()];
     invariant(this.epochs.length > 0, 'a keyring has an epoch');
+    const keys = [secrets.idKey, ...secrets.masters.values(), ...secrets.slotKeys.values()];
+    invariant(
+      keys.every((key) => key.length === keyBytes && key.some((byte) => byte !== 0)),
+      'no key is short, or was wiped before it was used',
+    );
   }
 
   /** A new realm, of epoch 1. `random` is the Host's. */
@@ -57,10 +62,10 @@ export class Keyring {
     source: { readonly random: (bytes: number) => Uint8Array; readonly nowMs: number },
   ): Keyring {
     return new Keyring(provider, {
-      realmId: source.random(realmIdBytes),
+      realmId: copyBytes(source.random(realmIdBytes)),
       createdMs: source.nowMs,
-      idKey: source.random(keyBytes),
-      masters: new Map([[1, source.random(keyBytes)]]),
+      idKey: copyBytes(source.random(keyBytes)),
+      masters: new Map([[1, copyBytes(source.random(keyBytes))]]),
       slotKeys: new Map(),
     });
   }
@@ -144,10 +149,10 @@ export class Keyring {
     const all = { ...this.#secrets, ...changes };
     return new Keyring(this.#provider, {
       ...all,
-      realmId: all.realmId.slice(),
-      idKey: all.idKey.slice(),
-      masters: new Map([...all.masters].map(([epoch, key]) => [epoch, key.slice()])),
-      slotKeys: new Map([...all.slotKeys].map(([id, key]) => [id, key.slice()])),
+      realmId: copyBytes(all.realmId),
+      idKey: copyBytes(all.idKey),
+      masters: new Map([...all.masters].map(([epoch, key]) => [epoch, copyBytes(key)])),
+      slotKeys: new Map([...all.slotKeys].map(([id, key]) => [id, copyBytes(key)])),
     });
   }
 
@@ -177,7 +182,8 @@ export class Keyring {
   }
 
   /** `corrupt` or `incompatible-format` for what `encode` did not write. The bytes stay the caller's, to wipe. */
-  static decode(provider: Provider, bytes: Uint8Array): Keyring {
+  static decode(provider: Provider, encoded: Uint8Array): Keyring {
+    const bytes = plainBytes(encoded);
     if (bytes.length < fixedBytes) throw damaged('is too short');
     if (bytes[0] !== version)
       throw new StoreError('incompatible-format', `a keyring has version ${bytes[0]}, unknown here`);

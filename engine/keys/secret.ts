@@ -1,4 +1,5 @@
 /** What a person or a program gives to open a store, and how a key comes of it. */
+import { copyBytes } from '../codec/bytes.ts';
 import type { Argon2Cost, Provider, ScryptCost } from '../codec/provider.ts';
 import { keyBytes } from '../codec/seal-header.ts';
 import { StoreError } from '../errors.ts';
@@ -78,11 +79,11 @@ export function secretBytes(provider: Provider, secret: Secret): Uint8Array {
       return passphraseBytes(secret.passphrase);
     case 'raw-key':
       if (secret.key.length !== keyBytes) throw refused(`a raw key is ${keyBytes} bytes`);
-      return secret.key.slice();
+      return copyBytes(secret.key);
     case 'key-file':
       if (secret.content.length < keyBytes || secret.content.length > keyFileBytesMax)
         throw refused('a key file holds 32 bytes to 1 MiB');
-      return secret.content.slice();
+      return copyBytes(secret.content);
     case 'recovery-key':
       return decodeRecoveryKey(provider, secret.text);
   }
@@ -91,7 +92,7 @@ export function secretBytes(provider: Provider, secret: Secret): Uint8Array {
 /** Text is taken as NFC in UTF-8 (as RFC 8265, OpaqueString): keyboards differ in how they compose an é. */
 function passphraseBytes(passphrase: string | Uint8Array): Uint8Array {
   if (passphrase.length === 0) throw refused('a passphrase is not empty');
-  if (typeof passphrase !== 'string') return passphrase.slice();
+  if (typeof passphrase !== 'string') return copyBytes(passphrase);
   if (!passphrase.isWellFormed()) throw refused('a passphrase is well-formed Unicode text');
   return new TextEncoder().encode(passphrase.normalize('NFC'));
 }

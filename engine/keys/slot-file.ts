@@ -1,5 +1,5 @@
 /** The file `keys` of a store: the slots that each wrap the keyring, a MAC over them all, and a checksum. */
-import { concatBytes, equalBytes, readU64, toHex, writeU64 } from '../codec/bytes.ts';
+import { concatBytes, equalBytes, plainBytes, readU64, toHex, writeU64 } from '../codec/bytes.ts';
 import { type Provider, tagBytes } from '../codec/provider.ts';
 import { commitmentBytes, nonceBytes, roles, suite } from '../codec/seal-header.ts';
 import { StoreError } from '../errors.ts';
@@ -92,7 +92,8 @@ export function finishFile(provider: Provider, authenticated: Uint8Array, mac: U
  * Reads the file strictly, without keys. `corrupt` when the checksum does not hold or the form is not ours,
  * `incompatible-format` for what a later version may have written, `limit-exceeded` for costs out of bounds.
  */
-export function decodeSlotFile(provider: Provider, bytes: Uint8Array): SlotFile {
+export function decodeSlotFile(provider: Provider, encoded: Uint8Array): SlotFile {
+  const bytes = plainBytes(encoded);
   if (bytes.length < fileHeadBytes + macBytes + sumBytes) throw damaged('is too short');
   if (!equalBytes(bytes.subarray(0, magic.length), magic)) throw damaged('has no magic');
   const summed = bytes.subarray(0, bytes.length - sumBytes);

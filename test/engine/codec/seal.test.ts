@@ -84,6 +84,29 @@ function load(reader: SealedReader, whole: Uint8Array): void {
   assert.deepEqual(reader.tableRanges, []);
 }
 
+test('padding of any number of pieces opens, and ends at a length of Padmé’s', () => {
+  fc.assert(
+    fc.property(fc.integer({ min: 5_000, max: 300_000 }), (length) => {
+      const object: Drawn = { ...sample, content: new Uint8Array(length), codecs: [0] };
+      const whole = sealed(object);
+      assert.equal(padme(whole.length), whole.length);
+      const { reader } = openObject(provider, whole, { keys, expected: expectedOf(object) });
+      const ends = reader.paddingRanges.map((range) => range.offset + range.length);
+      reader.paddingRanges.forEach(({ offset }, i) => assert.ok(i === 0 || offset === ends[i - 1]));
+      assert.ok(ends.length === 0 || ends.at(-1) === whole.length - trailerBytes);
+    }),
+  );
+  // Pieces of which the last is empty, and the one before not full.
+  const object: Drawn = {
+    ...sample,
+    content: new Uint8Array(40_000),
+    role: 'raw',
+    clear: new Uint8Array(0),
+    codecs: [0],
+  };
+  assert.equal(opened(sealed(object), expectedOf(object)).size, 40_000);
+});
+
 test('every turned bit is seen, wherever it is', () => {
   for (const object of [sample, { ...sample, content: new Uint8Array(0) }, { ...sample, codecs: [0] }]) {
     const whole = sealed(object);
