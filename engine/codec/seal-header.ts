@@ -1,10 +1,11 @@
 /** The clear head of a sealed object: what it says, what is derived from it, and the commitment to its key. */
 import { StoreError, invariant } from '../errors.ts';
 import { concatBytes, equalSecrets } from './bytes.ts';
+import { chunkLog2Max, chunkLog2Min } from './chunks.ts';
 import type { Provider } from './provider.ts';
 
 /** 'H' 'F' 's' and the version of the sealed format. */
-const magic = 0x00_73_46_48;
+const magic = 0x01_73_46_48;
 /** AES-256-GCM chunks under a key from HMAC-SHA512. The only suite so far. */
 export const suite = 1;
 /** What sealed bytes are for. It is part of every key and tag: nothing opens in another role. */
@@ -25,8 +26,6 @@ export const commitmentBytes = 32;
 export const fixedHeadBytes = 40;
 /** Of a node of 65,536 links, as kind and locator. */
 export const clearBytesMax: number = 65_536 * 33;
-const chunkLog2Min = 9;
-const chunkLog2Max = 24;
 
 export interface SealHeader {
   readonly role: ObjectRole;
@@ -65,7 +64,7 @@ export function encodeHeader(header: SealHeader): Uint8Array {
 export function headBytesOf(fixed: Uint8Array): number {
   if (fixed.length < fixedHeadBytes) throw damaged('ends inside its header');
   const view = new DataView(fixed.buffer, fixed.byteOffset, fixedHeadBytes);
-  if (view.getUint32(0, true) % 0x100_0000 !== magic) throw damaged('has no magic');
+  if (view.getUint32(0, true) % 0x100_0000 !== magic % 0x100_0000) throw damaged('has no magic');
   const version = view.getUint8(3);
   if (version !== magic >>> 24) throw unknown('version', version);
   if (view.getUint8(4) !== suite) throw unknown('suite', view.getUint8(4));

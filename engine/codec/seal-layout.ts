@@ -1,15 +1,16 @@
 /** Where the parts of a sealed object lie, and the trailer that says so. */
 import { StoreError, invariant } from '../errors.ts';
 import { readU64, writeU64 } from './bytes.ts';
+import { chunkCount, chunkLength } from './chunks.ts';
 import { padme } from './padding.ts';
 import { tagBytes } from './provider.ts';
 import { damaged } from './seal-header.ts';
 
 /** Chunks that a table can list: 64 MiB of table. Without a table (nothing compressed) there is no such limit. */
 export const tabledChunksMax: number = 2 ** 24;
-/** Codec bytes lie in 7 bits of the table. */
-export const codecMax = 127;
-const lengthBits = 2 ** 25;
+/** Codecs lie in the high 4 bits of an entry, as in the tables of records and frames; the length in the low 28. */
+export const codecMax = 15;
+const lengthBits = 2 ** 28;
 const entryBytes = 4;
 /** Below the index that the trailer has for itself. */
 export const chunksMax = 0xffff_fffe;
@@ -50,12 +51,7 @@ export interface ChunkEntry {
 
 /** Also an empty blob has a chunk: something must be the last. */
 export function sealedChunks(size: number, chunkLog2: number): number {
-  return Math.max(1, Math.ceil(size / 2 ** chunkLog2));
-}
-
-/** Content bytes of chunk `index`. */
-export function chunkText(size: number, chunkLog2: number, index: number): number {
-  return Math.min(2 ** chunkLog2, size - index * 2 ** chunkLog2);
+  return Math.max(1, chunkCount(size, chunkLog2));
 }
 
 /** Table and padding are sealed in pieces as large as a chunk, so that no part of an object is large in memory. */
@@ -127,7 +123,7 @@ export function decodeTrailer(bytes: Uint8Array, chunkLog2: number): Trailer {
 }
 
 /**
- * Lists chunks while they are sealed. Four bytes a chunk: length in the low 25 bits, codec in the high 7. Chunks before
+ * Lists chunks while they are sealed. Four bytes a chunk. Chunks before
  * the first encoded one are whole, so until then nothing has to be kept.
  */
 export class TableWriter {
@@ -192,7 +188,7 @@ export class ChunkTable {
       const entry = view.getUint32(entryBytes * index, true);
       const length = entry % lengthBits;
       const codec = Math.floor(entry / lengthBits);
-      const text = chunkText(trailer.size, chunkLog2, index);
+      const text = chunkLength(index, trailer.size, chunkLog2);
       if (codec === 0 ? length !== text : length < 1 || length > text)
         throw damaged('has chunks of impossible lengths');
       this.codecs[index] = codec;

@@ -1,12 +1,12 @@
 /** Sealing: a blob becomes a sealed object, chunk after chunk, or at once when it is small. */
 import { invariant } from '../errors.ts';
 import { concatBytes } from './bytes.ts';
+import { chunkLength } from './chunks.ts';
 import { type Provider, tagBytes } from './provider.ts';
 import { type SealHeader, deriveObjectKey, encodeHeader } from './seal-header.ts';
 import {
   type Part,
   TableWriter,
-  chunkText,
   codecMax,
   encodeTrailer,
   padmeArea,
@@ -167,7 +167,7 @@ export function sealObject(provider: Provider, object: SmallObject): Uint8Array 
   whole.set(sealer.head);
   let at = sealer.head.length;
   chunks.forEach((chunk, index) => {
-    invariant(chunk.length === chunkText(size, chunkLog2, index), 'every chunk but the last is full');
+    invariant(chunk.length === chunkLength(index, size, chunkLog2), 'every chunk but the last is full');
     const last = index === chunks.length - 1;
     const target = whole.subarray(at);
     at += (last ? sealer.lastChunk(chunk, target) : sealer.chunk(chunk, target)).length;
@@ -184,7 +184,7 @@ export function sealObject(provider: Provider, object: SmallObject): Uint8Array 
 export function plainChunks(content: Uint8Array, chunkLog2: number): Chunk[] {
   return Array.from({ length: sealedChunks(content.length, chunkLog2) }, (_, index) => {
     const start = index * 2 ** chunkLog2;
-    const bytes = content.subarray(start, start + chunkText(content.length, chunkLog2, index));
+    const bytes = content.subarray(start, start + chunkLength(index, content.length, chunkLog2));
     return { codec: 0, bytes, length: bytes.length };
   });
 }

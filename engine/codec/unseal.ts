@@ -1,13 +1,13 @@
 /** Reading sealed objects: header and trailer first, then any chunk, each verified before a byte of it is released. */
 import { StoreError, invariant } from '../errors.ts';
 import { concatBytes, copyBytes, equalSecrets } from './bytes.ts';
+import { chunkLength } from './chunks.ts';
 import { locatorOf } from './locator.ts';
 import { type Provider, tagBytes } from './provider.ts';
 import { type ObjectRole, type SealHeader, decodeHead, headBytesOf, objectKey } from './seal-header.ts';
 import {
   ChunkTable,
   type Trailer,
-  chunkText,
   decodeTrailer,
   paddingPieces,
   parts,
@@ -155,7 +155,7 @@ export class SealedReader {
   chunk(index: number, sealed: Uint8Array): OpenedChunk {
     invariant(index >= 0 && index < this.chunks, `no chunk ${index}`);
     const codec = this.#trailer.tabled ? this.#loaded.codecs[index]! : this.#trailer.codec;
-    const length = chunkText(this.size, this.header.chunkLog2, index);
+    const length = chunkLength(index, this.size, this.header.chunkLog2);
     const part = index === this.chunks - 1 ? parts.lastChunk : parts.chunk;
     return { codec, bytes: this.#open({ part, index, codec, length }, sealed), length };
   }

@@ -8,7 +8,7 @@ export const realmIdBytes = 16;
 export const slotIdBytes = 16;
 export const slotsMax = 16;
 export const epochsMax = 1024;
-const version = 0;
+const version = 1;
 /** version u8 · realm 16 · created u64 · idKey 32 · count of epochs u16 · count of slots u8. */
 const fixedBytes = 1 + realmIdBytes + 8 + keyBytes + 2 + 1;
 const epochBytes = 4 + keyBytes;

@@ -7,7 +7,7 @@ import { realmIdBytes, slotIdBytes, slotsMax } from './keyring.ts';
 import { type Derivation, type SecretKind, checkDerivation, secretKinds } from './secret.ts';
 
 const magic = new TextEncoder().encode('HFkeys');
-const version = 0;
+const version = 1;
 /** magic 6 · version u8 · slots u8 · realm 16 · sequence u64 · epoch u32. */
 export const fileHeadBytes = 36;
 /** id 16 · suite u8 · role u8 · kind u8 · kdf u8 · three costs u32 · created u64 · salt 32 · nonce 24 · wrapped bytes u32. */

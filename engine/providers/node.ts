@@ -1,6 +1,7 @@
 /** The codec's provider on native code: node:crypto and node:zlib. */
 import * as crypto from 'node:crypto';
 import * as zlib from 'node:zlib';
+import { plainBytes } from '../codec/bytes.ts';
 import {
   type Aead,
   type Argon2Cost,
@@ -65,8 +66,10 @@ export const nodeProvider: Provider = {
   deflate,
   zstd,
 
-  hmacSha256: (key, message) => crypto.createHmac('sha256', secretOf(key)).update(message).digest(),
-  hmacSha512: (key, message) => crypto.createHmac('sha512', secretOf(key)).update(message).digest(),
+  hmacSha256: (key, message) =>
+    plainBytes(crypto.createHmac('sha256', secretOf(key)).update(message).digest()),
+  hmacSha512: (key, message) =>
+    plainBytes(crypto.createHmac('sha512', secretOf(key)).update(message).digest()),
   hkdfSha256: (key, salt, info) => new Uint8Array(crypto.hkdfSync('sha256', secretOf(key), salt, info, 32)),
   aead,
   nativeKdf: hasArgon2() ? 'argon2id' : 'scrypt',
@@ -98,7 +101,7 @@ function aead(key: Uint8Array): Aead {
       const opening = crypto.createDecipheriv(cipher, secret, nonce, gcm);
       opening.setAAD(aad);
       opening.setAuthTag(bytes.subarray(bytes.length - tagBytes));
-      const plain = opening.update(bytes.subarray(0, bytes.length - tagBytes));
+      const plain = plainBytes(opening.update(bytes.subarray(0, bytes.length - tagBytes)));
       try {
         opening.final();
         return plain;
@@ -131,7 +134,9 @@ async function argon2id(passphrase: Uint8Array, salt: Uint8Array, cost: Argon2Co
     tagLength: 32,
   };
   return new Promise((resolve, reject) => {
-    crypto.argon2('argon2id', parameters, (error, key) => (error === null ? resolve(key) : reject(error)));
+    crypto.argon2('argon2id', parameters, (error, key) =>
+      error === null ? resolve(plainBytes(key)) : reject(error),
+    );
   });
 }
 
@@ -142,7 +147,7 @@ function scrypt(passphrase: Uint8Array, salt: Uint8Array, cost: ScryptCost): Pro
   const maxmem = 128 * r * (N + p + 2) + 1024;
   return new Promise((resolve, reject) => {
     crypto.scrypt(passphrase, salt, 32, { N, r, p, maxmem }, (error, key) =>
-      error === null ? resolve(key) : reject(error),
+      error === null ? resolve(plainBytes(key)) : reject(error),
     );
   });
 }

@@ -67,7 +67,7 @@ function derived(realm: Realm, purpose: string, from: string): Uint8Array {
 export function openKeys(file: Uint8Array, kind: string, secret: string | Uint8Array): Realm | undefined {
   same(sha256(file.slice(0, -32)), file.slice(-32), 'the checksum');
   const input = new Cursor(file);
-  input.expect('48466b65797300', 'magic and version');
+  input.expect('48466b65797301', 'magic and version');
   const count = input.number(1);
   const realmId = hex(input.take(16));
   input.take(8);
@@ -113,7 +113,7 @@ export function openKeys(file: Uint8Array, kind: string, secret: string | Uint8A
 
 function ringOf(bytes: Uint8Array): Realm {
   const ring = new Cursor(bytes);
-  ring.expect('00', 'version of the keyring');
+  ring.expect('01', 'version of the keyring');
   const realmId = hex(ring.take(16));
   ring.take(8);
   const idKey = hex(ring.take(32));
@@ -157,7 +157,7 @@ export interface OpenedObject {
 /** Opens a sealed object, all of it. */
 export function openSealed(realm: Realm, whole: Uint8Array): OpenedObject {
   const head = new Cursor(whole);
-  head.expect('48467300', 'magic and version');
+  head.expect('48467301', 'magic and version');
   head.expect('01', 'suite');
   const [role, log2] = [head.number(1), head.number(1)];
   head.expect('00', 'flags');
@@ -204,8 +204,8 @@ export function openSealed(realm: Realm, whole: Uint8Array): OpenedObject {
   const chunks = Array.from({ length: count }, (_, i) => {
     const length = Math.min(2 ** log2, size - i * 2 ** log2);
     const entry = table?.number(4);
-    const stands = entry === undefined ? (count === 1 ? stored - 16 : length) : entry % 2 ** 25;
-    const by = entry === undefined ? codec : Math.floor(entry / 2 ** 25);
+    const stands = entry === undefined ? (count === 1 ? stored - 16 : length) : entry % 2 ** 28;
+    const by = entry === undefined ? codec : Math.floor(entry / 2 ** 28);
     return {
       codec: by,
       bytes: hex(part(i === count - 1 ? 1 : 0, i, by, length, sealedChunks.take(stands + 16))),
