@@ -192,7 +192,7 @@ export function openObject(
   provider: Provider,
   whole: Uint8Array,
   access: { readonly keys: OpeningKeys; readonly expected: Expected },
-): { readonly reader: SealedReader; chunk(index: number): OpenedChunk } {
+): { readonly reader: SealedReader; readonly chunk: (index: number) => OpenedChunk } {
   if (whole.length < headBytesOf(whole) + trailerBytes)
     throw new StoreError('corrupt', 'a sealed object is too short');
   const ends = { head: whole, trailer: whole.subarray(whole.length - trailerBytes), bytes: whole.length };

@@ -6,7 +6,7 @@ import { test } from 'node:test';
 import { fromHex, toHex } from '../../../engine/codec/bytes.ts';
 import { openValue } from '../../../engine/codec/sealed-value.ts';
 import { openObject } from '../../../engine/codec/unseal.ts';
-import { type Keyring } from '../../../engine/keys/keyring.ts';
+import type { Keyring } from '../../../engine/keys/keyring.ts';
 import { unlockKeys } from '../../../engine/keys/keys.ts';
 import type { Secret } from '../../../engine/keys/secret.ts';
 import { nodeProvider } from '../../../engine/providers/node.ts';

@@ -128,7 +128,7 @@ function ringOf(bytes: Uint8Array): Realm {
 /** Bytes as they are; a recovery key from Crockford's base 32, checksum verified. */
 function secretOf(secret: string | Uint8Array): Uint8Array {
   if (typeof secret !== 'string') return secret;
-  const bits = [...secret.replaceAll('-', '')]
+  const bits = Array.from(secret.replaceAll('-', ''))
     .map((letter) => '0123456789ABCDEFGHJKMNPQRSTVWXYZ'.indexOf(letter).toString(2).padStart(5, '0'))
     .join('');
   const bytes = Uint8Array.from(bits.match(/.{8}/g)!, (byte) => Number.parseInt(byte, 2));
