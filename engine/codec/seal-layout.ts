@@ -172,29 +172,45 @@ export class TableWriter {
   }
 }
 
+/** Chunks between two offsets that are kept; those between are summed up, so that a table takes 4 bytes a chunk in memory too. */
+const stride = 256;
+
 /** The chunks of an object: their codecs, and where each begins. */
 export class ChunkTable {
-  readonly codecs: Uint8Array;
-  /** Offset of each chunk from the first one's, and the end of the last. */
-  readonly offsets: Float64Array;
+  readonly #entries: DataView;
+  readonly #marks: Float64Array;
 
+  /** Takes the table over. `corrupt` when it is none that a sealer writes. */
   constructor(table: Uint8Array, trailer: Trailer, chunkLog2: number) {
     const chunks = sealedChunks(trailer.size, chunkLog2);
     invariant(table.length === tableText(chunks), 'a table has an entry for each chunk');
-    const view = new DataView(table.buffer, table.byteOffset, table.length);
-    this.codecs = new Uint8Array(chunks);
-    this.offsets = new Float64Array(chunks + 1);
+    this.#entries = new DataView(table.buffer, table.byteOffset, table.length);
+    this.#marks = new Float64Array(Math.ceil(chunks / stride));
+    let encoded = false;
+    let offset = 0;
     for (let index = 0; index < chunks; index++) {
-      const entry = view.getUint32(entryBytes * index, true);
-      const length = entry % lengthBits;
-      const codec = Math.floor(entry / lengthBits);
+      const { codec, length } = this.entry(index);
       const text = chunkLength(index, trailer.size, chunkLog2);
       if (codec === 0 ? length !== text : length < 1 || length > text)
         throw damaged('has chunks of impossible lengths');
-      this.codecs[index] = codec;
-      this.offsets[index + 1] = this.offsets[index]! + length + tagBytes;
+      if (index % stride === 0) this.#marks[index / stride] = offset;
+      encoded ||= codec !== 0;
+      offset += length + tagBytes;
     }
-    if (this.offsets[chunks] !== trailer.stored) throw damaged('has a table that does not fit its chunks');
-    if (this.codecs.every((codec) => codec === 0)) throw damaged('has a table that no sealer writes');
+    if (offset !== trailer.stored) throw damaged('has a table that does not fit its chunks');
+    if (!encoded) throw damaged('has a table that no sealer writes');
+  }
+
+  entry(index: number): ChunkEntry {
+    const word = this.#entries.getUint32(entryBytes * index, true);
+    return { codec: Math.floor(word / lengthBits), length: word % lengthBits };
+  }
+
+  /** Offset of a chunk from the first one's. */
+  offset(index: number): number {
+    let at = index - (index % stride);
+    let offset = this.#marks[at / stride]!;
+    for (; at < index; at++) offset += this.entry(at).length + tagBytes;
+    return offset;
   }
 }

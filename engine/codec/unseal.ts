@@ -140,10 +140,12 @@ export class SealedReader {
   chunkRange(index: number): Range {
     invariant(index >= 0 && index < this.chunks, `no chunk ${index}`);
     const { tabled, stored } = this.#trailer;
+    if (tabled) {
+      const { length } = this.#loaded.entry(index);
+      return { offset: this.#headBytes + this.#loaded.offset(index), length: length + tagBytes };
+    }
     const full = 2 ** this.header.chunkLog2 + tagBytes;
-    const start = tabled ? this.#loaded.offsets[index]! : index * full;
-    const end = tabled ? this.#loaded.offsets[index + 1]! : Math.min(stored, start + full);
-    return { offset: this.#headBytes + start, length: end - start };
+    return { offset: this.#headBytes + index * full, length: Math.min(full, stored - index * full) };
   }
 
   get #loaded(): ChunkTable {
@@ -154,7 +156,7 @@ export class SealedReader {
   /** Opens chunk `index` from the bytes of its range. */
   chunk(index: number, sealed: Uint8Array): OpenedChunk {
     invariant(index >= 0 && index < this.chunks, `no chunk ${index}`);
-    const codec = this.#trailer.tabled ? this.#loaded.codecs[index]! : this.#trailer.codec;
+    const codec = this.#trailer.tabled ? this.#loaded.entry(index).codec : this.#trailer.codec;
     const length = chunkLength(index, this.size, this.header.chunkLog2);
     const part = index === this.chunks - 1 ? parts.lastChunk : parts.chunk;
     return { codec, bytes: this.#open({ part, index, codec, length }, sealed), length };

@@ -317,6 +317,31 @@ test('a table has a limit, and chunks before the first encoded one are listed al
   long.add({ codec: 0, length: 512 });
 });
 
+test('any chunk is found through a long table', () => {
+  const content = new Uint8Array(512 * 1100 + 3);
+  for (let i = 0; i < content.length; i += 512) content[i] = (i / 512) & 0xff;
+  const object: Drawn = { ...chunky, content, codecs: [1, 0, 2, 0, 0] };
+  const chunks = objectOf(object).chunks;
+  const { reader, chunk } = openObject(provider, sealed(object), { keys, expected: expectedOf(object) });
+  assert.equal(reader.chunks, 1101);
+  for (const index of [1100, 0, 255, 256, 257, 511, 512, 777, 1024]) {
+    const { codec, bytes } = chunk(index);
+    assert.equal(codec, chunks[index]!.codec);
+    assert.equal(toHex(bytes), toHex(chunks[index]!.bytes));
+  }
+});
+
+test('neither content nor id nor its hex stand in what is sealed', () => {
+  for (let i = 0; i < 2_000; i++) {
+    const content = provider.sha256(Uint8Array.of(i & 0xff, i >> 8));
+    const object: Drawn = { ...chunky, content, nonce: randomFrom(`${i}`)(nonceBytes) };
+    const whole = Buffer.from(sealed(object));
+    const id = provider.sha256(content);
+    for (const known of [content, id, Buffer.from(toHex(id)), content.subarray(0, 6), id.subarray(0, 6)])
+      assert.equal(whole.indexOf(known), -1);
+  }
+});
+
 test('a locator is bound to the id key', () => {
   const id = provider.sha256(chunky.content);
   assert.notEqual(
