@@ -49,11 +49,7 @@ export class Keyring {
     this.createdMs = secrets.createdMs;
     this.epochs = [...secrets.masters.keys()];
     invariant(this.epochs.length > 0, 'a keyring has an epoch');
-    const keys = [secrets.idKey, ...secrets.masters.values(), ...secrets.slotKeys.values()];
-    invariant(
-      keys.every((key) => key.length === keyBytes && key.some((byte) => byte !== 0)),
-      'no key is short, or was wiped before it was used',
-    );
+    invariant(keysOf(secrets).every(isKey), 'no key is short, or was wiped before it was used');
   }
 
   /** A new realm, of epoch 1. `random` is the Host's. */
@@ -211,22 +207,29 @@ export class Keyring {
       );
     }
     if (slotKeys.size !== slots) throw damaged('names a slot twice');
-    const [realmId, idKey] = [bytes.slice(1, 17), bytes.slice(25, 57)];
-    return new Keyring(provider, { realmId, createdMs, idKey, masters, slotKeys });
+    const secrets = { realmId: bytes.slice(1, 17), createdMs, idKey: bytes.slice(25, 57), masters, slotKeys };
+    if (!keysOf(secrets).every(isKey)) throw damaged('has a key of zeros');
+    return new Keyring(provider, secrets);
   }
 
   /** Overwrites every key. Copies that the runtime made cannot be reached. */
   wipe(): void {
     this.#wiped = true;
-    const { idKey, masters, slotKeys } = this.#secrets;
-    for (const key of [idKey, ...masters.values(), ...slotKeys.values(), ...this.#derived.values()])
-      key.fill(0);
+    for (const key of [...keysOf(this.#secrets), ...this.#derived.values()]) key.fill(0);
     this.#derived.clear();
   }
 
   #standing(): void {
     if (this.#wiped) throw new StoreError('closed', 'the keyring was wiped');
   }
+}
+
+function keysOf({ idKey, masters, slotKeys }: Secrets): Uint8Array[] {
+  return [idKey, ...masters.values(), ...slotKeys.values()];
+}
+
+function isKey(key: Uint8Array): boolean {
+  return key.length === keyBytes && key.some((byte) => byte !== 0);
 }
 
 function damaged(why: string): StoreError {
