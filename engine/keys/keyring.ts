@@ -52,16 +52,16 @@ export class Keyring {
     invariant(keysOf(secrets).every(isKey), 'no key is short, or was wiped before it was used');
   }
 
-  /** A new realm, of epoch 1. `random` is the Host's. */
+  /** A new realm, of epoch 1. `random` is the Host's; what it gives is taken over. */
   static create(
     provider: Provider,
     source: { readonly random: (bytes: number) => Uint8Array; readonly nowMs: number },
   ): Keyring {
     return new Keyring(provider, {
-      realmId: copyBytes(source.random(realmIdBytes)),
+      realmId: plainBytes(source.random(realmIdBytes)),
       createdMs: source.nowMs,
-      idKey: copyBytes(source.random(keyBytes)),
-      masters: new Map([[1, copyBytes(source.random(keyBytes))]]),
+      idKey: plainBytes(source.random(keyBytes)),
+      masters: new Map([[1, plainBytes(source.random(keyBytes))]]),
       slotKeys: new Map(),
     });
   }

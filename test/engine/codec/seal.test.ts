@@ -107,21 +107,15 @@ test('padding of any number of pieces opens, and ends at a length of Padmé’s'
   assert.equal(opened(sealed(object), expectedOf(object)).size, 40_000);
 });
 
-test('every turned bit is seen, wherever it is', () => {
+test('every turned bit is seen, wherever it is; behind the header as tampering', () => {
   for (const object of [sample, { ...sample, content: new Uint8Array(0) }, { ...sample, codecs: [0] }]) {
     const whole = sealed(object);
+    const start = headBytesOf(whole);
     for (const { flipped, bit } of bitFlips(whole)) {
-      const found = unless(refusals, () => opened(flipped, expectedOf(object)));
+      const codes = bit >> 3 < start ? refusals : ['tampered'];
+      const found = unless(codes, () => opened(flipped, expectedOf(object)));
       assert.equal(found, undefined, `bit ${bit} of ${whole.length * 8}`);
     }
-  }
-});
-
-test('a turned bit behind the header is tampering, not some other error', () => {
-  const whole = sealed(sample);
-  const start = headBytesOf(whole);
-  for (const { flipped, bit } of bitFlips(whole)) {
-    if (bit >> 3 >= start) throwsCode('tampered', () => opened(flipped, expectedOf(sample)));
   }
 });
 
