@@ -4,6 +4,14 @@ import { type Job, byteJob } from './job.ts';
 import { storeCanaryJobs, storeJobs } from './store/job.ts';
 import { address } from './targets/address.ts';
 import { extent, frame, listing, manifest, node, record, rootLog, superblock } from './targets/codec.ts';
+import {
+  keyring,
+  linkLocators,
+  sealedHead,
+  sealedObject,
+  sealedTrailer,
+  slotFile,
+} from './targets/sealed.ts';
 import { cbor, entry, mapNode, mapPayload } from './targets/tree.ts';
 
 const targets = [
@@ -15,6 +23,12 @@ const targets = [
   rootLog,
   superblock,
   listing,
+  sealedHead,
+  sealedTrailer,
+  sealedObject,
+  linkLocators,
+  slotFile,
+  keyring,
   mapNode,
   mapPayload,
   entry,

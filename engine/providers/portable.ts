@@ -1,8 +1,13 @@
 /** The codec's provider in plain JavaScript, for runtimes without node:*; also the cross-check of the native one. */
-import { sha256 } from '@noble/hashes/sha2.js';
+import { gcm } from '@noble/ciphers/aes.js';
+import { argon2idAsync } from '@noble/hashes/argon2.js';
+import { hkdf } from '@noble/hashes/hkdf.js';
+import { hmac } from '@noble/hashes/hmac.js';
+import { scryptAsync } from '@noble/hashes/scrypt.js';
+import { sha256, sha512 } from '@noble/hashes/sha2.js';
 import { type InflateOptions, deflateSync, inflateSync } from 'fflate';
 import { toHex } from '../codec/bytes.ts';
-import type { Compressor, Provider } from '../codec/provider.ts';
+import { type Aead, type Compressor, type Provider, tagBytes } from '../codec/provider.ts';
 
 /** CRC-32 table for the reflected polynomial 0xedb88320 (ISO 3309, as in zlib). */
 const table = new Uint32Array(256).map((_, index) => {
@@ -40,4 +45,30 @@ export const portableProvider: Provider = {
   },
   deflate,
   zstd: undefined,
+
+  hmacSha256: (key, message) => hmac(sha256, key, message),
+  hmacSha512: (key, message) => hmac(sha512, key, message),
+  hkdfSha256: (key, salt, info) => hkdf(sha256, key, salt, info, 32),
+  aead,
+  nativeKdf: 'scrypt',
+  argon2id: (passphrase, salt, { memoryKiB, passes, lanes }) =>
+    argon2idAsync(passphrase, salt, { m: memoryKiB, t: passes, p: lanes, dkLen: 32 }),
+  scrypt: (passphrase, salt, { log2N, r, p }) =>
+    scryptAsync(passphrase, salt, { N: 2 ** log2N, r, p, dkLen: 32, maxmem: 128 * r * (2 ** log2N + p + 2) }),
 };
+
+function aead(key: Uint8Array): Aead {
+  return {
+    seal: ({ nonce, aad, bytes }, target) => target.set(gcm(key, nonce, aad).encrypt(bytes)),
+    open({ nonce, aad, bytes }) {
+      if (bytes.length < tagBytes) return undefined;
+      try {
+        return gcm(key, nonce, aad).decrypt(bytes);
+      } catch (error) {
+        // The one error that tells of the bytes; any other is a wrong call.
+        if (error instanceof Error && error.message.includes('tag')) return undefined;
+        throw error;
+      }
+    },
+  };
+}

@@ -1,0 +1,120 @@
+/** What a person or a program gives to open a store, and how a key comes of it. */
+import { copyBytes } from '../codec/bytes.ts';
+import type { Argon2Cost, Provider, ScryptCost } from '../codec/provider.ts';
+import { keyBytes } from '../codec/seal-header.ts';
+import { StoreError } from '../errors.ts';
+import { decodeRecoveryKey } from './recovery-key.ts';
+
+/** The kinds of slots, by their code in the file. */
+export const secretKinds = ['passphrase', 'raw-key', 'key-file', 'recovery-key'] as const;
+export type SecretKind = (typeof secretKinds)[number];
+
+export type Secret =
+  | { readonly kind: 'passphrase'; readonly passphrase: string | Uint8Array }
+  /** 32 random bytes, from a keychain or another program. */
+  | { readonly kind: 'raw-key'; readonly key: Uint8Array }
+  /** The content of a file that nobody can guess, 32 bytes to 1 MiB. */
+  | { readonly kind: 'key-file'; readonly content: Uint8Array }
+  /** As `printRecoveryKey` printed it. */
+  | { readonly kind: 'recovery-key'; readonly text: string };
+
+/** How a slot's key is derived: the cost of guessing a passphrase, or HKDF where there is nothing to guess. */
+export type Derivation =
+  | { readonly kdf: 'hkdf' }
+  | { readonly kdf: 'argon2id'; readonly cost: Argon2Cost }
+  | { readonly kdf: 'scrypt'; readonly cost: ScryptCost };
+
+/** RFC 9106, section 4, second recommended option: for 64 MiB of memory. */
+export const argon2Default: Argon2Cost = { memoryKiB: 64 * 1024, passes: 3, lanes: 4 };
+/** 128 MiB; the strength that OWASP's Password Storage Cheat Sheet asks of scrypt. */
+export const scryptDefault: ScryptCost = { log2N: 17, r: 8, p: 1 };
+
+/** New slots have our own defaults, never what a file says: a host could have lowered it there. */
+export function newDerivation(provider: Provider, kind: SecretKind): Derivation {
+  if (kind !== 'passphrase') return { kdf: 'hkdf' };
+  return provider.nativeKdf === 'argon2id'
+    ? { kdf: 'argon2id', cost: argon2Default }
+    : { kdf: 'scrypt', cost: scryptDefault };
+}
+
+/** Least and most of each cost that is read from a file. Nobody may make us weak, nor make us work for minutes. */
+const limits = {
+  /** OWASP's least for Argon2id is 19 MiB and 2 passes. 256 MiB is all the memory that any input may cost us. */
+  argon2id: { memoryKiB: [19 * 1024, 256 * 1024], passes: [2, 16], lanes: [1, 16] },
+  scrypt: { log2N: [15, 18], r: [8, 16], p: [1, 16] },
+} as const;
+const memoryMax = 256 * 1024 * 1024;
+/** Bytes that a derivation passes over: about a second of work. */
+const workMax = 1024 * 1024 * 1024;
+
+/** Refuses costs out of bounds with `limit-exceeded`, before any work is done. */
+export function checkDerivation(derivation: Derivation): void {
+  if (derivation.kdf === 'hkdf') return;
+  const { kdf, cost } = derivation;
+  for (const [name, [least, most]] of Object.entries(limits[kdf])) {
+    const value = (cost as unknown as Record<string, number>)[name]!;
+    if (value < least || value > most) throw excessive(kdf, { name, value, least, most });
+  }
+  const memory = kdf === 'argon2id' ? 1024 * cost.memoryKiB : 128 * cost.r * 2 ** cost.log2N;
+  if (memory > memoryMax) throw excessive(kdf, { name: 'memory', value: memory, least: 0, most: memoryMax });
+  const work = memory * (kdf === 'argon2id' ? cost.passes : cost.p);
+  if (work > workMax) throw excessive(kdf, { name: 'work', value: work, least: 0, most: workMax });
+}
+
+function excessive(
+  kdf: string,
+  cost: { readonly name: string; readonly value: number; readonly least: number; readonly most: number },
+): StoreError {
+  const { name, value, least, most } = cost;
+  const text = `a key slot wants ${kdf} with ${name} ${value}; this version takes ${least} to ${most}`;
+  return new StoreError('limit-exceeded', text, { kdf, parameter: name, value, least, most });
+}
+
+const keyFileBytesMax = 1024 * 1024;
+
+/** The secret as bytes of our own, checked: `invalid-argument` for what can be no such secret. */
+export function secretBytes(provider: Provider, secret: Secret): Uint8Array {
+  switch (secret.kind) {
+    case 'passphrase':
+      return passphraseBytes(secret.passphrase);
+    case 'raw-key':
+      if (secret.key.length !== keyBytes) throw refused(`a raw key is ${keyBytes} bytes`);
+      return copyBytes(secret.key);
+    case 'key-file':
+      if (secret.content.length < keyBytes || secret.content.length > keyFileBytesMax)
+        throw refused('a key file holds 32 bytes to 1 MiB');
+      return copyBytes(secret.content);
+    case 'recovery-key':
+      return decodeRecoveryKey(provider, secret.text);
+  }
+}
+
+/** Text is taken as NFC in UTF-8 (as RFC 8265, OpaqueString): keyboards differ in how they compose an é. */
+function passphraseBytes(passphrase: string | Uint8Array): Uint8Array {
+  if (passphrase.length === 0) throw refused('a passphrase is not empty');
+  if (typeof passphrase !== 'string') return copyBytes(passphrase);
+  if (!passphrase.isWellFormed()) throw refused('a passphrase is well-formed Unicode text');
+  return new TextEncoder().encode(passphrase.normalize('NFC'));
+}
+
+/** The key-encryption key of a slot. `bytes` come of `secretBytes`, and are the caller's to wipe. */
+export async function deriveSlotKey(
+  provider: Provider,
+  bytes: Uint8Array,
+  slot: { readonly kind: SecretKind; readonly salt: Uint8Array; readonly derivation: Derivation },
+): Promise<Uint8Array> {
+  const { derivation, salt, kind } = slot;
+  checkDerivation(derivation);
+  switch (derivation.kdf) {
+    case 'argon2id':
+      return provider.argon2id(bytes, salt, derivation.cost);
+    case 'scrypt':
+      return provider.scrypt(bytes, salt, derivation.cost);
+    case 'hkdf':
+      return provider.hkdfSha256(bytes, salt, new TextEncoder().encode(`holdfast/v1/slot/${kind}`));
+  }
+}
+
+function refused(why: string): StoreError {
+  return new StoreError('invalid-argument', why);
+}

@@ -1,0 +1,196 @@
+/** The file of keys in hostile hands: damage, tampering, and costs that would have us work or be weak. */
+import assert from 'node:assert/strict';
+import { before, test } from 'node:test';
+import fc from 'fast-check';
+import { concatBytes } from '../../../engine/codec/bytes.ts';
+import type { Provider } from '../../../engine/codec/provider.ts';
+import { StoreError } from '../../../engine/errors.ts';
+import {
+  type Keys,
+  addSlot,
+  createKeys,
+  describeKeys,
+  rotate,
+  unlockKeys,
+} from '../../../engine/keys/keys.ts';
+import type { Secret } from '../../../engine/keys/secret.ts';
+import { nodeProvider as provider } from '../../../engine/providers/node.ts';
+import { bitFlips, damage, throwsCode, unless } from '../codec/arbitrary.ts';
+import { randomFrom } from '../codec/sealing.ts';
+
+const random = randomFrom('hostile.test.ts');
+const tools = { provider, random, nowMs: 5 };
+const first: Secret = { kind: 'raw-key', key: random(32) };
+const second: Secret = { kind: 'key-file', content: random(99) };
+const phrase: Secret = { kind: 'passphrase', passphrase: 'x' };
+let keys: Keys;
+/** One slot, of a passphrase. */
+let guarded: Keys;
+
+before(async () => {
+  keys = await addSlot(tools, await createKeys(tools, first), second);
+  guarded = await createKeys(tools, phrase);
+});
+
+const headBytes = 36;
+const slotBytes = (file: Uint8Array): number => (file.length - headBytes - 64) / 2;
+
+/** What an attacker does after every change: the checksum is no secret. */
+function summed(file: Uint8Array): Uint8Array {
+  const body = file.slice(0, -32);
+  return concatBytes(body, provider.sha256(body));
+}
+
+function changed(file: Uint8Array, at: number, ...values: number[]): Uint8Array {
+  const copy = file.slice();
+  copy.set(values, at);
+  return summed(copy);
+}
+
+async function codeOf(
+  file: Uint8Array,
+  secret: Secret,
+  by: Provider = provider,
+): Promise<string | undefined> {
+  try {
+    (await unlockKeys(by, file, secret)).keyring.wipe();
+    return undefined;
+  } catch (error) {
+    assert.ok(StoreError.is(error), String(error));
+    return error.code;
+  }
+}
+
+test('damage is damage: every turned bit, every cut, before any key is derived', async () => {
+  const lazy: Provider = {
+    ...provider,
+    hkdfSha256: () => assert.fail('a key was derived from a damaged file'),
+  };
+  for (const { flipped } of bitFlips(keys.file)) throwsCode('corrupt', () => describeKeys(lazy, flipped));
+  for (let length = 0; length < keys.file.length; length++)
+    assert.equal(await codeOf(keys.file.slice(0, length), first, lazy), 'corrupt');
+  assert.equal(await codeOf(concatBytes(keys.file, new Uint8Array(1)), first, lazy), 'corrupt');
+});
+
+test('every turned bit with a new checksum is refused', async () => {
+  const start = headBytes + 16;
+  const size = slotBytes(keys.file);
+  for (const { flipped, bit } of bitFlips(keys.file.slice(0, -32))) {
+    const file = summed(concatBytes(flipped, new Uint8Array(32)));
+    const code = await codeOf(file, first);
+    assert.ok(code !== undefined, `bit ${bit} opened`);
+    const byte = bit >> 3;
+    // Ours are tampering for certain where they are read after the key was found right.
+    const inSecond =
+      byte >= headBytes + size + 32 && byte < headBytes + 2 * size && !isForm(byte - headBytes - size);
+    const inHead = byte >= 8 && byte < headBytes && byte !== 31 && byte !== 30;
+    const wrapped = byte >= headBytes + 132 && byte < headBytes + size;
+    const mac = byte >= headBytes + 2 * size;
+    if (inSecond || inHead || wrapped || mac)
+      assert.equal(code, 'tampered', `bit ${bit}, byte ${byte - start}`);
+  }
+});
+
+/** Bytes of a slot whose form is judged when the file is decoded. */
+function isForm(byte: number): boolean {
+  return (byte >= 16 && byte < 32) || (byte >= 32 && byte < 40) || (byte >= 96 && byte < 100);
+}
+
+test('slots removed, repeated, changed about, or taken from another file', async () => {
+  const { file } = keys;
+  const size = slotBytes(file);
+  const [head, one, two] = [
+    file.slice(0, headBytes),
+    file.slice(headBytes, headBytes + size),
+    file.slice(headBytes + size, headBytes + 2 * size),
+  ];
+  const tail = file.slice(-64);
+  const counted = (count: number): Uint8Array => {
+    const copy = head.slice();
+    copy[7] = count;
+    return copy;
+  };
+  assert.equal(await codeOf(summed(concatBytes(counted(1), one, tail)), first), 'tampered');
+  assert.equal(await codeOf(summed(concatBytes(head, two, one, tail)), first), 'tampered');
+  assert.equal(await codeOf(summed(concatBytes(counted(3), one, two, two, tail)), first), 'corrupt');
+  assert.equal(await codeOf(summed(concatBytes(counted(0), tail)), first), 'corrupt');
+  assert.equal(await codeOf(summed(concatBytes(counted(17), one, two, tail)), first), 'corrupt');
+  const newer = rotate(tools, keys).file;
+  const older = file.slice(headBytes + size, headBytes + 2 * size);
+  const newSize = slotBytes(newer);
+  const mixed = concatBytes(newer.slice(0, headBytes + newSize), older, newer.slice(-64));
+  assert.equal(await codeOf(summed(mixed), first), 'tampered');
+  assert.equal(
+    await codeOf(summed(concatBytes(newer.slice(0, headBytes), one, two, tail)), first),
+    'tampered',
+  );
+});
+
+test('an unknown version or suite, with a right checksum, is another format', async () => {
+  const slot = headBytes;
+  for (const at of [6, slot + 16, slot + 17, slot + 18, slot + 19])
+    assert.equal(await codeOf(changed(keys.file, at, 99), first), 'incompatible-format');
+});
+
+test('costs out of bounds are refused before any work, however few bytes ask for them', async () => {
+  const idle: Provider = {
+    ...provider,
+    argon2id: () => assert.fail('work was done'),
+    scrypt: () => assert.fail('work was done'),
+  };
+  const u32 = (value: number): number[] => [...new Uint8Array(Uint32Array.of(value).buffer)];
+  const [argon2id, scrypt] = [1, 2];
+  const hostile: readonly (readonly [number, number, number, number])[] = [
+    [argon2id, 0xffff_ffff, 3, 4],
+    [argon2id, 256 * 1024 + 1, 3, 4],
+    [argon2id, 8, 1, 1],
+    [argon2id, 19 * 1024 - 1, 2, 1],
+    [argon2id, 64 * 1024, 0xffff_ffff, 4],
+    [argon2id, 64 * 1024, 1, 4],
+    [argon2id, 64 * 1024, 3, 0],
+    [argon2id, 64 * 1024, 3, 0xff_ffff],
+    [argon2id, 256 * 1024, 5, 4],
+    [scrypt, 31, 8, 1],
+    [scrypt, 0xffff_ffff, 8, 1],
+    [scrypt, 14, 8, 1],
+    [scrypt, 17, 1, 1],
+    [scrypt, 17, 0xffff_ffff, 1],
+    [scrypt, 18, 16, 1],
+    [scrypt, 17, 8, 0],
+    [scrypt, 17, 8, 0xffff_ffff],
+    [scrypt, 18, 8, 5],
+    [scrypt, 0, 0, 0],
+  ];
+  for (const [kdf, ...costs] of hostile) {
+    const file = changed(guarded.file, headBytes + 19, kdf, ...costs.flatMap(u32));
+    assert.equal(await codeOf(file, phrase, idle), 'limit-exceeded', `${kdf} ${costs.join()}`);
+    // Also where another slot would be the one to open.
+    throwsCode('limit-exceeded', () => describeKeys(idle, file));
+  }
+  // A passphrase behind a fast derivation is none of ours.
+  assert.equal(
+    await codeOf(changed(guarded.file, headBytes + 19, 0, ...u32(0), ...u32(0), ...u32(0)), phrase, idle),
+    'corrupt',
+  );
+});
+
+test('costs within bounds that are not the slot’s give another key, not a weaker one', async () => {
+  const u32 = (value: number): number[] => [...new Uint8Array(Uint32Array.of(value).buffer)];
+  const file = changed(guarded.file, headBytes + 20, ...u32(19 * 1024), ...u32(2), ...u32(1));
+  assert.equal(await codeOf(file, phrase), 'wrong-key');
+});
+
+test('whatever is done to a file, it is refused or is as it was', async () => {
+  await fc.assert(
+    fc.asyncProperty(damage, fc.boolean(), async (harm, again) => {
+      const harmed = harm(keys.file);
+      const file = again && harmed.length >= 32 ? summed(harmed) : harmed;
+      const codes = ['corrupt', 'tampered', 'incompatible-format', 'wrong-key', 'limit-exceeded'];
+      const code = await codeOf(file, first);
+      if (code === undefined) assert.deepEqual(file, keys.file);
+      else assert.ok(codes.includes(code), code);
+      unless(codes, () => describeKeys(provider, file));
+    }),
+    { numRuns: 1000 },
+  );
+});
