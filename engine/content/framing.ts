@@ -7,6 +7,9 @@ import { type Chunk, ObjectSealer, type Padding, type SealOptions } from '../cod
 
 type Write = (bytes: Uint8Array) => void;
 
+/** Bytes of a write. */
+const writeBytes = 1024 * 1024;
+
 /** A chunk as it is to be stored, and the bytes of content it stands for. */
 type EncodedChunk = StoredChunk & { readonly length: number };
 
@@ -37,12 +40,15 @@ export interface FramingParts {
 export class Framing {
   readonly #compressor: ChunkCompressor | undefined;
   readonly #sink: ChunkSink;
+  readonly #flush: () => void;
   /** The chunk that has begun but not ended. */
   readonly #partial: Uint8Array;
   #partialBytes = 0;
 
   constructor(provider: Provider, parts: FramingParts) {
-    const { chunkLog2, compressor, seal, write } = parts;
+    const { chunkLog2, compressor, seal } = parts;
+    const { write, flush } = gathering(parts.write);
+    this.#flush = flush;
     this.#compressor = compressor;
     this.#partial = new Uint8Array(2 ** chunkLog2);
     const frame = new FrameWriter(provider, chunkLog2, seal !== undefined);
@@ -85,7 +91,9 @@ export class Framing {
   async finish(blob: FramedBlob): Promise<number> {
     if (this.#partialBytes > 0)
       this.#sink.add([await this.#encode(this.#partial.subarray(0, this.#partialBytes))]);
-    return this.#sink.finish(blob);
+    const bytes = this.#sink.finish(blob);
+    this.#flush();
+    return bytes;
   }
 
   async #encode(bytes: Uint8Array): Promise<EncodedChunk> {
@@ -93,6 +101,28 @@ export class Framing {
     if (this.#compressor === undefined) return { codec: chunkCodecs.identity, bytes, length };
     return { ...(await this.#compressor.encodeLater(bytes)), length };
   }
+}
+
+/** Pieces of any size, written a slice at a time: a frame has many small ones. */
+function gathering(write: Write): { readonly write: Write; readonly flush: () => void } {
+  const slice = new Uint8Array(writeBytes);
+  let filled = 0;
+  const flush = (): void => {
+    if (filled > 0) write(slice.subarray(0, filled));
+    filled = 0;
+  };
+  return {
+    write(bytes) {
+      for (let at = 0; at < bytes.length;) {
+        const part = bytes.subarray(at, at + slice.length - filled);
+        slice.set(part, filled);
+        filled += part.length;
+        at += part.length;
+        if (filled === slice.length) flush();
+      }
+    },
+    flush,
+  };
 }
 
 /** Chunks as they are encoded. */
