@@ -3,7 +3,7 @@ import { readdir } from 'node:fs/promises';
 import { Option } from 'commander';
 import { type ChunkingMode, type CompressionMode, type Layout, openStore } from '../index.ts';
 import { exitCodes } from './exit.ts';
-import type { Verb } from './verb.ts';
+import { type Verb, brief } from './verb.ts';
 
 export const init: Verb = {
   define: (program) =>
@@ -32,6 +32,7 @@ export const init: Verb = {
   async run({ output, signal }, [directory], options) {
     const before = await readdir(directory!).catch(() => []);
     const store = await openStore(directory!, {
+      ...brief,
       mode: 'create',
       compression: options['compress'] as CompressionMode,
       chunking: options['chunking'] as ChunkingMode,

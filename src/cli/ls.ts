@@ -4,7 +4,7 @@ import { resolveAddress } from './address.ts';
 import { exitCodes } from './exit.ts';
 import type { Output } from './output.ts';
 import { showMode, showTime } from './units.ts';
-import { type Verb, withReadableStore } from './verb.ts';
+import { type Verb, brief, withReadableStore } from './verb.ts';
 
 export const ls: Verb = {
   define: (program) =>
@@ -14,8 +14,12 @@ export const ls: Verb = {
       .argument('<dir>', 'the store')
       .argument('[address]', 'ROOT or ROOT:PATH'),
   async run(context, [directory, address]) {
-    await withReadableStore(directory!, context, (store) =>
-      address === undefined ? listRoots(store, context.output) : listAddress(store, address, context),
+    await withReadableStore(
+      directory!,
+      context,
+      (store) =>
+        address === undefined ? listRoots(store, context.output) : listAddress(store, address, context),
+      brief,
     );
     return exitCodes.fine;
   },

@@ -1,7 +1,7 @@
 /** `holdfast rm DIR ROOT`: drops a root; gc frees what nothing refers to any more. */
 import { StoreError } from '../index.ts';
 import { exitCodes } from './exit.ts';
-import { type Verb, withStore } from './verb.ts';
+import { type Verb, brief, withStore } from './verb.ts';
 
 export const rm: Verb = {
   define: (program) =>
@@ -12,13 +12,18 @@ export const rm: Verb = {
       .argument('<root>', 'the name of the root'),
   async run(context, [directory, name]) {
     const { output } = context;
-    const id = await withStore(directory!, context, async (store) => {
-      const held = await store.roots.get(name!);
-      // By compare-and-swap: what is dropped is what was looked at.
-      if (held === undefined || !(await store.roots.delete(name!, { expect: held })))
-        throw new StoreError('not-found', `there is no root ${JSON.stringify(name)}`, { root: name });
-      return held;
-    });
+    const id = await withStore(
+      directory!,
+      context,
+      async (store) => {
+        const held = await store.roots.get(name!);
+        // By compare-and-swap: what is dropped is what was looked at.
+        if (held === undefined || !(await store.roots.delete(name!, { expect: held })))
+          throw new StoreError('not-found', `there is no root ${JSON.stringify(name)}`, { root: name });
+        return held;
+      },
+      brief,
+    );
     await output.line(`dropped ${JSON.stringify(name)}, which was ${id}`);
     await output.result({ root: name, id });
     return exitCodes.fine;

@@ -3,7 +3,7 @@ import { StoreError } from '../index.ts';
 import { parseId } from './address.ts';
 import { exitCodes } from './exit.ts';
 import { showBytes, showTime } from './units.ts';
-import { type Verb, withReadableStore } from './verb.ts';
+import { type Verb, brief, withReadableStore } from './verb.ts';
 
 export const stat: Verb = {
   define: (program) =>
@@ -15,7 +15,7 @@ export const stat: Verb = {
   async run(context, [directory, text]) {
     const { output } = context;
     const id = parseId(text!);
-    const found = await withReadableStore(directory!, context, (store) => store.stat(id));
+    const found = await withReadableStore(directory!, context, (store) => store.stat(id), brief);
     if (found === undefined) throw new StoreError('not-found', `there is no blob ${id}`, { id });
     const rows: readonly (readonly [string, string])[] = [
       ['id', found.id],

@@ -1,7 +1,7 @@
 /** `holdfast stats DIR`: tells what is in a store and what it takes. */
 import { exitCodes } from './exit.ts';
 import { showBytes, showCount } from './units.ts';
-import { type Verb, withReadableStore } from './verb.ts';
+import { type Verb, brief, withReadableStore } from './verb.ts';
 
 export const stats: Verb = {
   define: (program) =>
@@ -20,6 +20,7 @@ export const stats: Verb = {
         chunking: store.parameters.chunking,
         layout: store.parameters.layout,
       }),
+      brief,
     );
     const { mode, codec, level } = compression;
     const rows: readonly (readonly [string, string])[] = [

@@ -4,7 +4,7 @@ import type { MoveResult, Store, VolumeInfo } from '../index.ts';
 import { UsageError, exitCodes } from './exit.ts';
 import { Progress } from './progress.ts';
 import { parseBytes, showBytes, showCount } from './units.ts';
-import { type Context, type Verb, withReadableStore, withStore } from './verb.ts';
+import { type Context, type Verb, brief, withReadableStore, withStore } from './verb.ts';
 
 type Options = Readonly<Record<string, unknown>>;
 
@@ -67,7 +67,7 @@ const actions: Readonly<Record<string, Action>> = {
 
 async function list(context: Context, directory: string): Promise<number> {
   const { output } = context;
-  const found = await withReadableStore(directory, context, (store) => store.volumes.list());
+  const found = await withReadableStore(directory, context, (store) => store.volumes.list(), brief);
   for (const volume of found) await output.line(describe(volume));
   await output.result({ volumes: found });
   return found.some(({ problem }) => problem !== undefined) ? exitCodes.unavailable : exitCodes.fine;
@@ -79,12 +79,16 @@ async function extend(
   { args: [path], options }: { readonly args: readonly string[]; readonly options: Options },
 ): Promise<number> {
   const { kind, cap, allocation } = options as Readonly<Record<string, string | undefined>>;
-  const added = await withStore(directory, context, (store) =>
-    store.volumes.extend(resolve(path!), {
-      kind: kind as 'directory' | 'sqlite',
-      ...(cap === undefined ? {} : { cap: parseBytes(cap) }),
-      ...(allocation === undefined ? {} : { allocation: allocation as 'linear' | 'striped' }),
-    }),
+  const added = await withStore(
+    directory,
+    context,
+    (store) =>
+      store.volumes.extend(resolve(path!), {
+        kind: kind as 'directory' | 'sqlite',
+        ...(cap === undefined ? {} : { cap: parseBytes(cap) }),
+        ...(allocation === undefined ? {} : { allocation: allocation as 'linear' | 'striped' }),
+      }),
+    brief,
   );
   await context.output.line(describe(added));
   await context.output.result(added);

@@ -13,8 +13,8 @@ for (const mutant of mutants) {
   test(`caught: ${mutant.name}`, { skip: reason === undefined ? false : `NOT RUN, ${reason}` }, async (t) => {
     const copy = buildMutant(mutant);
     try {
-      const { name } = mutant;
-      const verdict = await huntMutant(copy.subject, { name, seed: 1, seeds: 4, states: 80 });
+      const { name, seed = 1 } = mutant;
+      const verdict = await huntMutant(copy.subject, { name, seed, seeds: 4, states: 80 });
       t.diagnostic(
         `seed ${verdict.seed}, ${verdict.states} states: ${verdict.loss?.problems[0] ?? 'nothing seen'}`,
       );

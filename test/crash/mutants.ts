@@ -16,6 +16,8 @@ export interface Mutant {
   readonly name: string;
   /** Empty: not yet written for the present engine. */
   readonly patches: readonly Patch[];
+  /** The seed of a workload in which many crash states show it; 1 where that is most of them. */
+  readonly seed?: number;
 }
 
 const node = 'engine/hosts/node.ts';
@@ -32,6 +34,8 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'synchronous=NORMAL',
+    // One in six of the states shows it with this seed and the next, none with most of the others.
+    seed: 12,
     patches: ['engine/catalog/connection.ts', 'engine/volumes/sqlite.ts'].map((file) => ({
       file,
       find: "const synchronous = options.durability === 'full' ? 2 : 1;",

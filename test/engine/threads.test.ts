@@ -118,20 +118,36 @@ async function delayOf(work: () => Promise<unknown>): Promise<number> {
   return histogram.percentile(99) / 1e6;
 }
 
+/** A busy machine delays any loop now and then, work on the calling thread every time: three tries. Resolves to how many it took. */
+async function staysFree(what: string, prepare: (round: number) => () => Promise<unknown>): Promise<number> {
+  const delays: number[] = [];
+  for (let round = 0; round < 3; round++) {
+    delays.push(await delayOf(prepare(round)));
+    if (delays[round]! < 50) return round + 1;
+  }
+  assert.fail(`${delays.join(', ')} ms during ${what}`);
+}
+
 storeTest('the calling thread stays free while much is put', async (folder) => {
   const store = await folder.open({ threads: {}, parameters: {} });
-  const path = folder.file('large', Buffer.alloc(64 * 1024 * 1024, noise(1021)));
-  const paths = Array.from({ length: 5000 }, (_, i) => folder.file(`small-${i}`, `content ${i}`));
-  const one = await delayOf(() => store.put({ path }, { owner: 'x' }));
-  assert.ok(one < 50, `${one} ms during a large put`);
-  // As many at once as a careful caller has; starting 5,000 in one turn would be a delay of the caller's own.
-  let next = 0;
-  const lane = async (): Promise<void> => {
-    while (next < paths.length) await store.put({ path: paths[next++]! }, { owner: 'x' });
-  };
-  const many = await delayOf(() => Promise.all(Array.from({ length: 256 }, lane)));
-  assert.ok(many < 50, `${many} ms during many small puts`);
-  assert.equal((await store.stats()).blobs, 5001);
+  const rounds = [
+    await staysFree('a large put', (round) => {
+      const path = folder.file('large', Buffer.alloc(64 * 1024 * 1024, noise(1021, round + 1)));
+      return () => store.put({ path }, { owner: 'x' });
+    }),
+    await staysFree('many small puts', (round) => {
+      const paths = Array.from({ length: 5000 }, (_, i) =>
+        folder.file(`small-${i}`, `content ${round} ${i}`),
+      );
+      let next = 0;
+      const lane = async (): Promise<void> => {
+        while (next < paths.length) await store.put({ path: paths[next++]! }, { owner: 'x' });
+      };
+      // As many at once as a careful caller has; starting 5,000 in one turn would be a delay of the caller's own.
+      return () => Promise.all(Array.from({ length: 256 }, lane));
+    }),
+  ] as const;
+  assert.equal((await store.stats()).blobs, rounds[0] + 5000 * rounds[1]);
 });
 
 for (const count of [0, 2]) {
