@@ -8,6 +8,7 @@ import type { LargePut, ProbeOutcome, PutOutcome, SmallPut } from './commit/oper
 import { type Encoded, type EncodedRecord, type SmallSource, randomIncarnation } from './content/encoder.ts';
 import type { StagedBlob } from './content/stager.ts';
 import { type ErrorData, StoreError } from './errors.ts';
+import { completeCopies } from './resync.ts';
 import { type IngestParts, expectId, howOf, ownerOf } from './ingest-parts.ts';
 import { type Remote, errorFromData } from './rpc.ts';
 import type { PartName } from './volume.ts';
@@ -161,7 +162,7 @@ export class Ingest {
           framed,
           ...ownerOf(options),
         });
-        if ('have' in probe) return this.#result(id, size, probe.have, staged.source);
+        if ('have' in probe) return await this.#mirrored(id, size, probe.have, staged.source);
         const { intent, volume } = probe;
         const sums = await this.#publish(worker, { token, id, incarnation, framed, volume }, intent);
         kept = true;
@@ -177,11 +178,22 @@ export class Ingest {
           sums,
           ...ownerOf(options),
         };
-        return this.#result(id, size, await submit<PutOutcome>(put), staged.source);
+        return await this.#mirrored(id, size, await submit<PutOutcome>(put), staged.source);
       } finally {
         if (!kept) await worker.call('discard', token);
       }
     });
+  }
+
+  /** In a mirrored group it is acknowledged when its further copies are there as well: each was read back and verified. */
+  async #mirrored(
+    id: BlobId,
+    size: number,
+    outcome: PutOutcome,
+    source: SourceFacts | undefined,
+  ): Promise<PutResult> {
+    if (outcome.incomplete === true) await this.#noting(completeCopies(this.#parts.crew, id));
+    return this.#result(id, size, outcome, source);
   }
 
   async #publish(

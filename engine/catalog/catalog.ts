@@ -6,6 +6,7 @@ import type { Database } from '../driver.ts';
 import { StoreError, invariant } from '../errors.ts';
 import type { Clock } from '../host.ts';
 import { type BlobRow, BlobWriter } from './blob-rows.ts';
+import { CopyWriter } from './copy-rows.ts';
 import { type Owner, ReferenceRows, RootRows, ownerKinds } from './reference-rows.ts';
 import { type LogPosition, type RootLog, logStart } from './root-log.ts';
 import { Checkpoints } from './checkpoints.ts';
@@ -29,6 +30,7 @@ export class Catalog {
   readonly hasher: RowHasher;
   readonly buckets: Buckets;
   readonly blobs: BlobWriter;
+  readonly copies: CopyWriter;
   readonly refs: ReferenceRows;
   readonly roots: RootRows;
   readonly log: RootLog;
@@ -51,6 +53,7 @@ export class Catalog {
     this.hasher = new RowHasher();
     this.buckets = new Buckets(db);
     this.blobs = new BlobWriter(db, this.hasher, this.buckets);
+    this.copies = new CopyWriter(this.sql, this.hasher);
     this.refs = new ReferenceRows(db, this.hasher, this.buckets);
     this.roots = new RootRows(db, this.hasher, this.buckets);
     this.log = parts.log;
@@ -70,6 +73,7 @@ export class Catalog {
     try {
       const state = readState(this.sql);
       this.blobs.begin();
+      this.copies.begin();
       const transaction = new Transaction(this, {
         ...state,
         generation: state.generation + 1,

@@ -1,6 +1,6 @@
 /** Group commit: many operations of the calling thread in one transaction, bytes before catalog, catalog before answer. */
 import type { BlobId } from '../api.ts';
-import { type BlobRow, isChunked, noVolume, partNameOf, storedForms } from '../catalog/blob-rows.ts';
+import { type BlobRow, isChunked, noVolume, storedForms } from '../catalog/blob-rows.ts';
 import type { Catalog, Transaction } from '../catalog/catalog.ts';
 import type {
   ChunkedPut,
@@ -14,13 +14,13 @@ import type {
 import { ownerKinds } from '../catalog/reference-rows.ts';
 import { fromHex } from '../codec/bytes.ts';
 import { StoreError, invariant } from '../errors.ts';
-import type { Locator, PartName } from '../volume.ts';
+import type { Locator } from '../volume.ts';
 import { fanOut } from '../volumes/directory.ts';
-import { markSuspect, setSide } from './notes.ts';
-import { type VolumeSet, locatorOf } from './volume-set.ts';
-
-/** Checksums per chunk_sums row: 16,384 chunks, 64 KiB of sums, 1 GiB of content at the default chunk size. */
-export const sumsRowBytes = 65_536;
+import { setSide } from './notes.ts';
+import { copyAt } from '../catalog/copy-rows.ts';
+import { type Afterwards, appendCopies, lacksCopies, markCopy, retire, retireFurther } from './copies.ts';
+import { intend, writeChunkSums } from './files.ts';
+import type { VolumeSet } from './volume-set.ts';
 
 export interface CommitterOptions {
   readonly lease: string;
@@ -34,6 +34,8 @@ export type OperationResult = { readonly value: unknown } | { readonly error: un
 interface Placed {
   readonly volume: number;
   readonly locator: Locator;
+  /** Where else it is, in a mirrored group. */
+  readonly further: readonly { readonly volume: number; readonly locator: Locator }[];
   used: boolean;
   /** There was no row of this id when the batch was looked through. */
   readonly fresh: boolean;
@@ -69,7 +71,7 @@ export class Committer {
   }
 
   #commitTogether(operations: readonly Operation[]): OperationResult[] {
-    const afterwards: (() => void)[] = [];
+    const afterwards: Afterwards = [];
     const results = this.#catalog.transaction((transaction) => {
       const placed = this.#placeRecords(transaction, operations);
       const answers = operations.map((operation): OperationResult => {
@@ -83,8 +85,10 @@ export class Committer {
           return { error };
         }
       });
-      for (const { volume, locator, used } of placed.values())
-        if (!used) this.#volumes.free(transaction, volume, locator);
+      for (const { used, ...place } of placed.values())
+        if (!used)
+          for (const { volume, locator } of [place, ...place.further])
+            this.#volumes.free(transaction, volume, locator);
       return answers;
     });
     for (const action of afterwards) action();
@@ -106,10 +110,11 @@ export class Committer {
       name: { id: put.id, incarnation: put.incarnation },
       bytes: put.record,
     }));
-    const { volume, locators } = this.#volumes.append(transaction, parts);
-    [...wanted].forEach(([key, { fresh }], i) =>
-      placed.set(key, { volume, locator: locators[i]!, used: false, fresh }),
-    );
+    const [first, ...others] = appendCopies(transaction, this.#volumes, parts);
+    [...wanted].forEach(([key, { fresh }], i) => {
+      const further = others.map(({ volume, locators }) => ({ volume, locator: locators[i]! }));
+      placed.set(key, { volume: first!.volume, locator: first!.locators[i]!, further, used: false, fresh });
+    });
     return placed;
   }
 
@@ -117,7 +122,7 @@ export class Committer {
     transaction: Transaction,
     operation: Operation,
     placed: Map<string, Placed>,
-    afterwards: (() => void)[],
+    afterwards: Afterwards,
   ): unknown {
     switch (operation.op) {
       case 'put-small':
@@ -141,7 +146,7 @@ export class Committer {
       case 'side-set':
         return setSide(transaction, operation);
       case 'suspect':
-        return markSuspect(transaction, operation);
+        return markCopy(transaction, operation);
       case 'drop-intent':
         return this.#dropIntent(transaction, operation.intent);
     }
@@ -151,7 +156,7 @@ export class Committer {
     transaction: Transaction,
     put: SmallPut,
     placed: Map<string, Placed>,
-    afterwards: (() => void)[],
+    afterwards: Afterwards,
   ): PutOutcome {
     const children = (put.links ?? []).map((link) => this.#catalog.blobs.byId(fromHex(link.id)!));
     if (children.includes(undefined)) {
@@ -188,6 +193,11 @@ export class Committer {
         first && place.fresh
           ? { row: transaction.insert({ id: fromHex(put.id)!, ...facts }), healed: false }
           : this.#settle(transaction, put.id, facts, afterwards));
+      for (const { volume, locator } of place.further) {
+        const { extent, offset: start } = locator;
+        const { incarnation } = put;
+        this.#catalog.copies.put({ blob: row.n, volume, extent, start, incarnation, suspect: 0 });
+      }
       // A blob linked both as raw and as node is referenced once: the second time it is there already.
       const owner = { kind: ownerKinds.node, owner: row.n } as const;
       for (const child of children) transaction.reference(child!, owner);
@@ -201,7 +211,7 @@ export class Committer {
     if (row !== undefined) {
       transaction.touch(row);
       if (probe.owner !== undefined) transaction.retain(probe.id, probe.owner);
-      return { have: { storedSize: row.stored, deduplicated: true } };
+      return { have: { storedSize: row.stored, deduplicated: true, ...lacking(transaction, row) } };
     }
     const { lease } = this.#options;
     const bytes = probe.storedSize;
@@ -209,7 +219,7 @@ export class Committer {
     return { intent: intend(transaction, { name: probe, lease, volume, bytes }), volume };
   }
 
-  #putLarge(transaction: Transaction, put: LargePut, afterwards: (() => void)[]): PutOutcome {
+  #putLarge(transaction: Transaction, put: LargePut, afterwards: Afterwards): PutOutcome {
     this.#dropIntent(transaction, put.intent);
     const standing = this.#standing(put.id, 0);
     const name = { id: put.id, incarnation: put.incarnation, framed: put.framed };
@@ -237,11 +247,12 @@ export class Committer {
       writeChunkSums(this.#catalog, row.n, put.sums);
     }
     if (put.owner !== undefined) transaction.retain(put.id, put.owner);
-    return { storedSize: row.stored, deduplicated: standing !== undefined, ...(healed ? { healed } : {}) };
+    const outcome = { storedSize: row.stored, deduplicated: standing !== undefined };
+    return { ...outcome, ...(healed ? { healed } : {}), ...lacking(transaction, row) };
   }
 
   /** Its chunks and its manifest are here already; this makes them the one blob. */
-  #putChunked(transaction: Transaction, put: ChunkedPut, afterwards: (() => void)[]): PutOutcome {
+  #putChunked(transaction: Transaction, put: ChunkedPut, afterwards: Afterwards): PutOutcome {
     const manifest = transaction.live(put.manifest);
     const standing = this.#standing(put.id, 0);
     let row = standing;
@@ -275,7 +286,13 @@ export class Committer {
   }
 
   #stands(found: { readonly row: BlobRow; readonly sound: boolean }, kind: number): boolean {
-    return found.sound && found.row.suspect === 0 && found.row.kind >= kind && this.#holds(found.row);
+    if (!found.sound || found.row.suspect !== 0 || found.row.kind < kind) return false;
+    return (
+      this.#holds(found.row) ||
+      this.#catalog.copies
+        .of(found.row.n)
+        .some((copy) => copy.suspect === 0 && this.#holds(copyAt(found.row, copy)))
+    );
   }
 
   #holds(row: BlobRow): boolean {
@@ -296,7 +313,7 @@ export class Committer {
       BlobRow,
       'kind' | 'codec' | 'size' | 'stored' | 'volume' | 'extent' | 'start' | 'incarnation'
     >,
-    afterwards: (() => void)[],
+    afterwards: Afterwards,
   ): { row: BlobRow; healed: boolean } {
     const bytes = fromHex(id)!;
     const old = this.#catalog.blobs.inspect(bytes);
@@ -317,7 +334,11 @@ export class Committer {
     this.#catalog.blobs.update(row);
     this.#catalog.sql.rows('DELETE FROM chunk_sums WHERE blob = ?').run(row.n);
     this.#unchunk(transaction, row.n);
-    if (sound) this.#retire(transaction, before, afterwards);
+    const context = { volumes: this.#volumes, quarantine: this.#options.quarantine };
+    if (sound) {
+      retireFurther(transaction, context, before, afterwards);
+      retire(transaction, context, before, afterwards);
+    } else this.#catalog.copies.deleteAll(row.n);
     return { row, healed };
   }
 
@@ -329,23 +350,6 @@ export class Committer {
       if (manifest !== undefined) transaction.unreference(manifest, by);
       else this.#catalog.refs.remove(child, by);
     }
-  }
-
-  /** The copy a row no longer points to. */
-  #retire(transaction: Transaction, row: BlobRow, afterwards: (() => void)[]): void {
-    if (isChunked(row)) return;
-    if (!this.#volumes.isDirectory(row.volume))
-      return this.#volumes.free(transaction, row.volume, locatorOf(row));
-    this.#volumes.charge(transaction, row.volume, -row.stored);
-    afterwards.push(() => {
-      try {
-        if (row.suspect !== 0) this.#options.quarantine(row);
-        else this.#volumes.directory(row.volume).delete(partNameOf(row));
-      } catch (error) {
-        // In a volume that is away it stays; when that is back, a scrub drops it as a second copy.
-        if (!StoreError.is(error, 'unavailable')) throw error;
-      }
-    });
   }
 
   #setHorizon(transaction: Transaction, generation: number | 'now' | null): number {
@@ -361,30 +365,6 @@ export class Committer {
   }
 }
 
-/** Says whose file is about to appear in a directory, so that recovery knows it and its cap counts it. Returns the intent's number. */
-export function intend(
-  transaction: Transaction,
-  file: { readonly name: PartName; readonly lease: string; readonly volume: number; readonly bytes: number },
-): number {
-  transaction.changed = true;
-  const { name, lease, volume, bytes } = file;
-  const written = transaction.catalog.sql
-    .rows('INSERT INTO intents (lease, id, incarnation, framed, volume, bytes) VALUES (?, ?, ?, ?, ?, ?)')
-    .run(lease, fromHex(name.id)!, name.incarnation, Number(name.framed === true), volume, bytes);
-  return Number(written.lastInsertRowid);
-}
-
-/** Stores the chunk checksums of a large blob, a row per `sumsRowBytes`. */
-export function writeChunkSums(catalog: Catalog, blob: number, sums: Uint8Array): void {
-  const insert = catalog.sql.rows(
-    'INSERT OR REPLACE INTO chunk_sums (blob, part, sums, sum) VALUES (?, ?, ?, ?)',
-  );
-  for (let part = 0; part * sumsRowBytes < sums.length; part++) {
-    const slice = sums.subarray(part * sumsRowBytes, (part + 1) * sumsRowBytes);
-    insert.run(blob, part, slice, catalog.hasher.sum('chunk_sums', [blob, part, slice]));
-  }
-}
-
 /** The same bytes as the other kind: both in one batch must see each other. */
 function otherKey(put: SmallPut): string {
   return put.kind === 'node' ? `r${put.id}` : `n${put.id}`;
@@ -392,4 +372,8 @@ function otherKey(put: SmallPut): string {
 
 function keyOf(put: SmallPut): string {
   return put.kind === 'node' ? `n${put.id}` : `r${put.id}`;
+}
+
+function lacking(transaction: Transaction, row: BlobRow): { readonly incomplete?: true } {
+  return lacksCopies(transaction, row) ? { incomplete: true } : {};
 }

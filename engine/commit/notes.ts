@@ -17,20 +17,3 @@ export function setSide(
   }
 }
 
-/** True when it marked that very copy. */
-export function markSuspect(
-  transaction: Transaction,
-  operation: Extract<Operation, { readonly op: 'suspect' }>,
-): boolean {
-  const found = transaction.catalog.blobs.inspect(fromHex(operation.id)!);
-  if (
-    found === undefined ||
-    !found.sound ||
-    found.row.incarnation !== operation.incarnation ||
-    found.row.suspect !== 0
-  )
-    return false;
-  found.row.suspect = 1;
-  transaction.saveCounts(found.row);
-  return true;
-}

@@ -103,13 +103,13 @@ function telling<Result>(row: BlobRow, read: () => Result): Result {
     return read();
   } catch (error) {
     if (!StoreError.is(error, 'corrupt')) throw error;
-    const { id, incarnation } = error.facts;
+    const { id, incarnation, volumeNumber } = error.facts;
     const told = damaged(row, error.message);
     if (typeof id !== 'string') throw told;
     throw new StoreError(
       'corrupt',
       told.message,
-      { ...told.facts, chunk: id, chunkIncarnation: incarnation },
+      { ...told.facts, chunk: id, chunkIncarnation: incarnation, chunkVolume: volumeNumber },
       error,
     );
   }

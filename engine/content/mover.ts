@@ -5,7 +5,7 @@ import type { Provider } from '../codec/provider.ts';
 import { StoreError, systemCode, writeError } from '../errors.ts';
 import type { Host, OpenFile } from '../host.ts';
 import { partFile } from '../volumes/directory.ts';
-import { damaged } from './damage.ts';
+import { damaged, mayHaveMoved } from './damage.ts';
 import type { Reader } from './reader.ts';
 
 /** A file on its way: from one volume to another, as a new incarnation. */
@@ -47,18 +47,35 @@ export class Mover {
 
   async move(move: FileMove, signal: AbortSignal): Promise<MoveOutcome> {
     const row = this.#reader.rows.byNumber(move.n);
-    if (row === undefined || row.volume !== move.from || row.incarnation !== move.old) return { gone: true };
-    try {
-      const source = this.#reader.partFile(row);
+    if (row === undefined) return { gone: true };
+    const all = [row, ...this.#reader.copiesOf(row)];
+    const meant = all.find(({ volume, incarnation }) => volume === move.from && incarnation === move.old);
+    if (meant === undefined) return { gone: true };
+    let failure: StoreError | undefined;
+    const bad: StoreError[] = [];
+    // Any copy does, the one meant first.
+    for (const copy of [meant, ...all.filter((one) => one !== meant)]) {
       try {
-        await this.#copy(row, move, source, signal);
-      } finally {
-        source.close();
+        await this.#from(copy, move, signal);
+        for (const error of bad) this.#reader.tell(error);
+        return { copied: true };
+      } catch (error) {
+        if (!mayHaveMoved(error)) throw error;
+        const told = error as StoreError;
+        if (told.code === 'corrupt') bad.push(damaged(copy, reasonOf(told)));
+        if (failure === undefined || told.code === 'unavailable') failure = told;
       }
-      return { copied: true };
-    } catch (error) {
-      if (!StoreError.is(error, 'corrupt')) throw error;
-      return { damaged: typeof error.facts['reason'] === 'string' ? error.facts['reason'] : error.message };
+    }
+    if (!StoreError.is(failure, 'corrupt')) throw failure!;
+    return { damaged: reasonOf(failure) };
+  }
+
+  async #from(copy: BlobRow, move: FileMove, signal: AbortSignal): Promise<void> {
+    const source = this.#reader.partFile(copy);
+    try {
+      await this.#copy(copy, move, source, signal);
+    } finally {
+      source.close();
     }
   }
 
@@ -70,7 +87,8 @@ export class Mover {
     const copy = writing(() => this.#host.files.open(temp, 'create'));
     try {
       await this.#fill(source, copy, signal);
-      await this.#verify(row, copy, signal);
+      // As the copy it will be: what is known of the frame of another one must not stand in for this one's.
+      await this.#verify({ ...row, incarnation: move.incarnation }, copy, signal);
       writing(() => place.directory.publish(copy, temp, name));
     } catch (error) {
       copy.close();
@@ -113,6 +131,11 @@ export class Mover {
       if (systemCode(error) !== 'ENOENT') throw error;
     }
   }
+}
+
+function reasonOf(error: StoreError): string {
+  const { reason } = error.facts;
+  return typeof reason === 'string' ? reason : error.message;
 }
 
 function writing<Result>(work: () => Result): Result {

@@ -1,6 +1,7 @@
 /** Reading blobs on a worker thread: looks up the row, reads the bytes, verifies every chunk before anything leaves. */
 import type { BlobId } from '../api.ts';
 import { BlobReader, type BlobRow, isChunked, partNameOf } from '../catalog/blob-rows.ts';
+import { CopyReader, copyAt } from '../catalog/copy-rows.ts';
 import { RowHasher } from '../catalog/row-sums.ts';
 import { Statements } from '../catalog/statements.ts';
 import { equalBytes, fromHex } from '../codec/bytes.ts';
@@ -9,24 +10,29 @@ import { readRecord } from '../codec/record.ts';
 import type { Database } from '../driver.ts';
 import { StoreError } from '../errors.ts';
 import type { OpenFile } from '../host.ts';
+import { AnyCopy } from './any-copy.ts';
 import { BareFile, type BlobFile, Frames, isFramed } from './blob-file.ts';
 import { Chunks } from './chunks.ts';
-import { blaming, damaged } from './damage.ts';
+import { blaming, damaged, mayHaveMoved } from './damage.ts';
 import { loadChunkSums } from './chunk-sums.ts';
 import { Places, type PlacesOptions } from './places.ts';
 
 export interface ReaderOptions extends PlacesOptions {
   readonly chunkBytes: number;
+  /** Told of copies found damaged by reads that went on in another one. */
+  readonly onDamage?: (error: StoreError) => void;
 }
 
 export class Reader {
   readonly rows: BlobReader;
   readonly sql: Statements;
   readonly places: Places;
+  readonly copies: CopyReader;
   readonly #db: Database;
   readonly #options: ReaderOptions;
   readonly #frames: Frames;
   readonly #chunks: Chunks;
+  readonly #anyCopy: AnyCopy;
 
   /** Takes over the connection. */
   constructor(db: Database, options: ReaderOptions) {
@@ -36,6 +42,8 @@ export class Reader {
     this.sql = new Statements(db);
     this.rows = new BlobReader(db, new RowHasher());
     this.places = new Places(this.sql, options);
+    this.copies = new CopyReader(this.sql, this.rows.hasher);
+    this.#anyCopy = new AnyCopy(this);
     this.#chunks = new Chunks(this);
   }
 
@@ -74,14 +82,17 @@ export class Reader {
     }
   }
 
-  /** Runs a read again, with fresh handles and a fresh row, before its failure counts: the blob may have moved, a read may have glitched. */
+  /**
+   * Runs a read again, with fresh handles and a fresh row, before its failure counts: the blob may have moved, a read may have glitched.
+   * Then it is read from the next copy, if there is one.
+   */
   again<Result>(row: BlobRow, read: (row: BlobRow) => Result): Result | undefined {
     try {
       return read(row);
     } catch (error) {
       if (!mayHaveMoved(error)) throw error;
       const fresh = this.rows.byNumber(row.n);
-      return fresh === undefined ? undefined : read(fresh);
+      return fresh === undefined ? undefined : this.#anyCopy.read(fresh, read);
     }
   }
 
@@ -90,9 +101,24 @@ export class Reader {
     return isChunked(row) || this.places.isDirectory(row.volume);
   }
 
-  /** The file of a large blob, of the size its row says, or what reads like one. Damage met in it is damage of its blob. */
+  /** The file of a large blob, of the size its row says, or what reads like one. Where one copy fails, reading goes on in the next. */
   openFile(row: BlobRow): BlobFile {
-    return isChunked(row) ? this.#chunks.open(row) : this.blobFile(row, this.partFile(row));
+    return isChunked(row) ? this.#chunks.open(row) : this.#anyCopy.open(row, (copy) => this.openCopy(copy));
+  }
+
+  /** The file of exactly the copy that a row names. Damage met in it is damage of its blob. */
+  openCopy(row: BlobRow): BlobFile {
+    return this.blobFile(row, this.partFile(row));
+  }
+
+  /** Damage that a read got around. */
+  tell(error: StoreError): void {
+    this.#options.onDamage?.(error);
+  }
+
+  /** The further copies of a blob; those found damaged last. */
+  copiesOf(row: BlobRow): BlobRow[] {
+    return this.copies.of(row.n).map((copy) => copyAt(row, copy));
   }
 
   /** Whether a chunked blob is whole, as far as that shows without reading its chunks; `corrupt` otherwise. Yields now and then. */
@@ -102,7 +128,7 @@ export class Reader {
 
   /** The stored bytes of a large blob, whatever their form. */
   partFile(row: BlobRow): OpenFile {
-    const file = this.places.directory(row.volume).open(partNameOf(row));
+    const file = blaming(row, () => this.places.directory(row.volume).open(partNameOf(row)));
     if (file !== undefined) return file;
     this.places.recheck(row.volume);
     throw damaged(row, 'its file is missing');
@@ -148,11 +174,6 @@ export class Reader {
     if (bytes === undefined || bytes.length < row.stored) throw damaged(row, 'its record is missing');
     return recordContent(this.#options.provider, row, bytes, { from, to });
   }
-}
-
-/** Failures that a fresh look at the row may mend: what is missing or wrong where it was may lie somewhere else by now. */
-export function mayHaveMoved(error: unknown): boolean {
-  return StoreError.is(error, 'corrupt') || StoreError.is(error, 'unavailable');
 }
 
 /** Content of the record that must be the one a row points to. */

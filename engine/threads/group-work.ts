@@ -14,12 +14,21 @@ import {
   pickFiles,
   settleFile,
 } from '../maintenance/drain.ts';
+import {
+  type MirrorContext,
+  type MirrorWish,
+  beginMirror,
+  endMirror,
+  setMirror,
+  stillDamaged,
+} from '../maintenance/mirror.ts';
 import { planGroup } from '../maintenance/rebalance.ts';
+import { type ResyncRequest, countCopies, resyncStep, settleCopy } from '../maintenance/resync.ts';
 import type { Handler } from '../rpc.ts';
 
 /** `run` lets the work at the open store, and judges what it throws. */
 export function groupHandlers(
-  run: <Result>(work: (context: DrainContext) => Result) => Result,
+  run: <Result>(work: (context: MirrorContext) => Result) => Result,
 ): Readonly<Record<string, Handler>> {
   return {
     extend: (request: ExtendRequest) =>
@@ -37,6 +46,13 @@ export function groupHandlers(
     'drain-forget': (intent: number) => run((context) => forgetFile(context, intent)),
     'drain-end': (unit: DrainUnit) => run((context) => endDrain(context, unit)),
     'compact-begin': () => run((context) => beginCompaction(context)),
+    'mirror-set': (wish: MirrorWish) => run((context) => setMirror(context, wish)),
+    'mirror-begin': () => run((context) => beginMirror(context)),
+    'mirror-end': () => run((context) => endMirror(context)),
+    'mirror-damaged': (ids: readonly string[]) => run((context) => stillDamaged(context, ids)),
+    'resync-step': (request: ResyncRequest) => run((context) => resyncStep(context, request)),
+    'resync-count': (id: string) => run((context) => countCopies(context, id)),
+    'resync-settle': (move: FileMove) => run((context) => settleCopy(context, move)),
     'rebalance-plan': () => run(({ volumes }) => planGroup(volumes)),
   };
 }

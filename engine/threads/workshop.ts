@@ -5,7 +5,7 @@ import type { StoreLayout } from '../catalog/layout.ts';
 import { checkCatalog } from '../catalog/schema.ts';
 import type { Provider } from '../codec/provider.ts';
 import { type DriverChoice, loadDriver } from '../driver.ts';
-import { invariant, pathError, toStoreError } from '../errors.ts';
+import { type ErrorData, invariant, pathError, toStoreError } from '../errors.ts';
 import type { Host } from '../host.ts';
 import { type CallContext, type Handler, Moved, errorToData } from '../rpc.ts';
 import { type ChopCall, type ChopStart, Chopper } from '../content/chopper.ts';
@@ -48,6 +48,8 @@ interface Parts {
 export class Workshop {
   readonly #host: Host;
   readonly #provider: Provider;
+  /** Tells the calling thread of damage that a read got around. */
+  onNote: (note: ErrorData) => void = () => {};
   #parts: Parts | undefined;
   #link: DigestLink | undefined;
 
@@ -154,6 +156,7 @@ export class Workshop {
       layout: options.layout,
       storeId: options.storeId,
       chunkBytes: options.chunkBytes,
+      onDamage: (error) => this.onNote(error.toData()),
       access: options.lease === undefined ? 'read-only' : 'read',
     });
     const { smallMax, chunkBytes, compression, chunking } = options;
