@@ -76,11 +76,7 @@ export class Healing {
     this.#parts.emit('damage', { id, reason: String(reason), references: Number(references) });
     const copies = [{ id, incarnation, volume: volumeNumber }];
     const { chunk, chunkIncarnation, chunkVolume } = error.facts;
-    if (
-      typeof chunk === 'string' &&
-      typeof chunkIncarnation === 'number' &&
-      typeof chunkVolume === 'number'
-    )
+    if (typeof chunk === 'string' && typeof chunkIncarnation === 'number' && typeof chunkVolume === 'number')
       copies.push({ id: chunk, incarnation: chunkIncarnation, volume: chunkVolume });
     return copies;
   }

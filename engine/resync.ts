@@ -1,10 +1,13 @@
 /** Gives blobs the copies they lack, from the calling thread: files copied by the workers, records and rows by the commit thread. */
-import type { MoveOptions, MoveResult } from './api.ts';
+import type { MirrorOptions, MirrorResult, MoveOptions, MoveResult } from './api.ts';
 import type { FileMove, MoveOutcome } from './content/mover.ts';
 import type { Crew } from './crew.ts';
 import { StoreError } from './errors.ts';
 import type { MirrorStart } from './maintenance/mirror.ts';
 import type { ResyncStep } from './maintenance/resync.ts';
+
+/** More are of no use on disks that people have. */
+const copiesMax = 4;
 
 /** What a run came to. `blobs` and `bytes` are of copies made; the others are blobs that are still not as they should be. */
 export interface Resynced extends MoveResult {
@@ -30,12 +33,35 @@ export async function resyncAll(crew: Crew, options: MoveOptions): Promise<Resyn
   return run.result;
 }
 
-/** One blob: after it was put, or after a read found a copy of it damaged. */
-export async function resyncBlob(
+/** Sets how many copies are wanted, and makes or frees copies of what is there. */
+export async function mirrorVolumes(
   crew: Crew,
-  id: string,
-  signal: AbortSignal | undefined,
-): Promise<Resynced> {
+  copies: number,
+  options: MirrorOptions,
+): Promise<MirrorResult> {
+  const { minCopies = 1 } = options;
+  const isCount = (value: number, max: number): boolean =>
+    Number.isInteger(value) && value >= 1 && value <= max;
+  if (!isCount(copies, copiesMax))
+    throw new StoreError('invalid-argument', `copies must be a whole number from 1 to ${copiesMax}`);
+  if (!isCount(minCopies, copies))
+    throw new StoreError('invalid-argument', `minCopies must be a whole number from 1 to copies (${copies})`);
+  await crew.commit('mirror-set', { copies, minCopies });
+  const done = await resyncAll(crew, options);
+  if (done === undefined) return { blobs: 0, bytes: 0, missing: 0 };
+  const { blobs, bytes, full } = done;
+  if (full > 0)
+    throw new StoreError('no-space', `there is no room for all copies of ${full} blob(s)`, { blobs: full });
+  return { blobs, bytes, missing: missingOf(done) };
+}
+
+/** Blobs that have fewer good copies than wanted. */
+export function missingOf({ lacking, full, unreachable, damaged }: Resynced): number {
+  return lacking + full + unreachable + damaged;
+}
+
+/** One blob: after it was put, or after a read found a copy of it damaged. */
+export async function resyncBlob(crew: Crew, id: string, signal: AbortSignal | undefined): Promise<Resynced> {
   const run = new Resync(crew, { ...(signal === undefined ? {} : { signal }) });
   await run.step({ after: 0, away: [], only: id });
   return run.result;

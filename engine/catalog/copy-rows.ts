@@ -44,7 +44,9 @@ export class CopyReader {
 
   /** The further copies of a blob, those found damaged last. */
   of(blob: number): CopyRow[] {
-    return this.sound(this.#sql.rows('SELECT * FROM copies WHERE blob = ? ORDER BY suspect, volume').all(blob));
+    return this.sound(
+      this.#sql.rows('SELECT * FROM copies WHERE blob = ? ORDER BY suspect, volume').all(blob),
+    );
   }
 
   /** Copies in a part of a volume, by place. */

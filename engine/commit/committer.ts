@@ -1,6 +1,6 @@
 /** Group commit: many operations of the calling thread in one transaction, bytes before catalog, catalog before answer. */
 import type { BlobId } from '../api.ts';
-import { type BlobRow, isChunked, noVolume, storedForms } from '../catalog/blob-rows.ts';
+import { type BlobRow, noVolume, storedForms } from '../catalog/blob-rows.ts';
 import type { Catalog, Transaction } from '../catalog/catalog.ts';
 import type {
   ChunkedPut,

@@ -1,6 +1,5 @@
 /** Operations of a commit that touch no bytes: side tables, and blobs that were found damaged. */
 import type { Transaction } from '../catalog/catalog.ts';
-import { fromHex } from '../codec/bytes.ts';
 import type { Operation } from './operations.ts';
 
 export function setSide(
@@ -16,4 +15,3 @@ export function setSide(
     else put.run(operation.name, key, value, hasher.sum('side', [operation.name, key, value]));
   }
 }
-

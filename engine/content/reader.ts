@@ -8,7 +8,7 @@ import { equalBytes, fromHex } from '../codec/bytes.ts';
 import type { Provider } from '../codec/provider.ts';
 import { readRecord } from '../codec/record.ts';
 import type { Database } from '../driver.ts';
-import { StoreError } from '../errors.ts';
+import type { StoreError } from '../errors.ts';
 import type { OpenFile } from '../host.ts';
 import { AnyCopy } from './any-copy.ts';
 import { BareFile, type BlobFile, Frames, isFramed } from './blob-file.ts';

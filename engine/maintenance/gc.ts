@@ -262,13 +262,14 @@ class Collection {
   async #dropDeadVolumes(): Promise<void> {
     const { catalog, volumes, host } = this.#context;
     const lives = catalog.sql.values(
-      'SELECT 1 FROM blobs WHERE volume = ?1 UNION ALL SELECT 1 FROM copies WHERE volume = ?1 LIMIT 1',
+      'SELECT 1 FROM blobs WHERE volume = ? UNION ALL SELECT 1 FROM copies WHERE volume = ? LIMIT 1',
     );
     for (const row of volumes.rows()) {
       if (row.kind !== 'sqlite' || row.dead === 0) continue;
       catalog.transaction((transaction) => {
         const current = volumes.rows().find(({ n }) => n === row.n);
-        if (current === undefined || lives.get(row.n) !== undefined || volumes.isForeign(current)) return;
+        if (current === undefined || lives.get(row.n, row.n) !== undefined || volumes.isForeign(current))
+          return;
         volumes.drop(transaction, current);
       });
       await host.clock.yield();

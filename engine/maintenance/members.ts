@@ -36,18 +36,17 @@ export function isElsewhere(volumes: VolumeSet, units: readonly VolumeRow[]): bo
     .rows()
     .filter((row) => row.kind !== 'folder' && !within.includes(row.n) && volumes.isPresent(row.n))
     .map(({ n }) => n);
-  const [units_, present_] = [JSON.stringify(within), JSON.stringify(present)];
   return (
     volumes.catalog.sql
       .values(
-        `SELECT 1 FROM (
-           SELECT n FROM blobs WHERE volume IN (SELECT value FROM json_each(?1))
-           UNION ALL SELECT blob FROM copies WHERE volume IN (SELECT value FROM json_each(?1))) AS here
-         WHERE NOT EXISTS (SELECT 1 FROM blobs AS b WHERE b.n = here.n AND b.suspect = 0 AND b.volume IN (SELECT value FROM json_each(?2)))
-           AND NOT EXISTS (SELECT 1 FROM copies AS c WHERE c.blob = here.n AND c.suspect = 0 AND c.volume IN (SELECT value FROM json_each(?2)))
+        `WITH unit(volume) AS (SELECT value FROM json_each(?)), present(volume) AS (SELECT value FROM json_each(?)),
+           here(n) AS (SELECT n FROM blobs WHERE volume IN unit UNION ALL SELECT blob FROM copies WHERE volume IN unit)
+         SELECT 1 FROM here
+         WHERE NOT EXISTS (SELECT 1 FROM blobs AS b WHERE b.n = here.n AND b.suspect = 0 AND b.volume IN present)
+           AND NOT EXISTS (SELECT 1 FROM copies WHERE blob = here.n AND suspect = 0 AND volume IN present)
          LIMIT 1`,
       )
-      .get(units_, present_) === undefined
+      .get(JSON.stringify(within), JSON.stringify(present)) === undefined
   );
 }
 
@@ -56,4 +55,3 @@ export function awayVolumes(volumes: VolumeSet): number[] {
   const rows = volumes.rows().filter(({ kind }) => kind !== 'folder');
   return rows.filter(({ n }) => !volumes.isPresent(n)).map(({ n }) => n);
 }
-

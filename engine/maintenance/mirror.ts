@@ -43,12 +43,12 @@ export function beginMirror({ catalog, volumes }: MirrorContext): MirrorStart {
 export function endMirror({ catalog, volumes }: MirrorContext): void {
   catalog.transaction((transaction) => {
     const empty = catalog.sql.values(
-      'SELECT NOT EXISTS (SELECT 1 FROM blobs WHERE volume = ?1) AND NOT EXISTS (SELECT 1 FROM copies WHERE volume = ?1)',
+      'SELECT NOT EXISTS (SELECT 1 FROM blobs WHERE volume = ?) AND NOT EXISTS (SELECT 1 FROM copies WHERE volume = ?)',
     );
     for (const row of volumes.rows()) {
       if (row.kind !== 'sqlite' || volumes.isForeign(row) || volumes.isPresent(row.n)) continue;
       const there = row.folder === null || volumes.isPresent(row.folder);
-      if (there && empty.get(row.n) === 1) volumes.drop(transaction, row);
+      if (there && empty.get(row.n, row.n) === 1) volumes.drop(transaction, row);
     }
     if (transaction.changed) volumes.publish(transaction);
   });

@@ -61,9 +61,7 @@ export function placedAfter(
   });
   const key = ({ row, copy }: Placed): Place => copy ?? row;
   return [...first.map((row): Placed => ({ row })), ...placed]
-    .toSorted(
-      (a, b) => key(a).extent - key(b).extent || key(a).start - key(b).start || a.row.n - b.row.n,
-    )
+    .toSorted((a, b) => key(a).extent - key(b).extent || key(a).start - key(b).start || a.row.n - b.row.n)
     .slice(0, count);
 }
 
@@ -98,9 +96,7 @@ export function readRecordOf(
     const view = viewOf(placed);
     try {
       const bytes = reading(view, () =>
-        volumes
-          .sqlite(volumes.row(view.volume))
-          .read(partNameOf(view), locatorOf(view), 0, view.stored),
+        volumes.sqlite(volumes.row(view.volume)).read(partNameOf(view), locatorOf(view), 0, view.stored),
       );
       if (bytes === undefined) throw new StoreError('corrupt', 'its record is missing');
       recordContent(provider, view, bytes);

@@ -75,11 +75,13 @@ function sharesBlobs({ catalog }: VolumeSet, row: VolumeRow, others: readonly Vo
   return (
     catalog.sql
       .values(
-        `SELECT 1 FROM (SELECT n FROM blobs WHERE volume = ?1 UNION ALL SELECT blob FROM copies WHERE volume = ?1) AS here
-         WHERE EXISTS (SELECT 1 FROM copies WHERE blob = here.n AND volume IN (SELECT value FROM json_each(?2)))
-           OR EXISTS (SELECT 1 FROM blobs AS b WHERE b.n = here.n AND b.volume IN (SELECT value FROM json_each(?2))) LIMIT 1`,
+        `WITH here(n) AS (SELECT n FROM blobs WHERE volume = ? UNION ALL SELECT blob FROM copies WHERE volume = ?),
+           beside(volume) AS (SELECT value FROM json_each(?))
+         SELECT 1 FROM here
+         WHERE EXISTS (SELECT 1 FROM copies WHERE blob = here.n AND volume IN beside)
+           OR EXISTS (SELECT 1 FROM blobs AS b WHERE b.n = here.n AND b.volume IN beside) LIMIT 1`,
       )
-      .get(row.n, JSON.stringify(others.map(({ n }) => n))) !== undefined
+      .get(row.n, row.n, JSON.stringify(others.map(({ n }) => n))) !== undefined
   );
 }
 

@@ -117,15 +117,13 @@ function candidates(
   const to = after + pageRows;
   const numbers = catalog.sql
     .values(
-      `SELECT n FROM blobs AS b WHERE n > ?1 AND n <= ?2 AND codec != ?3 AND (suspect != 0
-         OR volume IN (SELECT value FROM json_each(?5))
-         OR (SELECT count(*) FROM copies WHERE blob = b.n AND suspect = 0
-               AND volume NOT IN (SELECT value FROM json_each(?5))) != ?4 - 1
-         OR EXISTS (SELECT 1 FROM copies WHERE blob = b.n
-               AND (suspect != 0 OR volume IN (SELECT value FROM json_each(?5)))))
+      `WITH away(volume) AS (SELECT value FROM json_each(?))
+       SELECT n FROM blobs AS b WHERE n > ? AND n <= ? AND codec != ? AND (suspect != 0 OR volume IN away
+         OR (SELECT count(*) FROM copies WHERE blob = b.n AND suspect = 0 AND volume NOT IN away) != ?
+         OR EXISTS (SELECT 1 FROM copies WHERE blob = b.n AND (suspect != 0 OR volume IN away)))
        ORDER BY n`,
     )
-    .all(after, to, storedForms.chunked, copies, JSON.stringify(away)) as number[];
+    .all(JSON.stringify(away), after, to, storedForms.chunked, copies - 1) as number[];
   return { numbers, ...(to < last ? { next: to } : {}) };
 }
 
@@ -267,8 +265,7 @@ class Step {
       for (const { without, items } of groupByMembers(left, ({ members }) => members))
         this.#append(items, without);
     }
-    for (const { row } of this.#records)
-      tidy(this.#transaction, this.#context, row, this.#afterwards);
+    for (const { row } of this.#records) tidy(this.#transaction, this.#context, row, this.#afterwards);
     this.#records = [];
   }
 
@@ -286,7 +283,11 @@ class Step {
 
   #readRecord(
     row: BlobRow,
-    { good, members, need }: { readonly good: Placed[]; readonly members: Set<number>; readonly need: number },
+    {
+      good,
+      members,
+      need,
+    }: { readonly good: Placed[]; readonly members: Set<number>; readonly need: number },
   ): void {
     const bad: Placed[] = [];
     let bytes: Uint8Array | undefined;
