@@ -9,6 +9,9 @@ import type { ResyncStep } from './maintenance/resync.ts';
 /** More are of no use on disks that people have. */
 const copiesMax = 4;
 
+/** A pass over everything that changes nothing is the last one; puts and other processes may go on making work. */
+const passesMax = 4;
+
 /** What a run came to. `blobs` and `bytes` are of copies made; the others are blobs that are still not as they should be. */
 export interface Resynced extends MoveResult {
   /** Fewer copies than wanted, for want of members that are there. */
@@ -26,7 +29,12 @@ export async function resyncAll(crew: Crew, options: MoveOptions): Promise<Resyn
   const { mirrored, away } = await crew.commit<MirrorStart>('mirror-begin', undefined);
   if (!mirrored) return undefined;
   const run = new Resync(crew, options);
-  for (let after: number | undefined = 0; after !== undefined;) after = await run.step({ after, away });
+  // Again after a pass that did something: what it made may be what another copy is made from. The last one counts what lacks.
+  for (let pass = 1, before = -1; pass <= passesMax && run.result.blobs > before; pass++) {
+    before = run.result.blobs;
+    run.forget();
+    for (let after: number | undefined = 0; after !== undefined;) after = await run.step({ after, away });
+  }
   await crew.commit('mirror-end', undefined);
   // Workers may hold volumes open that are gone now.
   await crew.everyone('forget', undefined);
@@ -88,6 +96,11 @@ class Resync {
 
   get result(): Resynced {
     return { ...this.#totals };
+  }
+
+  /** What lacks is counted anew. */
+  forget(): void {
+    Object.assign(this.#totals, { lacking: 0, full: 0, unreachable: 0, damaged: 0 });
   }
 
   /** Returns where to go on. */

@@ -90,7 +90,8 @@ async function heal(
   const healed = found.filter(({ id }) => !left.has(id));
   for (const id of new Set(healed.map((damage) => damage.id))) emit('healed', { id });
   return {
-    damaged: found.filter(({ id }) => left.has(id)),
+    // Once for each blob, also where all of its copies are bad.
+    damaged: found.filter(({ id }) => left.delete(id)),
     healed: healed.length,
     missingCopies: missingOf(done),
   };

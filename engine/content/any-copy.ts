@@ -8,6 +8,7 @@ import { mayHaveMoved } from './damage.ts';
 /** What is asked of the reader whose copies these are. */
 export interface CopySource {
   readonly rows: Pick<BlobReader, 'byNumber'>;
+  readonly chunkBytes: number;
   copiesOf(row: BlobRow): BlobRow[];
   tell(error: StoreError): void;
 }
@@ -29,31 +30,46 @@ export class AnyCopy {
     }
   }
 
-  /** A file that is read on in the next copy where one fails. */
+  /** A file that is read on in the next copy where one fails: chunk by chunk, since each may be damaged somewhere else. */
   open(row: BlobRow, open: (copy: BlobRow) => BlobFile): BlobFile {
-    const opened = this.read(row, (copy) => ({ copy, file: open(copy) }));
-    const tried = [row, opened.copy];
-    let { file } = opened;
+    let { copy, file } = this.read(row, (one) => ({ copy: one, file: open(one) }));
+    const other = (offset: number, end: number, error: unknown): Uint8Array => {
+      if (!mayHaveMoved(error)) throw error;
+      return this.elsewhere({ row, tried: [copy], error: error as StoreError }, (next) => {
+        const opened = open(next);
+        try {
+          const bytes = opened.read(offset, end);
+          file.close();
+          ({ copy, file } = { copy: next, file: opened });
+          return bytes;
+        } catch (failure) {
+          opened.close();
+          throw failure;
+        }
+      });
+    };
+    const chunkBytes = this.#source.chunkBytes;
     return {
       read: (offset, end, scratch) => {
         try {
           return file.read(offset, end, scratch);
         } catch (error) {
+          if (end - offset <= chunkBytes) return other(offset, end, error);
           if (!mayHaveMoved(error)) throw error;
-          return this.elsewhere({ row, tried, error: error as StoreError }, (copy) => {
-            const next = open(copy);
-            let bytes: Uint8Array;
-            try {
-              bytes = next.read(offset, end, scratch);
-            } catch (failure) {
-              next.close();
-              throw failure;
-            }
-            file.close();
-            file = next;
-            return bytes;
-          });
         }
+        const all = new Uint8Array(end - offset);
+        for (let at = offset; at < end;) {
+          const stop = Math.min(end, at - (at % chunkBytes) + chunkBytes);
+          let bytes: Uint8Array;
+          try {
+            bytes = file.read(at, stop);
+          } catch (error) {
+            bytes = other(at, stop, error);
+          }
+          all.set(bytes, at - offset);
+          at = stop;
+        }
+        return all;
       },
       close: () => file.close(),
     };
@@ -64,10 +80,11 @@ export class AnyCopy {
    * right bytes. Damage that was passed over is told.
    */
   elsewhere<Result>(
-    failed: { readonly row: BlobRow; readonly tried: BlobRow[]; readonly error: StoreError },
+    failed: { readonly row: BlobRow; readonly tried: readonly BlobRow[]; readonly error: StoreError },
     read: (copy: BlobRow) => Result,
   ): Result {
-    const { row, tried } = failed;
+    const { row } = failed;
+    const tried = [...failed.tried];
     const fresh = this.#source.rows.byNumber(row.n);
     const all = fresh === undefined ? [] : [fresh, ...this.#source.copiesOf(fresh)];
     const errors = [failed.error];

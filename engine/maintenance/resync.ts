@@ -249,6 +249,9 @@ class Step {
     if (before.good.length === 0) {
       const away = before.rest.some((one) => viewOf(one).suspect === 0);
       if (away) this.#unreachable++;
+      else if (before.rest.length > 1 && this.#context.volumes.isDirectory(found.volume))
+        // Of several damaged files a whole one may be put together.
+        this.#pickFiles(before.rest[0]!, new Set(), 1);
       else this.#damaged++;
       return;
     }

@@ -247,7 +247,7 @@ storeTest(
 );
 
 storeTest(
-  'both copies of a large blob are damaged, in different places: it is read whole all the same',
+  'both copies of a large blob are damaged, in different places: it is read whole, and made whole',
   async (folder) => {
     const store = await folder.open();
     const members = membersOf(folder, 2);
@@ -262,9 +262,10 @@ storeTest(
       writeFileSync(path, held);
     });
     assert.equal(sha256((await store.get(id))!), id);
-    assert.equal((await store.put(bytes)).id, id);
-    await folder.closeAll();
-    folder.leaves([id]);
+    const { damaged, missingCopies } = await store.scrub();
+    assert.deepEqual([damaged, missingCopies], [[], 0]);
+    allHave(folder, 2);
+    await isWhole(store, [id], 2);
   },
 );
 
