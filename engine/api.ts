@@ -223,7 +223,7 @@ export interface ScrubResult {
   readonly bytes: number;
   /** What was found damaged and is so still. */
   readonly damaged: readonly Damage[];
-  /** Copies that were found damaged, and were made anew from another one. */
+  /** Copies of a mirrored group that were damaged, lost or never made, and were made from another one. */
   readonly healed: number;
   /** Blobs that have fewer good copies than the group wants, when the scrub had made those it could. */
   readonly missingCopies: number;

@@ -92,7 +92,7 @@ async function heal(
   return {
     // Once for each blob, also where all of its copies are bad.
     damaged: found.filter(({ id }) => left.delete(id)),
-    healed: healed.length,
+    healed: done.blobs,
     missingCopies: missingOf(done),
   };
 }

@@ -41,6 +41,9 @@ interface Placed {
   readonly fresh: boolean;
 }
 
+/** Without mirrors nothing is made for each put to say so. */
+const nowhereElse: Placed['further'] = [];
+
 /** An operation was refused after it had changed rows already: the transaction must not commit that. */
 class HalfDone extends Error {}
 
@@ -112,7 +115,10 @@ export class Committer {
     }));
     const [first, ...others] = appendCopies(transaction, this.#volumes, parts);
     [...wanted].forEach(([key, { fresh }], i) => {
-      const further = others.map(({ volume, locators }) => ({ volume, locator: locators[i]! }));
+      const further =
+        others.length === 0
+          ? nowhereElse
+          : others.map(({ volume, locators }) => ({ volume, locator: locators[i]! }));
       placed.set(key, { volume: first!.volume, locator: first!.locators[i]!, further, used: false, fresh });
     });
     return placed;

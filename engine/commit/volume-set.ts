@@ -13,7 +13,7 @@ import {
   volumeRow,
   volumeRows,
 } from '../catalog/group.ts';
-import { StoreError } from '../errors.ts';
+import { StoreError, toStoreError } from '../errors.ts';
 import type { Locator, Part } from '../volume.ts';
 import { DirectoryVolume } from '../volumes/directory.ts';
 import { type LabelPlace, checkLabel } from '../volumes/label.ts';
@@ -84,8 +84,10 @@ export class VolumeSet implements ChoosableVolumes {
       else checkLabel(this.place(row), this.identity(row));
       return true;
     } catch (error) {
+      // A disk that does not answer is as good as away, and no reason to stop writing to the others.
+      const told = toStoreError(error, `looking at volume ${row.id}`);
       const codes = ['unavailable', 'corrupt', 'incompatible-format'];
-      if (StoreError.is(error) && codes.includes(error.code)) return false;
+      if (StoreError.is(told) && codes.includes(told.code)) return false;
       throw error;
     }
   }

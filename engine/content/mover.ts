@@ -30,7 +30,7 @@ export type MoveOutcome = { readonly copied: true } | { readonly gone: true } | 
 /** What is copied: fills the slice with what lies from a position on, and says how much that was. */
 interface Source {
   readonly signal: AbortSignal;
-  read(slice: Uint8Array, at: number): number;
+  readonly read: (slice: Uint8Array, at: number) => number;
 }
 
 const sliceBytes = 1024 * 1024;

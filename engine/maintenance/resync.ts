@@ -52,7 +52,8 @@ export interface ResyncStep {
 export function resyncStep(context: MirrorContext, request: ResyncRequest): ResyncStep {
   const afterwards: Afterwards = [];
   const step = context.catalog.transaction((transaction) => {
-    const run = new Step(transaction, context, { afterwards, filesMax: request.files });
+    const looking = { ...context, presence: new Map<number, boolean>() };
+    const run = new Step(transaction, looking, { afterwards, filesMax: request.files });
     const page = request.only === undefined ? candidates(context, request) : one(context, request.only);
     let { next } = page;
     for (const n of page.numbers) {
@@ -132,18 +133,32 @@ function one({ catalog }: MirrorContext, id: string): { readonly numbers: number
   return { numbers: found === undefined || found.row.codec === storedForms.chunked ? [] : [found.row.n] };
 }
 
+interface LookContext extends MirrorContext {
+  /** Whether volumes are there, looked up once in a step: that takes reading their labels. */
+  readonly presence?: Map<number, boolean>;
+}
+
+function isPresent({ volumes, presence }: LookContext, volume: number): boolean {
+  const known = presence?.get(volume);
+  if (known !== undefined) return known;
+  const found = volumes.isPresent(volume);
+  presence?.set(volume, found);
+  return found;
+}
+
 /** Copies that are there and not known to be bad, one on each member; and the others. */
 function sort(
-  { catalog, volumes }: MirrorContext,
+  context: LookContext,
   row: BlobRow,
 ): { readonly good: Placed[]; readonly rest: Placed[]; readonly members: Set<number> } {
   const good: Placed[] = [];
   const rest: Placed[] = [];
   const members = new Set<number>();
-  for (const placed of copiesOf(catalog, row)) {
+  for (const placed of copiesOf(context.catalog, row)) {
     const { suspect, volume } = viewOf(placed);
-    const fine = suspect === 0 && volumes.isPresent(volume) && !members.has(volumes.member(volume));
-    if (fine) members.add(volumes.member(volume));
+    const member = context.volumes.member(volume);
+    const fine = suspect === 0 && isPresent(context, volume) && !members.has(member);
+    if (fine) members.add(member);
     (fine ? good : rest).push(placed);
   }
   return { good, rest, members };
@@ -173,7 +188,7 @@ function addCopy(
 }
 
 /** A good copy becomes the first, which reads try first; with enough of them, all others go. */
-function tidy(transaction: Transaction, context: MirrorContext, row: BlobRow, afterwards: Afterwards): void {
+function tidy(transaction: Transaction, context: LookContext, row: BlobRow, afterwards: Afterwards): void {
   const first = sort(context, row).good[0]?.copy;
   if (first !== undefined) exchange(transaction, row, first);
   const { good, rest } = sort(context, row);
@@ -192,7 +207,7 @@ interface RecordToCopy {
 
 class Step {
   readonly #transaction: Transaction;
-  readonly #context: MirrorContext;
+  readonly #context: LookContext;
   readonly #afterwards: Afterwards;
   readonly #filesMax: number;
   readonly #wanted: number;
@@ -208,7 +223,7 @@ class Step {
 
   constructor(
     transaction: Transaction,
-    context: MirrorContext,
+    context: LookContext,
     how: { readonly afterwards: Afterwards; readonly filesMax: number },
   ) {
     this.#transaction = transaction;

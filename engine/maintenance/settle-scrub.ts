@@ -181,7 +181,8 @@ export function scrubRanges(volumes: VolumeSet): VerifyRange[] {
   const ranges: VerifyRange[] = [];
   const mirrored = readGroup(volumes.catalog.sql).copies > 1;
   for (const row of volumes.rows()) {
-    if (row.kind === 'folder' || (mirrored && !volumes.isPresent(row.n))) continue;
+    if (row.kind === 'folder') continue;
+    if (mirrored && !volumes.isPresent(row.n) && volumes.trouble(row) !== undefined) continue;
     if (row.kind === 'directory') {
       for (let from = 0; from < 256; from += foldersPerRange)
         ranges.push({ volume: row.n, fromExtent: from, toExtent: from + foldersPerRange - 1 });

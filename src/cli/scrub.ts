@@ -26,9 +26,7 @@ export const scrub: Verb = {
     const verdict =
       result.damaged.length === 0 ? 'no damage' : `${showCount(result.damaged.length, 'blob')} damaged`;
     const healed =
-      result.healed === 0
-        ? ''
-        : ` left, ${showCount(result.healed, 'damaged copy', 'damaged copies')} made anew`;
+      result.healed === 0 ? '' : ` left, ${showCount(result.healed, 'copy', 'copies')} made anew`;
     await output.line(
       `${verdict}${healed}: ${showCount(result.blobs, 'blob')}, ${showBytes(result.bytes)}, in ${showSeconds(seconds)} (${showRate(result.bytes, seconds)})`,
     );

@@ -12,7 +12,8 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
-import type { BlobId, Store } from '../../engine/index.ts';
+import { type BlobId, type Store, nodeHost } from '../../engine/index.ts';
+import { faultyHost } from '../world/faulty-host.ts';
 import {
   type Member,
   allHave,
@@ -286,5 +287,24 @@ storeTest(
     allHave(folder, 3);
     await isWhole(store, ids, 3);
     assert.equal(members.flatMap(filesOf).length, files, 'nothing was copied that was there');
+  },
+);
+
+storeTest(
+  'a disk that answers reads with EIO: they take the other copies, and a scrub makes new ones elsewhere',
+  async (folder) => {
+    const { ids, members } = await mirrored(folder, 2);
+    const host = faultyHost(nodeHost());
+    const store = await folder.open({ mode: 'open', host });
+    const path = new RegExp(`^${members[0]!.files}/[0-9a-f]{2}/`);
+    host.arm({ operations: ['file.read'], path, code: 'EIO', lasts: 'sticky' });
+    await readsAll(store, ids);
+    assert.ok(host.struck > 0);
+    const { damaged, healed, missingCopies } = await store.scrub();
+    assert.deepEqual([damaged, missingCopies], [[], 0]);
+    assert.ok(healed > 0);
+    allHave(folder, 2);
+    host.disarm();
+    await isWhole(store, ids, 2);
   },
 );
