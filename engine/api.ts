@@ -14,7 +14,15 @@ export type {
   ResealResult,
   Secret,
 } from './encryption.ts';
-export type { CompactResult, MoveOptions, MoveResult, VolumeInfo, Volumes } from './group.ts';
+export type {
+  CompactResult,
+  MirrorOptions,
+  MirrorResult,
+  MoveOptions,
+  MoveResult,
+  VolumeInfo,
+  Volumes,
+} from './group.ts';
 
 /** sha256 of the caller's bytes: 64 lower-case hex digits. */
 export type BlobId = string;
@@ -156,10 +164,12 @@ export interface BlobStat {
   /** Milliseconds since 1970. */
   readonly createdMs: number;
   readonly verifiedMs?: number;
-  /** A read or scrub found it damaged and no good copy has been put since. */
+  /** A read or scrub found it damaged, and there is no other copy, nor has one been put since. */
   readonly suspect: boolean;
-  /** Where it lies; `chunks` for a chunked blob. */
+  /** Where it lies, in a mirrored group its first copy; `chunks` for a chunked blob. */
   readonly volume: string;
+  /** Copies that were not found damaged, whether their volumes are there now or not. Of a chunked blob those of its manifest. */
+  readonly copies: number;
   /** Raw large blobs only: the file that holds exactly the blob's bytes. */
   readonly path?: string;
 }
@@ -225,10 +235,16 @@ export interface ScrubOptions {
 }
 
 export interface ScrubResult {
+  /** In a mirrored group every copy counts. */
   readonly blobs: number;
   /** Content bytes verified. */
   readonly bytes: number;
+  /** What was found damaged and is so still. */
   readonly damaged: readonly Damage[];
+  /** Copies of a mirrored group that were damaged, lost or never made, and were made from another one. */
+  readonly healed: number;
+  /** Blobs that have fewer good copies than the group wants, when the scrub had made those it could. */
+  readonly missingCopies: number;
   /** Stored copies without a catalog row, taken back in as unreferenced. */
   readonly adopted: number;
   /** Rows whose reference count was wrong, and is right now. */
@@ -243,9 +259,13 @@ export interface StoreStats {
   readonly format: number;
   readonly blobs: number;
   readonly nodes: number;
-  /** Content bytes, those of chunked blobs counted as chunks; and bytes they take in volumes. */
+  /** Content bytes, those of chunked blobs counted as chunks, each blob once; and bytes that all copies take in volumes. */
   readonly bytes: number;
   readonly storedBytes: number;
+  /** On how many members each blob is to be kept: 1 unless the group is mirrored. */
+  readonly copies: number;
+  /** Blobs that have fewer copies, not counting damaged ones. Copies in volumes that are away count. O(blobs) where mirrored. */
+  readonly missingCopies: number;
   readonly unreferenced: number;
   readonly unreferencedBytes: number;
   readonly suspect: number;
@@ -271,7 +291,7 @@ export interface StoreEvents {
   healed: { readonly id: BlobId };
   'needs-reopen': { readonly code: ErrorCode; readonly message: string };
   maintenance: {
-    readonly job: 'gc' | 'scrub' | 'recover' | 'compact' | 'move';
+    readonly job: 'gc' | 'scrub' | 'recover' | 'compact' | 'move' | 'mirror';
     readonly step: string;
     readonly detail: Readonly<Record<string, number | string>>;
   };

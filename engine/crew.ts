@@ -44,6 +44,11 @@ export class Crew {
     this.#workers = workers;
   }
 
+  /** What workers tell beside their answers. */
+  set onNote(onNote: (note: unknown) => void) {
+    for (const { remote } of this.#workers) remote.onNote = onNote;
+  }
+
   /** Calls the commit thread. */
   commit<Result>(method: string, args: unknown, options?: CallOptions): Promise<Result> {
     return this.#writer.remote.call<Result>(method, args, options);

@@ -17,7 +17,7 @@ export interface VolumeInfo {
   readonly bytes: number;
   /** Of them, records that died. */
   readonly deadBytes: number;
-  /** Blobs whose copy lies there. O(blobs of the volume). */
+  /** Blobs of which a copy lies there. O(blobs of the volume). */
   readonly blobs: number;
   /** Of its disk; absent when it is not there. */
   readonly freeBytes?: number;
@@ -41,6 +41,19 @@ export interface MoveResult {
 export interface CompactResult extends MoveResult {
   /** Volumes that were emptied and removed. */
   readonly volumes: number;
+}
+
+export interface MirrorOptions extends MoveOptions {
+  /** A put that can make fewer copies than this, because members are away, fails with `unavailable`. From 1 (default) to `copies`. */
+  readonly minCopies?: number;
+}
+
+export interface MirrorResult extends MoveResult {
+  /**
+   * Blobs that still have fewer good copies than wanted: members are away, or what is left of the blob is damaged. `scrub`, or the same
+   * call again, completes them when that has changed.
+   */
+  readonly missing: number;
 }
 
 /**
@@ -67,6 +80,8 @@ export interface Volumes {
   /**
    * Moves everything out of a volume and removes it from the group. The store's own directory stays: it can only be emptied. Fails
    * with `no-space` when what lies there fits nowhere else, with `corrupt` when something there is damaged: then the volume stays in use.
+   * In a mirrored group, with `invalid-argument` when fewer members than copies would be left. A volume that is away is removed if all
+   * that lies there has another copy, from which it is copied.
    */
   reduce(volume: string, options?: MoveOptions): Promise<MoveResult>;
   /**
@@ -74,6 +89,13 @@ export interface Volumes {
    * folder or `volumes` for SQLite volumes; without it, wherever there is room.
    */
   move(from: string, to?: string, options?: MoveOptions): Promise<MoveResult>;
+  /**
+   * Keeps each blob on so many members (1 to 4; 1 ends mirroring and frees the further copies). A member is a directory for large blobs,
+   * and a folder of SQLite volumes for small ones and nodes; the store's own directory and its own `volumes` are one each. Puts make all
+   * copies from now on; what is there is copied meanwhile, and `blobs` and `bytes` count those copies. Abort it, or let the process die:
+   * the next call goes on. Fails with `invalid-argument` where there are fewer members than copies, with `no-space` where one is full.
+   */
+  mirror(copies: number, options?: MirrorOptions): Promise<MirrorResult>;
   /** Moves blobs until directories, and folders of volumes, are about equally full. */
   rebalance(options?: MoveOptions): Promise<MoveResult>;
 }

@@ -9,6 +9,7 @@ import { type Encoded, type EncodedRecord, type SmallSource, randomIncarnation }
 import type { StagedBlob } from './content/stager.ts';
 import type { Crew } from './crew.ts';
 import { type ErrorData, StoreError, invariant } from './errors.ts';
+import { completeCopies } from './resync.ts';
 import { type IngestParts, expectId, howOf, ownerOf } from './ingest-parts.ts';
 import { type Remote, errorFromData } from './rpc.ts';
 import type { Stale } from './threads/key-work.ts';
@@ -220,7 +221,7 @@ export class Ingest {
           ...ownerOf(options),
           ...replacing,
         });
-        if ('have' in probe) return this.#result(id, size, probe.have, staged.source);
+        if ('have' in probe) return await this.#mirrored(id, size, probe.have, staged.source);
         const { intent, volume } = probe;
         const sums = await this.#publish(worker, { token, id: name, incarnation, framed, volume }, intent);
         kept = true;
@@ -238,11 +239,22 @@ export class Ingest {
           ...ownerOf(options),
           ...replacing,
         };
-        return this.#result(id, size, await submit<PutOutcome>(put), staged.source);
+        return await this.#mirrored(id, size, await submit<PutOutcome>(put), staged.source);
       } finally {
         if (!kept) await worker.call('discard', token);
       }
     });
+  }
+
+  /** In a mirrored group it is acknowledged when its further copies are there as well: each was read back and verified. */
+  async #mirrored(
+    id: BlobId,
+    size: number,
+    outcome: PutOutcome,
+    source: SourceFacts | undefined,
+  ): Promise<PutResult> {
+    if (outcome.incomplete === true) await this.#noting(completeCopies(this.#parts.crew, id));
+    return this.#result(id, size, outcome, source);
   }
 
   async #publish(

@@ -5,13 +5,13 @@ import type { Crew } from './crew.ts';
 import { StoreError } from './errors.ts';
 import type { Host } from './host.ts';
 import {
-  type DrainCursor,
   type DrainUnit,
   type FilesPicked,
   type RecordsMoved,
   type Unmovable,
   drainStart,
 } from './maintenance/drain.ts';
+import type { PlaceCursor } from './maintenance/placed.ts';
 import type { PlannedMove } from './maintenance/rebalance.ts';
 
 interface Parts {
@@ -130,7 +130,7 @@ class Relocation {
   /** Some files of a directory to another one, up to a number of bytes. */
   async some(move: PlannedMove): Promise<void> {
     let bytes = 0;
-    for (let after: DrainCursor | undefined = drainStart; after !== undefined && bytes < move.bytes;) {
+    for (let after: PlaceCursor | undefined = drainStart; after !== undefined && bytes < move.bytes;) {
       const before = this.#bytes;
       after = await this.#files({ n: move.from, after, to: move.to }, []);
       bytes += this.#bytes - before;
@@ -144,7 +144,7 @@ class Relocation {
 
   async #pass(unit: DrainUnit): Promise<Unmovable[]> {
     const unmovable: Unmovable[] = [];
-    for (let after: DrainCursor | undefined = drainStart; after !== undefined;) {
+    for (let after: PlaceCursor | undefined = drainStart; after !== undefined;) {
       this.#options.signal?.throwIfAborted();
       after =
         unit.kind === 'sqlite'
@@ -154,7 +154,7 @@ class Relocation {
     return unmovable;
   }
 
-  async #records(n: number, after: DrainCursor, unmovable: Unmovable[]): Promise<DrainCursor | undefined> {
+  async #records(n: number, after: PlaceCursor, unmovable: Unmovable[]): Promise<PlaceCursor | undefined> {
     const moved = await this.#parts.crew.commit<RecordsMoved>('drain-records', { n, after });
     unmovable.push(...moved.unmovable);
     this.#count(moved.blobs, moved.bytes);
@@ -162,9 +162,9 @@ class Relocation {
   }
 
   async #files(
-    from: { readonly n: number; readonly after: DrainCursor; readonly to?: number },
+    from: { readonly n: number; readonly after: PlaceCursor; readonly to?: number },
     unmovable: Unmovable[],
-  ): Promise<DrainCursor | undefined> {
+  ): Promise<PlaceCursor | undefined> {
     const { crew } = this.#parts;
     const picked = await crew.commit<FilesPicked>('drain-pick', { ...from, count: crew.workers });
     unmovable.push(...picked.unmovable);

@@ -6,6 +6,7 @@ type Message =
   | { readonly t: 'call'; readonly n: number; readonly method: string; readonly args: unknown }
   | { readonly t: 'cancel'; readonly n: number }
   | { readonly t: 'progress'; readonly n: number; readonly value: unknown }
+  | { readonly t: 'note'; readonly value: unknown }
   | { readonly t: 'reply'; readonly n: number; readonly value: unknown }
   | {
       readonly t: 'error';
@@ -39,8 +40,11 @@ export class Moved {
   }
 }
 
-/** Answers calls on a port, each as it comes; a handler may be async and run beside others. */
-export function serve(port: Port, handlers: Readonly<Record<string, Handler>>): void {
+/**
+ * Answers calls on a port, each as it comes; a handler may be async and run beside others. Returns a way to tell the caller what belongs
+ * to no call.
+ */
+export function serve(port: Port, handlers: Readonly<Record<string, Handler>>): (note: unknown) => void {
   const running = new Map<number, AbortController>();
   const answer = async (call: Extract<Message, { t: 'call' }>): Promise<void> => {
     const controller = new AbortController();
@@ -71,6 +75,7 @@ export function serve(port: Port, handlers: Readonly<Record<string, Handler>>): 
     if (message.t === 'call') void answer(message);
     else if (message.t === 'cancel') running.get(message.n)?.abort();
   });
+  return (value) => port.post({ t: 'note', value } satisfies Message);
 }
 
 export interface CallOptions {
@@ -88,6 +93,8 @@ interface Waiting {
 
 /** The calling end. `onBusy` is told when calls start and end, so that a thread with work keeps the process alive. */
 export class Remote {
+  /** Told what the other end has to say beside its answers. */
+  onNote: (value: unknown) => void = () => {};
   readonly #port: Port;
   readonly #onBusy: (busy: boolean) => void;
   readonly #waiting = new Map<number, Waiting>();
@@ -130,6 +137,7 @@ export class Remote {
 
   #receive(message: Message): void {
     if (message.t === 'progress') return this.#waiting.get(message.n)?.options.onProgress?.(message.value);
+    if (message.t === 'note') return this.onNote(message.value);
     if (message.t === 'reply') return this.#take(message.n)?.resolve(message.value);
     if (message.t !== 'error') return;
     const waiting = this.#take(message.n);

@@ -1,11 +1,13 @@
 /** A scrub from the calling thread: ranges spread over the workers, what they find settled by the commit thread, then counts. */
 import PQueue from 'p-queue';
-import type { Damage, ScrubOptions, ScrubResult } from './api.ts';
+import type { Damage, ScrubOptions, ScrubResult, StoreEvents } from './api.ts';
 import { noVolume } from './catalog/blob-rows.ts';
 import type { VerifyRange, VerifyResult } from './content/verify.ts';
 import type { Crew } from './crew.ts';
+import { StoreError } from './errors.ts';
 import type { Host } from './host.ts';
 import type { RecountResult, SettleResult } from './maintenance/settle-scrub.ts';
+import { missingOf, resyncAll } from './resync.ts';
 
 /** Chunked blobs lie in no volume; in the catalog they are spread over 256 numbers, as files are over folders. */
 const chunkedRanges: readonly VerifyRange[] = Array.from({ length: 16 }, (_, i) => ({
@@ -17,19 +19,17 @@ const chunkedRanges: readonly VerifyRange[] = Array.from({ length: 16 }, (_, i) 
 interface Parts {
   readonly host: Host;
   readonly crew: Crew;
+  readonly emit: <Name extends keyof StoreEvents>(name: Name, event: StoreEvents[Name]) => void;
 }
 
 /**
  * Verifies every stored copy against its chunk checksums and its id, volumes against the catalog both ways, and counts against
- * references. Puts, reads and collection go on meanwhile.
+ * references. In a mirrored group, what is damaged or lacks is then made anew from good copies. Puts, reads and collection go on
+ * meanwhile.
  */
-export async function scrubStore(
-  { host, crew }: Parts,
-  options: ScrubOptions,
-  onDamage: (damage: Damage) => void,
-): Promise<ScrubResult> {
+export async function scrubStore({ host, crew, emit }: Parts, options: ScrubOptions): Promise<ScrubResult> {
   const start = host.clock.monotonic();
-  const totals = await crew.work<{ blobs: number; bytes: number }>('query', { name: 'stats', args: ['', 0] });
+  const totals = await crew.work<{ blobs: number; bytes: number }>('query', { name: 'work', args: [] });
   const done = { blobs: 0, bytes: 0 };
   const result = { blobs: 0, bytes: 0, adopted: 0, recounted: 0, badRows: 0 };
   const damaged: Damage[] = [];
@@ -51,7 +51,7 @@ export async function scrubStore(
     result.badRows += settled.repairedRows;
     for (const { told: id, reason, references } of settled.damaged) {
       damaged.push({ id, reason, references });
-      onDamage({ id, reason, references });
+      emit('damage', { id, reason, references });
     }
   };
   const queue = new PQueue({ concurrency: crew.workers });
@@ -70,7 +70,31 @@ export async function scrubStore(
     bucket = counted.next;
   }
   if (sound) await crew.commit('scrub-clear', undefined);
-  return { ...result, damaged, milliseconds: Math.round(host.clock.monotonic() - start) };
+  const mended = await heal({ crew, emit }, damaged, options.signal);
+  return { ...result, ...mended, milliseconds: Math.round(host.clock.monotonic() - start) };
+}
+
+/** `unavailable` when nothing can be said of some blobs, because all their copies are away. */
+async function heal(
+  { crew, emit }: Pick<Parts, 'crew' | 'emit'>,
+  found: readonly Damage[],
+  signal: AbortSignal | undefined,
+): Promise<Pick<ScrubResult, 'damaged' | 'healed' | 'missingCopies'>> {
+  const done = await resyncAll(crew, { ...(signal === undefined ? {} : { signal }) });
+  if (done === undefined) return { damaged: found, healed: 0, missingCopies: 0 };
+  if (done.unreachable > 0)
+    throw new StoreError('unavailable', `all copies of ${done.unreachable} blob(s) are away`);
+  const left = new Set(
+    await crew.commit<string[]>('mirror-damaged', [...new Set(found.map(({ id }) => id))]),
+  );
+  const healed = found.filter(({ id }) => !left.has(id));
+  for (const id of new Set(healed.map((damage) => damage.id))) emit('healed', { id });
+  return {
+    // Once for each blob, also where all of its copies are bad.
+    damaged: found.filter(({ id }) => left.delete(id)),
+    healed: done.blobs,
+    missingCopies: missingOf(done),
+  };
 }
 
 async function aborting<Result>(

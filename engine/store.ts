@@ -34,6 +34,7 @@ import { StoreError } from './errors.ts';
 import type { Host } from './host.ts';
 import { type Calls, makeFiles, makeRoots, makeSideTable } from './facets.ts';
 import { Events } from './events.ts';
+import { Healing } from './healing.ts';
 import { Ingest } from './ingest.ts';
 import { makeKeys } from './keys-facet.ts';
 import { Sessions } from './sessions.ts';
@@ -76,6 +77,7 @@ export class EngineStore implements Store {
   readonly #ingest: Ingest;
   readonly #sessions: Sessions;
   readonly #upkeep: Upkeep;
+  readonly #healing: Healing;
   readonly #calls: Calls;
   readonly #active = new Set<Promise<unknown>>();
   #failure: StoreError | undefined;
@@ -111,6 +113,13 @@ export class EngineStore implements Store {
       ...small,
       itemsMax: 64,
       send: async (batch) => unwrap(await crew.work('exports', batch)),
+    });
+    this.#healing = new Healing({
+      ...this.#calls,
+      crew,
+      emit: (name, event) => this.#events.emit(name, event),
+      onFailure: (error) => this.#noteFailure(error),
+      isSilent: () => this.#closing !== undefined || parts.opened.lease === undefined,
     });
     this.#ingest = new Ingest({
       crew,
@@ -182,7 +191,7 @@ export class EngineStore implements Store {
     return this.#run(async () => {
       if (!(await this.#has(id))) return undefined;
       return openStream(this.#parts.crew.worker(), { id, offset, length, signal: options.signal }, (error) =>
-        this.#noteDamage(error),
+        this.#healing.note(error),
       );
     });
   }
@@ -296,6 +305,7 @@ export class EngineStore implements Store {
 
   async #close(): Promise<void> {
     const { crew, onClosed } = this.#parts;
+    this.#healing.stop();
     await Promise.allSettled(this.#active);
     try {
       await crew.everyone('close', undefined);
@@ -325,27 +335,10 @@ export class EngineStore implements Store {
       try {
         return await work();
       } catch (error) {
-        this.#noteDamage(error);
+        this.#healing.note(error);
         throw error;
       }
     });
-  }
-
-  #noteDamage(error: unknown): void {
-    if (!StoreError.is(error, 'corrupt') && !StoreError.is(error, 'tampered')) return;
-    const { id, incarnation, reason, references } = error.facts;
-    if (typeof id !== 'string' || typeof incarnation !== 'number') return;
-    this.#events.emit('damage', { id, reason: String(reason), references: Number(references) });
-    if (this.#closing !== undefined || this.#parts.opened.lease === undefined) return;
-    // The caller has its error already; that the mark could not be set as well changes nothing for it.
-    const { chunk, chunkIncarnation } = error.facts;
-    const copies = [{ id, incarnation }];
-    if (typeof chunk === 'string' && typeof chunkIncarnation === 'number')
-      copies.push({ id: chunk, incarnation: chunkIncarnation });
-    for (const copy of copies)
-      this.#run(() => this.#submit({ op: 'suspect', ...copy })).catch((cause: unknown) =>
-        this.#noteFailure(cause),
-      );
   }
 
   #noteFailure(error: unknown): void {

@@ -1,7 +1,6 @@
 /** The parts of the Store's interface that look after it: collection, scrub, compaction, the group of volumes. */
 import type {
   CompactResult,
-  Damage,
   GcOptions,
   GcResult,
   MoveOptions,
@@ -17,6 +16,7 @@ import type { Crew } from './crew.ts';
 import { StoreError } from './errors.ts';
 import type { Host } from './host.ts';
 import { compactVolumes, moveVolume, rebalanceVolumes } from './relocate.ts';
+import { mirrorVolumes } from './resync.ts';
 import { scrubStore } from './scrub.ts';
 
 export interface UpkeepParts {
@@ -61,9 +61,9 @@ export class Upkeep {
   scrub(options: ScrubOptions): Promise<ScrubResult> {
     const { run, writing, emit } = this.#parts;
     return run(async () => {
-      const tell = (damage: Damage): void => emit('damage', damage);
-      const result = await writing(() => scrubStore(this.#parts, options, tell));
-      const detail = { blobs: result.blobs, damaged: result.damaged.length };
+      const result = await writing(() => scrubStore(this.#parts, options));
+      const { blobs, healed } = result;
+      const detail = { blobs, damaged: result.damaged.length, healed };
       emit('maintenance', { job: 'scrub', step: 'done', detail });
       return result;
     });
@@ -97,11 +97,16 @@ export class Upkeep {
             options,
           ),
         ),
+      mirror: (copies, options = {}) =>
+        this.#move('mirror', () => mirrorVolumes(this.#parts.crew, copies, options)),
       rebalance: (options = {}) => this.#move('move', () => rebalanceVolumes(this.#parts, options)),
     };
   }
 
-  #move<Result extends MoveResult>(job: 'move' | 'compact', work: () => Promise<Result>): Promise<Result> {
+  #move<Result extends MoveResult>(
+    job: 'move' | 'compact' | 'mirror',
+    work: () => Promise<Result>,
+  ): Promise<Result> {
     const { run, writing, emit } = this.#parts;
     return run(async () => {
       if (this.#moving) throw new StoreError('busy', 'blobs are being moved between volumes already');

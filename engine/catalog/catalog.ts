@@ -7,6 +7,7 @@ import { StoreError, invariant } from '../errors.ts';
 import type { Named } from '../keys/realm.ts';
 import type { Clock } from '../host.ts';
 import { type BlobRow, BlobWriter } from './blob-rows.ts';
+import { CopyWriter } from './copy-rows.ts';
 import { type Owner, ReferenceRows, RootRows, ownerKinds } from './reference-rows.ts';
 import { type LogPosition, type RootLog, logStart } from './root-log.ts';
 import { Checkpoints } from './checkpoints.ts';
@@ -30,6 +31,7 @@ export class Catalog {
   readonly hasher: RowHasher;
   readonly buckets: Buckets;
   readonly blobs: BlobWriter;
+  readonly copies: CopyWriter;
   readonly refs: ReferenceRows;
   readonly roots: RootRows;
   readonly log: RootLog;
@@ -55,6 +57,7 @@ export class Catalog {
     this.hasher = new RowHasher();
     this.buckets = new Buckets(db);
     this.blobs = new BlobWriter(db, this.hasher, this.buckets);
+    this.copies = new CopyWriter(this.sql, this.hasher);
     this.refs = new ReferenceRows(db, this.hasher, this.buckets);
     this.roots = new RootRows(db, this.hasher, this.buckets);
     this.log = parts.log;
@@ -75,6 +78,7 @@ export class Catalog {
     try {
       const state = readState(this.sql);
       this.blobs.begin();
+      this.copies.begin();
       const transaction = new Transaction(this, {
         ...state,
         generation: state.generation + 1,

@@ -43,10 +43,14 @@ export interface GroupState {
   /** Rises with each change of the group. */
   readonly sequence: number;
   readonly allocation: Allocation;
+  /** On how many members each blob is kept; 1 unless the group is mirrored. */
+  readonly copies: number;
+  /** A put that can make fewer copies than this, because members are away, fails. */
+  readonly minCopies: number;
 }
 
 /** What every volume carries, so that each can tell how the group looks. Ids, not numbers: numbers are the catalog's. */
-export interface GroupLayout extends GroupState {
+export interface GroupLayout extends StoredGroup {
   readonly volumes: readonly {
     readonly id: string;
     readonly kind: VolumeRow['kind'];
@@ -57,16 +61,25 @@ export interface GroupLayout extends GroupState {
   }[];
 }
 
+/** As it is written: of a group that is not mirrored nothing is said about copies. */
+type StoredGroup = Omit<GroupState, 'copies' | 'minCopies'> &
+  Partial<Pick<GroupState, 'copies' | 'minCopies'>>;
+
 export function readGroup(sql: Statements): GroupState {
   const text = sql.values(`SELECT value FROM meta WHERE key = 'group'`).get() as string | undefined;
-  return text === undefined ? { sequence: 0, allocation: 'linear' } : (JSON.parse(text) as GroupState);
+  const plain: GroupState = { sequence: 0, allocation: 'linear', copies: 1, minCopies: 1 };
+  return text === undefined ? plain : { ...plain, ...(JSON.parse(text) as StoredGroup) };
+}
+
+function storedGroup({ sequence, allocation, copies, minCopies }: GroupState): StoredGroup {
+  return { sequence, allocation, ...(copies === 1 ? {} : { copies, minCopies }) };
 }
 
 /** In a running transaction. */
-export function writeGroup(sql: Statements, { sequence, allocation }: GroupState): void {
+export function writeGroup(sql: Statements, group: GroupState): void {
   sql
     .rows(`INSERT OR REPLACE INTO meta (key, value) VALUES ('group', ?)`)
-    .run(JSON.stringify({ sequence, allocation }));
+    .run(JSON.stringify(storedGroup(group)));
 }
 
 export function volumeRows(sql: Statements): VolumeRow[] {
@@ -91,7 +104,12 @@ export function groupLayout(sql: Statements): GroupLayout {
     ...(folder === null ? {} : { folder: ids.get(folder)! }),
     ...(cap === null ? {} : { cap }),
   }));
-  return { ...readGroup(sql), volumes };
+  return { ...storedGroup(readGroup(sql)), volumes };
+}
+
+/** The member a volume belongs to, of which at most one holds a copy of a blob: a directory itself, or the folder of a SQLite volume. */
+export function memberOf(row: Pick<VolumeRow, 'n' | 'kind' | 'folder'>): number {
+  return row.kind === 'sqlite' ? (row.folder ?? ownFolder) : row.n;
 }
 
 /** Where the files of a directory volume or the volumes of a folder lie. */

@@ -68,8 +68,15 @@ export class RowHasher {
 
 const encoder = new TextEncoder();
 
-export type HashedTable = 'blobs' | 'refs' | 'roots' | 'chunk_sums' | 'side';
-const seeds: Record<HashedTable, number> = { blobs: 1, refs: 2, roots: 3, chunk_sums: 4, side: 5 };
+export type HashedTable = 'blobs' | 'refs' | 'roots' | 'chunk_sums' | 'side' | 'copies';
+const seeds: Record<HashedTable, number> = {
+  blobs: 1,
+  refs: 2,
+  roots: 3,
+  chunk_sums: 4,
+  side: 5,
+  copies: 6,
+};
 
 interface Change {
   readonly table: SummedTable;

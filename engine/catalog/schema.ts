@@ -12,6 +12,7 @@ const applicationId = 0x48_46_69_78;
  * new blobs touches are a third as many. blobs.n is a rowid that is never used twice: references are pairs of small numbers that lie together, instead of pairs of ids that
  * scatter. In an encrypted store blobs.id is a locator, blobs.label the sealed id and size, roots.name a keyed hash and roots.shown the
  * sealed name (engine/keys/realm.ts). For a SQLite volume (extent, start) is the record's place; for the directory extent is the fan-out folder, start 0.
+ * A row of blobs holds the place of the first copy; `copies` has those of the others in a mirrored group, and is empty elsewhere.
  */
 const migrations: readonly string[] = [
   `
@@ -42,6 +43,11 @@ const migrations: readonly string[] = [
   CREATE INDEX blobs_by_place ON blobs (volume, extent, start);
   CREATE INDEX blobs_unreferenced ON blobs (zero_since) WHERE zero_since IS NOT NULL;
   CREATE INDEX blobs_suspect ON blobs (n) WHERE suspect != 0;
+  CREATE TABLE copies (
+    blob INTEGER, volume INTEGER, extent INTEGER NOT NULL, start INTEGER NOT NULL, incarnation INTEGER NOT NULL,
+    suspect INTEGER NOT NULL, sum BLOB NOT NULL, PRIMARY KEY (blob, volume)
+  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX copies_by_place ON copies (volume, extent, start);
   CREATE TABLE chunk_sums (blob INTEGER, part INTEGER, sums BLOB NOT NULL, sum BLOB NOT NULL, PRIMARY KEY (blob, part)) STRICT, WITHOUT ROWID;
   CREATE TABLE refs (child INTEGER, kind INTEGER, owner ANY, sum BLOB NOT NULL, PRIMARY KEY (child, kind, owner)) STRICT, WITHOUT ROWID;
   CREATE INDEX refs_by_owner ON refs (kind, owner, child);

@@ -1,6 +1,6 @@
 /** Group commit: many operations of the calling thread in one transaction, bytes before catalog, catalog before answer. */
 import type { BlobId } from '../api.ts';
-import { type BlobRow, isChunked, noVolume, partNameOf, storedForms } from '../catalog/blob-rows.ts';
+import { type BlobRow, noVolume, storedForms } from '../catalog/blob-rows.ts';
 import type { Catalog, Transaction } from '../catalog/catalog.ts';
 import type {
   ChunkedPut as ChunkedPutOf,
@@ -17,9 +17,11 @@ import { StoreError, invariant } from '../errors.ts';
 import type { Named } from '../keys/realm.ts';
 import type { Locator } from '../volume.ts';
 import { fanOut } from '../volumes/directory.ts';
-import { intend, writeChunkSums } from './file-rows.ts';
-import { markSuspect, setSide } from './notes.ts';
-import { type VolumeSet, locatorOf } from './volume-set.ts';
+import { setHorizon, setSide, unchunk } from './notes.ts';
+import { copyAt } from '../catalog/copy-rows.ts';
+import { type Afterwards, appendCopies, lacksCopies, markCopy, retire, retireFurther } from './copies.ts';
+import { dropIntent, intend, writeChunkSums } from './files.ts';
+import type { VolumeSet } from './volume-set.ts';
 
 type SmallPut = SmallPutOf<Named>;
 type LargeProbe = LargeProbeOf<Named>;
@@ -38,6 +40,8 @@ export type OperationResult = { readonly value: unknown } | { readonly error: un
 interface Placed {
   readonly volume: number;
   readonly locator: Locator;
+  /** Where else it is, in a mirrored group. */
+  readonly further: readonly { readonly volume: number; readonly locator: Locator }[];
   used: boolean;
   /** There was no row of this id when the batch was looked through. */
   readonly fresh: boolean;
@@ -45,6 +49,8 @@ interface Placed {
 
 /** Answer to a copy that was to replace one that is not in use any more. */
 const unneeded: PutOutcome = { storedSize: 0, deduplicated: true };
+/** Without mirrors nothing is made for each put to say so. */
+const nowhereElse: Placed['further'] = [];
 
 /** An operation was refused after it had changed rows already: the transaction must not commit that. */
 class HalfDone extends Error {}
@@ -76,7 +82,7 @@ export class Committer {
   }
 
   #commitTogether(operations: readonly Operation[]): OperationResult[] {
-    const afterwards: (() => void)[] = [];
+    const afterwards: Afterwards = [];
     const results = this.#catalog.transaction((transaction) => {
       const placed = this.#placeRecords(transaction, operations);
       const answers = operations.map((operation): OperationResult => {
@@ -90,8 +96,10 @@ export class Committer {
           return { error };
         }
       });
-      for (const { volume, locator, used } of placed.values())
-        if (!used) this.#volumes.free(transaction, volume, locator);
+      for (const { used, ...place } of placed.values())
+        if (!used)
+          for (const { volume, locator } of [place, ...place.further])
+            this.#volumes.free(transaction, volume, locator);
       return answers;
     });
     for (const action of afterwards) action();
@@ -115,10 +123,14 @@ export class Committer {
       name: { id: put.id, incarnation: put.incarnation },
       bytes: put.record,
     }));
-    const { volume, locators } = this.#volumes.append(transaction, parts);
-    [...wanted].forEach(([key, { fresh }], i) =>
-      placed.set(key, { volume, locator: locators[i]!, used: false, fresh }),
-    );
+    const [first, ...others] = appendCopies(transaction, this.#volumes, parts);
+    [...wanted].forEach(([key, { fresh }], i) => {
+      const further =
+        others.length === 0
+          ? nowhereElse
+          : others.map(({ volume, locators }) => ({ volume, locator: locators[i]! }));
+      placed.set(key, { volume: first!.volume, locator: first!.locators[i]!, further, used: false, fresh });
+    });
     return placed;
   }
 
@@ -126,7 +138,7 @@ export class Committer {
     transaction: Transaction,
     operation: Operation,
     placed: Map<string, Placed>,
-    afterwards: (() => void)[],
+    afterwards: Afterwards,
   ): unknown {
     switch (operation.op) {
       case 'put-small':
@@ -146,13 +158,13 @@ export class Committer {
       case 'delete-root':
         return transaction.deleteRoot(operation.name, operation.expect);
       case 'horizon':
-        return this.#setHorizon(transaction, operation.generation);
+        return setHorizon(transaction, this.#options.lease, operation.generation);
       case 'side-set':
         return setSide(transaction, operation);
       case 'suspect':
-        return markSuspect(transaction, operation);
+        return markCopy(transaction, operation);
       case 'drop-intent':
-        return this.#dropIntent(transaction, operation.intent);
+        return dropIntent(transaction, operation.intent);
     }
   }
 
@@ -160,7 +172,7 @@ export class Committer {
     transaction: Transaction,
     put: SmallPut,
     placed: Map<string, Placed>,
-    afterwards: (() => void)[],
+    afterwards: Afterwards,
   ): PutOutcome {
     const children = (put.links ?? []).map((link) => this.#catalog.blobs.byId(fromHex(link.name)!));
     if (children.includes(undefined)) {
@@ -199,6 +211,11 @@ export class Committer {
         first && place.fresh
           ? { row: transaction.insert({ id: fromHex(put.id)!, ...facts }), healed: false }
           : this.#settle(transaction, put.id, facts, afterwards));
+      for (const { volume, locator } of place.further) {
+        const { extent, offset: start } = locator;
+        const { incarnation } = put;
+        this.#catalog.copies.put({ blob: row.n, volume, extent, start, incarnation, suspect: 0 });
+      }
       // A blob linked both as raw and as node is referenced once: the second time it is there already.
       const owner = { kind: ownerKinds.node, owner: row.n } as const;
       for (const child of children) transaction.reference(child!, owner);
@@ -213,7 +230,7 @@ export class Committer {
     if (row !== undefined) {
       transaction.touch(row);
       if (probe.owner !== undefined) transaction.retain(probe.id, probe.owner);
-      return { have: { storedSize: row.stored, deduplicated: true } };
+      return { have: { storedSize: row.stored, deduplicated: true, ...lacking(transaction, row) } };
     }
     const { lease } = this.#options;
     const bytes = probe.storedSize;
@@ -221,8 +238,8 @@ export class Committer {
     return { intent: intend(transaction, { name: probe, lease, volume, bytes }), volume };
   }
 
-  #putLarge(transaction: Transaction, put: LargePut, afterwards: (() => void)[]): PutOutcome {
-    this.#dropIntent(transaction, put.intent);
+  #putLarge(transaction: Transaction, put: LargePut, afterwards: Afterwards): PutOutcome {
+    dropIntent(transaction, put.intent);
     const replaces = put.instead !== undefined && this.#isIn(put.id, put.instead);
     const standing = replaces ? undefined : this.#standing(put.id, 0);
     const name = { id: put.id, incarnation: put.incarnation, framed: put.framed };
@@ -251,11 +268,12 @@ export class Committer {
       writeChunkSums(this.#catalog, row.n, put.sums);
     }
     if (put.owner !== undefined) transaction.retain(put.id, put.owner);
-    return { storedSize: row.stored, deduplicated: standing !== undefined, ...(healed ? { healed } : {}) };
+    const outcome = { storedSize: row.stored, deduplicated: standing !== undefined };
+    return { ...outcome, ...(healed ? { healed } : {}), ...lacking(transaction, row) };
   }
 
   /** Its chunks and its manifest are here already; this makes them the one blob. */
-  #putChunked(transaction: Transaction, put: ChunkedPut, afterwards: (() => void)[]): PutOutcome {
+  #putChunked(transaction: Transaction, put: ChunkedPut, afterwards: Afterwards): PutOutcome {
     const manifest = transaction.live(put.manifest);
     const standing = this.#standing(put.id, 0);
     let row = standing && this.#labelled(transaction, standing, put.label);
@@ -304,7 +322,13 @@ export class Committer {
   }
 
   #stands(found: { readonly row: BlobRow; readonly sound: boolean }, kind: number): boolean {
-    return found.sound && found.row.suspect === 0 && found.row.kind >= kind && this.#holds(found.row);
+    if (!found.sound || found.row.suspect !== 0 || found.row.kind < kind) return false;
+    return (
+      this.#holds(found.row) ||
+      this.#catalog.copies
+        .of(found.row.n)
+        .some((copy) => copy.suspect === 0 && this.#holds(copyAt(found.row, copy)))
+    );
   }
 
   #holds(row: BlobRow): boolean {
@@ -325,7 +349,7 @@ export class Committer {
       BlobRow,
       'kind' | 'codec' | 'size' | 'stored' | 'volume' | 'extent' | 'start' | 'incarnation' | 'label'
     >,
-    afterwards: (() => void)[],
+    afterwards: Afterwards,
   ): { row: BlobRow; healed: boolean } {
     const bytes = fromHex(id)!;
     const old = this.#catalog.blobs.inspect(bytes);
@@ -345,48 +369,13 @@ export class Committer {
     transaction.changed = true;
     this.#catalog.blobs.update(row);
     this.#catalog.sql.rows('DELETE FROM chunk_sums WHERE blob = ?').run(row.n);
-    this.#unchunk(transaction, row.n);
-    if (sound) this.#retire(transaction, before, afterwards);
+    unchunk(transaction, row.n);
+    const context = { volumes: this.#volumes, quarantine: this.#options.quarantine };
+    if (sound) {
+      retireFurther(transaction, context, before, afterwards);
+      retire(transaction, context, before, afterwards);
+    } else this.#catalog.copies.deleteAll(row.n);
     return { row, healed };
-  }
-
-  /** Whatever the row was, it is not made of the chunks it had. */
-  #unchunk(transaction: Transaction, n: number): void {
-    for (const child of this.#catalog.refs.childrenOf(n, ownerKinds.chunked)) {
-      const by = { kind: ownerKinds.chunked, owner: n } as const;
-      const manifest = this.#catalog.blobs.byNumber(child);
-      if (manifest !== undefined) transaction.unreference(manifest, by);
-      else this.#catalog.refs.remove(child, by);
-    }
-  }
-
-  /** The copy a row no longer points to. */
-  #retire(transaction: Transaction, row: BlobRow, afterwards: (() => void)[]): void {
-    if (isChunked(row)) return;
-    if (!this.#volumes.isDirectory(row.volume))
-      return this.#volumes.free(transaction, row.volume, locatorOf(row));
-    this.#volumes.charge(transaction, row.volume, -row.stored);
-    afterwards.push(() => {
-      try {
-        if (row.suspect !== 0) this.#options.quarantine(row);
-        else this.#volumes.directory(row.volume).delete(partNameOf(row));
-      } catch (error) {
-        // In a volume that is away it stays; when that is back, a scrub drops it as a second copy.
-        if (!StoreError.is(error, 'unavailable')) throw error;
-      }
-    });
-  }
-
-  #setHorizon(transaction: Transaction, generation: number | 'now' | null): number {
-    transaction.changed = true;
-    const value = generation === 'now' ? transaction.state.generation : generation;
-    this.#catalog.sql.rows('UPDATE leases SET horizon = ? WHERE uuid = ?').run(value, this.#options.lease);
-    return transaction.state.generation;
-  }
-
-  #dropIntent(transaction: Transaction, intent: number): void {
-    transaction.changed = true;
-    this.#catalog.sql.rows('DELETE FROM intents WHERE n = ?').run(intent);
   }
 }
 
@@ -397,4 +386,8 @@ function otherKey(put: SmallPut): string {
 
 function keyOf(put: SmallPut): string {
   return put.kind === 'node' ? `n${put.id}` : `r${put.id}`;
+}
+
+function lacking(transaction: Transaction, row: BlobRow): { readonly incomplete?: true } {
+  return lacksCopies(transaction, row) ? { incomplete: true } : {};
 }

@@ -1,6 +1,6 @@
-/** Operations of a commit that touch no bytes: side tables, and blobs that were found damaged. */
+/** Operations of a commit that touch no bytes: side tables, horizons, and the reference of a blob that is chunked no more. */
 import type { Transaction } from '../catalog/catalog.ts';
-import { fromHex } from '../codec/bytes.ts';
+import { ownerKinds } from '../catalog/reference-rows.ts';
 import type { CommitOperation as Operation } from './operations.ts';
 
 export function setSide(
@@ -17,20 +17,25 @@ export function setSide(
   }
 }
 
-/** True when it marked that very copy. */
-export function markSuspect(
+/** Publishes from when on a lease's unfinished work must not be collected. Returns the generation. */
+export function setHorizon(
   transaction: Transaction,
-  operation: Extract<Operation, { readonly op: 'suspect' }>,
-): boolean {
-  const found = transaction.catalog.blobs.inspect(fromHex(operation.id)!);
-  if (
-    found === undefined ||
-    !found.sound ||
-    found.row.incarnation !== operation.incarnation ||
-    found.row.suspect !== 0
-  )
-    return false;
-  found.row.suspect = 1;
-  transaction.saveCounts(found.row);
-  return true;
+  lease: string,
+  generation: number | 'now' | null,
+): number {
+  transaction.changed = true;
+  const value = generation === 'now' ? transaction.state.generation : generation;
+  transaction.catalog.sql.rows('UPDATE leases SET horizon = ? WHERE uuid = ?').run(value, lease);
+  return transaction.state.generation;
+}
+
+/** Whatever the row was, it is not made of the chunks it had. */
+export function unchunk(transaction: Transaction, n: number): void {
+  const { blobs, refs } = transaction.catalog;
+  for (const child of refs.childrenOf(n, ownerKinds.chunked)) {
+    const by = { kind: ownerKinds.chunked, owner: n } as const;
+    const manifest = blobs.byNumber(child);
+    if (manifest !== undefined) transaction.unreference(manifest, by);
+    else refs.remove(child, by);
+  }
 }

@@ -28,7 +28,7 @@ export type Operation<Name = string> =
       readonly name: string;
       readonly entries: readonly (readonly [key: string, value: Uint8Array | undefined])[];
     }
-  | { readonly op: 'suspect'; readonly id: BlobId; readonly incarnation: number }
+  | { readonly op: 'suspect'; readonly id: BlobId; readonly incarnation: number; readonly volume: number }
   | { readonly op: 'drop-intent'; readonly intent: number };
 
 export type CommitOperation = Operation<Named>;
@@ -102,6 +102,8 @@ export interface PutOutcome {
   readonly storedSize: number;
   readonly deduplicated: boolean;
   readonly healed?: boolean;
+  /** In a mirrored group: it has fewer copies than are wanted. Only of large ones, whose further copies are made after their commit. */
+  readonly incomplete?: true;
 }
 
 /** `volume` is where the file has to go, which is not always where it was staged. */

@@ -53,6 +53,13 @@ export interface ChoosableVolumes {
   sqliteOptions(volumeId: string): SqliteVolumeOptions;
 }
 
+/** Members that may take bytes: directories for files, folders for records. */
+export interface Wish {
+  readonly only?: number | undefined;
+  /** Those that hold a copy already. */
+  readonly without?: ReadonlySet<number> | undefined;
+}
+
 /** What a capped folder must have room for besides the records of a batch: pages that are not full, and those of a new file. */
 const overheadBytes = 128 * 1024;
 
@@ -66,9 +73,9 @@ export class VolumeChoice {
     this.#volumes = volumes;
   }
 
-  /** The SQLite volume that takes the next records; a new one where there is none that is open. `only`: a folder. */
-  forRecords(transaction: Transaction, bytes: number, only: number | undefined): VolumeRow {
-    const folder = this.#folder(bytes, only);
+  /** The SQLite volume that takes the next records; a new one where there is none that is open. */
+  forRecords(transaction: Transaction, bytes: number, wish: Wish): VolumeRow {
+    const folder = this.#folder(bytes, wish);
     // Asked anew each time, our own first: what an earlier transaction chose may have been rolled back with it.
     const open = this.#volumes.catalog.sql
       .rows(
@@ -85,15 +92,14 @@ export class VolumeChoice {
   forFile(
     transaction: Transaction,
     bytes: number,
-    wish: { readonly preferred?: number | undefined; readonly only?: number | undefined },
+    wish: Wish & { readonly preferred?: number | undefined },
   ): number {
     const { sql } = this.#volumes.catalog;
-    const rows = (
-      sql
-        .rows(`SELECT * FROM volumes WHERE kind = 'directory' AND state = 'open' ORDER BY n`)
-        .all() as VolumeRow[]
-    ).filter((row) => wish.only === undefined || row.n === wish.only);
-    const usable = rows.length === 1 ? rows : rows.filter((row) => this.#volumes.usable(row));
+    const open = sql
+      .rows(`SELECT * FROM volumes WHERE kind = 'directory' AND state = 'open' ORDER BY n`)
+      .all() as VolumeRow[];
+    const rows = open.filter((row) => isWished(row.n, wish));
+    const usable = open.length === 1 ? rows : rows.filter((row) => this.#volumes.usable(row));
     const candidates = usable.map((row) =>
       this.#candidate(row, row.bytes + intendedBytes(this.#volumes, row.n)),
     );
@@ -102,9 +108,8 @@ export class VolumeChoice {
     const striped = allocation === 'striped' && preferred !== undefined && preferred.roomBytes >= bytes;
     const chosen = striped ? preferred : allocate(candidates, bytes, { allocation, turn: this.#turn++ });
     if (chosen === undefined) {
-      throw rows.length > 0 && usable.length === 0
-        ? new StoreError('unavailable', `volume ${rows[0]!.id} is not there`, { volume: rows[0]!.id })
-        : new StoreError('no-space', `no directory volume has room for ${bytes} bytes`, { bytes });
+      if (usable.length === 0) throw nowhere(rows[0]);
+      throw new StoreError('no-space', `no directory volume has room for ${bytes} bytes`, { bytes });
     }
     this.#raise(
       transaction,
@@ -146,18 +151,19 @@ export class VolumeChoice {
   }
 
   /** The folder for records: DIR/volumes, which has no cap, or one of the group's. */
-  #folder(bytes: number, only: number | undefined): number {
+  #folder(bytes: number, wish: Wish): number {
     const { catalog, options } = this.#volumes;
     const rows = catalog.sql
       .rows(`SELECT * FROM volumes WHERE kind = 'folder' AND state = 'open' ORDER BY n`)
       .all() as VolumeRow[];
-    if (rows.length === 0 && (only ?? ownFolder) === ownFolder) return ownFolder;
+    if (rows.length === 0 && isWished(ownFolder, wish)) return ownFolder;
     const own = { n: ownFolder, roomBytes: Number.POSITIVE_INFINITY, freeBytes: 0 };
     own.freeBytes = options.host.files.space(options.layout.volumes).freeBytes;
     const candidates = rows
       .filter((row) => this.#volumes.usable(row))
       .map((row) => this.#candidate(row, this.#bytesIn(row.n)));
-    const allowed = [own, ...candidates].filter(({ n }) => only === undefined || n === only);
+    const allowed = [own, ...candidates].filter(({ n }) => isWished(n, wish));
+    if (allowed.length === 0) throw nowhere(rows.find(({ n }) => isWished(n, wish)));
     const wanted = Math.ceil(bytes * 1.5) + overheadBytes;
     const { allocation } = readGroup(catalog.sql);
     const chosen = allocate(allowed, wanted, { allocation, turn: this.#turn++ });
@@ -211,6 +217,16 @@ export class VolumeChoice {
     // Rolled back, the catalog does not know of it: once more.
     if (written === undefined || row.generation < written) this.label(transaction, row);
   }
+}
+
+function isWished(member: number, { only, without }: Wish): boolean {
+  return (only === undefined || member === only) && without?.has(member) !== true;
+}
+
+function nowhere(away: VolumeRow | undefined): StoreError {
+  return away === undefined
+    ? new StoreError('unavailable', 'there is no other volume to put this on')
+    : new StoreError('unavailable', `volume ${away.id} is not there`, { volume: away.id });
 }
 
 /** Of files that are on their way into a directory, of all leases. */

@@ -7,18 +7,25 @@ import {
   copyOf,
   directoryNumber,
   folderPath,
+  memberOf,
   sqlitePath,
   tempPath,
   volumeRow,
   volumeRows,
 } from '../catalog/group.ts';
-import { StoreError } from '../errors.ts';
+import { StoreError, toStoreError } from '../errors.ts';
 import type { Locator, Part } from '../volume.ts';
 import { DirectoryVolume } from '../volumes/directory.ts';
 import { type LabelPlace, checkLabel } from '../volumes/label.ts';
 import { SqliteVolume, type SqliteVolumeOptions } from '../volumes/sqlite.ts';
 import { removeVolumeFiles } from './remove-volume.ts';
-import { type ChoosableVolumes, VolumeChoice, type VolumeSetOptions } from './volume-choice.ts';
+import { type ChoosableVolumes, VolumeChoice, type VolumeSetOptions, type Wish } from './volume-choice.ts';
+
+/** Records that are durable in a volume, in the order they were given. */
+export interface PlacedRecords {
+  readonly volume: number;
+  readonly locators: readonly Locator[];
+}
 
 export class VolumeSet implements ChoosableVolumes {
   readonly options: VolumeSetOptions;
@@ -77,8 +84,10 @@ export class VolumeSet implements ChoosableVolumes {
       else checkLabel(this.place(row), this.identity(row));
       return true;
     } catch (error) {
+      // A disk that does not answer is as good as away, and no reason to stop writing to the others.
+      const told = toStoreError(error, `looking at volume ${row.id}`);
       const codes = ['unavailable', 'corrupt', 'incompatible-format'];
-      if (StoreError.is(error) && codes.includes(error.code)) return false;
+      if (StoreError.is(told) && codes.includes(told.code)) return false;
       throw error;
     }
   }
@@ -104,13 +113,9 @@ export class VolumeSet implements ChoosableVolumes {
     return false;
   }
 
-  /** Appends records, durable when it returns; volume rows of the catalog are updated in its running transaction. `to`: a folder. */
-  append(
-    transaction: Transaction,
-    parts: readonly Part[],
-    to?: number,
-  ): { volume: number; locators: Locator[] } {
-    const { row, volume, locators } = this.#write(transaction, parts, to);
+  /** Appends records, durable when it returns; volume rows of the catalog are updated in its running transaction. */
+  append(transaction: Transaction, parts: readonly Part[], wish: Wish = {}): PlacedRecords {
+    const { row, volume, locators } = this.#write(transaction, parts, wish);
     const facts = volume.facts();
     const full = facts.bytes >= this.options.parameters.volumeBytesMax;
     this.catalog.sql
@@ -127,15 +132,31 @@ export class VolumeSet implements ChoosableVolumes {
     return { volume: row.n, locators };
   }
 
+  /** The member of the group a volume belongs to. */
+  member(n: number): number {
+    return n === directoryNumber ? n : memberOf(this.row(n));
+  }
+
+  /** Whether what lies in a volume can be read now, as far as that shows without reading it. */
+  isPresent(n: number): boolean {
+    const row = this.rows().find((volume) => volume.n === n);
+    if (row === undefined || !this.usable(row)) return false;
+    // A volume that is open here may have lost its disk since.
+    if (row.kind !== 'sqlite') return true;
+    const folder = row.folder === null ? undefined : this.row(row.folder);
+    if (folder !== undefined && !this.usable(folder)) return false;
+    return this.options.host.files.facts(this.path(row)) !== undefined;
+  }
+
   /** Into the first volume that takes them; one that turns out damaged is sealed, so that nothing more is trusted to it. */
   #write(
     transaction: Transaction,
     parts: readonly Part[],
-    to: number | undefined,
+    wish: Wish,
   ): { row: VolumeRow; volume: SqliteVolume; locators: Locator[] } {
     const bytes = parts.reduce((sum, part) => sum + part.bytes.length, 0);
     for (let sealed = 0; ; sealed++) {
-      const row = this.#choice.forRecords(transaction, bytes, to);
+      const row = this.#choice.forRecords(transaction, bytes, wish);
       const volume = this.sqlite(row);
       try {
         return { row, volume, locators: volume.write(parts) };
@@ -152,9 +173,9 @@ export class VolumeSet implements ChoosableVolumes {
     return this.#choice.forFile(transaction, bytes, { preferred });
   }
 
-  /** The directory for a file that moves: the one that is wanted, or any. */
-  forMovedFile(transaction: Transaction, bytes: number, to: number | undefined): number {
-    return this.#choice.forFile(transaction, bytes, { only: to });
+  /** The directory for a file that is copied to another one. */
+  forCopiedFile(transaction: Transaction, bytes: number, wish: Wish): number {
+    return this.#choice.forFile(transaction, bytes, wish);
   }
 
   /** Tells the volumes how the group looks now. */

@@ -140,13 +140,15 @@ function telling<Result>(row: BlobRow, read: () => Result): Result {
     return read();
   } catch (error) {
     if (!isDamage(error)) throw error;
-    const { id, incarnation } = error.facts;
+    const { id, incarnation, volumeNumber } = error.facts;
     const told = damaged(row, error.message);
     if (typeof id !== 'string' && error.code === 'corrupt') throw told;
     throw new StoreError(
       error.code,
       told.message,
-      typeof id === 'string' ? { ...told.facts, chunk: id, chunkIncarnation: incarnation } : told.facts,
+      typeof id === 'string'
+        ? { ...told.facts, chunk: id, chunkIncarnation: incarnation, chunkVolume: volumeNumber }
+        : told.facts,
       error,
     );
   }

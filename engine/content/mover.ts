@@ -1,10 +1,11 @@
 /** Copies the file of a large blob to another directory volume, on a worker thread: byte for byte, and the copy is what is verified. */
 import { type BlobRow, partNameOf } from '../catalog/blob-rows.ts';
-import { systemCode, writeError } from '../errors.ts';
+import { type StoreError, systemCode, writeError } from '../errors.ts';
 import type { Host, OpenFile } from '../host.ts';
 import { partFile } from '../volumes/directory.ts';
+import { isFramed } from './blob-file.ts';
 import { copyOf } from './contents.ts';
-import { blaming, isDamage } from './damage.ts';
+import { blaming, damaged, isDamage, mayHaveMoved } from './damage.ts';
 import type { Reader } from './reader.ts';
 
 /** A file on its way: from one volume to another, as a new incarnation. */
@@ -25,6 +26,12 @@ export interface FileMove {
 /** `gone`: the blob was collected, healed or moved meanwhile. `damaged`: why it was not moved; nothing was left behind. */
 export type MoveOutcome = { readonly copied: true } | { readonly gone: true } | { readonly damaged: string };
 
+/** What is copied: fills the slice with what lies from a position on, and says how much that was. */
+interface Source {
+  readonly signal: AbortSignal;
+  readonly read: (slice: Uint8Array, at: number) => number;
+}
+
 const sliceBytes = 1024 * 1024;
 const slicesPerTurn = 4;
 
@@ -41,30 +48,72 @@ export class Mover {
 
   async move(move: FileMove, signal: AbortSignal): Promise<MoveOutcome> {
     const row = this.#reader.rows.byNumber(move.n);
-    if (row === undefined || row.volume !== move.from || row.incarnation !== move.old) return { gone: true };
-    try {
-      const source = this.#reader.partFile(row);
+    if (row === undefined) return { gone: true };
+    const all = [row, ...this.#reader.copiesOf(row)];
+    const meant = all.find(({ volume, incarnation }) => volume === move.from && incarnation === move.old);
+    if (meant === undefined) return { gone: true };
+    let failure: StoreError | undefined;
+    const bad: StoreError[] = [];
+    // Any copy does, the one meant first.
+    for (const copy of [meant, ...all.filter((one) => one !== meant)]) {
       try {
-        await this.#copy(row, move, source, signal);
+        await this.#from(copy, move, signal);
+        for (const error of bad) this.#reader.passedOver(error);
+        return { copied: true };
+      } catch (error) {
+        if (!mayHaveMoved(error)) throw error;
+        const told = error as StoreError;
+        if (isDamage(told)) bad.push(damaged(copy, reasonOf(told)));
+        if (failure === undefined || told.code === 'unavailable') failure = told;
+      }
+    }
+    if (!isDamage(failure)) throw failure!;
+    // Each is damaged somewhere, and maybe not in the same place: what is right of each makes a whole one.
+    if (all.length > 1 && !isFramed(row) && (await this.#assemble(row, move, signal)))
+      return { copied: true };
+    return { damaged: reasonOf(failure) };
+  }
+
+  async #from(copy: BlobRow, move: FileMove, signal: AbortSignal): Promise<void> {
+    const source = this.#reader.partFile(copy);
+    try {
+      await this.#copy(copy, move, { signal, read: (slice, at) => source.read(slice, at) });
+    } finally {
+      source.close();
+    }
+  }
+
+  /** Of files that are the content: a frame cannot be put together from its content. */
+  async #assemble(row: BlobRow, move: FileMove, signal: AbortSignal): Promise<boolean> {
+    try {
+      const source = this.#reader.openFile(row);
+      const read = (slice: Uint8Array, at: number): number => {
+        const bytes = source.read(Math.min(at, row.size), Math.min(row.size, at + slice.length));
+        slice.set(bytes);
+        return bytes.length;
+      };
+      try {
+        await this.#copy(row, move, { signal, read });
+        return true;
       } finally {
         source.close();
       }
-      return { copied: true };
     } catch (error) {
-      if (!isDamage(error)) throw error;
-      return { damaged: typeof error.facts['reason'] === 'string' ? error.facts['reason'] : error.message };
+      if (mayHaveMoved(error)) return false;
+      throw error;
     }
   }
 
   /** Written, verified by its chunk checksums and its id, then durable and named, in this order. */
-  async #copy(row: BlobRow, move: FileMove, source: OpenFile, signal: AbortSignal): Promise<void> {
+  async #copy(row: BlobRow, move: FileMove, { signal, read }: Source): Promise<void> {
     const place = this.#reader.places.stagingIn(move.to, this.#lease);
     const name = { ...partNameOf(row), incarnation: move.incarnation };
     const temp = this.#host.files.join(place.temps, partFile(name));
     const copy = writing(() => this.#host.files.open(temp, 'create'));
     try {
-      await this.#fill(source, copy, signal);
-      await this.#verify(row, copy, signal);
+      await this.#fill({ signal, read }, copy);
+      // As the copy it will be: what is known of the frame of another one must not stand in for this one's.
+      await this.#verify({ ...row, incarnation: move.incarnation }, copy, signal);
       writing(() => place.directory.publish(copy, temp, name));
     } catch (error) {
       copy.close();
@@ -73,11 +122,11 @@ export class Mover {
     }
   }
 
-  async #fill(source: OpenFile, copy: OpenFile, signal: AbortSignal): Promise<void> {
+  async #fill({ signal, read }: Source, copy: OpenFile): Promise<void> {
     const slice = new Uint8Array(sliceBytes);
     for (let at = 0, turn = 1; ; turn++) {
       signal.throwIfAborted();
-      const count = source.read(slice, at);
+      const count = read(slice, at);
       if (count === 0) return;
       writing(() => copy.write(slice.subarray(0, count), at));
       at += count;
@@ -103,6 +152,11 @@ export class Mover {
       if (systemCode(error) !== 'ENOENT') throw error;
     }
   }
+}
+
+function reasonOf(error: StoreError): string {
+  const { reason } = error.facts;
+  return typeof reason === 'string' ? reason : error.message;
 }
 
 function writing<Result>(work: () => Result): Result {

@@ -18,6 +18,7 @@ import { StoreError, invariant } from '../errors.ts';
 import type { Host } from '../host.ts';
 import type { Realm } from '../keys/realm.ts';
 import { isFramed } from './blob-file.ts';
+import { goodCopies, mirrorFacts, scrubWork } from './copy-facts.ts';
 import { isDamage } from './damage.ts';
 import type { Reader } from './reader.ts';
 
@@ -64,7 +65,9 @@ export class Queries {
   pathOf(id: string): string | undefined {
     const row = this.#reader.row(id);
     if (row === undefined || row.suspect !== 0) return undefined;
-    return this.#pathOf(row).path;
+    const copies = [row, ...this.#reader.copiesOf(row)].filter(({ suspect }) => suspect === 0);
+    const there = copies.length > 1 ? copies.find((copy) => this.#isThere(copy)) : undefined;
+    return this.#pathOf(there ?? row).path;
   }
 
   /** Blobs behind `after` whose ids begin with `prefix`, in id order; in an encrypted store in the order of their names on disk. */
@@ -177,6 +180,11 @@ export class Queries {
     });
   }
 
+  /** What a scrub has to verify: copies, and their content bytes. */
+  work(): { readonly blobs: number; readonly bytes: number } {
+    return scrubWork(this.#reader.sql);
+  }
+
   stats(storeId: string, format: number): Omit<StoreStats, 'openHandles'> {
     const { sql } = this.#reader;
     const totals = sql
@@ -185,6 +193,7 @@ export class Queries {
       )
       .get(storedForms.chunked) as number[];
     const [blobs, nodes, bytes, storedBytes, suspect] = totals as [number, number, number, number, number];
+    const mirrors = mirrorFacts(sql);
     const [unreferenced, unreferencedBytes] = sql
       .arrays('SELECT count(*), coalesce(sum(stored), 0) FROM blobs WHERE zero_since IS NOT NULL')
       .get() as [number, number];
@@ -194,7 +203,9 @@ export class Queries {
       blobs,
       nodes,
       bytes,
-      storedBytes,
+      storedBytes: storedBytes + mirrors.storedBytes,
+      copies: mirrors.copies,
+      missingCopies: mirrors.missing,
       unreferenced,
       unreferencedBytes,
       suspect,
@@ -210,7 +221,9 @@ export class Queries {
   volumes(): VolumeInfo[] {
     const { sql, places } = this.#reader;
     const rows = volumeRows(sql);
-    const count = sql.values('SELECT count(*) FROM blobs WHERE volume = ?');
+    const count = sql.values(
+      'SELECT (SELECT count(*) FROM blobs WHERE volume = ?) + (SELECT count(*) FROM copies WHERE volume = ?)',
+    );
     return rows.map((row): VolumeInfo => {
       const within = rows.filter(({ folder }) => folder === row.n);
       const sum = (of: (one: VolumeRow) => number): number =>
@@ -226,7 +239,7 @@ export class Queries {
         ...(row.cap === null ? {} : { cap: row.cap }),
         bytes: sum(({ bytes }) => bytes),
         deadBytes: sum(({ dead }) => dead),
-        blobs: sum(({ n }) => count.get(n) as number),
+        blobs: sum(({ n }) => count.get(n, n) as number),
         ...(problem === undefined
           ? { freeBytes: this.#host.files.space(places.path(row)).freeBytes }
           : { problem }),
@@ -258,6 +271,7 @@ export class Queries {
       ...(verifiedMs === undefined ? {} : { verifiedMs }),
       suspect: row.suspect !== 0,
       volume: isChunked(row) ? 'chunks' : (volume ?? String(row.volume)),
+      copies: goodCopies(this.#reader.sql, row),
       ...this.#pathOf(row),
     };
   }
@@ -271,6 +285,11 @@ export class Queries {
         return row.size;
       throw error;
     }
+  }
+
+  #isThere(row: BlobRow): boolean {
+    const { path } = this.#pathOf(row);
+    return path !== undefined && this.#host.files.facts(path) !== undefined;
   }
 
   /** Without looking whether the volume is there: facts of a blob can be told while its bytes are away. */

@@ -1,25 +1,29 @@
 /** Reading blobs on a worker thread: looks up the row, reads the bytes, verifies every chunk before anything leaves. */
 import type { BlobId } from '../api.ts';
 import { BlobReader, type BlobRow, isChunked, partNameOf } from '../catalog/blob-rows.ts';
+import { CopyReader, copyAt } from '../catalog/copy-rows.ts';
 import { RowHasher } from '../catalog/row-sums.ts';
 import { Statements } from '../catalog/statements.ts';
 import { equalBytes, fromHex, toHex } from '../codec/bytes.ts';
 import type { Provider } from '../codec/provider.ts';
 import { type RecordView, readRecord } from '../codec/record.ts';
 import type { Database } from '../driver.ts';
-import { StoreError } from '../errors.ts';
+import type { StoreError } from '../errors.ts';
 import type { OpenFile } from '../host.ts';
 import type { Realm } from '../keys/realm.ts';
+import { AnyCopy } from './any-copy.ts';
 import { BareFile, type BlobFile, Frames, isFramed } from './blob-file.ts';
 import { Chunks } from './chunks.ts';
 import { Contents, copyOf } from './contents.ts';
-import { blaming, damaged, isDamage } from './damage.ts';
+import { blaming, damaged, mayHaveMoved } from './damage.ts';
 import { loadChunkSums } from './chunk-sums.ts';
 import { Places, type PlacesOptions } from './places.ts';
 
 export interface ReaderOptions extends PlacesOptions {
   readonly realm: Realm;
   readonly chunkBytes: number;
+  /** Told of copies found damaged by reads that went on in another one. */
+  readonly onDamage?: (error: StoreError) => void;
 }
 
 export class Reader {
@@ -27,10 +31,12 @@ export class Reader {
   readonly sql: Statements;
   readonly places: Places;
   readonly contents: Contents;
+  readonly copies: CopyReader;
   readonly #db: Database;
   readonly #options: ReaderOptions;
   readonly #frames: Frames;
   readonly #chunks: Chunks;
+  readonly #anyCopy: AnyCopy;
 
   /** Takes over the connection. */
   constructor(db: Database, options: ReaderOptions) {
@@ -41,6 +47,8 @@ export class Reader {
     this.rows = new BlobReader(db, new RowHasher());
     this.places = new Places(this.sql, options);
     this.contents = new Contents(options.provider, options.realm);
+    this.copies = new CopyReader(this.sql, this.rows.hasher);
+    this.#anyCopy = new AnyCopy(this);
     this.#chunks = new Chunks(this);
   }
 
@@ -100,8 +108,8 @@ export class Reader {
     return this.isFile(row) ? this.openFile(row) : this.#content(row, this.#recordFile(row));
   }
 
-  /** Verifies what a row points to, whatever form it has. Yields bytes read. */
-  *verifyRow(row: BlobRow, scratch?: Uint8Array): Generator<number> {
+  /** Verifies exactly the copy that a row names, whatever form it has. Yields bytes read. */
+  *verifyCopy(row: BlobRow, scratch?: Uint8Array): Generator<number> {
     const stored = this.isFile(row) ? this.blobFile(row, this.partFile(row)) : this.#recordFile(row);
     try {
       const steps = this.contents.verify(copyOf(row), stored, scratch);
@@ -130,14 +138,17 @@ export class Reader {
     }
   }
 
-  /** Runs a read again, with fresh handles and a fresh row, before its failure counts: the blob may have moved, a read may have glitched. */
+  /**
+   * Runs a read again, with fresh handles and a fresh row, before its failure counts: the blob may have moved, a read may have glitched.
+   * Then it is read from the next copy, if there is one.
+   */
   again<Result>(row: BlobRow, read: (row: BlobRow) => Result): Result | undefined {
     try {
       return read(row);
     } catch (error) {
       if (!mayHaveMoved(error)) throw error;
       const fresh = this.rows.byNumber(row.n);
-      return fresh === undefined ? undefined : read(fresh);
+      return fresh === undefined ? undefined : this.#anyCopy.read(fresh, read);
     }
   }
 
@@ -146,11 +157,24 @@ export class Reader {
     return isChunked(row) || this.places.isDirectory(row.volume);
   }
 
-  /** The file of a large blob, of the size its row says, or what reads like one. Damage met in it is damage of its blob. */
+  /** The file of a large blob, of the size its row says, or what reads like one. Where one copy fails, reading goes on in the next. */
   openFile(row: BlobRow): BlobFile {
-    return isChunked(row)
-      ? this.#chunks.open(row)
-      : this.#content(row, this.blobFile(row, this.partFile(row)));
+    return isChunked(row) ? this.#chunks.open(row) : this.#anyCopy.open(row, (copy) => this.#openCopy(copy));
+  }
+
+  /** The content of exactly the copy that a row names. Damage met in it is damage of its blob. */
+  #openCopy(row: BlobRow): BlobFile {
+    return this.#content(row, this.blobFile(row, this.partFile(row)));
+  }
+
+  /** Damage that a read got around. */
+  passedOver(error: StoreError): void {
+    this.#options.onDamage?.(error);
+  }
+
+  /** The further copies of a blob; those found damaged last. */
+  copiesOf(row: BlobRow): BlobRow[] {
+    return this.copies.of(row.n).map((copy) => copyAt(row, copy));
   }
 
   /** Whether a chunked blob is whole, as far as that shows without reading its chunks; `corrupt` otherwise. Yields now and then. */
@@ -160,7 +184,7 @@ export class Reader {
 
   /** The stored bytes of a large blob, whatever their form. */
   partFile(row: BlobRow): OpenFile {
-    const file = this.places.directory(row.volume).open(partNameOf(row));
+    const file = blaming(row, () => this.places.directory(row.volume).open(partNameOf(row)));
     if (file !== undefined) return file;
     this.places.recheck(row.volume);
     throw damaged(row, 'its file is missing');
@@ -212,11 +236,6 @@ export class Reader {
     if (bytes === undefined || bytes.length < row.stored) throw damaged(row, 'its record is missing');
     return blaming(row, () => read(recordOf(this.#options.provider, row, bytes)));
   }
-}
-
-/** Failures that a fresh look at the row may mend: what is missing or wrong where it was may lie somewhere else by now. */
-export function mayHaveMoved(error: unknown): boolean {
-  return isDamage(error) || StoreError.is(error, 'unavailable');
 }
 
 /** Stored content of the record that must be the one a row points to. */

@@ -6,8 +6,8 @@ import type { Hasher, Provider } from '../codec/provider.ts';
 import { StoreError, systemCode, toStoreError } from '../errors.ts';
 import type { Host, OpenFile } from '../host.ts';
 import type { BlobFile } from './blob-file.ts';
-import { damaged } from './damage.ts';
-import { type Reader, mayHaveMoved } from './reader.ts';
+import { damaged, mayHaveMoved } from './damage.ts';
+import type { Reader } from './reader.ts';
 
 const whole = { offset: 0, length: Number.MAX_SAFE_INTEGER } as const;
 

@@ -1,6 +1,7 @@
 /** Verification on a worker thread: every stored copy of a range of a volume against the catalog, and the catalog against the copies. */
 import { type BlobRow, noVolume, partNameOf } from '../catalog/blob-rows.ts';
 import { readState } from '../catalog/catalog.ts';
+import { type CopyRow, type Place, copyAt, samePlace } from '../catalog/copy-rows.ts';
 import { toHex } from '../codec/bytes.ts';
 import type { Provider } from '../codec/provider.ts';
 import { readExtent } from '../codec/record.ts';
@@ -8,8 +9,8 @@ import type { Clock } from '../host.ts';
 import type { ListedPart } from '../volume.ts';
 import { partFile } from '../volumes/directory.ts';
 import { copyOf } from './contents.ts';
-import { blaming, damaged, isDamage } from './damage.ts';
-import { type Reader, mayHaveMoved, recordContent } from './reader.ts';
+import { blaming, damaged, isDamage, isUnreadable, mayHaveMoved } from './damage.ts';
+import { type Reader, recordContent } from './reader.ts';
 
 export interface VerifyRange {
   readonly volume: number;
@@ -20,6 +21,8 @@ export interface VerifyRange {
 export interface FoundDamage {
   readonly id: string;
   readonly incarnation: number;
+  /** Number of the volume this copy lies in. */
+  readonly volume: number;
   readonly reason: string;
   readonly references: number;
   /** Its id as callers know it; without keys what it is called on disk. */
@@ -34,6 +37,8 @@ export interface VerifyResult {
   readonly orphans: readonly ListedPart[];
   /** Blob numbers whose row checksum does not hold although the bytes they lead to are right. */
   readonly unsoundRows: readonly number[];
+  /** Rows of further copies whose checksum does not hold: good for nothing. */
+  readonly unsoundCopies: readonly Pick<CopyRow, 'blob' | 'volume'>[];
   /** Catalog generation before anything was read. */
   readonly generation: number;
 }
@@ -43,6 +48,9 @@ export interface VerifyContext {
   /** Content bytes verified since the last call. */
   progress(blobs: number, bytes: number): void;
 }
+
+/** A copy to be verified, as if it were the only one. `further`: it is not the one in the blob's own row. */
+type Copy = BlobRow & { readonly further?: true };
 
 const sliceBytes = 1024 * 1024;
 const turnBytes = 4 * 1024 * 1024;
@@ -62,24 +70,36 @@ export class Verifier {
     const { generation } = readState(this.#reader.sql);
     const run = new Run(this.#reader, this.#provider, context);
     if (range.volume !== noVolume && !this.#isThere(range)) return { ...run.result(), generation };
-    const rows = this.#rows(range);
+    const rows = this.#copies(range, run);
     if (range.volume === noVolume) await this.#chunked(rows, run);
     else if (this.#reader.places.isDirectory(range.volume)) await this.#files(range, rows, run);
     else await this.#extents(range, rows, run);
     return { ...run.result(), generation };
   }
 
-  #rows(range: VerifyRange): BlobRow[] {
-    return this.#reader.sql
+  /** First copies and further ones, by place. */
+  #copies(range: VerifyRange, run: Run): Copy[] {
+    const { sql, copies } = this.#reader;
+    const { volume, fromExtent, toExtent } = range;
+    const first = sql
       .rows('SELECT * FROM blobs WHERE volume = ? AND extent BETWEEN ? AND ? ORDER BY extent, start')
-      .all(range.volume, range.fromExtent, range.toExtent) as BlobRow[];
+      .all(volume, fromExtent, toExtent) as Copy[];
+    const { sound, unsound } = copies.within(volume, fromExtent, toExtent);
+    run.unsoundCopies.push(...unsound.map(({ blob }) => ({ blob, volume })));
+    if (sound.length === 0) return first;
+    const byNumber = sql.rows('SELECT * FROM blobs WHERE n = ?');
+    const further = sound.flatMap((copy): Copy[] => {
+      const row = byNumber.get(copy.blob) as BlobRow | undefined;
+      return row === undefined ? [] : [{ ...copyAt(row, copy), further: true }];
+    });
+    return [...first, ...further].toSorted((a, b) => a.extent - b.extent || a.start - b.start);
   }
 
-  async #chunked(rows: readonly BlobRow[], run: Run): Promise<void> {
+  async #chunked(rows: readonly Copy[], run: Run): Promise<void> {
     for (const row of rows) for (const _node of run.chunked(row)) await this.#clock.yield();
   }
 
-  async #files(range: VerifyRange, rows: readonly BlobRow[], run: Run): Promise<void> {
+  async #files(range: VerifyRange, rows: readonly Copy[], run: Run): Promise<void> {
     const slice = new Uint8Array(rows.length === 0 ? 0 : sliceBytes + this.#reader.chunkBytes);
     for (const row of rows) {
       let since = 0;
@@ -97,7 +117,7 @@ export class Verifier {
     }
   }
 
-  async #extents(range: VerifyRange, rows: readonly BlobRow[], run: Run): Promise<void> {
+  async #extents(range: VerifyRange, rows: readonly Copy[], run: Run): Promise<void> {
     const freed = this.#freed(range);
     let next = 0;
     let since = 0;
@@ -152,6 +172,7 @@ export class Verifier {
 /** What one range gave so far. */
 class Run {
   readonly orphans: ListedPart[] = [];
+  readonly unsoundCopies: Pick<CopyRow, 'blob' | 'volume'>[] = [];
   readonly #damaged: FoundDamage[] = [];
   readonly #unsound: number[] = [];
   readonly #reader: Reader;
@@ -173,16 +194,17 @@ class Run {
       damaged: this.#damaged,
       orphans: this.orphans,
       unsoundRows: this.#unsound,
+      unsoundCopies: this.unsoundCopies,
     };
   }
 
-  missing(row: BlobRow): void {
+  missing(row: Copy): void {
     this.#judge(row, () => {
       throw damaged(row, 'its record is missing');
     });
   }
 
-  record(row: BlobRow, extent: Uint8Array): void {
+  record(row: Copy, extent: Uint8Array): void {
     this.#judge(row, () => {
       const stored = recordContent(this.#provider, row, extent.subarray(row.start));
       blaming(row, () => this.#reader.contents.check(copyOf(row), stored));
@@ -190,7 +212,7 @@ class Run {
   }
 
   /** Its bytes are those of its chunks, and count there. */
-  *chunked(row: BlobRow): Generator<void> {
+  *chunked(row: Copy): Generator<void> {
     try {
       for (const _node of this.#reader.verifyChunked(row)) {
         this.#context.signal.throwIfAborted();
@@ -205,9 +227,9 @@ class Run {
   }
 
   /** Yields the bytes of each slice read, so that the caller may give others their turn. */
-  *file(row: BlobRow, slice: Uint8Array): Generator<number> {
+  *file(row: Copy, slice: Uint8Array): Generator<number> {
     try {
-      for (const bytes of this.#reader.verifyRow(row, slice)) {
+      for (const bytes of this.#reader.verifyCopy(row, slice)) {
         this.#context.signal.throwIfAborted();
         this.#bytes += bytes;
         this.#context.progress(0, bytes);
@@ -221,7 +243,7 @@ class Run {
     this.#context.progress(1, 0);
   }
 
-  #judge(row: BlobRow, check: () => void): void {
+  #judge(row: Copy, check: () => void): void {
     this.#context.signal.throwIfAborted();
     try {
       check();
@@ -235,10 +257,10 @@ class Run {
   }
 
   /** Read once more, from the volume itself, before it is judged. */
-  #retry(row: BlobRow, first: unknown): void {
+  #retry(row: Copy, first: unknown): void {
     if (!mayHaveMoved(first)) throw first;
     try {
-      const steps = this.#reader.verifyRow(row);
+      const steps = this.#reader.verifyCopy(row);
       while (steps.next().done !== true);
       this.#sound(row);
     } catch (error) {
@@ -246,27 +268,30 @@ class Run {
     }
   }
 
-  #sound(row: BlobRow): void {
-    if (!this.#reader.rows.holds(row)) this.#unsound.push(row.n);
+  #sound(row: Copy): void {
+    // Rows of further copies were checked as they were read.
+    if (row.further !== true && !this.#reader.rows.holds(row)) this.#unsound.push(row.n);
   }
 
-  /** Whether a blob lies elsewhere by now, or is gone: what was found where it lay is no damage. */
-  #left(row: BlobRow): boolean {
+  /** Whether a copy lies elsewhere by now, or is gone: what was found where it lay is no damage. */
+  #left(row: Copy): boolean {
     const fresh = this.#reader.sql
-      .rows('SELECT volume, extent, start, incarnation FROM blobs WHERE n = ?')
-      .get(row.n) as Pick<BlobRow, 'volume' | 'extent' | 'start' | 'incarnation'> | undefined;
-    if (fresh === undefined) return true;
-    const { volume, extent, start, incarnation } = fresh;
-    return (
-      volume !== row.volume || extent !== row.extent || start !== row.start || incarnation !== row.incarnation
-    );
+      .rows(
+        row.further === true
+          ? 'SELECT volume, extent, start, incarnation FROM copies WHERE blob = ? AND volume = ?'
+          : 'SELECT volume, extent, start, incarnation FROM blobs WHERE n = ? AND volume = ?',
+      )
+      .get(row.n, row.volume) as Place | undefined;
+    return fresh === undefined || !samePlace(fresh, row);
   }
 
-  #blame(row: BlobRow, error: unknown): void {
+  #blame(row: Copy, error: unknown): void {
     if (mayHaveMoved(error) && this.#left(row)) return;
-    if (!isDamage(error)) throw error;
+    const mirrored = isUnreadable(error) && this.#reader.copies.of(row.n).length > 0;
+    if (!mirrored && !isDamage(error)) throw error;
     const reason = typeof error.facts['reason'] === 'string' ? error.facts['reason'] : error.message;
-    const { refcount: references, incarnation } = row;
-    this.#damaged.push({ id: toHex(row.id), incarnation, reason, references, told: this.#reader.tell(row) });
+    const { incarnation, volume, refcount: references } = row;
+    const told = this.#reader.tell(row);
+    this.#damaged.push({ id: toHex(row.id), incarnation, volume, reason, references, told });
   }
 }

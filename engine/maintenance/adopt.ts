@@ -1,15 +1,17 @@
 /** Takes stored copies without a catalog row back in: evidence of a lost row is never deleted on sight. */
 import type { Transaction } from '../catalog/catalog.ts';
-import { storedForms } from '../catalog/blob-rows.ts';
+import { type BlobRow, storedForms } from '../catalog/blob-rows.ts';
+import { copyAt } from '../catalog/copy-rows.ts';
 import type { VolumeRow } from '../catalog/group.ts';
 import { ownerKinds } from '../catalog/reference-rows.ts';
 import { equalBytes, fromHex } from '../codec/bytes.ts';
 import type { Provider } from '../codec/provider.ts';
 import { Frame } from '../codec/frame.ts';
 import { readRecord } from '../codec/record.ts';
-import { writeChunkSums } from '../commit/file-rows.ts';
+import { writeChunkSums } from '../commit/files.ts';
 import type { VolumeSet } from '../commit/volume-set.ts';
 import { adoptChunked } from './adopt-chunked.ts';
+import { adoptFileCopy, adoptRecordCopy, isKnownCopy, isSameForm } from './adopt-copy.ts';
 import { FramedFile, Scratch } from '../content/blob-file.ts';
 import { type ContentDigest, Digester } from '../content/digest.ts';
 import type { Contents } from '../content/contents.ts';
@@ -82,12 +84,12 @@ function adoptRecord(
   const id = fromHex(name.id)!;
   const found = transaction.catalog.blobs.inspect(id);
   if (found !== undefined) {
-    const here =
-      found.row.volume === place.row.n &&
-      found.row.extent === locator.extent &&
-      found.row.start === locator.offset;
-    // Another copy is the one in use: this one is dead. A row that is unsound or suspect is healed by putting, not here.
-    if (!here) context.volumes.free(transaction, place.row.n, locator);
+    const { catalog } = transaction;
+    const record = { volume: place.row.n, name, locator };
+    if (isKnownCopy(catalog, found.row, { ...record, incarnation: name.incarnation })) return;
+    if (found.sound && adoptRecordCopy(transaction, context, found.row, record)) report.adopted++;
+    // Other copies are in use: this one is dead. A row that is unsound, or suspect without mirrors, is healed by putting, not here.
+    else context.volumes.free(transaction, place.row.n, locator);
     return;
   }
   const bytes = context.volumes.sqlite(place.row).read(name, locator, 0, locator.length);
@@ -157,18 +159,28 @@ export function adoptFile(
   const { volume, name } = place;
   const directory = context.volumes.directory(volume);
   const found = transaction.catalog.blobs.inspect(fromHex(name.id)!);
-  if (found !== undefined && found.row.incarnation === name.incarnation && found.row.volume === volume)
+  const { catalog } = transaction;
+  if (found !== undefined && isKnownCopy(catalog, found.row, { volume, incarnation: name.incarnation }))
     return;
   const standing = found !== undefined && found.sound && found.row.suspect === 0 ? found.row : undefined;
   // Where the copy in use is away, nothing can be said of it: this one stays as it is.
   if (standing !== undefined && !context.volumes.usableNumber(standing.volume)) return;
-  if (standing !== undefined && context.volumes.holds(standing)) {
-    directory.delete(name);
+  const read = (): ReturnType<typeof digestFile> => {
+    const file = directory.open(name);
+    return file === undefined ? undefined : digestFile(context, file, name);
+  };
+  const copies = standing === undefined ? [] : catalog.copies.of(standing.n);
+  const differs = copies.length > 0 && !isSameForm(standing!, name, directory.size(name));
+  const stands = standing !== undefined && context.volumes.holds(standing);
+  if (stands || (differs && copies.some((copy) => isThere(context.volumes, copyAt(standing!, copy))))) {
+    const isGood = (): boolean => typeof read() === 'object';
+    const copy = { volume, name, extent: fanOut(name.id), isGood };
+    if (adoptFileCopy(transaction, context.volumes, standing!, copy)) report.adopted++;
+    else directory.delete(name);
     return;
   }
-  const file = directory.open(name);
-  if (file === undefined) return;
-  const digest = digestFile(context, file, name);
+  if (directory.size(name) === undefined) return;
+  const digest = read();
   if (digest === undefined || digest === 'unreadable') {
     if (digest === undefined) context.quarantine(volume, name);
     report.damaged++;
@@ -190,6 +202,7 @@ export function adoptFile(
     const row = transaction.insert({ id: fromHex(name.id)!, size, ...facts });
     writeChunkSums(transaction.catalog, row.n, digest.sums);
   } else if (found.sound) {
+    if (differs) catalog.copies.deleteAll(found.row.n);
     // The copy the row points to is gone or bad, and this one is good: the row moves here.
     Object.assign(found.row, facts, { size, suspect: 0, kind: found.row.kind });
     transaction.changed = true;
@@ -198,6 +211,10 @@ export function adoptFile(
     writeChunkSums(transaction.catalog, found.row.n, digest.sums);
   }
   report.adopted++;
+}
+
+function isThere(volumes: VolumeSet, view: BlobRow): boolean {
+  return view.suspect === 0 && volumes.isPresent(view.volume) && volumes.holds(view);
 }
 
 /**

@@ -1,17 +1,32 @@
 /** Empties volumes, the catalog's side: what is drained is recorded, records are moved in short transactions, files are settled. */
-import { type BlobRow, partNameOf } from '../catalog/blob-rows.ts';
+import { partNameOf } from '../catalog/blob-rows.ts';
 import type { Catalog, Transaction } from '../catalog/catalog.ts';
-import { type VolumeRow, directoryNumber, ownFolder } from '../catalog/group.ts';
+import { samePlace } from '../catalog/copy-rows.ts';
+import { type VolumeRow, directoryNumber, ownFolder, readGroup } from '../catalog/group.ts';
 import { toHex } from '../codec/bytes.ts';
 import type { Provider } from '../codec/provider.ts';
-import { intend } from '../commit/file-rows.ts';
+import { intend } from '../commit/files.ts';
 import { type VolumeSet, locatorOf } from '../commit/volume-set.ts';
 import { randomIncarnation } from '../content/encoder.ts';
 import type { FileMove } from '../content/mover.ts';
-import { recordContent } from '../content/reader.ts';
-import { StoreError, toStoreError } from '../errors.ts';
+import { StoreError } from '../errors.ts';
 import type { Part } from '../volume.ts';
 import { fanOut } from '../volumes/directory.ts';
+import { checkMembers, isElsewhere } from './members.ts';
+import {
+  type PlaceCursor,
+  type Placed,
+  bury,
+  copiesOf,
+  cursorAt,
+  groupByMembers,
+  moveCopy,
+  otherMembers,
+  placedAfter,
+  readRecordOf,
+  storedIn,
+  viewOf,
+} from './placed.ts';
 import { removeCondemned } from './tombstones.ts';
 
 /** Records of one transaction: short enough that puts hardly wait. */
@@ -32,14 +47,7 @@ export interface DrainUnit {
   readonly kind: VolumeRow['kind'];
 }
 
-/** How far a drain has come in its volume; what could not be moved lies behind it. */
-export interface DrainCursor {
-  readonly extent: number;
-  readonly start: number;
-  readonly n: number;
-}
-
-export const drainStart: DrainCursor = { extent: -1, start: -1, n: -1 };
+export const drainStart: PlaceCursor = { extent: -1, start: -1, n: -1 };
 
 export interface Unmovable {
   readonly id: string;
@@ -63,10 +71,13 @@ export function beginDrain(
         { volume: row.id },
       );
     const target = targetOf(volumes, row, request.to);
-    const trouble = volumes.trouble(row);
-    if (trouble !== undefined) throw new StoreError('unavailable', trouble, { volume: row.id });
-    if (row.kind === 'directory') checkFits(volumes, row, target);
+    if (row.kind !== 'sqlite') checkMembers(volumes, readGroup(catalog.sql).copies, row);
     const units = row.kind === 'folder' ? [...volumesIn(volumes, row.n), row] : [row];
+    const trouble = volumes.trouble(row);
+    // What is away can be done without where all that lies there has another copy.
+    if (trouble !== undefined && !isElsewhere(volumes, units))
+      throw new StoreError('unavailable', trouble, { volume: row.id });
+    if (row.kind === 'directory') checkFits(volumes, row, target);
     for (const unit of units) {
       const goal = unit.kind === 'sqlite' ? 'remove' : request.goal;
       mark(transaction, unit.n, { state: 'draining', goal, target });
@@ -113,7 +124,7 @@ export interface RecordsMoved {
   readonly bytes: number;
   readonly unmovable: readonly Unmovable[];
   /** Where to go on; undefined at the end. */
-  readonly next?: DrainCursor;
+  readonly next?: PlaceCursor;
 }
 
 /**
@@ -122,26 +133,25 @@ export interface RecordsMoved {
  */
 export function moveRecords(
   { catalog, volumes, provider }: DrainContext,
-  request: { readonly n: number; readonly after: DrainCursor },
+  request: { readonly n: number; readonly after: PlaceCursor },
 ): RecordsMoved {
   return catalog.transaction((transaction) => {
     const volume = volumes.rows().find(({ n }) => n === request.n);
     if (volume === undefined || volume.state !== 'draining') return { blobs: 0, bytes: 0, unmovable: [] };
-    const rows = rowsAfter(catalog, request, recordsRows);
-    const source = reading(volume, () => volumes.sqlite(volume));
     const unmovable: Unmovable[] = [];
-    const moving: { readonly row: BlobRow; readonly part: Part }[] = [];
+    const moving: Moving[] = [];
     let bytes = 0;
-    let last: BlobRow | undefined;
-    for (const row of rows) {
+    let last: Placed | undefined;
+    for (const placed of placedAfter(catalog, request, recordsRows)) {
+      const { row } = placed;
       if (bytes > 0 && bytes + row.stored > recordsBytes) break;
-      last = row;
+      last = placed;
       try {
         if (!catalog.blobs.holds(row)) throw new StoreError('corrupt', 'its catalog row is damaged');
-        const stored = reading(volume, () => source.read(partNameOf(row), locatorOf(row), 0, row.stored));
-        if (stored === undefined) throw new StoreError('corrupt', 'its record is missing');
-        recordContent(provider, row, stored);
-        moving.push({ row, part: { name: partNameOf(row), bytes: stored } });
+        // This one, or any other: their bytes are the same.
+        const others = copiesOf(catalog, row).filter((one) => !samePlace(viewOf(one), viewOf(placed)));
+        const good = readRecordOf({ volumes, provider }, [placed, ...others]);
+        moving.push({ placed, part: { name: partNameOf(row), bytes: good.bytes } });
         bytes += row.stored;
       } catch (error) {
         if (!StoreError.is(error, 'corrupt')) throw error;
@@ -149,45 +159,39 @@ export function moveRecords(
       }
     }
     if (moving.length > 0) place(transaction, volumes, { volume, moving });
-    const next = last === undefined ? {} : { next: { extent: last.extent, start: last.start, n: last.n } };
-    return { blobs: moving.length, bytes, unmovable, ...next };
+    return { blobs: moving.length, bytes, unmovable, ...cursorAt(last) };
   });
 }
 
-/** A disk that cannot be read is no reason to stop writing to the others. */
-function reading<Result>(volume: VolumeRow, read: () => Result): Result {
-  try {
-    return read();
-  } catch (error) {
-    throw toStoreError(error, `reading volume ${volume.id}`, { volume: volume.id });
-  }
+interface Moving {
+  readonly placed: Placed;
+  readonly part: Part;
 }
 
+/** Those with other copies on the same members go together, to members without. */
 function place(
   transaction: Transaction,
   volumes: VolumeSet,
-  {
-    volume,
-    moving,
-  }: {
-    readonly volume: VolumeRow;
-    readonly moving: readonly { readonly row: BlobRow; readonly part: Part }[];
-  },
+  { volume, moving }: { readonly volume: VolumeRow; readonly moving: readonly Moving[] },
 ): void {
-  const parts = moving.map(({ part }) => part);
-  const placed = volumes.append(transaction, parts, volume.target ?? undefined);
-  moving.forEach(({ row }, i) => {
-    volumes.free(transaction, row.volume, locatorOf(row));
-    const { extent, offset } = placed.locators[i]!;
-    Object.assign(row, { volume: placed.volume, extent, start: offset });
-    transaction.catalog.blobs.update(row);
-  });
+  const groups = groupByMembers(moving, ({ placed }) => otherMembers(transaction.catalog, volumes, placed));
+  for (const { without, items } of groups) {
+    const parts = items.map(({ part }) => part);
+    const only = volume.target ?? undefined;
+    const { volume: n, locators } = volumes.append(transaction, parts, { only, without });
+    items.forEach(({ placed }, i) => {
+      const view = viewOf(placed);
+      volumes.free(transaction, view.volume, locatorOf(view));
+      const { extent, offset } = locators[i]!;
+      moveCopy(transaction, placed, { volume: n, extent, start: offset });
+    });
+  }
 }
 
 export interface FilesPicked {
   readonly moves: readonly FileMove[];
   readonly unmovable: readonly Unmovable[];
-  readonly next?: DrainCursor;
+  readonly next?: PlaceCursor;
 }
 
 /** The next files to move: for each an intent in the volume it goes to, so that recovery knows a copy that nobody came back for. */
@@ -195,7 +199,7 @@ export function pickFiles(
   { catalog, volumes, lease }: DrainContext,
   request: {
     readonly n: number;
-    readonly after: DrainCursor;
+    readonly after: PlaceCursor;
     readonly count: number;
     /** For moves out of a volume that stays in use. */
     readonly to?: number;
@@ -205,31 +209,39 @@ export function pickFiles(
     const volume = volumes.rows().find(({ n }) => n === request.n);
     if (volume === undefined || (request.to === undefined && volume.state !== 'draining'))
       return { moves: [], unmovable: [] };
-    const rows = rowsAfter(catalog, request, request.count);
+    const found = placedAfter(catalog, request, request.count);
     const unmovable: Unmovable[] = [];
     const moves: FileMove[] = [];
-    for (const row of rows) {
+    for (const placed of found) {
+      const { row } = placed;
       const id = toHex(row.id);
       if (!catalog.blobs.holds(row)) {
         unmovable.push({ id, reason: 'its catalog row is damaged' });
         continue;
       }
-      const to = volumes.forMovedFile(transaction, row.stored, request.to ?? volume.target ?? undefined);
-      const incarnation = randomIncarnation(volumes.options.host);
-      const intent = intend(transaction, {
-        name: { ...partNameOf(row), incarnation },
-        lease,
-        volume: to,
-        bytes: row.stored,
-      });
-      const old = row.incarnation;
-      const framed = partNameOf(row).framed === true;
-      moves.push({ n: row.n, id, framed, old, incarnation, from: row.volume, to, bytes: row.stored, intent });
+      const without = otherMembers(catalog, volumes, placed);
+      // Of a volume that stays in use, a copy stays where the place it should go to has one already.
+      if (request.to !== undefined && without.has(request.to)) continue;
+      const only = request.to ?? volume.target ?? undefined;
+      const to = volumes.forCopiedFile(transaction, row.stored, { only, without });
+      moves.push(intendCopy(transaction, { volumes, lease }, { placed, to }));
     }
-    const last = rows.at(-1);
-    const next = last === undefined ? {} : { next: { extent: last.extent, start: last.start, n: last.n } };
-    return { moves, unmovable, ...next };
+    return { moves, unmovable, ...cursorAt(found.at(-1)) };
   });
+}
+
+/** A copy of a file that is about to be made, said before it appears. */
+export function intendCopy(
+  transaction: Transaction,
+  { volumes, lease }: Pick<DrainContext, 'volumes' | 'lease'>,
+  { placed, to }: { readonly placed: Placed; readonly to: number },
+): FileMove {
+  const view = viewOf(placed);
+  const { n, stored: bytes, volume: from, incarnation: old } = view;
+  const incarnation = randomIncarnation(volumes.options.host);
+  const name = { ...partNameOf(view), incarnation };
+  const intent = intend(transaction, { name, lease, volume: to, bytes });
+  return { n, id: name.id, framed: name.framed === true, old, incarnation, from, to, bytes, intent };
 }
 
 /** The copy is durable and verified: the row points to it, and the old file is condemned. False when the blob has changed meanwhile. */
@@ -238,14 +250,16 @@ export function settleFile({ catalog, volumes }: DrainContext, move: FileMove): 
     transaction.changed = true;
     catalog.sql.rows('DELETE FROM intents WHERE n = ?').run(move.intent);
     const row = catalog.blobs.byNumber(move.n);
-    if (row === undefined || row.volume !== move.from || row.incarnation !== move.old) return false;
-    catalog.sql
-      .rows('INSERT INTO tombstones (volume, id, incarnation, framed, bytes) VALUES (?, ?, ?, ?, ?)')
-      .run(move.from, row.id, move.old, Number(move.framed), row.stored);
-    volumes.charge(transaction, move.from, -row.stored);
-    volumes.charge(transaction, move.to, row.stored);
-    Object.assign(row, { volume: move.to, extent: fanOut(move.id), start: 0, incarnation: move.incarnation });
-    catalog.blobs.update(row);
+    const placed = (row === undefined ? [] : copiesOf(catalog, row)).find((one) => {
+      const { volume, incarnation } = viewOf(one);
+      return volume === move.from && incarnation === move.old;
+    });
+    // Meanwhile another copy may have come to lie where this one was to go.
+    if (placed === undefined || otherMembers(catalog, volumes, placed).has(move.to)) return false;
+    bury(transaction, volumes, viewOf(placed));
+    volumes.charge(transaction, move.to, placed.row.stored);
+    const place = { volume: move.to, extent: fanOut(move.id), start: 0, incarnation: move.incarnation };
+    moveCopy(transaction, placed, place);
     return true;
   });
   if (!moved) volumes.directory(move.to).delete(move);
@@ -270,15 +284,23 @@ export function endDrain({ catalog, volumes }: DrainContext, unit: DrainUnit): '
   const result = catalog.transaction((transaction) => {
     const row = volumes.rows().find(({ n }) => n === unit.n);
     if (row === undefined || row.state !== 'draining') return 'done';
+    const away = !volumes.isPresent(row.n);
+    // Files of one that is away stay there; should it come back, a scrub deals with them.
+    if (away) catalog.sql.rows('DELETE FROM tombstones WHERE volume = ?').run(row.n);
     const left = [
       'SELECT 1 FROM blobs WHERE volume = ? LIMIT 1',
+      'SELECT 1 FROM copies WHERE volume = ? LIMIT 1',
       'SELECT 1 FROM intents WHERE volume = ? LIMIT 1',
       'SELECT 1 FROM tombstones WHERE volume = ? LIMIT 1',
       `SELECT 1 FROM volumes WHERE folder = ? AND state != 'dropped' LIMIT 1`,
     ].some((question) => catalog.sql.values(question).get(row.n) !== undefined);
     if (left) return 'busy';
     if (row.goal === 'remove') volumes.drop(transaction, row);
-    else mark(transaction, row.n, { state: 'open', goal: null, target: null });
+    else {
+      mark(transaction, row.n, { state: 'open', goal: null, target: null });
+      // Nothing is known to lie there now, so an empty folder will do in its place.
+      if (away) catalog.sql.rows('UPDATE volumes SET generation = 0 WHERE n = ?').run(row.n);
+    }
     volumes.publish(transaction);
     return 'done';
   });
@@ -316,9 +338,7 @@ function targetOf(volumes: VolumeSet, from: VolumeRow, to: string | undefined): 
 /** Said before anything is moved; caps and disks are watched while it goes on, too. */
 function checkFits(volumes: VolumeSet, from: VolumeRow, target: number | null): void {
   const { sql } = volumes.catalog;
-  const wanted = sql
-    .values('SELECT coalesce(sum(stored), 0) FROM blobs WHERE volume = ?')
-    .get(from.n) as number;
+  const wanted = storedIn(sql, from.n);
   const others = volumes
     .rows()
     .filter((row) => row.kind === 'directory' && row.state === 'open' && row.n !== from.n)
@@ -341,16 +361,4 @@ function volumesIn(volumes: VolumeSet, folder: number): VolumeRow[] {
 
 function unitOf({ n, id, kind }: VolumeRow): DrainUnit {
   return { n, id, kind };
-}
-
-function rowsAfter(
-  catalog: Catalog,
-  { n, after }: { readonly n: number; readonly after: DrainCursor },
-  count: number,
-): BlobRow[] {
-  return catalog.sql
-    .rows(
-      'SELECT * FROM blobs WHERE volume = ? AND (extent, start, n) > (?, ?, ?) ORDER BY extent, start, n LIMIT ?',
-    )
-    .all(n, after.extent, after.start, after.n, count) as BlobRow[];
 }

@@ -1,6 +1,6 @@
 /** Collection: blobs nobody refers to, after their grace, re-derived from the references in the transaction that condemns them. */
 import type { GcOptions, GcResult } from '../api.ts';
-import { type BlobRow, isChunked, storedForms } from '../catalog/blob-rows.ts';
+import { type BlobRow, isChunked } from '../catalog/blob-rows.ts';
 import type { Catalog, Transaction } from '../catalog/catalog.ts';
 import type { VolumeRow } from '../catalog/group.ts';
 import { childrenOf } from '../catalog/reference-rows.ts';
@@ -9,6 +9,7 @@ import { type VolumeSet, locatorOf } from '../commit/volume-set.ts';
 import { StoreError, toStoreError } from '../errors.ts';
 import type { Host } from '../host.ts';
 import { verifyBucket } from './buckets.ts';
+import { bury, copiesOf, viewOf } from './placed.ts';
 import { removeCondemned } from './tombstones.ts';
 
 /** Default time between the last loss of a reference and collection. */
@@ -107,7 +108,7 @@ class Collection {
       for (const row of queue) {
         if (seen.has(row.n)) continue;
         seen.add(row.n);
-        freedBytes += row.stored;
+        freedBytes += row.stored * copiesOf(catalog, row).length;
         for (const child of childrenOf(catalog.refs, row).flatMap(({ children }) => children)) {
           const lost = (losses.get(child) ?? 0) + 1;
           losses.set(child, lost);
@@ -219,20 +220,19 @@ class Collection {
         if (child !== undefined) transaction.unreference(child, by, since);
       }
     }
+    const copies = copiesOf(catalog, row);
     catalog.blobs.delete(row);
+    catalog.copies.deleteAll(row.n);
     sql.rows('DELETE FROM chunk_sums WHERE blob = ?').run(row.n);
     sql.rows('DELETE FROM verified WHERE blob = ?').run(row.n);
     transaction.changed = true;
     if (isChunked(row)) return row.stored;
-    if (this.#context.volumes.isDirectory(row.volume)) {
-      this.#context.volumes.charge(transaction, row.volume, -row.stored);
-      sql
-        .rows('INSERT INTO tombstones (volume, id, incarnation, framed, bytes) VALUES (?, ?, ?, ?, ?)')
-        .run(row.volume, row.id, row.incarnation, Number(row.codec === storedForms.framed), row.stored);
-    } else {
-      this.#context.volumes.free(transaction, row.volume, locatorOf(row));
+    const { volumes } = this.#context;
+    for (const view of copies.map(viewOf)) {
+      if (volumes.isDirectory(view.volume)) bury(transaction, volumes, view);
+      else volumes.free(transaction, view.volume, locatorOf(view));
     }
-    return row.stored;
+    return row.stored * copies.length;
   }
 
   #recount(transaction: Transaction, row: BlobRow): void {
@@ -261,12 +261,15 @@ class Collection {
   /** A volume in which no row lies any more is forgotten, then its file removed. */
   async #dropDeadVolumes(): Promise<void> {
     const { catalog, volumes, host } = this.#context;
-    const lives = catalog.sql.values('SELECT 1 FROM blobs WHERE volume = ? LIMIT 1');
+    const lives = catalog.sql.values(
+      'SELECT 1 FROM blobs WHERE volume = ? UNION ALL SELECT 1 FROM copies WHERE volume = ? LIMIT 1',
+    );
     for (const row of volumes.rows()) {
       if (row.kind !== 'sqlite' || row.dead === 0) continue;
       catalog.transaction((transaction) => {
         const current = volumes.rows().find(({ n }) => n === row.n);
-        if (current === undefined || lives.get(row.n) !== undefined || volumes.isForeign(current)) return;
+        if (current === undefined || lives.get(row.n, row.n) !== undefined || volumes.isForeign(current))
+          return;
         volumes.drop(transaction, current);
       });
       await host.clock.yield();

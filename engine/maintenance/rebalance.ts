@@ -60,13 +60,29 @@ export function planGroup(volumes: VolumeSet): {
       (row) => row.kind === 'sqlite' && row.state === 'sealed' && (row.folder ?? ownFolder) === move.from,
     );
     const to = move.to === ownFolder ? 'volumes' : rows.find(({ n }) => n === move.to)!.id;
+    const beside = rows.filter((row) => row.kind === 'sqlite' && (row.folder ?? ownFolder) === move.to);
     return within.flatMap((row) => {
-      if (row.bytes > left) return [];
+      if (row.bytes > left || sharesBlobs(volumes, row, beside)) return [];
       left -= row.bytes;
       return [{ from: row.id, to }];
     });
   });
   return { files: planRebalance(directories), volumes: whole };
+}
+
+/** Whether a blob of this volume has another copy in one of those: then it cannot go there. */
+function sharesBlobs({ catalog }: VolumeSet, row: VolumeRow, others: readonly VolumeRow[]): boolean {
+  return (
+    catalog.sql
+      .values(
+        `WITH here(n) AS (SELECT n FROM blobs WHERE volume = ? UNION ALL SELECT blob FROM copies WHERE volume = ?),
+           beside(volume) AS (SELECT value FROM json_each(?))
+         SELECT 1 FROM here
+         WHERE EXISTS (SELECT 1 FROM copies WHERE blob = here.n AND volume IN beside)
+           OR EXISTS (SELECT 1 FROM blobs AS b WHERE b.n = here.n AND b.volume IN beside) LIMIT 1`,
+      )
+      .get(row.n, row.n, JSON.stringify(others.map(({ n }) => n))) !== undefined
+  );
 }
 
 function bytesIn(rows: readonly VolumeRow[], folder: number | null): number {

@@ -1,14 +1,18 @@
 /** The catalog's side of a scrub: orphans adopted, damage marked, counts and buckets made right, in short transactions. */
 import { type BlobRow, noVolume } from '../catalog/blob-rows.ts';
 import type { Catalog, Transaction } from '../catalog/catalog.ts';
+import type { CopyRow } from '../catalog/copy-rows.ts';
+import { readGroup } from '../catalog/group.ts';
 import { bucketRows } from '../catalog/row-sums.ts';
 import { fromHex } from '../codec/bytes.ts';
+import { markCopy } from '../commit/copies.ts';
 import type { VolumeSet } from '../commit/volume-set.ts';
 import type { FoundDamage, VerifyRange } from '../content/verify.ts';
 import type { ListedPart } from '../volume.ts';
 import { adoptLostChunked } from './adopt-chunked.ts';
 import { type AdoptContext, adoptFile, adoptRecords, emptyReport } from './adopt.ts';
 import { verifyBucket } from './buckets.ts';
+import { storedIn } from './placed.ts';
 import { repairRow } from './repair-row.ts';
 
 export interface SettleRequest {
@@ -16,6 +20,7 @@ export interface SettleRequest {
   readonly damaged: readonly FoundDamage[];
   readonly orphans: readonly ListedPart[];
   readonly unsoundRows: readonly number[];
+  readonly unsoundCopies: readonly Pick<CopyRow, 'blob' | 'volume'>[];
   /** As the range was read: what was put later was not verified. */
   readonly generation: number;
 }
@@ -29,9 +34,11 @@ export interface SettleResult {
 
 /** After a range was verified. Everything is looked at again under the write lock: puts and collection went on meanwhile. */
 export function settleRange(catalog: Catalog, context: AdoptContext, request: SettleRequest): SettleResult {
-  const repairedRows = request.unsoundRows.filter((n) => repairRow(catalog, n)).length;
+  const { unsoundRows, unsoundCopies } = request;
+  const repairedRows = unsoundRows.filter((n) => repairRow(catalog, n)).length + unsoundCopies.length;
   return catalog.transaction((transaction) => {
-    const damaged = request.damaged.filter((damage) => markSuspect(transaction, damage));
+    const damaged = request.damaged.filter((damage) => markCopy(transaction, damage));
+    for (const copy of unsoundCopies) dropUnsound(transaction, copy);
     const adopted =
       request.range.volume === noVolume
         ? adoptLostChunked(transaction, context)
@@ -52,14 +59,12 @@ export function settleRange(catalog: Catalog, context: AdoptContext, request: Se
   });
 }
 
-function markSuspect(transaction: Transaction, damage: FoundDamage): boolean {
-  const found = transaction.catalog.blobs.inspect(fromHex(damage.id)!);
-  if (found === undefined || found.row.incarnation !== damage.incarnation) return false;
-  if (found.sound && found.row.suspect === 0) {
-    found.row.suspect = 1;
-    transaction.saveCounts(found.row);
-  }
-  return true;
+/** What the row led to is an orphan from now on, and taken in as the copy that lacks. */
+function dropUnsound(transaction: Transaction, copy: Pick<CopyRow, 'blob' | 'volume'>): void {
+  const { copies } = transaction.catalog;
+  if (copies.of(copy.blob).some(({ volume }) => volume === copy.volume)) return; // written anew meanwhile
+  transaction.changed = true;
+  copies.delete(copy);
 }
 
 function adoptOrphans(transaction: Transaction, context: AdoptContext, request: SettleRequest): number {
@@ -126,12 +131,11 @@ export function clearDoubt(catalog: Catalog): void {
 
 /** Counts what the files of directories take anew, which is what caps go by. O(blobs in directories). */
 export function recountDirectories(catalog: Catalog, volumes: VolumeSet): void {
-  const held = catalog.sql.values('SELECT coalesce(sum(stored), 0) FROM blobs WHERE volume = ?');
   for (const row of volumes.rows()) {
-    if (row.kind !== 'directory' || held.get(row.n) === row.bytes) continue;
+    if (row.kind !== 'directory' || storedIn(catalog.sql, row.n) === row.bytes) continue;
     catalog.transaction((transaction) => {
       transaction.changed = true;
-      catalog.sql.rows('UPDATE volumes SET bytes = ? WHERE n = ?').run(held.get(row.n) as number, row.n);
+      catalog.sql.rows('UPDATE volumes SET bytes = ? WHERE n = ?').run(storedIn(catalog.sql, row.n), row.n);
     });
   }
 }
@@ -169,11 +173,16 @@ const foldersPerRange = 4;
 /** About 32 MiB at the default extent size. */
 const extentsPerRange = 512;
 
-/** The ranges of one pass over everything stored: small enough to spread over threads and to settle in short transactions. */
+/**
+ * The ranges of one pass over everything stored: small enough to spread over threads and to settle in short transactions. In a mirrored
+ * group what is away is passed over: its blobs have other copies, and what has none is told when those are counted.
+ */
 export function scrubRanges(volumes: VolumeSet): VerifyRange[] {
   const ranges: VerifyRange[] = [];
+  const mirrored = readGroup(volumes.catalog.sql).copies > 1;
   for (const row of volumes.rows()) {
     if (row.kind === 'folder') continue;
+    if (mirrored && !volumes.isPresent(row.n) && volumes.trouble(row) !== undefined) continue;
     if (row.kind === 'directory') {
       for (let from = 0; from < 256; from += foldersPerRange)
         ranges.push({ volume: row.n, fromExtent: from, toExtent: from + foldersPerRange - 1 });

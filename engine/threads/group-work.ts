@@ -14,12 +14,22 @@ import {
   pickFiles,
   settleFile,
 } from '../maintenance/drain.ts';
+import {
+  type MirrorContext,
+  type MirrorWish,
+  beginMirror,
+  endMirror,
+  setMirror,
+  stillDamaged,
+} from '../maintenance/mirror.ts';
 import { planGroup } from '../maintenance/rebalance.ts';
+import { type ResyncRequest, countCopies, resyncStep, settleCopy } from '../maintenance/resync.ts';
 import type { Handler } from '../rpc.ts';
 
-/** `run` lets the work at the open store, and judges what it throws. */
+/** `run` lets the work at the open store, and judges what it throws; `nameOf` says what a blob is called on disk that callers call by its id. */
 export function groupHandlers(
-  run: <Result>(work: (context: DrainContext) => Result) => Result,
+  run: <Result>(work: (context: MirrorContext) => Result) => Result,
+  nameOf: (id: string) => string,
 ): Readonly<Record<string, Handler>> {
   return {
     extend: (request: ExtendRequest) =>
@@ -37,6 +47,20 @@ export function groupHandlers(
     'drain-forget': (intent: number) => run((context) => forgetFile(context, intent)),
     'drain-end': (unit: DrainUnit) => run((context) => endDrain(context, unit)),
     'compact-begin': () => run((context) => beginCompaction(context)),
+    'mirror-set': (wish: MirrorWish) => run((context) => setMirror(context, wish)),
+    'mirror-begin': () => run((context) => beginMirror(context)),
+    'mirror-end': () => run((context) => endMirror(context)),
+    'mirror-damaged': (ids: readonly string[]) =>
+      run((context) => {
+        const bad = new Set(stillDamaged(context, ids.map(nameOf)));
+        return ids.filter((id) => bad.has(nameOf(id)));
+      }),
+    'resync-step': ({ only, ...request }: ResyncRequest) =>
+      run((context) =>
+        resyncStep(context, only === undefined ? request : { ...request, only: nameOf(only) }),
+      ),
+    'resync-count': (id: string) => run((context) => countCopies(context, nameOf(id))),
+    'resync-settle': (move: FileMove) => run((context) => settleCopy(context, move)),
     'rebalance-plan': () => run(({ volumes }) => planGroup(volumes)),
   };
 }

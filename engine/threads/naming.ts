@@ -36,6 +36,11 @@ export function committed(
   });
 }
 
+/** What a blob is called on disk that was told of. Without keys what was told is that already. */
+export function nameTold(realm: Realm, id: string): string {
+  return realm.state === 'locked' ? id : realm.nameOf(id);
+}
+
 /** What callers said, by what it is called on disk. */
 export type Said = ReadonlyMap<string, string>;
 
@@ -77,8 +82,7 @@ function named(realm: Realm, operation: Operation): { operation: CommitOperation
         return { ...operation, name, entries };
       }
       case 'suspect':
-        // Without keys damage is told by what is on disk.
-        return realm.state === 'locked' ? operation : { ...operation, id: id(operation.id) };
+        return { ...operation, id: nameTold(realm, operation.id) };
       default:
         return operation;
     }

@@ -8,7 +8,8 @@ import { nodeProvider } from '../providers/node.ts';
 import { serve } from '../rpc.ts';
 
 export function run(port: Port, host: Host): void {
-  serve(port, new Workshop(host, nodeProvider).handlers());
+  const workshop = new Workshop(host, nodeProvider);
+  workshop.onNote = serve(port, workshop.handlers());
 }
 
 if (!isMainThread && (workerData as { mark?: unknown } | null)?.mark === threadMark)

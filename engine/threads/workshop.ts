@@ -11,7 +11,7 @@ import type { StoreLayout } from '../catalog/layout.ts';
 import { checkCatalog } from '../catalog/schema.ts';
 import type { Provider } from '../codec/provider.ts';
 import { type DriverChoice, loadDriver } from '../driver.ts';
-import { invariant, pathError, toStoreError } from '../errors.ts';
+import { type ErrorData, invariant, pathError, toStoreError } from '../errors.ts';
 import type { Host } from '../host.ts';
 import { type CallContext, type Handler, Moved, errorToData } from '../rpc.ts';
 import { type ChopCall, type ChopStart, Chopper } from '../content/chopper.ts';
@@ -62,6 +62,8 @@ interface Parts {
 export class Workshop {
   readonly #host: Host;
   readonly #provider: Provider;
+  /** Tells the calling thread of damage that a read got around. */
+  onNote: (note: ErrorData) => void = () => {};
   #parts: Parts | undefined;
   #link: DigestLink | undefined;
 
@@ -186,6 +188,7 @@ export class Workshop {
       layout: options.layout,
       storeId: options.storeId,
       chunkBytes: options.chunkBytes,
+      onDamage: (error) => this.onNote(errorToData(this.#told(error)) as ErrorData),
       access: options.lease === undefined ? 'read-only' : 'read',
     });
     const { smallMax, chunkBytes, compression, chunking } = options;

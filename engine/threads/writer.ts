@@ -1,6 +1,6 @@
 /** The work the commit thread offers by name: opening with recovery, group commits, collection, the catalog's side of scrubs. */
 import type { EncryptionOptions, GcOptions, StoreParameters } from '../api.ts';
-import { partNameOf } from '../catalog/blob-rows.ts';
+import { type BlobRow, partNameOf } from '../catalog/blob-rows.ts';
 import { Catalog, type Transaction } from '../catalog/catalog.ts';
 import { openConnection } from '../catalog/connection.ts';
 import type { StoreLayout } from '../catalog/layout.ts';
@@ -18,8 +18,8 @@ import { VolumeSet } from '../commit/volume-set.ts';
 import { type DatabaseClass, type DriverChoice, loadDriver } from '../driver.ts';
 import { StoreError, invariant, poisons, toStoreError, writeError } from '../errors.ts';
 import type { Host } from '../host.ts';
-import type { DrainContext } from '../maintenance/drain.ts';
 import { collect } from '../maintenance/gc.ts';
+import type { MirrorContext } from '../maintenance/mirror.ts';
 import { type RecoverContext, type RecoverReport, recover, tempFolders } from '../maintenance/recover.ts';
 import { removeCondemned } from '../maintenance/tombstones.ts';
 import {
@@ -34,7 +34,7 @@ import { type CallContext, type Handler, errorToData } from '../rpc.ts';
 import { type KeyContext, keyHandlers } from './key-work.ts';
 import { type Realm, findUnlocked, realmOf } from './realms.ts';
 import { groupHandlers } from './group-work.ts';
-import { committed } from './naming.ts';
+import { committed, nameTold } from './naming.ts';
 
 export interface WriterOptions {
   readonly root: string;
@@ -101,7 +101,10 @@ export class Writer {
           clearDoubt(this.#open.catalog);
           recountDirectories(this.#open.catalog, this.#open.volumes);
         }),
-      ...groupHandlers((work) => this.#onGroup(work)),
+      ...groupHandlers(
+        (work) => this.#onGroup(work),
+        (id) => nameTold(this.#open.realm, id),
+      ),
       ...keyHandlers(() => this.#keyContext()),
       poison: (message: string) => this.#setPoison(new StoreError('needs-reopen', message)),
       close: () => this.#close(),
@@ -265,12 +268,13 @@ export class Writer {
     return results.map((result) => ('error' in result ? { error: errorToData(result.error) } : result));
   }
 
-  #onGroup<Result>(work: (context: DrainContext) => Result): Result {
+  #onGroup<Result>(work: (context: MirrorContext) => Result): Result {
     const { catalog, volumes, recovery } = this.#open;
     const { provider, lease } = recovery;
+    const quarantine = (row: BlobRow): void => recovery.quarantine(row.volume, partNameOf(row));
     return this.#write(() => {
       this.#recoverIfAhead();
-      return work({ catalog, volumes, provider, lease });
+      return work({ catalog, volumes, provider, lease, quarantine });
     });
   }
 

@@ -20,13 +20,18 @@ export const scrub: Verb = {
     for (const { id, reason, references } of result.damaged)
       output.note(`damaged: ${id}: ${reason} (${showCount(references, 'reference')})`);
     if (result.badRows > 0) output.note(`${showCount(result.badRows, 'row')} of the catalog damaged`);
+    if (result.missingCopies > 0)
+      output.note(`${showCount(result.missingCopies, 'blob')} with fewer copies than wanted`);
     const seconds = result.milliseconds / 1000;
     const verdict =
       result.damaged.length === 0 ? 'no damage' : `${showCount(result.damaged.length, 'blob')} damaged`;
+    const healed =
+      result.healed === 0 ? '' : ` left, ${showCount(result.healed, 'copy', 'copies')} made anew`;
     await output.line(
-      `${verdict}: ${showCount(result.blobs, 'blob')}, ${showBytes(result.bytes)}, in ${showSeconds(seconds)} (${showRate(result.bytes, seconds)})`,
+      `${verdict}${healed}: ${showCount(result.blobs, 'blob')}, ${showBytes(result.bytes)}, in ${showSeconds(seconds)} (${showRate(result.bytes, seconds)})`,
     );
     await output.result(result);
-    return result.damaged.length + result.badRows > 0 ? exitCodes.damage : exitCodes.fine;
+    if (result.damaged.length + result.badRows > 0) return exitCodes.damage;
+    return result.missingCopies > 0 ? exitCodes.unavailable : exitCodes.fine;
   },
 };

@@ -23,11 +23,13 @@ export const stats: Verb = {
       brief,
     );
     const { mode, codec, level } = compression;
+    const lacking = found.missingCopies === 0 ? '' : `; ${showCount(found.missingCopies, 'blob')} with fewer`;
     const rows: readonly (readonly [string, string])[] = [
       ['store', `${found.storeId}, format ${found.format}`],
       ['blobs', `${showCount(found.blobs, 'blob')}, of them ${showCount(found.nodes, 'node')}`],
       ['content', showBytes(found.bytes)],
       ['stored', showBytes(found.storedBytes)],
+      ...(found.copies === 1 ? [] : [['copies', `${found.copies} of each blob${lacking}`] as const]),
       ['layout', layout],
       ['compression', mode === 'off' ? mode : `${mode}, ${codec} level ${level}`],
       ['chunking', chunking.mode === 'off' ? 'off' : `fastcdc, ${showBytes(chunking.average)} on average`],

@@ -1,6 +1,6 @@
-/** `holdfast volumes ACTION DIR …`: the group of volumes: list, extend, reduce, move, rebalance. */
+/** `holdfast volumes ACTION DIR …`: the group of volumes: list, extend, reduce, move, mirror, rebalance. */
 import { resolve } from 'node:path';
-import type { MoveResult, Store, VolumeInfo } from '../index.ts';
+import type { MoveResult, Store, StoreStats, VolumeInfo } from '../index.ts';
 import { UsageError, exitCodes } from './exit.ts';
 import { Progress } from './progress.ts';
 import { parseBytes, showBytes, showCount } from './units.ts';
@@ -23,16 +23,20 @@ export const volumes: Verb = {
   define: (program) =>
     program
       .command('volumes')
-      .description('the volumes of a store: list, extend, reduce, move, rebalance')
-      .argument('<action>', 'list; extend DIR PATH; reduce DIR VOLUME; move DIR FROM [TO]; rebalance DIR')
+      .description('the volumes of a store: list, extend, reduce, move, mirror, rebalance')
+      .argument(
+        '<action>',
+        'list; extend DIR PATH; reduce DIR VOLUME; move DIR FROM [TO]; mirror DIR COPIES; rebalance DIR',
+      )
       .argument('<dir>', 'the store')
-      .argument('[args...]', 'a path, or ids as list shows them')
+      .argument('[args...]', 'a path, ids as list shows them, or on how many members each blob is kept')
       .option('--kind <kind>', 'extend: "directory" for large blobs, "sqlite" for small ones', 'directory')
       .option('--cap <bytes>', 'extend: allocate at most this there, as in 500GB')
       .option(
         '--allocation <how>',
         'extend: from now on "linear" fills one after the other, "striped" spreads',
-      ),
+      )
+      .option('--min-copies <count>', 'mirror: puts fail when fewer copies can be made; 1 if not said'),
   async run(context, [name, directory, ...args], options) {
     const action = actions[name!];
     if (action === undefined)
@@ -58,6 +62,7 @@ const actions: Readonly<Record<string, Action>> = {
     run: (context, directory, { args: [from, to] }) =>
       move(context, directory, (store, how) => store.volumes.move(from!, to, how)),
   },
+  mirror: { names: ['COPIES'], required: 1, run: mirror },
   rebalance: {
     names: [],
     required: 0,
@@ -67,9 +72,15 @@ const actions: Readonly<Record<string, Action>> = {
 
 async function list(context: Context, directory: string): Promise<number> {
   const { output } = context;
-  const found = await withReadableStore(directory, context, (store) => store.volumes.list(), brief);
+  const work = async (store: Store): Promise<StoreStats & { found: readonly VolumeInfo[] }> => ({
+    ...(await store.stats()),
+    found: await store.volumes.list(),
+  });
+  const { found, copies, missingCopies } = await withReadableStore(directory, context, work, brief);
   for (const volume of found) await output.line(describe(volume));
-  await output.result({ volumes: found });
+  const missing = missingCopies === 0 ? '' : `; ${showCount(missingCopies, 'blob')} with fewer`;
+  if (copies > 1) await output.line(`${copies} copies of each blob${missing}`);
+  await output.result({ volumes: found, copies, missingCopies });
   return found.some(({ problem }) => problem !== undefined) ? exitCodes.unavailable : exitCodes.fine;
 }
 
@@ -95,21 +106,58 @@ async function extend(
   return exitCodes.fine;
 }
 
-/** Runs what moves blobs, with progress; shared with `holdfast compact`. */
+async function mirror(
+  context: Context,
+  directory: string,
+  { args: [copies], options }: { readonly args: readonly string[]; readonly options: Options },
+): Promise<number> {
+  const least = options['minCopies'] as string | undefined;
+  const wish = least === undefined ? {} : { minCopies: countOf(least) };
+  const wanted = countOf(copies!);
+  const { blobs, bytes, missing } = await moving(context, directory, 'copied', (store, how) =>
+    store.volumes.mirror(wanted, { ...how, ...wish }),
+  );
+  await context.output.line(
+    `${showCount(wanted, 'copy', 'copies')} of each blob; copied ${showCount(blobs, 'blob')}, ${showBytes(bytes)}`,
+  );
+  if (missing > 0) context.output.note(`${showCount(missing, 'blob')} with fewer copies than wanted`);
+  await context.output.result({ copies: wanted, blobs, bytes, missing });
+  return missing > 0 ? exitCodes.unavailable : exitCodes.fine;
+}
+
+function countOf(text: string): number {
+  if (!/^[0-9]{1,3}$/.test(text)) throw new UsageError(`not a number of copies: ${JSON.stringify(text)}`);
+  return Number(text);
+}
+
+type Work<Result> = (
+  store: Store,
+  how: { readonly signal: AbortSignal; readonly onProgress: (moved: MoveResult) => void },
+) => Promise<Result>;
+
+/** Runs what moves or copies blobs, with progress. */
+async function moving<Result extends MoveResult>(
+  context: Context,
+  directory: string,
+  done: string,
+  work: Work<Result>,
+): Promise<Result> {
+  const { output, signal } = context;
+  const progress = new Progress(output, done, 'blob');
+  const onProgress = ({ blobs, bytes }: MoveResult): void => progress.update({ files: blobs, bytes });
+  return await withStore(directory, context, (store) => work(store, { signal, onProgress })).finally(() =>
+    progress.end(),
+  );
+}
+
+/** Runs what moves blobs, with progress, and tells what it came to; shared with `holdfast compact`. */
 export async function move<Result extends MoveResult>(
   context: Context,
   directory: string,
-  work: (
-    store: Store,
-    how: { readonly signal: AbortSignal; readonly onProgress: (moved: MoveResult) => void },
-  ) => Promise<Result>,
+  work: Work<Result>,
 ): Promise<number> {
-  const { output, signal } = context;
-  const progress = new Progress(output, 'moved', 'blob');
-  const onProgress = ({ blobs, bytes }: MoveResult): void => progress.update({ files: blobs, bytes });
-  const result = await withStore(directory, context, (store) => work(store, { signal, onProgress })).finally(
-    () => progress.end(),
-  );
+  const { output } = context;
+  const result = await moving(context, directory, 'moved', work);
   await output.line(`moved ${showCount(result.blobs, 'blob')}, ${showBytes(result.bytes)}`);
   await output.result(result);
   return exitCodes.fine;

@@ -1,6 +1,7 @@
-// `npm run soak -- power-loss|kill|mutants --runs N --seed S`: the full number of crash runs; exits 1 on any loss.
+// `npm run soak -- power-loss|kill|move|mutants --runs N --seed S`: the full number of crash runs; exits 1 on any loss.
 import { parseArgs } from 'node:util';
 import { runKill } from './kill.ts';
+import { runMoves } from './move.ts';
 import { buildMutant, huntMutant, mutants } from './mutants.ts';
 import { runPowerLoss, type PowerLossOptions } from './power-loss.ts';
 import { buildRecorder } from './recorded-run.ts';
@@ -8,6 +9,7 @@ import { engineSubject, type Subject } from './subject.ts';
 
 const usage = `usage: soak power-loss [--runs STATES] [--seed S] [--per-seed STATES] [--replay FOLDER --state N]
        soak kill       [--runs KILLS] [--seed S] [--processes N]
+       soak move       [--runs KILLS] [--seed S] [--copies N]
        soak mutants    [--runs STATES] [--seed S]
   --stand-in runs the tools' own small store instead of the engine`;
 
@@ -18,6 +20,7 @@ const { positionals, values } = parseArgs({
     seed: { type: 'string', default: '1' },
     'per-seed': { type: 'string', default: '100' },
     processes: { type: 'string' },
+    copies: { type: 'string', default: '1' },
     replay: { type: 'string' },
     state: { type: 'string' },
     'stand-in': { type: 'boolean', default: false },
@@ -31,6 +34,7 @@ const print = (line: string): void => void process.stdout.write(`${line}\n`);
 const campaigns: Readonly<Record<string, () => Promise<boolean>>> = {
   'power-loss': powerLoss,
   kill,
+  move,
   mutants: allMutants,
 };
 
@@ -95,6 +99,25 @@ async function kill(): Promise<boolean> {
     `kill: ${report.kills} kills of ${processes} processes, ${report.verifications} verifications, ${report.acknowledged} acknowledged calls, ${report.losses.length} losses, ${report.seconds.toFixed(0)} s, seed ${seed}`,
   );
   return report.losses.length === 0;
+}
+
+async function move(): Promise<boolean> {
+  const copies = Number(values.copies);
+  const report = await runMoves({
+    seed,
+    copies,
+    kills: Number(values.runs ?? 100),
+    onKill: (r) => {
+      if (r.kills % 10 === 0)
+        print(`${r.kills} kills, ${r.interrupted} in a move, ${r.losses.length} losses`);
+    },
+  });
+  for (const loss of report.losses)
+    print(`LOSS at kill ${loss.kill}, kept in ${loss.folder}\n  ${loss.problem}`);
+  print(
+    `move: ${report.kills} kills, ${report.interrupted} of them in the middle of a move, ${copies === 1 ? 'no mirror' : `${copies} copies`}, ${report.acknowledged} acknowledged puts, ${report.losses.length} losses, ${report.seconds.toFixed(0)} s, seed ${seed}`,
+  );
+  return report.losses.length === 0 && report.interrupted > 0;
 }
 
 async function allMutants(): Promise<boolean> {

@@ -229,6 +229,7 @@ storeTest('stat tells what a blob is; pathOf gives a file exactly for large raw 
       createdMs: 0,
       suspect: false,
       volume: 'blobs',
+      copies: 1,
       path: '',
     },
   );

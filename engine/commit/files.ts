@@ -1,4 +1,4 @@
-/** Rows beside a blob's own that a large file takes: the intent before it appears, the checksums of its chunks. */
+/** What the catalog holds about files of large blobs: intents of those on their way, and checksums of their chunks. */
 import type { Catalog, Transaction } from '../catalog/catalog.ts';
 import { fromHex } from '../codec/bytes.ts';
 import type { PartName } from '../volume.ts';
@@ -17,6 +17,12 @@ export function intend(
     .rows('INSERT INTO intents (lease, id, incarnation, framed, volume, bytes) VALUES (?, ?, ?, ?, ?, ?)')
     .run(lease, fromHex(name.id)!, name.incarnation, Number(name.framed === true), volume, bytes);
   return Number(written.lastInsertRowid);
+}
+
+/** What was intended has happened, or will not. */
+export function dropIntent(transaction: Transaction, intent: number): void {
+  transaction.changed = true;
+  transaction.catalog.sql.rows('DELETE FROM intents WHERE n = ?').run(intent);
 }
 
 /** Stores the chunk checksums of a large blob, a row per `sumsRowBytes`. */

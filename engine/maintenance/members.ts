@@ -1,0 +1,57 @@
+/** Members of a mirrored group: whether there are enough for its copies, and whether what lies on some of them lies elsewhere too. */
+import { type VolumeRow, ownFolder } from '../catalog/group.ts';
+import type { VolumeSet } from '../commit/volume-set.ts';
+import { StoreError } from '../errors.ts';
+
+/** Directories for files, or places of SQLite volumes: those in use, whether they are there now or not. */
+function members(volumes: VolumeSet, kind: 'directory' | 'folder', but?: number): number[] {
+  const open = volumes.rows().filter((row) => row.kind === kind && row.state === 'open');
+  return [...(kind === 'folder' ? [ownFolder] : []), ...open.map(({ n }) => n)].filter((n) => n !== but);
+}
+
+/** Refuses what would leave fewer members than copies are wanted. `but` is a member that is to be emptied. */
+export function checkMembers(volumes: VolumeSet, copies: number, but?: VolumeRow): void {
+  if (copies === 1) return;
+  const { layout } = volumes.options.parameters;
+  const kinds = (['directory', 'folder'] as const).filter((kind) =>
+    but === undefined ? kind === 'folder' || layout === 'hybrid' : but.kind === kind,
+  );
+  for (const kind of kinds) {
+    const { length } = members(volumes, kind, but?.n);
+    if (length >= copies) continue;
+    const what = kind === 'directory' ? 'directories for large blobs' : 'places for SQLite volumes';
+    const without = but === undefined ? '' : ` without ${but.id}`;
+    throw new StoreError(
+      'invalid-argument',
+      `${copies} copies need ${copies} ${what}, each on a member of its own; there ${length === 1 ? 'is' : 'are'} ${length}${without}: extend the store first`,
+      { copies, members: length },
+    );
+  }
+}
+
+/** Whether every blob in these volumes has a copy elsewhere that is there and not known to be damaged. O(blobs of the volumes). */
+export function isElsewhere(volumes: VolumeSet, units: readonly VolumeRow[]): boolean {
+  const within = units.map(({ n }) => n);
+  const present = volumes
+    .rows()
+    .filter((row) => row.kind !== 'folder' && !within.includes(row.n) && volumes.isPresent(row.n))
+    .map(({ n }) => n);
+  return (
+    volumes.catalog.sql
+      .values(
+        `WITH unit(volume) AS (SELECT value FROM json_each(?)), present(volume) AS (SELECT value FROM json_each(?)),
+           here(n) AS (SELECT n FROM blobs WHERE volume IN unit UNION ALL SELECT blob FROM copies WHERE volume IN unit)
+         SELECT 1 FROM here
+         WHERE NOT EXISTS (SELECT 1 FROM blobs AS b WHERE b.n = here.n AND b.suspect = 0 AND b.volume IN present)
+           AND NOT EXISTS (SELECT 1 FROM copies WHERE blob = here.n AND suspect = 0 AND volume IN present)
+         LIMIT 1`,
+      )
+      .get(JSON.stringify(within), JSON.stringify(present)) === undefined
+  );
+}
+
+/** Volumes that are not there now, by number. */
+export function awayVolumes(volumes: VolumeSet): number[] {
+  const rows = volumes.rows().filter(({ kind }) => kind !== 'folder');
+  return rows.filter(({ n }) => !volumes.isPresent(n)).map(({ n }) => n);
+}

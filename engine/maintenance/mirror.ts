@@ -1,0 +1,66 @@
+/** Mirrors of a group: how many copies are wanted, what stands in the way, and what is left to do when all were looked at. */
+import { readGroup, writeGroup } from '../catalog/group.ts';
+import { fromHex } from '../codec/bytes.ts';
+import type { RetireContext } from '../commit/copies.ts';
+import type { DrainContext } from './drain.ts';
+import { awayVolumes, checkMembers } from './members.ts';
+import { copiesOf, viewOf } from './placed.ts';
+
+export type MirrorContext = DrainContext & RetireContext;
+
+export interface MirrorWish {
+  readonly copies: number;
+  readonly minCopies: number;
+}
+
+/** From now on puts make so many copies. What is there already follows step by step. */
+export function setMirror({ catalog, volumes }: MirrorContext, { copies, minCopies }: MirrorWish): void {
+  catalog.transaction((transaction) => {
+    checkMembers(volumes, copies);
+    const group = readGroup(catalog.sql);
+    if (group.copies === copies && group.minCopies === minCopies) return;
+    transaction.changed = true;
+    writeGroup(catalog.sql, { ...group, copies, minCopies });
+    volumes.publish(transaction);
+  });
+}
+
+export interface MirrorStart {
+  /** Whether copies are wanted or there; nothing is to be done otherwise. */
+  readonly mirrored: boolean;
+  /** Volumes that are not there: the copies in them do not count now. */
+  readonly away: readonly number[];
+}
+
+export function beginMirror({ catalog, volumes }: MirrorContext): MirrorStart {
+  return catalog.transaction(() => {
+    const mirrored = readGroup(catalog.sql).copies > 1 || catalog.copies.any;
+    return { mirrored, away: mirrored ? awayVolumes(volumes) : [] };
+  });
+}
+
+/** Volumes whose file is lost while their folder is there go, once nothing is said to lie in them. */
+export function endMirror({ catalog, volumes }: MirrorContext): void {
+  catalog.transaction((transaction) => {
+    const empty = catalog.sql.values(
+      'SELECT NOT EXISTS (SELECT 1 FROM blobs WHERE volume = ?) AND NOT EXISTS (SELECT 1 FROM copies WHERE volume = ?)',
+    );
+    for (const row of volumes.rows()) {
+      if (row.kind !== 'sqlite' || volumes.isForeign(row) || volumes.isPresent(row.n)) continue;
+      const there = row.folder === null || volumes.isPresent(row.folder);
+      if (there && empty.get(row.n, row.n) === 1) volumes.drop(transaction, row);
+    }
+    if (transaction.changed) volumes.publish(transaction);
+  });
+  volumes.removeDropped();
+}
+
+/** Those of the blobs that still have a copy which was found damaged. */
+export function stillDamaged({ catalog }: MirrorContext, ids: readonly string[]): string[] {
+  return catalog.transaction(() =>
+    ids.filter((id) => {
+      const found = catalog.blobs.inspect(fromHex(id)!);
+      return found !== undefined && copiesOf(catalog, found.row).some((one) => viewOf(one).suspect !== 0);
+    }),
+  );
+}

@@ -1,0 +1,119 @@
+// A store whose group is mirrored over three members, its own and two others, for the tests of mirrors.
+import assert from 'node:assert/strict';
+import { readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import Database from 'better-sqlite3';
+import type { BlobId, Store, VolumeInfo } from '../../engine/index.ts';
+import { type StoreFolder, noise, putAll, sha256, smallParameters, text } from './store-folder.ts';
+
+/** Folders of a member: of its large blobs, and of its SQLite volumes. */
+export interface Member {
+  readonly files: string;
+  readonly volumes: string;
+}
+
+export function membersOf(folder: StoreFolder, count = 3): Member[] {
+  const others = Array.from({ length: count - 1 }, (_, i) => ({
+    files: join(folder.side, `files${i + 1}`),
+    volumes: join(folder.side, `volumes${i + 1}`),
+  }));
+  return [{ files: folder.at('blobs'), volumes: folder.at('volumes') }, ...others];
+}
+
+/** Adds the members but the store's own. */
+export async function extendBy(store: Store, members: readonly Member[]): Promise<void> {
+  for (const { files, volumes } of members.slice(1)) {
+    await store.volumes.extend(files);
+    await store.volumes.extend(volumes, { kind: 'sqlite' });
+  }
+}
+
+/** Blobs of every form: records, nodes, files, a frame, chunks under a manifest. */
+export async function putMixed(store: Store, seed = 1): Promise<BlobId[]> {
+  const small = Array.from({ length: 60 }, (_, i) => noise(700 + 40 * i, seed * 1000 + i));
+  const large = Array.from({ length: 6 }, (_, i) =>
+    noise(smallParameters.smallMax + 1 + i * 9000, seed * 1000 + 100 + i),
+  );
+  const ids = await putAll(store, [...small, ...large], 'x');
+  const node = await store.put(text(`node ${seed}`), {
+    links: ids
+      .slice(0, 5)
+      .sort()
+      .map((id) => ({ kind: 'raw', id }) as const),
+    owner: 'x',
+  });
+  const framed = await store.put(text(`the same words again and again ${seed} `.repeat(3000)), {
+    owner: 'x',
+    compression: 'always',
+  });
+  const chunked = await store.put(noise(900_000, seed * 1000 + 500), { owner: 'x', chunking: 'fastcdc' });
+  return [...ids, node.id, framed.id, chunked.id];
+}
+
+export async function readsAll(store: Store, ids: Iterable<BlobId>): Promise<void> {
+  for (const id of ids) {
+    const bytes = await store.get(id);
+    assert.ok(bytes !== undefined, `${id} is lost`);
+    assert.equal(sha256(bytes), id);
+  }
+}
+
+/** Paths of blob files in a member. */
+export function filesOf({ files }: Member): string[] {
+  return readdirSync(files, { recursive: true })
+    .map(String)
+    .filter((name) => /^[0-9a-f]{2}\/[0-9a-f]{64}\./.test(name))
+    .map((name) => join(files, name));
+}
+
+/** Paths of SQLite volumes in a member. */
+export function volumesOf({ volumes }: Member): string[] {
+  return readdirSync(volumes)
+    .filter((name) => name.endsWith('.db'))
+    .map((name) => join(volumes, name));
+}
+
+/** Where the catalog says that copies are: member folder by blob. Fails where two copies lie on one member. */
+export function copiesByMember(folder: StoreFolder): Map<number, (number | string)[]> {
+  const db = new Database(folder.at('index.db'), { readonly: true });
+  try {
+    const rows = db
+      .prepare(
+        `SELECT p.n, iif(v.kind = 'sqlite', 'f' || coalesce(v.folder, 0), v.n) AS member FROM
+           (SELECT n, volume FROM blobs WHERE codec != 2 UNION ALL SELECT blob, volume FROM copies) p JOIN volumes v ON v.n = p.volume`,
+      )
+      .raw()
+      .all() as [number, number | string][];
+    const found = new Map<number, (number | string)[]>();
+    for (const [n, member] of rows) found.set(n, [...(found.get(n) ?? []), member]);
+    for (const [n, on] of found)
+      assert.equal(new Set(on).size, on.length, `two copies of blob ${n} on one member`);
+    return found;
+  } finally {
+    db.close();
+  }
+}
+
+/** Every blob has exactly so many copies, on different members. */
+export function allHave(folder: StoreFolder, copies: number): void {
+  for (const [n, on] of copiesByMember(folder))
+    assert.equal(on.length, copies, `blob ${n} has ${on.length} copies`);
+}
+
+/** As the volumes themselves tell: files and records that no row leads to are found by a scrub, and there are none. */
+export async function isWhole(store: Store, ids: Iterable<BlobId>, copies: number): Promise<void> {
+  await readsAll(store, ids);
+  const { damaged, healed, adopted, recounted, badRows, missingCopies } = await store.scrub();
+  assert.deepEqual(
+    { damaged, healed, adopted, recounted, badRows, missingCopies },
+    { damaged: [], healed: 0, adopted: 0, recounted: 0, badRows: 0, missingCopies: 0 },
+  );
+  const stats = await store.stats();
+  assert.deepEqual([stats.copies, stats.missingCopies, stats.suspect], [copies, 0, 0]);
+}
+
+export async function volumeAt(store: Store, path: string): Promise<VolumeInfo> {
+  const found = (await store.volumes.list()).find((volume) => volume.path === path);
+  assert.ok(found !== undefined, `no volume in ${path}`);
+  return found;
+}

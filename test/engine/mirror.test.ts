@@ -1,0 +1,169 @@
+/** Mirrored groups: copies on different members, made by puts and by `mirror`, kept by moves, freed by collection. */
+import assert from 'node:assert/strict';
+import { rmSync } from 'node:fs';
+import {
+  allHave,
+  copiesByMember,
+  extendBy,
+  filesOf,
+  isWhole,
+  membersOf,
+  putMixed,
+  readsAll,
+  volumeAt,
+  volumesOf,
+} from './mirror-store.ts';
+import { noise, putAll, smallParameters, storeTest, withCode } from './store-folder.ts';
+
+for (const copies of [2, 3])
+  storeTest(`puts make ${copies} copies, each on a member of its own`, async (folder) => {
+    const store = await folder.open();
+    await extendBy(store, membersOf(folder));
+    assert.deepEqual(await store.volumes.mirror(copies), { blobs: 0, bytes: 0, missing: 0 });
+    const ids = await putMixed(store);
+    for (const id of ids) assert.equal((await store.stat(id))!.copies, copies);
+    allHave(folder, copies);
+    await isWhole(store, ids, copies);
+    const again = await putMixed(store);
+    assert.deepEqual(again, ids);
+    allHave(folder, copies);
+    const stats = await store.stats();
+    const files = stats.volumes.filter(({ kind }) => kind === 'directory');
+    assert.ok(stats.storedBytes > copies * stats.bytes * 0.9);
+    assert.equal(files.length, 3);
+  });
+
+storeTest(
+  'mirror copies what is there while puts and reads go on, ends as it was begun, and frees all with 1',
+  async (folder) => {
+    const store = await folder.open({ threads: { count: 2 } });
+    const members = membersOf(folder);
+    const ids = await putMixed(store);
+    await extendBy(store, members);
+    const progress: number[] = [];
+    const [done, more] = await Promise.all([
+      store.volumes.mirror(2, { onProgress: ({ blobs }) => void progress.push(blobs) }),
+      putMixed(store, 2),
+    ]);
+    assert.ok(done.blobs > 60 && progress.at(-1) === done.blobs && done.missing === 0, JSON.stringify(done));
+    await store.volumes.mirror(2);
+    allHave(folder, 2);
+    await isWhole(store, [...ids, ...more], 2);
+    const aborted = new AbortController();
+    const third = store.volumes.mirror(3, {
+      signal: aborted.signal,
+      onProgress: () => aborted.abort(new Error('enough')),
+    });
+    await assert.rejects(third, /enough/);
+    assert.ok((await store.stats()).missingCopies > 0, 'blobs with too few copies are known');
+    await store.volumes.mirror(3);
+    allHave(folder, 3);
+    await isWhole(store, [...ids, ...more], 3);
+    await store.volumes.mirror(1);
+    allHave(folder, 1);
+    await isWhole(store, [...ids, ...more], 1);
+    assert.equal(members.slice(1).flatMap(filesOf).length + filesOf(members[0]!).length, 14);
+  },
+);
+
+storeTest('what a group cannot do is refused, and changes nothing', async (folder) => {
+  const store = await folder.open();
+  const members = membersOf(folder);
+  await assert.rejects(store.volumes.mirror(2), withCode('invalid-argument'));
+  await store.volumes.extend(members[1]!.files);
+  await assert.rejects(store.volumes.mirror(2), withCode('invalid-argument'));
+  await store.volumes.extend(members[1]!.volumes, { kind: 'sqlite' });
+  for (const bad of [0, 5, 1.5, Number.NaN])
+    await assert.rejects(store.volumes.mirror(bad), withCode('invalid-argument'));
+  await assert.rejects(store.volumes.mirror(2, { minCopies: 3 }), withCode('invalid-argument'));
+  await store.volumes.mirror(2);
+  const ids = await putMixed(store);
+  for (const path of [members[1]!.files, members[1]!.volumes]) {
+    const { id } = await volumeAt(store, path);
+    await assert.rejects(store.volumes.reduce(id), withCode('invalid-argument'));
+    await assert.rejects(store.volumes.move(id), withCode('invalid-argument'));
+    assert.equal((await volumeAt(store, path)).state, 'open');
+  }
+  await assert.rejects(store.volumes.move('blobs'), withCode('invalid-argument'));
+  allHave(folder, 2);
+  await isWhole(store, ids, 2);
+});
+
+storeTest('reduce, move, rebalance and compact keep copies on different members', async (folder) => {
+  const store = await folder.open({ parameters: { ...smallParameters, volumeBytesMax: 1024 * 1024 } });
+  const members = membersOf(folder);
+  await extendBy(store, members);
+  await store.volumes.mirror(2);
+  const ids = [...(await putMixed(store)), ...(await putMixed(store, 2))];
+  await store.volumes.move('blobs');
+  assert.deepEqual(filesOf(members[0]!), []);
+  allHave(folder, 2);
+  await store.volumes.rebalance();
+  allHave(folder, 2);
+  await isWhole(store, ids, 2);
+  for (const path of [members[2]!.files, members[2]!.volumes])
+    await store.volumes.reduce((await volumeAt(store, path)).id);
+  allHave(folder, 2);
+  await isWhole(store, ids, 2);
+  const passing = await putAll(
+    store,
+    Array.from({ length: 300 }, (_, i) => noise(5000, 7000 + i)),
+  );
+  const kept = ids.concat(passing.slice(0, 5));
+  for (const id of passing.slice(0, 5)) await store.retain(id, 'x');
+  await store.gc({ graceMs: 0 });
+  const compacted = await store.compact();
+  assert.ok(compacted.volumes > 0);
+  allHave(folder, 2);
+  await isWhole(store, kept, 2);
+});
+
+storeTest('collection leaves no copy', async (folder) => {
+  const store = await folder.open();
+  const members = membersOf(folder);
+  await extendBy(store, members);
+  await store.volumes.mirror(3);
+  const ids = await putMixed(store);
+  for (const id of ids) await store.release(id, 'x');
+  const plan = await store.gc({ graceMs: 0, dryRun: true });
+  const done = await store.gc({ graceMs: 0 });
+  assert.deepEqual([done.deleted, done.blocked], [plan.deleted, undefined]);
+  assert.equal(plan.freedBytes, done.freedBytes);
+  assert.deepEqual(members.flatMap(filesOf), []);
+  assert.deepEqual(members.flatMap(volumesOf), []);
+  assert.equal(copiesByMember(folder).size, 0);
+  assert.equal((await store.stats()).storedBytes, 0);
+});
+
+storeTest(
+  'without mirrors nothing is written of copies, and a group that is not mirrored says nothing of them',
+  async (folder) => {
+    const store = await folder.open();
+    await extendBy(store, membersOf(folder));
+    const ids = await putMixed(store);
+    await readsAll(store, ids);
+    assert.equal((await store.scrub()).healed, 0);
+    await folder.closeAll();
+    folder.edit((db) => {
+      assert.equal(db.prepare('SELECT count(*) FROM copies').pluck().get(), 0);
+      const group = db.prepare(`SELECT value FROM meta WHERE key = 'group'`).pluck().get() as string;
+      assert.doesNotMatch(group, /copies/i);
+    });
+  },
+);
+
+storeTest('a put heals all copies of a blob that is damaged everywhere', async (folder) => {
+  const store = await folder.open();
+  const members = membersOf(folder);
+  await extendBy(store, members);
+  await store.volumes.mirror(2);
+  const bytes = noise(50_000, 5);
+  const { id } = await store.put(bytes, { owner: 'x' });
+  for (const path of members.flatMap(filesOf)) rmSync(path);
+  await assert.rejects(store.get(id), withCode('corrupt'));
+  const { damaged } = await store.scrub();
+  assert.ok(damaged.length > 0);
+  assert.equal((await store.put(bytes, { owner: 'x' })).deduplicated, false);
+  allHave(folder, 2);
+  await isWhole(store, [id], 2);
+});
