@@ -93,7 +93,8 @@ export interface Volumes {
    * Keeps each blob on so many members (1 to 4; 1 ends mirroring and frees the further copies). A member is a directory for large blobs,
    * and a folder of SQLite volumes for small ones and nodes; the store's own directory and its own `volumes` are one each. Puts make all
    * copies from now on; what is there is copied meanwhile, and `blobs` and `bytes` count those copies. Abort it, or let the process die:
-   * the next call goes on. Fails with `invalid-argument` where there are fewer members than copies, with `no-space` where one is full.
+   * the next call goes on. With fewer copies than before everything is
+   * verified first, so that what stays is good. Fails with `invalid-argument` where there are fewer members than copies, with `no-space` where one is full.
    */
   mirror(copies: number, options?: MirrorOptions): Promise<MirrorResult>;
   /** Moves blobs until directories, and folders of volumes, are about equally full. */

@@ -1,13 +1,10 @@
 /** Gives blobs the copies they lack, from the calling thread: files copied by the workers, records and rows by the commit thread. */
-import type { MirrorOptions, MirrorResult, MoveOptions, MoveResult } from './api.ts';
+import type { MoveOptions, MoveResult } from './api.ts';
 import type { FileMove, MoveOutcome } from './content/mover.ts';
 import type { Crew } from './crew.ts';
 import { StoreError } from './errors.ts';
 import type { MirrorStart } from './maintenance/mirror.ts';
 import type { ResyncStep } from './maintenance/resync.ts';
-
-/** More are of no use on disks that people have. */
-const copiesMax = 4;
 
 /** A pass over everything that changes nothing is the last one; puts and other processes may go on making work. */
 const passesMax = 4;
@@ -26,8 +23,13 @@ export interface Resynced extends MoveResult {
 
 /** Over all blobs. Undefined where no copies are wanted, nor any there. */
 export async function resyncAll(crew: Crew, options: MoveOptions): Promise<Resynced | undefined> {
-  const { mirrored, away } = await crew.commit<MirrorStart>('mirror-begin', undefined);
-  if (!mirrored) return undefined;
+  const away: number[] = [];
+  for (let after: number | undefined = 0; after !== undefined;) {
+    const start: MirrorStart = await crew.commit<MirrorStart>('mirror-begin', after);
+    if (!start.mirrored) return undefined;
+    away.push(...start.away);
+    after = start.next;
+  }
   const run = new Resync(crew, options);
   // Again after a pass that did something: what it made may be what another copy is made from. The last one counts what lacks.
   for (let pass = 1, before = -1; pass <= passesMax && run.result.blobs > before; pass++) {
@@ -39,28 +41,6 @@ export async function resyncAll(crew: Crew, options: MoveOptions): Promise<Resyn
   // Workers may hold volumes open that are gone now.
   await crew.everyone('forget', undefined);
   return run.result;
-}
-
-/** Sets how many copies are wanted, and makes or frees copies of what is there. */
-export async function mirrorVolumes(
-  crew: Crew,
-  copies: number,
-  options: MirrorOptions,
-): Promise<MirrorResult> {
-  const { minCopies = 1 } = options;
-  const isCount = (value: number, max: number): boolean =>
-    Number.isInteger(value) && value >= 1 && value <= max;
-  if (!isCount(copies, copiesMax))
-    throw new StoreError('invalid-argument', `copies must be a whole number from 1 to ${copiesMax}`);
-  if (!isCount(minCopies, copies))
-    throw new StoreError('invalid-argument', `minCopies must be a whole number from 1 to copies (${copies})`);
-  await crew.commit('mirror-set', { copies, minCopies });
-  const done = await resyncAll(crew, options);
-  if (done === undefined) return { blobs: 0, bytes: 0, missing: 0 };
-  const { blobs, bytes, full } = done;
-  if (full > 0)
-    throw new StoreError('no-space', `there is no room for all copies of ${full} blob(s)`, { blobs: full });
-  return { blobs, bytes, missing: missingOf(done) };
 }
 
 /** Blobs that have fewer good copies than wanted. */

@@ -16,7 +16,7 @@ const chunkedRanges: readonly VerifyRange[] = Array.from({ length: 16 }, (_, i) 
   toExtent: 16 * i + 15,
 }));
 
-interface Parts {
+export interface ScrubParts {
   readonly host: Host;
   readonly crew: Crew;
   readonly emit: <Name extends keyof StoreEvents>(name: Name, event: StoreEvents[Name]) => void;
@@ -27,11 +27,32 @@ interface Parts {
  * references. In a mirrored group, what is damaged or lacks is then made anew from good copies. Puts, reads and collection go on
  * meanwhile.
  */
-export async function scrubStore({ host, crew, emit }: Parts, options: ScrubOptions): Promise<ScrubResult> {
+export async function scrubStore(parts: ScrubParts, options: ScrubOptions): Promise<ScrubResult> {
+  const { host, crew, emit } = parts;
   const start = host.clock.monotonic();
+  const { damaged, ...result } = await verifyStore(parts, options);
+  const counts = { recounted: 0, badRows: result.badRows };
+  let sound = true;
+  for (let bucket: number | undefined = 0; bucket !== undefined;) {
+    const counted: RecountResult = await crew.commit<RecountResult>('scrub-recount', bucket);
+    counts.recounted += counted.recounted;
+    counts.badRows += counted.badRows;
+    sound &&= counted.badRows === 0;
+    bucket = counted.next;
+  }
+  if (sound) await crew.commit('scrub-clear', undefined);
+  const mended = await heal({ crew, emit }, damaged, options.signal);
+  return { ...result, ...counts, ...mended, milliseconds: Math.round(host.clock.monotonic() - start) };
+}
+
+/** The part of a scrub that reads: damage is marked and told, orphans are taken in. */
+export async function verifyStore(
+  { crew, emit }: ScrubParts,
+  options: ScrubOptions,
+): Promise<Pick<ScrubResult, 'blobs' | 'bytes' | 'adopted' | 'badRows' | 'damaged'>> {
   const totals = await crew.work<{ blobs: number; bytes: number }>('query', { name: 'work', args: [] });
   const done = { blobs: 0, bytes: 0 };
-  const result = { blobs: 0, bytes: 0, adopted: 0, recounted: 0, badRows: 0 };
+  const result = { blobs: 0, bytes: 0, adopted: 0, badRows: 0 };
   const damaged: Damage[] = [];
   const note = (value: unknown): void => {
     const more = value as { blobs: number; bytes: number };
@@ -61,22 +82,12 @@ export async function scrubStore({ host, crew, emit }: Parts, options: ScrubOpti
   await verifyAll(ranges);
   // When it is known which chunks are damaged.
   await verifyAll(chunkedRanges);
-  let sound = true;
-  for (let bucket: number | undefined = 0; bucket !== undefined;) {
-    const counted: RecountResult = await crew.commit<RecountResult>('scrub-recount', bucket);
-    result.recounted += counted.recounted;
-    result.badRows += counted.badRows;
-    sound &&= counted.badRows === 0;
-    bucket = counted.next;
-  }
-  if (sound) await crew.commit('scrub-clear', undefined);
-  const mended = await heal({ crew, emit }, damaged, options.signal);
-  return { ...result, ...mended, milliseconds: Math.round(host.clock.monotonic() - start) };
+  return { ...result, damaged };
 }
 
 /** `unavailable` when nothing can be said of some blobs, because all their copies are away. */
 async function heal(
-  { crew, emit }: Pick<Parts, 'crew' | 'emit'>,
+  { crew, emit }: Pick<ScrubParts, 'crew' | 'emit'>,
   found: readonly Damage[],
   signal: AbortSignal | undefined,
 ): Promise<Pick<ScrubResult, 'damaged' | 'healed' | 'missingCopies'>> {

@@ -16,7 +16,7 @@ import type { Crew } from './crew.ts';
 import { StoreError } from './errors.ts';
 import type { Host } from './host.ts';
 import { compactVolumes, moveVolume, rebalanceVolumes } from './relocate.ts';
-import { mirrorVolumes } from './resync.ts';
+import { mirrorVolumes } from './mirror.ts';
 import { scrubStore } from './scrub.ts';
 
 export interface UpkeepParts {
@@ -98,7 +98,7 @@ export class Upkeep {
           ),
         ),
       mirror: (copies, options = {}) =>
-        this.#move('mirror', () => mirrorVolumes(this.#parts.crew, copies, options)),
+        this.#move('mirror', () => mirrorVolumes(this.#parts, copies, options)),
       rebalance: (options = {}) => this.#move('move', () => rebalanceVolumes(this.#parts, options)),
     };
   }

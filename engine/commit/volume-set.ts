@@ -137,15 +137,20 @@ export class VolumeSet implements ChoosableVolumes {
     return n === directoryNumber ? n : memberOf(this.row(n));
   }
 
-  /** Whether what lies in a volume can be read now, as far as that shows without reading it. */
+  /** Whether what lies in a volume can be read now, as far as that shows without reading it. Keeps nothing open. */
   isPresent(n: number): boolean {
-    const row = this.rows().find((volume) => volume.n === n);
-    if (row === undefined || !this.usable(row)) return false;
-    // A volume that is open here may have lost its disk since.
-    if (row.kind !== 'sqlite') return true;
+    const row = this.catalog.sql.rows(`SELECT * FROM volumes WHERE n = ? AND state != 'dropped'`).get(n) as
+      VolumeRow | undefined;
+    if (row === undefined) return false;
+    if (row.kind !== 'sqlite') return this.usable(row);
+    // One that is open here may have lost its disk since.
     const folder = row.folder === null ? undefined : this.row(row.folder);
     if (folder !== undefined && !this.usable(folder)) return false;
-    return this.options.host.files.facts(this.path(row)) !== undefined;
+    if (this.options.host.files.facts(this.path(row)) === undefined) return false;
+    const open = this.#open.has(row.id);
+    const usable = this.usable(row);
+    if (usable && !open) this.#close(row.id);
+    return usable;
   }
 
   /** Into the first volume that takes them; one that turns out damaged is sealed, so that nothing more is trusted to it. */
@@ -241,8 +246,7 @@ export class VolumeSet implements ChoosableVolumes {
       .all() as VolumeRow[];
     if (dropped.length === 0) return;
     for (const row of dropped) {
-      this.#open.get(row.id)?.close();
-      this.#open.delete(row.id);
+      this.#close(row.id);
       this.#directories.delete(row.id);
       // One that is away, or taken by another, is forgotten; what lies there is nobody's any more.
       if (row.kind === 'sqlite' || this.usable(row))
@@ -344,6 +348,11 @@ export class VolumeSet implements ChoosableVolumes {
       durability,
       platform: host.platform,
     };
+  }
+
+  #close(id: string): void {
+    this.#open.get(id)?.close();
+    this.#open.delete(id);
   }
 
   #opened(row: VolumeRow): SqliteVolume {

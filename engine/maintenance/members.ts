@@ -50,8 +50,14 @@ export function isElsewhere(volumes: VolumeSet, units: readonly VolumeRow[]): bo
   );
 }
 
-/** Volumes that are not there now, by number. */
-export function awayVolumes(volumes: VolumeSet): number[] {
-  const rows = volumes.rows().filter(({ kind }) => kind !== 'folder');
-  return rows.filter(({ n }) => !volumes.isPresent(n)).map(({ n }) => n);
+/** Of so many volumes behind a number, those that are not there now: each is looked at, which takes up to a millisecond. */
+export function awayVolumes(
+  volumes: VolumeSet,
+  after: number,
+  count: number,
+): { readonly away: number[]; readonly next?: number } {
+  const rows = volumes.rows().filter(({ n, kind }) => kind !== 'folder' && n > after);
+  const page = rows.slice(0, count).map(({ n }) => n);
+  const away = page.filter((n) => !volumes.isPresent(n));
+  return { away, ...(rows.length > count ? { next: page.at(-1)! } : {}) };
 }

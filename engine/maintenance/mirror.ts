@@ -8,6 +8,9 @@ import { copiesOf, viewOf } from './placed.ts';
 
 export type MirrorContext = DrainContext & RetireContext;
 
+/** Others want the commit thread, too. */
+const volumesPerLook = 50;
+
 export interface MirrorWish {
   readonly copies: number;
   readonly minCopies: number;
@@ -26,17 +29,21 @@ export function setMirror({ catalog, volumes }: MirrorContext, { copies, minCopi
 }
 
 export interface MirrorStart {
+  /** What the group wants. */
+  readonly copies: number;
   /** Whether copies are wanted or there; nothing is to be done otherwise. */
   readonly mirrored: boolean;
   /** Volumes that are not there: the copies in them do not count now. */
   readonly away: readonly number[];
+  /** Go on with the volumes behind this one. */
+  readonly next?: number;
 }
 
-export function beginMirror({ catalog, volumes }: MirrorContext): MirrorStart {
-  return catalog.transaction(() => {
-    const mirrored = readGroup(catalog.sql).copies > 1 || catalog.copies.any;
-    return { mirrored, away: mirrored ? awayVolumes(volumes) : [] };
-  });
+/** Looks at some volumes, and at how many copies are wanted. */
+export function beginMirror({ catalog, volumes }: MirrorContext, after: number): MirrorStart {
+  const { copies } = readGroup(catalog.sql);
+  const mirrored = copies > 1 || catalog.sql.values('SELECT EXISTS (SELECT 1 FROM copies)').get() === 1;
+  return { copies, mirrored, ...(mirrored ? awayVolumes(volumes, after, volumesPerLook) : { away: [] }) };
 }
 
 /** Volumes whose file is lost while their folder is there go, once nothing is said to lie in them. */

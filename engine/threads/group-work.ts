@@ -48,7 +48,7 @@ export function groupHandlers(
     'drain-end': (unit: DrainUnit) => run((context) => endDrain(context, unit)),
     'compact-begin': () => run((context) => beginCompaction(context)),
     'mirror-set': (wish: MirrorWish) => run((context) => setMirror(context, wish)),
-    'mirror-begin': () => run((context) => beginMirror(context)),
+    'mirror-begin': (after: number) => run((context) => beginMirror(context, after)),
     'mirror-end': () => run((context) => endMirror(context)),
     'mirror-damaged': (ids: readonly string[]) =>
       run((context) => {

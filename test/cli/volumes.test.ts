@@ -105,3 +105,41 @@ test('mistakes are exit 2, what is not there exit 1, a folder that is taken exit
     );
   }
 });
+
+test('a store is mirrored, loses a disk, is read, and is made whole on a new one', async (t) => {
+  const folder = workFolder(t);
+  const options = { cwd: folder };
+  const run = async (...args: readonly string[]): ReturnType<typeof holdfast> =>
+    await holdfast([...args, '--json'], options);
+  writeFiles(folder, { 'photos/a': Buffer.alloc(900_000, 'a'), 'photos/b': 'small' });
+  await run('init', 'store');
+  assert.equal((await run('add', 'store', 'photos')).exit, 0);
+
+  const refused = await run('volumes', 'mirror', 'store', '2');
+  assert.deepEqual([refused.exit, refused.json.error.code], [2, 'invalid-argument']);
+  assert.equal((await run('volumes', 'mirror', 'store', 'two')).exit, 2);
+  for (const disk of ['disk-1', 'disk-2']) {
+    assert.equal((await run('volumes', 'extend', 'store', join(disk, 'large'))).exit, 0);
+    assert.equal((await run('volumes', 'extend', 'store', join(disk, 'small'), '--kind', 'sqlite')).exit, 0);
+    if (disk === 'disk-2') break;
+    const mirrored = await run('volumes', 'mirror', 'store', '2', '--min-copies', '1');
+    assert.deepEqual([mirrored.exit, mirrored.json.copies, mirrored.json.missing], [0, 2, 0]);
+    assert.ok(mirrored.json.blobs >= 3);
+  }
+  const listed = await holdfast(['volumes', 'list', 'store'], options);
+  assert.match(listed.stdout, /^2 copies of each blob$/m);
+
+  renameSync(join(folder, 'disk-1'), join(folder, 'dead'));
+  assert.equal((await holdfast(['cat', 'store', 'main:photos/a'], options)).stdout.length, 900_000);
+  assert.equal((await holdfast(['cat', 'store', 'main:photos/b'], options)).stdout, 'small');
+  const scrubbed = await run('scrub', 'store');
+  assert.deepEqual([scrubbed.exit, scrubbed.json.damaged, scrubbed.json.missingCopies], [0, [], 0]);
+  assert.ok(scrubbed.json.healed >= 3);
+  const away = (await run('volumes', 'list', 'store')).json.volumes as (Listed & { path: string })[];
+  for (const { id, path, kind } of away)
+    if (path.includes('disk-1') && kind !== 'sqlite')
+      assert.equal((await run('volumes', 'reduce', 'store', id)).exit, 0);
+  assert.equal((await run('volumes', 'list', 'store')).exit, 0);
+  assert.equal((await holdfast(['scrub', 'store'], options)).exit, 0);
+  assert.equal((await run('gc', 'store')).exit, 0);
+});

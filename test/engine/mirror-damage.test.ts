@@ -308,3 +308,15 @@ storeTest(
     await isWhole(store, ids, 2);
   },
 );
+
+storeTest(
+  'with fewer copies than before, what stays is what is good, though nobody knew of the damage',
+  async (folder) => {
+    const { ids, members } = await mirrored(folder, 2);
+    harms['bits turned']!(members[0]!);
+    const store = await folder.open({ mode: 'open' });
+    await store.volumes.mirror(1);
+    allHave(folder, 1);
+    await isWhole(store, ids, 1);
+  },
+);
