@@ -101,8 +101,11 @@ storeTest('an idle thread that dies is noticed, too', async (folder) => {
   const told = new Promise<StoreEvents['needs-reopen']>((resolve) => {
     store.on('needs-reopen', resolve);
   });
+  // One that is open spares the next the way to the commit thread; it is refused all the same.
+  await store.session();
   started.at(-1)!.thread.port.post(null);
   assert.equal((await told).code, 'needs-reopen');
+  await assert.rejects(store.session(), withCode('needs-reopen'));
   await assert.rejects(store.put(noise(10)), withCode('needs-reopen'));
   await store.close();
   await assert.rejects(store.put(noise(10)), withCode('closed'));
