@@ -6,6 +6,7 @@ import { memory } from './workloads/memory.ts';
 import { objectsWarm, rangesCold, rangesWarm } from './workloads/read.ts';
 import { rehash, unchanged } from './workloads/reimport.ts';
 import { codec, singles } from './workloads/single.ts';
+import { sealedIn, sealedOut, sealedRanges } from './workloads/seal.ts';
 import { dropHalf, openFull, scrubAll } from './workloads/upkeep.ts';
 import type { Workload } from './workload.ts';
 
@@ -26,6 +27,9 @@ export const workloads: readonly Workload[] = [
   programs,
   media,
   insertion,
+  sealedIn,
+  sealedOut,
+  sealedRanges,
   ...singles,
   codec,
 ];

@@ -2,8 +2,18 @@
 import type { ErrorCode } from './errors.ts';
 import type { DriverChoice } from './driver.ts';
 import type { CompactResult, MoveOptions, Volumes } from './group.ts';
+import type { EncryptionOptions, EncryptionParameters, Keys } from './encryption.ts';
 import type { Host } from './host.ts';
 
+export type {
+  EncryptionOptions,
+  EncryptionParameters,
+  KeySlot,
+  Keys,
+  KeysInfo,
+  ResealResult,
+  Secret,
+} from './encryption.ts';
 export type { CompactResult, MoveOptions, MoveResult, VolumeInfo, Volumes } from './group.ts';
 
 /** sha256 of the caller's bytes: 64 lower-case hex digits. */
@@ -29,13 +39,19 @@ export interface OpenOptions {
   /** The machine to run on; the default is this one. Given by tests. */
   readonly host?: Host;
   /** Fixed when the store is created, ignored after: blobs up to this many bytes are packed into SQLite volumes. */
-  readonly parameters?: Partial<StoreParameters>;
+  readonly parameters?: Partial<Omit<StoreParameters, 'encryption'>>;
   /** Likewise fixed when the store is created: a mode, or mode, codec and level. Default `off`. A put may ask for another mode. */
   readonly compression?: CompressionMode | Partial<CompressionParameters>;
   /** Likewise. Default `off`: a chunked blob is no file that `pathOf` could name. */
   readonly chunking?: ChunkingMode | Partial<ChunkingParameters>;
   /** Likewise. Default `hybrid`. */
   readonly layout?: Layout;
+  /**
+   * A store that is made is encrypted, and `secret` is the first way into it. One that is there is opened with it: `wrong-key` when it
+   * fits no slot, or the store is not encrypted. Without it an encrypted store can be scrubbed, collected and told about, but not read:
+   * whatever needs the keys fails with `wrong-key`.
+   */
+  readonly encryption?: EncryptionOptions;
   readonly signal?: AbortSignal;
 }
 
@@ -81,6 +97,8 @@ export interface StoreParameters {
   readonly compression: CompressionParameters;
   readonly chunking: ChunkingParameters;
   readonly layout: Layout;
+  /** Null: not encrypted. Not an option here, see `OpenOptions.encryption`. */
+  readonly encryption: EncryptionParameters | null;
 }
 
 export type PutSource =
@@ -364,6 +382,8 @@ export interface Store {
    */
   compact(options?: MoveOptions): Promise<CompactResult>;
   readonly volumes: Volumes;
+  /** Of an encrypted store; every call is refused (`invalid-argument`) where it is not. */
+  readonly keys: Keys;
   stats(): Promise<StoreStats>;
 
   readonly files: FileWork;

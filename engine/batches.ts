@@ -1,4 +1,6 @@
 /** Gathers calls that come in while others are under way, and sends them on together: the heart of group commit. */
+import type { ErrorData } from './errors.ts';
+import { errorFromData } from './rpc.ts';
 
 /** How to send one batch; the answers are in the order of the items. */
 export interface BatchOptions<Item, Answer> {
@@ -23,6 +25,15 @@ export class BatchFailure {
   constructor(error: unknown) {
     this.error = error;
   }
+}
+
+/** Answers of a batch as they come over a thread's port. */
+export function unwrap<Value>(
+  results: readonly ({ readonly value: Value } | { readonly error: ErrorData })[],
+): (Value | BatchFailure)[] {
+  return results.map((result) =>
+    'error' in result ? new BatchFailure(errorFromData(result.error)) : result.value,
+  );
 }
 
 interface Waiting<Item, Answer> {

@@ -148,7 +148,7 @@ class Run {
     this.#lent = false;
   }
 
-  async #end({ id, size, manifest, batch }: ChopEnd, options: PutOptions): Promise<PutOutcome> {
+  async #end({ id, size, name, label, manifest, batch }: ChopEnd, options: PutOptions): Promise<PutOutcome> {
     try {
       expectId(id, options);
     } catch (error) {
@@ -162,8 +162,10 @@ class Run {
     this.#check(options);
     const put: ChunkedPut = {
       op: 'put-chunked',
-      id,
-      size,
+      id: name,
+      label,
+      // How long it is, its label tells.
+      size: label === null ? size : 0,
       incarnation: randomIncarnation(this.#parts.host),
       manifest,
       ...ownerOf(options),
@@ -213,11 +215,14 @@ class Run {
     owner: { readonly owner?: string },
   ): Promise<readonly PutOutcome[]> {
     try {
-      const puts = records.map(({ id, size, kind, incarnation, at, length, links }): SmallPut => {
-        const record = new Uint8Array(memory, at, length);
-        const put = { op: 'put-small', id, size, kind, incarnation, record, part: true } as const;
-        return { ...put, ...(links && { links }), ...owner };
-      });
+      const puts = records.map(
+        ({ name, label, storedContent, kind, incarnation, at, length, links }): SmallPut => {
+          const record = new Uint8Array(memory, at, length);
+          const what = { id: name, label, size: storedContent, kind, incarnation };
+          const put = { op: 'put-small', ...what, record, part: true } as const;
+          return { ...put, ...(links && { links }), ...owner };
+        },
+      );
       const outcomes = await Promise.allSettled(puts.map((put) => this.#submit<PutOutcome>(put)));
       return outcomes.map((outcome, i) => this.#outcome(outcome, records[i]!.id));
     } finally {

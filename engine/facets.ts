@@ -7,6 +7,8 @@ import type { Operation } from './commit/operations.ts';
 export interface Calls {
   /** Refuses when the store is closed, and makes closing wait. */
   readonly run: <Result>(work: () => Promise<Result>) => Promise<Result>;
+  /** Refuses where the store cannot be written, and notes when it cannot any more. */
+  readonly writing: <Result>(work: () => Promise<Result>) => Promise<Result>;
   /** Into the next group commit. */
   readonly submit: <Result>(operation: Operation) => Promise<Result>;
   readonly query: <Result>(name: string, ...args: readonly unknown[]) => Promise<Result>;

@@ -64,8 +64,9 @@ export async function openStore(directory: string, options: OpenOptions = {}): P
       durability,
       driver,
       parameters,
+      ...(options.encryption === undefined ? {} : { encryption: options.encryption }),
     });
-    const { layout, storeId, lease } = opened;
+    const { layout, storeId, lease, keyring } = opened;
     await crew.everyone('open', {
       layout,
       storeId,
@@ -75,11 +76,15 @@ export async function openStore(directory: string, options: OpenOptions = {}): P
       chunkBytes: opened.parameters.chunkBytes,
       compression: opened.parameters.compression,
       chunking: opened.parameters.chunking,
+      encryption: opened.parameters.encryption,
+      ...(keyring === undefined ? {} : { keyring }),
       ...(lease === undefined ? {} : { lease }),
     });
+    const locked = opened.parameters.encryption !== null && keyring === undefined;
+    keyring?.fill(0);
     await crew.link(host);
     const queue = new PQueue({ concurrency: workers });
-    store = new EngineStore({ host, crew, opened, queue, onClosed: () => queue.clear() });
+    store = new EngineStore({ host, crew, opened, queue, locked, onClosed: () => queue.clear() });
     return store;
   } catch (error) {
     await closeQuietly(crew);

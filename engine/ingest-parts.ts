@@ -12,6 +12,8 @@ export interface IngestParts {
   readonly queue: PQueue;
   readonly host: Host;
   readonly smallMax: number;
+  /** Encrypted, and opened without a key: nothing can be put. */
+  readonly locked: boolean;
   readonly submit: <Result>(operation: Operation) => Promise<Result>;
   /** The store's. */
   readonly chunking: ChunkingMode;

@@ -4,12 +4,14 @@ import { checkChunking, checkId, checkMode, checkName } from './arguments.ts';
 import { BatchFailure, Batches } from './batches.ts';
 import { BatchMemory } from './batch-memory.ts';
 import { ChunkedIngest } from './chunked-ingest.ts';
-import type { LargePut, ProbeOutcome, PutOutcome, SmallPut } from './commit/operations.ts';
+import type { Instead, LargePut, ProbeOutcome, PutOutcome, SmallPut } from './commit/operations.ts';
 import { type Encoded, type EncodedRecord, type SmallSource, randomIncarnation } from './content/encoder.ts';
 import type { StagedBlob } from './content/stager.ts';
-import { type ErrorData, StoreError } from './errors.ts';
+import type { Crew } from './crew.ts';
+import { type ErrorData, StoreError, invariant } from './errors.ts';
 import { type IngestParts, expectId, howOf, ownerOf } from './ingest-parts.ts';
 import { type Remote, errorFromData } from './rpc.ts';
+import type { Stale } from './threads/key-work.ts';
 import type { PartName } from './volume.ts';
 import { type Gathered, alone, checkSource, gather, isPath, iteratorOf, pieces } from './source.ts';
 
@@ -24,6 +26,11 @@ const memoriesMax = 12;
 /** A record in shared memory, which is used again once all records in it were released. */
 type Record = EncodedRecord & { readonly record: Uint8Array; release(): void };
 type EncodeAnswer = Record | Exclude<Encoded, EncodedRecord>;
+
+interface WireBatch {
+  readonly results: readonly ({ readonly ok: Encoded } | { readonly error: ErrorData })[];
+  readonly memory: SharedArrayBuffer;
+}
 
 export class Ingest {
   readonly #parts: IngestParts;
@@ -44,6 +51,7 @@ export class Ingest {
   }
 
   async put(source: PutSource, options: PutOptions): Promise<PutResult> {
+    if (this.#parts.locked) throw new StoreError('wrong-key', 'this store was opened without its key');
     options.signal?.throwIfAborted();
     if (options.owner !== undefined) checkName(options.owner, 'owner');
     if (options.expectId !== undefined) checkId(options.expectId);
@@ -73,6 +81,37 @@ export class Ingest {
     return await this.#stream({ head: [bytes], rest: undefined }, options);
   }
 
+  /** Seals records anew that are here. Those that are not in use any more by then are left alone. */
+  async resealRecords(stale: readonly Stale[]): Promise<void> {
+    const rows = stale.map(({ n }) => n);
+    const answers = await this.#lend((crew, memory) => crew.work('encode-again', { rows, memory }));
+    const puts = answers.map(async (answer, i) => {
+      if (answer instanceof BatchFailure) return this.#unlessGone(answer.error);
+      invariant('record' in answer, 'a record that is sealed anew is one');
+      const { name: id, label, storedContent: size, kind, incarnation, record } = answer;
+      const { incarnation: instead } = stale[i]!;
+      try {
+        await this.#parts.submit({ op: 'put-small', id, label, size, kind, incarnation, record, instead });
+      } finally {
+        answer.release();
+      }
+    });
+    const failed = (await Promise.allSettled(puts)).find(({ status }) => status === 'rejected');
+    if (failed !== undefined) throw (failed as PromiseRejectedResult).reason;
+  }
+
+  #unlessGone(error: unknown): void {
+    if (!StoreError.is(error, 'not-found')) throw error;
+  }
+
+  /** The same of a file. */
+  async resealFile({ n, incarnation }: Stale, signal: AbortSignal | undefined): Promise<void> {
+    await this.#large(signal === undefined ? {} : { signal }, {
+      instead: incarnation,
+      stage: (worker) => worker.call<StagedBlob | undefined>('stage-again', n, { signal }),
+    });
+  }
+
   async #small(source: SmallSource, options: PutOptions): Promise<PutResult> {
     const encoded = await this.#encoded(source);
     if ('large' in encoded) throw new Error('holdfast bug: bytes cannot turn out large');
@@ -92,7 +131,7 @@ export class Ingest {
     const encoded = await this.#encoded({ path, kind: 'raw', ...howOf(options) });
     if (!('large' in encoded)) return await this.#commitRecord(encoded, options);
     if (this.#isChunked(options)) return await this.#chunked.put({ path }, options);
-    return await this.#large(options, (worker, linked) =>
+    return await this.#stored(options, (worker, linked) =>
       worker.call<StagedBlob>(
         'stage-path',
         { path, linked, ...howOf(options) },
@@ -103,7 +142,16 @@ export class Ingest {
 
   async #stream(gathered: Gathered, options: PutOptions): Promise<PutResult> {
     if (this.#isChunked(options)) return await this.#chunked.put(gathered, options);
-    return await this.#large(options, (worker) => this.#stageStream(worker, gathered, options));
+    return await this.#stored(options, (worker) => this.#stageStream(worker, gathered, options));
+  }
+
+  async #stored(
+    options: PutOptions,
+    stage: (worker: Remote, linked: boolean) => Promise<StagedBlob>,
+  ): Promise<PutResult> {
+    const result = await this.#large(options, { stage });
+    invariant(result !== undefined, 'a put has a source');
+    return result;
   }
 
   #isChunked(options: PutOptions): boolean {
@@ -112,14 +160,15 @@ export class Ingest {
   }
 
   async #commitRecord(encoded: Record, options: PutOptions): Promise<PutResult> {
-    const { id, size, kind, incarnation, record, links } = encoded;
+    const { id, size, name, storedContent, label, kind, incarnation, record, links } = encoded;
     try {
       expectId(id, options);
       options.signal?.throwIfAborted();
       const put: SmallPut = {
         op: 'put-small',
-        id,
-        size,
+        id: name,
+        label,
+        size: storedContent,
         kind,
         incarnation,
         record,
@@ -138,14 +187,23 @@ export class Ingest {
    */
   #large(
     options: PutOptions,
-    stage: (worker: Remote, linked: boolean) => Promise<StagedBlob>,
-  ): Promise<PutResult> {
+    {
+      stage,
+      instead,
+    }: {
+      /** Undefined when there is nothing to stage any more. */
+      readonly stage: (worker: Remote, linked: boolean) => Promise<StagedBlob | undefined>;
+      readonly instead?: Instead;
+    },
+  ): Promise<PutResult | undefined> {
     const { crew, queue, host, submit } = this.#parts;
     return queue.add(async () => {
       options.signal?.throwIfAborted();
       const { remote: worker, linked } = crew.copier();
       const staged = await this.#noting(stage(worker, linked));
-      const { id, size, token, framed, storedSize } = staged;
+      if (staged === undefined) return undefined;
+      const replacing = instead === undefined ? {} : { instead };
+      const { id, size, name, storedContent, label, token, framed, storedSize } = staged;
       let kept = false;
       try {
         expectId(id, options);
@@ -153,22 +211,24 @@ export class Ingest {
         const incarnation = randomIncarnation(host);
         const probe = await submit<ProbeOutcome>({
           op: 'probe-large',
-          id,
-          size,
+          id: name,
+          size: storedContent,
           staged: staged.volume,
           storedSize,
           incarnation,
           framed,
           ...ownerOf(options),
+          ...replacing,
         });
         if ('have' in probe) return this.#result(id, size, probe.have, staged.source);
         const { intent, volume } = probe;
-        const sums = await this.#publish(worker, { token, id, incarnation, framed, volume }, intent);
+        const sums = await this.#publish(worker, { token, id: name, incarnation, framed, volume }, intent);
         kept = true;
         const put: LargePut = {
           op: 'put-large',
-          id,
-          size,
+          id: name,
+          label,
+          size: storedContent,
           incarnation,
           intent,
           volume,
@@ -176,6 +236,7 @@ export class Ingest {
           storedSize,
           sums,
           ...ownerOf(options),
+          ...replacing,
         };
         return this.#result(id, size, await submit<PutOutcome>(put), staged.source);
       } finally {
@@ -235,12 +296,15 @@ export class Ingest {
     return { id, size, storedSize, deduplicated, ...(source === undefined ? {} : { source }) };
   }
 
-  async #encode(sources: readonly SmallSource[]): Promise<(EncodeAnswer | BatchFailure)[]> {
-    const lent = await this.#memory.take();
-    const answer = this.#parts.crew.work<{
-      results: ({ ok: Encoded } | { error: ErrorData })[];
-      memory: SharedArrayBuffer;
-    }>('encode', { sources: sources.map(withoutBuffer), memory: lent });
+  #encode(sources: readonly SmallSource[]): Promise<(EncodeAnswer | BatchFailure)[]> {
+    return this.#lend((crew, memory) => crew.work('encode', { sources: sources.map(withoutBuffer), memory }));
+  }
+
+  /** Lends a worker memory for a batch of records, which comes back when all of them are released. */
+  async #lend(
+    encode: (crew: Crew, memory: SharedArrayBuffer | undefined) => Promise<WireBatch>,
+  ): Promise<(EncodeAnswer | BatchFailure)[]> {
+    const answer = encode(this.#parts.crew, await this.#memory.take());
     const { memory, results } = await answer.catch((error: unknown) => {
       this.#memory.give(undefined);
       throw error;

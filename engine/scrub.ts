@@ -49,7 +49,7 @@ export async function scrubStore(
     const settled = await crew.commit<SettleResult>('scrub-settle', { range, ...found });
     result.adopted += settled.adopted;
     result.badRows += settled.repairedRows;
-    for (const { id, reason, references } of settled.damaged) {
+    for (const { told: id, reason, references } of settled.damaged) {
       damaged.push({ id, reason, references });
       onDamage({ id, reason, references });
     }

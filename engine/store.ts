@@ -8,6 +8,7 @@ import type {
   FileWork,
   GcOptions,
   GcResult,
+  Keys,
   Link,
   MoveOptions,
   PutOptions,
@@ -24,17 +25,17 @@ import type {
   StoreStats,
   Volumes,
 } from './api.ts';
-import { BatchFailure, Batches } from './batches.ts';
+import { Batches, unwrap } from './batches.ts';
 import { checkId, checkName, checkRange } from './arguments.ts';
 import { decodeNode } from './codec/node.ts';
 import type { Operation } from './commit/operations.ts';
 import type { Crew } from './crew.ts';
-import { type ErrorData, StoreError } from './errors.ts';
+import { StoreError } from './errors.ts';
 import type { Host } from './host.ts';
 import { type Calls, makeFiles, makeRoots, makeSideTable } from './facets.ts';
 import { Events } from './events.ts';
 import { Ingest } from './ingest.ts';
-import { errorFromData } from './rpc.ts';
+import { makeKeys } from './keys-facet.ts';
 import { Sessions } from './sessions.ts';
 import { openStream } from './stream.ts';
 import type { OpenedStore } from './threads/writer.ts';
@@ -47,20 +48,13 @@ const commitBatch = { weightMax: 32 * 1024 * 1024, itemsMax: 4_000, inFlight: 1 
 /** Reads of a chunk or less share messages. */
 const shortRead = 64 * 1024;
 
-type WireResult<Value> = { readonly value: Value } | { readonly error: ErrorData };
-
-/** Answers of a batch as they came over a thread's port. */
-function unwrap<Value>(results: readonly WireResult<Value>[]): (Value | BatchFailure)[] {
-  return results.map((result) =>
-    'error' in result ? new BatchFailure(errorFromData(result.error)) : result.value,
-  );
-}
-
 export interface StoreParts {
   readonly host: Host;
   readonly crew: Crew;
   readonly opened: OpenedStore;
   readonly queue: PQueue;
+  /** Encrypted, and opened without a key. */
+  readonly locked: boolean;
   readonly onClosed: () => void;
 }
 
@@ -70,6 +64,7 @@ export class EngineStore implements Store {
   readonly roots: Roots;
   readonly files: FileWork;
   readonly volumes: Volumes;
+  readonly keys: Keys;
   readonly #parts: StoreParts;
   readonly #events = new Events();
   readonly #operations: Batches<Operation, unknown>;
@@ -93,6 +88,7 @@ export class EngineStore implements Store {
     const { crew } = parts;
     this.#calls = {
       run: (work) => this.#run(work),
+      writing: (work) => this.#writing(work),
       submit: (operation) => this.#submit(operation),
       query: (name, ...args) => this.#query(name, ...args),
       work: (method, args) => crew.work(method, args),
@@ -121,6 +117,7 @@ export class EngineStore implements Store {
       queue: parts.queue,
       host: parts.host,
       smallMax: this.parameters.smallMax,
+      locked: parts.locked,
       chunking: this.parameters.chunking.mode,
       layout: this.parameters.layout,
       during: (work) => this.#sessions.during(work),
@@ -134,10 +131,10 @@ export class EngineStore implements Store {
       ...this.#calls,
       host: parts.host,
       crew,
-      writing: (work) => this.#writing(work),
       emit: (name, event) => this.#events.emit(name, event),
     });
     this.volumes = this.#upkeep.volumes;
+    this.keys = makeKeys({ ...this.#calls, crew, ingest: this.#ingest });
   }
 
   put(source: PutSource, options: PutOptions = {}): Promise<PutResult> {
@@ -335,7 +332,7 @@ export class EngineStore implements Store {
   }
 
   #noteDamage(error: unknown): void {
-    if (!StoreError.is(error, 'corrupt')) return;
+    if (!StoreError.is(error, 'corrupt') && !StoreError.is(error, 'tampered')) return;
     const { id, incarnation, reason, references } = error.facts;
     if (typeof id !== 'string' || typeof incarnation !== 'number') return;
     this.#events.emit('damage', { id, reason: String(reason), references: Number(references) });

@@ -9,10 +9,12 @@ import type { Buckets, RowHasher } from './row-sums.ts';
 /** A blob as the catalog knows it. Times in milliseconds of the store's clock; generations count catalog commits. */
 export interface BlobRow {
   readonly n: number;
+  /** In an encrypted store the locator. */
   readonly id: Uint8Array;
   kind: number;
   /** One of `storedForms`. */
   codec: number;
+  /** Of its content; in an encrypted store of the sealed object, and 0 of a chunked blob. */
   readonly size: number;
   /** Bytes it takes in its volume. */
   stored: number;
@@ -31,6 +33,8 @@ export interface BlobRow {
   zero_gen: number | null;
   /** 1 after a read or scrub found it damaged. */
   suspect: number;
+  /** In an encrypted store the sealed id and size, unless it was taken in without keys; else null. */
+  label: Uint8Array | null;
 }
 
 /** How the bytes of a blob are stored. Values are part of the format. */
@@ -76,6 +80,7 @@ const columns = [
   'zero_since',
   'zero_gen',
   'suspect',
+  'label',
 ] as const;
 
 /** A row's values: its number, then the columns in order. Written out, because this runs for every row read and written. */
@@ -98,6 +103,7 @@ function valuesOf(row: BlobRow): (number | Uint8Array | null)[] {
     row.zero_since,
     row.zero_gen,
     row.suspect,
+    row.label,
   ];
 }
 

@@ -4,6 +4,7 @@ import { fromHex, toHex } from '../codec/bytes.ts';
 import type { Provider } from '../codec/provider.ts';
 import type { Database } from '../driver.ts';
 import { StoreError, invariant } from '../errors.ts';
+import type { Named } from '../keys/realm.ts';
 import type { Clock } from '../host.ts';
 import { type BlobRow, BlobWriter } from './blob-rows.ts';
 import { type Owner, ReferenceRows, RootRows, ownerKinds } from './reference-rows.ts';
@@ -33,6 +34,8 @@ export class Catalog {
   readonly roots: RootRows;
   readonly log: RootLog;
   readonly checkpoints: Checkpoints;
+  /** The key in what the root log shows of a name. */
+  readonly keyOf: (shown: string) => string;
   readonly #clock: Clock;
   #transaction: Transaction | undefined;
 
@@ -42,6 +45,7 @@ export class Catalog {
       readonly provider: Provider;
       readonly log: RootLog;
       readonly clock: Clock;
+      readonly keyOf: (shown: string) => string;
       /** Of the catalog's disk. */
       readonly freeBytes: () => number;
     },
@@ -55,6 +59,7 @@ export class Catalog {
     this.roots = new RootRows(db, this.hasher, this.buckets);
     this.log = parts.log;
     this.checkpoints = new Checkpoints(db, parts.freeBytes);
+    this.keyOf = parts.keyOf;
     this.#clock = parts.clock;
   }
 
@@ -144,7 +149,7 @@ export class Transaction {
   insert(
     values: Pick<
       BlobRow,
-      'id' | 'kind' | 'codec' | 'size' | 'stored' | 'volume' | 'extent' | 'start' | 'incarnation'
+      'id' | 'kind' | 'codec' | 'size' | 'stored' | 'volume' | 'extent' | 'start' | 'incarnation' | 'label'
     >,
   ): BlobRow {
     this.changed = true;
@@ -215,20 +220,21 @@ export class Transaction {
     return row;
   }
 
-  retain(id: BlobId, owner: string): boolean {
-    if (!this.reference(this.live(id), { kind: ownerKinds.application, owner })) return false;
-    this.#note('retain', owner, id);
+  retain(id: BlobId, owner: Named): boolean {
+    if (!this.reference(this.live(id), { kind: ownerKinds.application, owner: owner.key })) return false;
+    this.#note('retain', owner.shown, id);
     return true;
   }
 
-  release(id: BlobId, owner: string): boolean {
+  release(id: BlobId, owner: Named): boolean {
     const row = this.catalog.blobs.byId(fromHex(id)!);
-    if (row === undefined || !this.unreference(row, { kind: ownerKinds.application, owner })) return false;
-    this.#note('release', owner, id);
+    const by = { kind: ownerKinds.application, owner: owner.key } as const;
+    if (row === undefined || !this.unreference(row, by)) return false;
+    this.#note('release', owner.shown, id);
     return true;
   }
 
-  setRoot(name: string, id: BlobId, expect?: BlobId | null): void {
+  setRoot({ key: name, shown }: Named, id: BlobId, expect?: BlobId | null): void {
     this.expectRoot(name, expect);
     const row = this.live(id);
     const before = this.catalog.roots.get(name);
@@ -242,11 +248,12 @@ export class Transaction {
       blob: row.n,
       changed: this.state.clockMs,
       sequence: this.state.generation,
+      shown,
     });
-    this.#note('set', name, id);
+    this.#note('set', shown, id);
   }
 
-  deleteRoot(name: string, expect?: BlobId): boolean {
+  deleteRoot({ key: name, shown }: Named, expect?: BlobId): boolean {
     this.expectRoot(name, expect);
     const before = this.catalog.roots.get(name);
     if (before === undefined) return false;
@@ -254,7 +261,7 @@ export class Transaction {
     this.changed = true;
     const row = this.catalog.blobs.byNumber(before.blob);
     if (row !== undefined) this.unreference(row, { kind: ownerKinds.root, owner: name });
-    this.#note('delete', name);
+    this.#note('delete', shown);
     return true;
   }
 
@@ -280,11 +287,12 @@ export class Transaction {
   replay(entry: RootLogEntry, next: LogPosition): boolean {
     const before = this.entries.length;
     let done = true;
+    const name = { key: this.catalog.keyOf(entry.name), shown: entry.name };
     try {
-      if (entry.change === 'set') this.setRoot(entry.name, entry.id!);
-      else if (entry.change === 'delete') this.deleteRoot(entry.name);
-      else if (entry.change === 'retain') this.retain(entry.id!, entry.name);
-      else this.release(entry.id!, entry.name);
+      if (entry.change === 'set') this.setRoot(name, entry.id!);
+      else if (entry.change === 'delete') this.deleteRoot(name);
+      else if (entry.change === 'retain') this.retain(entry.id!, name);
+      else this.release(entry.id!, name);
     } catch (error) {
       if (!StoreError.is(error, 'not-found')) throw error;
       done = false;

@@ -12,6 +12,9 @@ export interface StoreLayout {
   readonly leases: string;
   readonly quarantine: string;
   readonly ballast: string;
+  /** Of an encrypted store: its file of keys, and the same once more. */
+  readonly keys: string;
+  readonly keysCopy: string;
   /** Held while a store is being made; its presence says that what else lies there is an unfinished store of ours. */
   readonly creating: string;
 }
@@ -29,6 +32,8 @@ export function layoutOf(files: Files, root: string): StoreLayout {
     leases: at('leases'),
     quarantine: at('quarantine'),
     ballast: at('ballast'),
+    keys: at('keys'),
+    keysCopy: at('keys.copy'),
     creating: at('creating.db'),
   };
 }

@@ -75,11 +75,14 @@ export function childrenOf(
 }
 
 export interface RootRow {
+  /** The key it is found by; in a store without encryption its name. */
   readonly name: string;
   /** Number of the blob it points to. */
   readonly blob: number;
   readonly changed: number;
   readonly sequence: number;
+  /** What its name can be told from. */
+  readonly shown: string;
 }
 
 export class RootRows {
@@ -93,10 +96,10 @@ export class RootRows {
   constructor(db: Database, hasher: RowHasher, buckets: Buckets) {
     this.#hasher = hasher;
     this.#buckets = buckets;
-    this.#get = db.prepare('SELECT name, blob, changed, sequence FROM roots WHERE name = ?');
-    this.#all = db.prepare('SELECT name, blob, changed, sequence FROM roots ORDER BY name');
+    this.#get = db.prepare('SELECT name, blob, changed, sequence, shown FROM roots WHERE name = ?');
+    this.#all = db.prepare('SELECT name, blob, changed, sequence, shown FROM roots ORDER BY name');
     this.#put = db.prepare(
-      'INSERT OR REPLACE INTO roots (name, blob, changed, sequence, sum) VALUES (?, ?, ?, ?, ?)',
+      'INSERT OR REPLACE INTO roots (name, blob, changed, sequence, shown, sum) VALUES (?, ?, ?, ?, ?, ?)',
     );
     this.#delete = db.prepare('DELETE FROM roots WHERE name = ?');
   }
@@ -112,7 +115,7 @@ export class RootRows {
   put(row: RootRow): void {
     const before = this.get(row.name);
     const sum = this.sum(row);
-    this.#put.run(row.name, row.blob, row.changed, row.sequence, sum);
+    this.#put.run(row.name, row.blob, row.changed, row.sequence, row.shown, sum);
     if (before === undefined) this.#buckets.note('roots', 0, sum, 1);
     else this.#buckets.replace('roots', 0, this.sum(before), sum);
   }
@@ -123,6 +126,6 @@ export class RootRows {
   }
 
   sum(row: RootRow): Uint8Array {
-    return this.#hasher.sum('roots', [row.name, row.blob, row.changed, row.sequence]);
+    return this.#hasher.sum('roots', [row.name, row.blob, row.changed, row.sequence, row.shown]);
   }
 }

@@ -10,7 +10,8 @@ const applicationId = 0x48_46_69_78;
  *
  * blobs.prefix is the first 48 bits of the id: an index a third as large as one of whole ids, so that the random pages a batch of
  * new blobs touches are a third as many. blobs.n is a rowid that is never used twice: references are pairs of small numbers that lie together, instead of pairs of ids that
- * scatter. For a SQLite volume (extent, start) is the record's place; for the directory extent is the fan-out folder, start 0.
+ * scatter. In an encrypted store blobs.id is a locator, blobs.label the sealed id and size, roots.name a keyed hash and roots.shown the
+ * sealed name (engine/keys/realm.ts). For a SQLite volume (extent, start) is the record's place; for the directory extent is the fan-out folder, start 0.
  */
 const migrations: readonly string[] = [
   `
@@ -34,6 +35,7 @@ const migrations: readonly string[] = [
     zero_since INTEGER,
     zero_gen INTEGER,
     suspect INTEGER NOT NULL,
+    label BLOB,
     sum BLOB NOT NULL
   ) STRICT;
   CREATE INDEX blobs_by_prefix ON blobs (prefix);
@@ -43,7 +45,7 @@ const migrations: readonly string[] = [
   CREATE TABLE chunk_sums (blob INTEGER, part INTEGER, sums BLOB NOT NULL, sum BLOB NOT NULL, PRIMARY KEY (blob, part)) STRICT, WITHOUT ROWID;
   CREATE TABLE refs (child INTEGER, kind INTEGER, owner ANY, sum BLOB NOT NULL, PRIMARY KEY (child, kind, owner)) STRICT, WITHOUT ROWID;
   CREATE INDEX refs_by_owner ON refs (kind, owner, child);
-  CREATE TABLE roots (name TEXT PRIMARY KEY, blob INTEGER NOT NULL, changed INTEGER NOT NULL, sequence INTEGER NOT NULL, sum BLOB NOT NULL) STRICT, WITHOUT ROWID;
+  CREATE TABLE roots (name TEXT PRIMARY KEY, blob INTEGER NOT NULL, changed INTEGER NOT NULL, sequence INTEGER NOT NULL, shown TEXT NOT NULL, sum BLOB NOT NULL) STRICT, WITHOUT ROWID;
   CREATE TABLE volumes (
     n INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, kind TEXT NOT NULL, state TEXT NOT NULL, lease TEXT,
     bytes INTEGER NOT NULL, dead INTEGER NOT NULL, extents INTEGER NOT NULL, generation INTEGER NOT NULL,

@@ -32,22 +32,24 @@ const trailerBytes = 64;
 export const pageChunks = 1024;
 /** Page offset u64 · CRC-32 of the page u32. */
 const indexEntryBytes = 12;
-/** Chunks are stored in the clear. */
-const plainSuite = 0;
+/** What the content is: what was put, or a sealed object (codec/seal.ts), whose locator is the frame's id. */
+const suites = { plain: 0, sealed: 1 } as const;
 
 /** Makes a frame piece by piece. */
 export class FrameWriter {
   readonly #provider: Provider;
   readonly #chunkLog2: number;
+  readonly #sealed: boolean;
   readonly #page = new Uint8Array(pageChunks * entryBytes);
   readonly #pageView = new DataView(this.#page.buffer);
   readonly #pages: { readonly at: number; readonly crc: number }[] = [];
   #inPage = 0;
   #at = headBytes;
 
-  constructor(provider: Provider, chunkLog2: number) {
+  constructor(provider: Provider, chunkLog2: number, sealed = false) {
     this.#provider = provider;
     this.#chunkLog2 = chunkLog2;
+    this.#sealed = sealed;
   }
 
   /** What stands at the beginning. */
@@ -55,7 +57,7 @@ export class FrameWriter {
     const bytes = new Uint8Array(headBytes);
     const view = new DataView(bytes.buffer);
     view.setUint32(0, headMagic, true);
-    view.setUint8(4, plainSuite);
+    view.setUint8(4, this.#sealed ? suites.sealed : suites.plain);
     view.setUint8(5, this.#chunkLog2);
     return bytes;
   }
@@ -118,6 +120,8 @@ export class Frame {
   readonly id: Uint8Array;
   /** Bytes of the content. */
   readonly size: number;
+  /** The content is a sealed object. */
+  readonly sealed: boolean;
   readonly #provider: Provider;
   readonly #chunkLog2: number;
   readonly #index: DataView;
@@ -135,13 +139,14 @@ export class Frame {
       throw damaged('trailer checksum does not hold');
     if (
       view.getUint32(48, true) !== headMagic ||
-      view.getUint8(52) !== plainSuite ||
+      view.getUint8(52) > suites.sealed ||
       view.getUint16(54) !== 0
     )
       throw new StoreError('incompatible-format', 'a frame has a suite or version unknown here');
     this.#chunkLog2 = view.getUint8(53);
     if (this.#chunkLog2 < chunkLog2Min || this.#chunkLog2 > chunkLog2Max)
       throw damaged('has an impossible chunk size');
+    this.sealed = view.getUint8(52) === suites.sealed;
     this.id = trailer.subarray(0, 32);
     this.size = readU64(view, 32);
     const pages = view.getUint32(40, true);

@@ -22,23 +22,25 @@ const magic = 0x01_72_46_48;
 export const recordHeadBytes = 76;
 const kinds: readonly BlobKind[] = ['raw', 'node'];
 
-/** Chunks are stored in the clear. */
-const plainSuite = 0;
+/** What the content is: what was put, or a sealed object (codec/seal.ts), whose locator is the record's id. */
+const suites = { plain: 0, sealed: 1 } as const;
 const flagLast = 1;
 
 export interface RecordHead {
   readonly kind: BlobKind;
-  /** 32 bytes. */
+  /** The content is a sealed object. */
+  readonly sealed: boolean;
+  /** 32 bytes; of a sealed object its locator. */
   readonly id: Uint8Array;
   readonly incarnation: number;
   /** A blob of several records: which part, where it starts in the blob, whether it is the last. */
   readonly part: number;
   readonly offset: number;
   readonly last: boolean;
-  /** Plaintext bytes of the whole blob. */
+  /** Bytes of the whole blob before compression. */
   readonly size: number;
   readonly chunkLog2: number;
-  /** Plaintext bytes of this record. */
+  /** Of them, bytes in this record. */
   readonly contentBytes: number;
 }
 
@@ -72,7 +74,7 @@ export function writeRecord(
   });
   view.setUint32(0, magic, true);
   view.setUint8(4, kinds.indexOf(head.kind));
-  view.setUint8(5, plainSuite);
+  view.setUint8(5, head.sealed ? suites.sealed : suites.plain);
   view.setUint8(6, head.last ? flagLast : 0);
   view.setUint8(7, head.chunkLog2);
   target.set(head.id, at + 8);
@@ -117,13 +119,14 @@ function readHead(view: DataView, id: Uint8Array): RecordHead {
   if (kind === undefined) throw damaged('has an unknown kind');
   const suite = view.getUint8(5);
   const flags = view.getUint8(6);
-  if (suite !== plainSuite || (flags & ~flagLast) !== 0)
+  if (suite > suites.sealed || (flags & ~flagLast) !== 0)
     throw new StoreError(
       'incompatible-format',
       `a record has suite ${suite} and flags ${flags}, unknown here`,
     );
   return {
     kind,
+    sealed: suite === suites.sealed,
     id,
     incarnation: wholeNumber(view, 40),
     part: view.getUint32(48, true),

@@ -67,6 +67,12 @@ export function openValue(
   return value;
 }
 
+/** The epoch that a sealed value says it is of. Nothing proves it before the value is opened. */
+export function sealedEpoch(sealed: Uint8Array): number | undefined {
+  if (sealed.length < valueOverheadBytes) return undefined;
+  return new DataView(sealed.buffer, sealed.byteOffset).getUint32(2, true);
+}
+
 function cellCipher(
   provider: Provider,
   nameKey: Uint8Array,

@@ -4,6 +4,7 @@ import type {
   ChunkingParameters,
   CompressionMode,
   CompressionParameters,
+  EncryptionParameters,
   Layout,
   StoreParameters,
 } from '../api.ts';
@@ -36,6 +37,7 @@ export const defaultParameters: StoreParameters = {
   compression: { mode: 'off', codec: 'deflate', level: 6 },
   chunking: { mode: 'off', ...usualCuts },
   layout: 'hybrid',
+  encryption: null,
 };
 
 export const layouts: readonly Layout[] = ['hybrid', 'sqlite-only'];
@@ -125,6 +127,14 @@ function isCompression(value: Partial<CompressionParameters> | undefined): boole
   return Number.isInteger(level) && level! >= 1 && level! <= levels[codec].max;
 }
 
+export const paddings: readonly EncryptionParameters['padding'][] = ['none', 'padme'];
+
+function isEncryption(value: EncryptionParameters | null | undefined): boolean {
+  if (value === null) return true;
+  if (typeof value !== 'object') return false;
+  return /^[0-9a-f]{32}$/.test(value.realm) && paddings.includes(value.padding);
+}
+
 const numberNames = ['smallMax', 'extentBytes', 'chunkBytes', 'volumeBytesMax'] as const;
 const isCount = (value: unknown): boolean => Number.isSafeInteger(value) && (value as number) >= 0;
 const isFlags = (value: unknown): boolean =>
@@ -141,6 +151,7 @@ const shape: Readonly<Record<keyof Superblock, (value: unknown) => boolean>> = {
     value !== null &&
     isCompression((value as Partial<StoreParameters>).compression) &&
     isChunking((value as Partial<StoreParameters>).chunking) &&
+    isEncryption((value as Partial<StoreParameters>).encryption) &&
     layouts.includes((value as StoreParameters).layout) &&
     numberNames.every((name) => isCount((value as Record<string, unknown>)[name])),
 };

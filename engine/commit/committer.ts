@@ -3,24 +3,28 @@ import type { BlobId } from '../api.ts';
 import { type BlobRow, isChunked, noVolume, partNameOf, storedForms } from '../catalog/blob-rows.ts';
 import type { Catalog, Transaction } from '../catalog/catalog.ts';
 import type {
-  ChunkedPut,
-  LargeProbe,
-  LargePut,
-  Operation,
+  ChunkedPut as ChunkedPutOf,
+  CommitOperation as Operation,
+  LargeProbe as LargeProbeOf,
+  LargePut as LargePutOf,
   ProbeOutcome,
   PutOutcome,
-  SmallPut,
+  SmallPut as SmallPutOf,
 } from './operations.ts';
 import { ownerKinds } from '../catalog/reference-rows.ts';
 import { fromHex } from '../codec/bytes.ts';
 import { StoreError, invariant } from '../errors.ts';
-import type { Locator, PartName } from '../volume.ts';
+import type { Named } from '../keys/realm.ts';
+import type { Locator } from '../volume.ts';
 import { fanOut } from '../volumes/directory.ts';
+import { intend, writeChunkSums } from './file-rows.ts';
 import { markSuspect, setSide } from './notes.ts';
 import { type VolumeSet, locatorOf } from './volume-set.ts';
 
-/** Checksums per chunk_sums row: 16,384 chunks, 64 KiB of sums, 1 GiB of content at the default chunk size. */
-export const sumsRowBytes = 65_536;
+type SmallPut = SmallPutOf<Named>;
+type LargeProbe = LargeProbeOf<Named>;
+type LargePut = LargePutOf<Named>;
+type ChunkedPut = ChunkedPutOf<Named>;
 
 export interface CommitterOptions {
   readonly lease: string;
@@ -38,6 +42,9 @@ interface Placed {
   /** There was no row of this id when the batch was looked through. */
   readonly fresh: boolean;
 }
+
+/** Answer to a copy that was to replace one that is not in use any more. */
+const unneeded: PutOutcome = { storedSize: 0, deduplicated: true };
 
 /** An operation was refused after it had changed rows already: the transaction must not commit that. */
 class HalfDone extends Error {}
@@ -97,7 +104,9 @@ export class Committer {
     for (const put of operations) {
       if (put.op !== 'put-small' || wanted.has(keyOf(put))) continue;
       const found = this.#catalog.blobs.inspect(fromHex(put.id)!);
-      if (found !== undefined && this.#stands(found, put.kind === 'node' ? 1 : 0)) continue;
+      if (put.instead === undefined) {
+        if (found !== undefined && this.#stands(found, put.kind === 'node' ? 1 : 0)) continue;
+      } else if (found?.row.incarnation !== put.instead) continue;
       wanted.set(keyOf(put), { put, fresh: found === undefined });
     }
     const placed = new Map<string, Placed>();
@@ -153,7 +162,7 @@ export class Committer {
     placed: Map<string, Placed>,
     afterwards: (() => void)[],
   ): PutOutcome {
-    const children = (put.links ?? []).map((link) => this.#catalog.blobs.byId(fromHex(link.id)!));
+    const children = (put.links ?? []).map((link) => this.#catalog.blobs.byId(fromHex(link.name)!));
     if (children.includes(undefined)) {
       const missing = put.links!.filter((_, i) => children[i] === undefined).map((link) => link.id);
       throw new StoreError('not-found', `a node links to ${missing.length} blob(s) that are not here`, {
@@ -162,13 +171,14 @@ export class Committer {
     }
     const kind = put.kind === 'node' ? 1 : 0;
     const place = placed.get(keyOf(put));
+    if (put.instead !== undefined && place === undefined) return unneeded;
     // Unplaced: it stood when the batch was looked through. A placed one may stand by now, by another operation of the batch.
     const first = place !== undefined && !place.used && !placed.has(otherKey(put));
-    const standing = first ? undefined : this.#standing(put.id, kind);
+    const standing = first || put.instead !== undefined ? undefined : this.#standing(put.id, kind);
     let row: BlobRow;
     let healed = false;
     if (standing !== undefined) {
-      row = standing;
+      row = this.#labelled(transaction, standing, put.label);
       // What loses its last reference from now on is held by the session's horizon.
       if (put.part !== true || row.zero_since !== null) transaction.touch(row);
     } else {
@@ -183,6 +193,7 @@ export class Committer {
         extent: place.locator.extent,
         start: place.locator.offset,
         incarnation: put.incarnation,
+        label: put.label,
       };
       ({ row, healed } =
         first && place.fresh
@@ -197,7 +208,8 @@ export class Committer {
   }
 
   #probeLarge(transaction: Transaction, probe: LargeProbe): ProbeOutcome {
-    const row = this.#standing(probe.id, 0);
+    const row = probe.instead === undefined ? this.#standing(probe.id, 0) : undefined;
+    if (probe.instead !== undefined && !this.#isIn(probe.id, probe.instead)) return { have: unneeded };
     if (row !== undefined) {
       transaction.touch(row);
       if (probe.owner !== undefined) transaction.retain(probe.id, probe.owner);
@@ -211,13 +223,14 @@ export class Committer {
 
   #putLarge(transaction: Transaction, put: LargePut, afterwards: (() => void)[]): PutOutcome {
     this.#dropIntent(transaction, put.intent);
-    const standing = this.#standing(put.id, 0);
+    const replaces = put.instead !== undefined && this.#isIn(put.id, put.instead);
+    const standing = replaces ? undefined : this.#standing(put.id, 0);
     const name = { id: put.id, incarnation: put.incarnation, framed: put.framed };
     let row: BlobRow;
     let healed = false;
     if (standing !== undefined) {
       // Somebody else was faster; our copy is the second one.
-      row = standing;
+      row = this.#labelled(transaction, standing, put.label);
       transaction.touch(row);
       if (standing.incarnation !== put.incarnation)
         afterwards.push(() => void this.#volumes.directory(put.volume).delete(name));
@@ -231,6 +244,7 @@ export class Committer {
         extent: fanOut(put.id),
         start: 0,
         incarnation: put.incarnation,
+        label: put.label,
       };
       ({ row, healed } = this.#settle(transaction, put.id, facts, afterwards));
       this.#volumes.charge(transaction, put.volume, row.stored);
@@ -244,7 +258,7 @@ export class Committer {
   #putChunked(transaction: Transaction, put: ChunkedPut, afterwards: (() => void)[]): PutOutcome {
     const manifest = transaction.live(put.manifest);
     const standing = this.#standing(put.id, 0);
-    let row = standing;
+    let row = standing && this.#labelled(transaction, standing, put.label);
     let healed = false;
     if (row !== undefined) transaction.touch(row);
     else {
@@ -257,6 +271,7 @@ export class Committer {
         extent: fanOut(put.id),
         start: 0,
         incarnation: put.incarnation,
+        label: put.label,
       };
       ({ row, healed } = this.#settle(transaction, put.id, facts, afterwards));
       transaction.reference(transaction.catalog.blobs.byNumber(manifest.n)!, {
@@ -272,6 +287,20 @@ export class Committer {
   #standing(id: BlobId, kind: number): BlobRow | undefined {
     const found = this.#catalog.blobs.inspect(fromHex(id)!);
     return found !== undefined && this.#stands(found, kind) ? found.row : undefined;
+  }
+
+  /** Whether this copy is the one in use. */
+  #isIn(id: BlobId, incarnation: number): boolean {
+    return this.#catalog.blobs.inspect(fromHex(id)!)?.row.incarnation === incarnation;
+  }
+
+  /** What was taken in without keys gets its label from the first who knows it. */
+  #labelled(transaction: Transaction, row: BlobRow, label: Uint8Array | null): BlobRow {
+    if (row.label !== null || label === null) return row;
+    row.label = label;
+    transaction.changed = true;
+    this.#catalog.blobs.update(row);
+    return row;
   }
 
   #stands(found: { readonly row: BlobRow; readonly sound: boolean }, kind: number): boolean {
@@ -294,7 +323,7 @@ export class Committer {
     id: BlobId,
     facts: Pick<
       BlobRow,
-      'kind' | 'codec' | 'size' | 'stored' | 'volume' | 'extent' | 'start' | 'incarnation'
+      'kind' | 'codec' | 'size' | 'stored' | 'volume' | 'extent' | 'start' | 'incarnation' | 'label'
     >,
     afterwards: (() => void)[],
   ): { row: BlobRow; healed: boolean } {
@@ -358,30 +387,6 @@ export class Committer {
   #dropIntent(transaction: Transaction, intent: number): void {
     transaction.changed = true;
     this.#catalog.sql.rows('DELETE FROM intents WHERE n = ?').run(intent);
-  }
-}
-
-/** Says whose file is about to appear in a directory, so that recovery knows it and its cap counts it. Returns the intent's number. */
-export function intend(
-  transaction: Transaction,
-  file: { readonly name: PartName; readonly lease: string; readonly volume: number; readonly bytes: number },
-): number {
-  transaction.changed = true;
-  const { name, lease, volume, bytes } = file;
-  const written = transaction.catalog.sql
-    .rows('INSERT INTO intents (lease, id, incarnation, framed, volume, bytes) VALUES (?, ?, ?, ?, ?, ?)')
-    .run(lease, fromHex(name.id)!, name.incarnation, Number(name.framed === true), volume, bytes);
-  return Number(written.lastInsertRowid);
-}
-
-/** Stores the chunk checksums of a large blob, a row per `sumsRowBytes`. */
-export function writeChunkSums(catalog: Catalog, blob: number, sums: Uint8Array): void {
-  const insert = catalog.sql.rows(
-    'INSERT OR REPLACE INTO chunk_sums (blob, part, sums, sum) VALUES (?, ?, ?, ?)',
-  );
-  for (let part = 0; part * sumsRowBytes < sums.length; part++) {
-    const slice = sums.subarray(part * sumsRowBytes, (part + 1) * sumsRowBytes);
-    insert.run(blob, part, slice, catalog.hasher.sum('chunk_sums', [blob, part, slice]));
   }
 }
 

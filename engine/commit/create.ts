@@ -10,6 +10,7 @@ import { type Superblock, decodeSuperblock, encodeSuperblock, formatVersion } fr
 import type { DatabaseClass } from '../driver.ts';
 import { StoreError, systemCode, toStoreError } from '../errors.ts';
 import type { Files, Host } from '../host.ts';
+import { keyFilesOf, writeKeyFiles } from './key-files.ts';
 
 /** Space held back so that collection can commit on a full disk. */
 export const ballastBytes: number = 1024 * 1024;
@@ -24,6 +25,8 @@ export interface CreateOptions {
   readonly driver: DatabaseClass;
   readonly provider: Provider;
   readonly parameters: StoreParameters;
+  /** The file of keys, where the store is to be encrypted. */
+  readonly keys: Uint8Array | undefined;
 }
 
 /** Opens the superblock of the store in a folder, or makes a store there when that is wanted and the folder is absent or empty. */
@@ -126,6 +129,7 @@ function create(layout: StoreLayout, options: CreateOptions): Superblock {
     layout.rootLog,
     layout.ballast,
     draft,
+    ...keyFilesOf(layout),
   ])
     removeIfThere(files, path);
   for (const folder of [layout.blobs, layout.volumes, layout.temps, layout.leases, layout.quarantine]) {
@@ -134,6 +138,7 @@ function create(layout: StoreLayout, options: CreateOptions): Superblock {
   const storeId = toHex(host.random(16));
   createRootLog(files, layout.rootLog, fromHex(storeId)!);
   createCatalog(layout, options);
+  if (options.keys !== undefined) writeKeyFiles(files, layout, options.keys);
   fillBallast(files, layout);
   const superblock: Superblock = {
     format: formatVersion,

@@ -1,7 +1,7 @@
 /** Operations of a commit that touch no bytes: side tables, and blobs that were found damaged. */
 import type { Transaction } from '../catalog/catalog.ts';
 import { fromHex } from '../codec/bytes.ts';
-import type { Operation } from './operations.ts';
+import type { CommitOperation as Operation } from './operations.ts';
 
 export function setSide(
   transaction: Transaction,

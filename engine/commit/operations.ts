@@ -1,19 +1,27 @@
 /** What the calling thread asks the commit thread for: operations that share one transaction, and their answers. */
-import type { BlobId, BlobKind, Link } from '../api.ts';
+import type { BlobId, BlobKind } from '../api.ts';
+import type { Named, StoredLink } from '../keys/realm.ts';
 
-export type Operation =
-  | SmallPut
-  | LargeProbe
-  | LargePut
-  | ChunkedPut
-  | { readonly op: 'retain' | 'release'; readonly id: BlobId; readonly owner: string }
+/*
+ * Callers say ids and names. In an encrypted store the commit thread makes locators and keyed hashes of them (threads/naming.ts) before
+ * an operation gets here; of what comes from a worker that has been done already. So in what is committed every `id` is what the blob
+ * is called on disk, and every name a `Named`.
+ */
+
+/** `Name` is what the names of roots and owners are: texts as callers say them, `Named` when they are committed. */
+export type Operation<Name = string> =
+  | SmallPut<Name>
+  | LargeProbe<Name>
+  | LargePut<Name>
+  | ChunkedPut<Name>
+  | { readonly op: 'retain' | 'release'; readonly id: BlobId; readonly owner: Name }
   | {
       readonly op: 'set-root';
-      readonly name: string;
+      readonly name: Name;
       readonly id: BlobId;
       readonly expect: BlobId | null | undefined;
     }
-  | { readonly op: 'delete-root'; readonly name: string; readonly expect: BlobId | undefined }
+  | { readonly op: 'delete-root'; readonly name: Name; readonly expect: BlobId | undefined }
   | { readonly op: 'horizon'; readonly generation: number | 'now' | null }
   | {
       readonly op: 'side-set';
@@ -23,23 +31,34 @@ export type Operation =
   | { readonly op: 'suspect'; readonly id: BlobId; readonly incarnation: number }
   | { readonly op: 'drop-intent'; readonly intent: number };
 
-/** A blob as an encoded record, for a SQLite volume. */
-export interface SmallPut {
-  readonly op: 'put-small';
+export type CommitOperation = Operation<Named>;
+
+/** What a put says of the blob it brings: its name on disk, and in an encrypted store the label that tells its id. */
+interface Brought<Name> {
   readonly id: BlobId;
+  readonly label: Uint8Array | null;
+  readonly owner?: Name;
+}
+
+/** A blob as an encoded record, for a SQLite volume. */
+export interface SmallPut<Name = string> extends Brought<Name> {
+  readonly op: 'put-small';
   readonly size: number;
   readonly kind: BlobKind;
   readonly incarnation: number;
   readonly record: Uint8Array;
   /** Links of a node, to be checked and referenced. */
-  readonly links?: readonly Link[];
-  readonly owner?: string;
+  readonly links?: readonly StoredLink[];
   /** Part of a chunked blob, put in a session: where it is here and referred to, nothing is to be written. */
   readonly part?: true;
+  readonly instead?: Instead;
 }
 
+/** The incarnation of the copy that is to be replaced by this one of the same blob. Where that is not in use any more, nothing is done. */
+export type Instead = number;
+
 /** Is this large blob here already? If not, an intent is written so that recovery knows whose file it will be. */
-export interface LargeProbe {
+export interface LargeProbe<Name = string> {
   readonly op: 'probe-large';
   readonly id: BlobId;
   readonly size: number;
@@ -49,13 +68,13 @@ export interface LargeProbe {
   readonly storedSize: number;
   readonly incarnation: number;
   readonly framed: boolean;
-  readonly owner?: string;
+  readonly instead?: Instead;
+  readonly owner?: Name;
 }
 
 /** The file is in its place and durable. */
-export interface LargePut {
+export interface LargePut<Name = string> extends Brought<Name> {
   readonly op: 'put-large';
-  readonly id: BlobId;
   readonly size: number;
   readonly incarnation: number;
   readonly intent: number;
@@ -66,18 +85,16 @@ export interface LargePut {
   readonly storedSize: number;
   /** CRC-32 of each chunk, little-endian; of a frame none, since it holds them itself. */
   readonly sums: Uint8Array;
-  readonly owner?: string;
+  readonly instead?: Instead;
 }
 
 /** Chunks and manifest were put before. */
-export interface ChunkedPut {
+export interface ChunkedPut<Name = string> extends Brought<Name> {
   readonly op: 'put-chunked';
-  readonly id: BlobId;
   readonly size: number;
   readonly incarnation: number;
   /** The manifest's root. */
   readonly manifest: BlobId;
-  readonly owner?: string;
 }
 
 /** Answer to a put: where it stands now. */

@@ -8,6 +8,8 @@ import type { OpenFile } from '../host.ts';
 import type { ChunkSums } from './chunk-sums.ts';
 
 export interface BlobFile {
+  /** Bytes of the content. */
+  readonly size: number;
   /** Bytes offset..end of the content; every chunk they touch is verified first. In `scratch` where they fit, until the next call. */
   read(offset: number, end: number, scratch?: Uint8Array): Uint8Array;
   close(): void;
@@ -19,7 +21,7 @@ export class BareFile implements BlobFile {
   readonly #sums: ChunkSums;
   readonly #provider: Provider;
   readonly #chunkBytes: number;
-  readonly #size: number;
+  readonly size: number;
 
   constructor(
     file: OpenFile,
@@ -27,7 +29,7 @@ export class BareFile implements BlobFile {
     how: { readonly sums: ChunkSums; readonly provider: Provider; readonly chunkBytes: number },
   ) {
     this.#file = file;
-    this.#size = size;
+    this.size = size;
     this.#sums = how.sums;
     this.#provider = how.provider;
     this.#chunkBytes = how.chunkBytes;
@@ -39,7 +41,7 @@ export class BareFile implements BlobFile {
     const first = Math.floor(offset / chunkBytes);
     const last = Math.ceil(end / chunkBytes);
     const start = first * chunkBytes;
-    const size = Math.min(this.#size, last * chunkBytes) - start;
+    const size = Math.min(this.size, last * chunkBytes) - start;
     const bytes =
       scratch !== undefined && scratch.length >= size ? scratch.subarray(0, size) : new Uint8Array(size);
     if (this.#file.read(bytes, start) < bytes.length)
@@ -59,6 +61,7 @@ export class BareFile implements BlobFile {
 
 /** A framed file. Takes over the file. */
 export class FramedFile implements BlobFile {
+  readonly size: number;
   readonly #file: OpenFile;
   readonly #frame: Frame;
   readonly #read: ReadAt;
@@ -66,6 +69,7 @@ export class FramedFile implements BlobFile {
   constructor(file: OpenFile, frame: Frame, read: ReadAt) {
     this.#file = file;
     this.#frame = frame;
+    this.size = frame.size;
     this.#read = read;
   }
 
@@ -81,6 +85,15 @@ export class FramedFile implements BlobFile {
   close(): void {
     this.#file.close();
   }
+}
+
+/** Bytes in memory, verified already. */
+export function bytesFile(bytes: Uint8Array): BlobFile {
+  return {
+    size: bytes.length,
+    read: (offset, end) => bytes.subarray(offset, end),
+    close: () => undefined,
+  };
 }
 
 /** Memory that reads share, one after another: fresh memory for each costs more than the reading. */

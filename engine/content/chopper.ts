@@ -6,6 +6,7 @@ import { ManifestBuilder } from '../codec/manifest.ts';
 import type { Provider } from '../codec/provider.ts';
 import { StoreError, invariant, toStoreError } from '../errors.ts';
 import type { FileFacts, Host, OpenFile } from '../host.ts';
+import type { Realm } from '../keys/realm.ts';
 import { type DigestLink, DigestSink } from './digest-link.ts';
 import { Digester } from './digest.ts';
 import { type EncodedRecord, Encoder, openSource, unchanged } from './encoder.ts';
@@ -14,6 +15,7 @@ import { type StageHow, sliceBytes } from './stager.ts';
 export interface ChopperOptions {
   readonly host: Host;
   readonly provider: Provider;
+  readonly realm: Realm;
   readonly smallMax: number;
   readonly chunkBytes: number;
   readonly compression: CompressionParameters;
@@ -50,7 +52,9 @@ export interface ChopEnd {
   readonly batch: ChoppedBatch;
   readonly id: string;
   readonly size: number;
-  /** The root of the manifest. Absent: the one chunk is the blob. */
+  readonly name: string;
+  readonly label: Uint8Array | null;
+  /** The root of the manifest, by its name on disk. Absent: the one chunk is the blob. */
   readonly manifest?: string;
   readonly source?: SourceFacts;
 }
@@ -122,6 +126,7 @@ interface Source {
 
 class Chopping {
   readonly #encoder: Encoder;
+  readonly #realm: Realm;
   readonly #cutter: Cutter;
   readonly #manifest: ManifestBuilder;
   readonly #sink: DigestSink;
@@ -157,6 +162,7 @@ class Chopping {
     this.#sink = parts.sink;
     this.#cutter = parts.cutter;
     this.#encoder = new Encoder(options);
+    this.#realm = options.realm;
     this.#manifest = new ManifestBuilder((bytes) => options.provider.sha256Hex(bytes));
     this.#window = new Uint8Array(this.#cutter.sizes.greatest + 2 * sliceBytes);
   }
@@ -213,11 +219,13 @@ class Chopping {
     if (this.#chunks > 1)
       for (const node of this.#manifest.finish({ id: toHex(id), size, cuts: this.#cutter.sizes }))
         root = this.#node(node);
+    const facts = { id: toHex(id), size };
     return {
       batch: this.#handOver(),
-      id: toHex(id),
-      size,
-      ...(root === undefined ? {} : { manifest: root.id }),
+      ...facts,
+      name: this.#realm.nameOf(facts.id),
+      label: this.#realm.label(facts),
+      ...(root === undefined ? {} : { manifest: root.name }),
       ...(source === undefined ? {} : { source }),
     };
   }

@@ -1,5 +1,4 @@
 /** A blob that consists of chunk blobs, read like a file: down the manifest to the chunks that a range touches. */
-import type { BlobRow } from '../catalog/blob-rows.ts';
 import type { ManifestNode, ManifestPart } from '../codec/manifest.ts';
 import { StoreError } from '../errors.ts';
 import type { BlobFile } from './blob-file.ts';
@@ -11,14 +10,16 @@ export interface ChunkSource {
 }
 
 export class ChunkedFile implements BlobFile {
+  readonly size: number;
   readonly #root: ManifestNode;
   readonly #source: ChunkSource;
   /** The chunk read last, where its rest was left: the next read begins in it. */
   #last: { readonly id: string; readonly bytes: Uint8Array } | undefined;
 
   /** `corrupt` when the manifest is of another blob. */
-  constructor(row: BlobRow, root: ManifestNode, source: ChunkSource) {
-    if (root.root?.size !== row.size) throw new StoreError('corrupt', 'its manifest is of another blob');
+  constructor(size: number, root: ManifestNode, source: ChunkSource) {
+    if (root.root?.size !== size) throw new StoreError('corrupt', 'its manifest is of another blob');
+    this.size = size;
     this.#root = root;
     this.#source = source;
   }

@@ -7,7 +7,8 @@ import type { Statements } from '../catalog/statements.ts';
 import { StoreError } from '../errors.ts';
 import type { BlobFile } from './blob-file.ts';
 import { type ChunkSource, ChunkedFile } from './chunked-file.ts';
-import { damaged } from './damage.ts';
+import type { Contents } from './contents.ts';
+import { damaged, isDamage } from './damage.ts';
 
 /** Nodes kept, of up to 1,024 parts each: some 100 KB. */
 const nodesMax = 64;
@@ -17,13 +18,15 @@ export interface PartReader {
   readonly sql: Statements;
   readonly rows: BlobReader;
   row(id: string): BlobRow | undefined;
+  readonly contents: Contents;
+  sizeOf(row: BlobRow): number;
   /** Once more where it may have moved meanwhile. */
   readAgain(row: BlobRow, offset: number, length: number): Uint8Array;
 }
 
 export class Chunks {
   readonly #reader: PartReader;
-  /** By id: what has an id never changes. */
+  /** By their names on disk: what has an id never changes. */
   readonly #nodes = new Map<string, ManifestNode>();
 
   constructor(reader: PartReader) {
@@ -31,8 +34,12 @@ export class Chunks {
   }
 
   open(row: BlobRow): BlobFile {
-    const opened = telling(row, () => new ChunkedFile(row, this.#manifest(this.rootOf(row)), this.#source));
+    const opened = telling(row, () => {
+      const root = this.#manifest(this.rootOf(row));
+      return new ChunkedFile(this.#factsOf(row, root).size, root, this.#source);
+    });
     return {
+      size: opened.size,
       read: (offset, end, scratch) => telling(row, () => opened.read(offset, end, scratch)),
       close: () => undefined,
     };
@@ -59,10 +66,39 @@ export class Chunks {
   }
 
   *#verifyWhole(row: BlobRow): Generator<void> {
+    const { state } = this.#reader.contents.realm;
+    if (state === 'locked') return yield* this.#verifyRows(this.rootOf(row));
     const root = this.#manifest(this.rootOf(row));
-    if (root.root?.id !== toHex(row.id) || root.root.size !== row.size)
+    const { id, size } = this.#factsOf(row, root);
+    if (root.root?.id !== id || root.root.size !== size)
       throw new StoreError('corrupt', 'its manifest is of another blob');
     yield* this.#verifyBelow(root);
+  }
+
+  /** What is known of a blob apart from its manifest. Of one whose label is missing only what it is called on disk is. */
+  #factsOf(row: BlobRow, { root }: ManifestNode): { readonly id: string; readonly size: number } {
+    const { realm, sealed } = this.#reader.contents;
+    if (!sealed) return { id: toHex(row.id), size: row.size };
+    const facts = realm.reveal(row.id, row.label);
+    if (facts !== undefined) return facts;
+    if (root === undefined || realm.nameOf(root.id) !== toHex(row.id))
+      throw new StoreError('corrupt', 'its manifest is of another blob');
+    return root;
+  }
+
+  /** Without keys a manifest cannot be read; what its nodes refer to is in the catalog. */
+  *#verifyRows(node: BlobRow): Generator<void> {
+    yield;
+    if (node.suspect !== 0) throw damaged(node, 'it was found damaged');
+    if (node.kind === 0) return;
+    const children = this.#reader.sql
+      .values('SELECT child FROM refs WHERE kind = ? AND owner = ?')
+      .all(ownerKinds.node, node.n) as number[];
+    for (const n of children) {
+      const child = this.#reader.rows.byNumber(n);
+      if (child === undefined) throw new StoreError('corrupt', 'a chunk is missing');
+      yield* this.#verifyRows(child);
+    }
   }
 
   *#verifyBelow(node: ManifestNode): Generator<void> {
@@ -71,13 +107,13 @@ export class Chunks {
       const part = this.#row(id);
       if (part.suspect !== 0) throw damaged(part, 'it was found damaged');
       if (node.level > 0) yield* this.#verifyBelow(this.#manifest(part));
-      else if (part.size !== size)
+      else if (this.#reader.sizeOf(part) !== size)
         throw new StoreError('corrupt', 'its manifest tells another size of a chunk');
     }
   }
 
   readonly #source: ChunkSource = {
-    manifest: (id) => this.#nodes.get(id) ?? this.#manifest(this.#row(id)),
+    manifest: (id) => this.#manifest(this.#row(id)),
     chunk: (id, from, to) => this.#reader.readAgain(this.#row(id), from, to - from),
   };
 
@@ -88,10 +124,11 @@ export class Chunks {
   }
 
   #manifest(row: BlobRow): ManifestNode {
-    const id = toHex(row.id);
-    const node = this.#nodes.get(id) ?? decodeManifest(this.#reader.readAgain(row, 0, row.size));
-    this.#nodes.delete(id);
-    this.#nodes.set(id, node);
+    const name = toHex(row.id);
+    const node =
+      this.#nodes.get(name) ?? decodeManifest(this.#reader.readAgain(row, 0, this.#reader.sizeOf(row)));
+    this.#nodes.delete(name);
+    this.#nodes.set(name, node);
     if (this.#nodes.size > nodesMax) this.#nodes.delete(this.#nodes.keys().next().value!);
     return node;
   }
@@ -102,14 +139,14 @@ function telling<Result>(row: BlobRow, read: () => Result): Result {
   try {
     return read();
   } catch (error) {
-    if (!StoreError.is(error, 'corrupt')) throw error;
+    if (!isDamage(error)) throw error;
     const { id, incarnation } = error.facts;
     const told = damaged(row, error.message);
-    if (typeof id !== 'string') throw told;
+    if (typeof id !== 'string' && error.code === 'corrupt') throw told;
     throw new StoreError(
-      'corrupt',
+      error.code,
       told.message,
-      { ...told.facts, chunk: id, chunkIncarnation: incarnation },
+      typeof id === 'string' ? { ...told.facts, chunk: id, chunkIncarnation: incarnation } : told.facts,
       error,
     );
   }

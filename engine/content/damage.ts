@@ -19,7 +19,13 @@ export function blaming<Result>(row: BlobRow, read: () => Result): Result {
   try {
     return read();
   } catch (error) {
-    if (!StoreError.is(error, 'corrupt') || 'id' in error.facts) throw error;
-    throw damaged(row, error.message);
+    if (!isDamage(error) || 'id' in error.facts) throw error;
+    const told = damaged(row, error.message);
+    throw error.code === 'corrupt' ? told : new StoreError(error.code, told.message, told.facts, error);
   }
+}
+
+/** Whether a failure says that stored bytes are not what they should be. */
+export function isDamage(error: unknown): error is StoreError {
+  return StoreError.is(error, 'corrupt') || StoreError.is(error, 'tampered');
 }

@@ -1,13 +1,16 @@
 /** Turns small sources into records on a worker thread: reads files, hashes, checks; many at a time into one buffer. */
 import type { BlobKind, CompressionMode, CompressionParameters, Link, SourceFacts } from '../api.ts';
-import { toHex } from '../codec/bytes.ts';
+import { fromHex, toHex } from '../codec/bytes.ts';
 import { decodeNode, encodeNode } from '../codec/node.ts';
 import type { Provider } from '../codec/provider.ts';
 import { type StoredChunk, chunkCodecs } from '../codec/chunks.ts';
 import { ChunkCompressor } from '../codec/compress.ts';
 import { recordOverhead, writeRecord } from '../codec/record.ts';
-import { StoreError, pathError, toStoreError } from '../errors.ts';
+import { encodeLinkLocators } from '../codec/locator.ts';
+import { type Chunk, sealObject } from '../codec/seal.ts';
+import { StoreError, invariant, pathError, toStoreError } from '../errors.ts';
 import type { FileFacts, Host, OpenFile } from '../host.ts';
+import type { Realm, StoredLink } from '../keys/realm.ts';
 
 export interface SmallSource {
   /** Bytes, or a file's path. */
@@ -23,13 +26,18 @@ export interface SmallSource {
 
 /** A record in the batch's memory. */
 export interface EncodedRecord {
+  /** sha256 of the content, and its bytes. */
   readonly id: string;
   readonly size: number;
+  /** What it is called on disk, and the bytes that are there: those of the content, or of the object it was sealed into. */
+  readonly name: string;
+  readonly storedContent: number;
+  readonly label: Uint8Array | null;
   readonly kind: BlobKind;
   readonly incarnation: number;
   readonly at: number;
   readonly length: number;
-  readonly links?: readonly Link[];
+  readonly links?: readonly StoredLink[];
   readonly source?: SourceFacts;
 }
 
@@ -39,6 +47,7 @@ export type Encoded = EncodedRecord | { readonly large: true } | { readonly late
 export interface EncoderOptions {
   readonly host: Host;
   readonly provider: Provider;
+  readonly realm: Realm;
   readonly smallMax: number;
   readonly chunkBytes: number;
   readonly compression: CompressionParameters;
@@ -145,42 +154,75 @@ export class Encoder {
     const id = provider.sha256(content);
     const incarnation = this.#incarnation();
     const chunks = this.#chunks(content, options);
-    const overhead = recordOverhead(content.length, this.#chunkLog2);
-    this.#room(chunks.reduce((sum, { bytes }) => sum + bytes.length, overhead));
+    const facts = { id: toHex(id), size: content.length };
+    const { realm } = this.#options;
+    const name = realm.nameOf(facts.id);
+    const sealed = this.#seal(id, chunks, content, links);
+    const stored = sealed?.length ?? content.length;
+    const pieces = sealed === undefined ? chunks : asTheyAre(sealed, this.#options.chunkBytes);
+    const overhead = recordOverhead(stored, this.#chunkLog2);
+    this.#room(pieces.reduce((sum, { bytes }) => sum + bytes.length, overhead));
     const at = this.#at;
     const head = {
       kind,
-      id,
+      sealed: sealed !== undefined,
+      id: sealed === undefined ? id : fromHex(name)!,
       incarnation,
       part: 0,
       offset: 0,
       last: true,
-      size: content.length,
+      size: stored,
       chunkLog2: this.#chunkLog2,
-      contentBytes: content.length,
+      contentBytes: stored,
     } as const;
-    this.#at = writeRecord(provider, this.#buffer, at, { head, chunks });
+    this.#at = writeRecord(provider, this.#buffer, at, { head, chunks: pieces });
     return {
-      id: toHex(id),
-      size: content.length,
+      ...facts,
+      name,
+      storedContent: stored,
+      label: realm.label(facts),
       kind,
       incarnation,
       at,
       length: this.#at - at,
-      ...(links === undefined ? {} : { links }),
+      ...(links === undefined
+        ? {}
+        : { links: links.map((link) => ({ ...link, name: realm.nameOf(link.id) })) }),
     };
+  }
+
+  /** The sealed object of a small blob; undefined in a store without encryption. */
+  #seal(
+    id: Uint8Array,
+    chunks: readonly StoredChunk[],
+    content: Uint8Array,
+    links: readonly Link[] | undefined,
+  ): Uint8Array | undefined {
+    const { provider, realm, chunkBytes } = this.#options;
+    if (realm.state === 'plain') return undefined;
+    const { sealing } = realm;
+    invariant(sealing !== undefined, 'nothing is put into a locked store');
+    const { padding, keyring, header } = sealing;
+    const clear =
+      links === undefined ? new Uint8Array(0) : encodeLinkLocators(provider, keyring.idKey, links);
+    const whole = chunks.map(({ codec, bytes }, i): Chunk => {
+      const length = Math.min(chunkBytes, content.length - i * chunkBytes);
+      return { codec, bytes, length };
+    });
+    // Something must be the last, also of nothing.
+    if (whole.length === 0) whole.push({ codec: chunkCodecs.identity, bytes: content, length: 0 });
+    const role = links === undefined ? 'raw' : 'node';
+    return sealObject(provider, { ...header(role, this.#chunkLog2, clear), chunks: whole, id, padding });
   }
 
   #chunks(content: Uint8Array, options: SmallSource): StoredChunk[] {
     const { provider, compression, chunkBytes } = this.#options;
     const mode = options.compression ?? compression.mode;
-    const pieces: Uint8Array[] = [];
-    for (let at = 0; at < content.length; at += chunkBytes)
-      pieces.push(content.subarray(at, at + chunkBytes));
-    if (mode === 'off') return pieces.map((bytes) => ({ codec: chunkCodecs.identity, bytes }));
+    const pieces = asTheyAre(content, chunkBytes);
+    if (mode === 'off') return pieces;
     const { mediaType } = options;
     const compressor = new ChunkCompressor(provider, { ...compression, mode, mediaType });
-    return pieces.map((piece) => compressor.encode(piece));
+    return pieces.map(({ bytes }) => compressor.encode(bytes));
   }
 
   /** Randomness by the page: a call for six bytes costs as much as one for thousands. */
@@ -199,6 +241,14 @@ export class Encoder {
     grown.set(this.#buffer.subarray(0, this.#at));
     this.#buffer = grown;
   }
+}
+
+/** Cut, not encoded. */
+function asTheyAre(bytes: Uint8Array, chunkBytes: number): StoredChunk[] {
+  const chunks: StoredChunk[] = [];
+  for (let at = 0; at < bytes.length; at += chunkBytes)
+    chunks.push({ codec: chunkCodecs.identity, bytes: bytes.subarray(at, at + chunkBytes) });
+  return chunks;
 }
 
 /** 48 random bits: two copies of one blob never share a name. */

@@ -1,33 +1,69 @@
-/** Frames a large blob on its way to disk: cuts it into chunks, compresses several at once, hashes the content meanwhile. */
+/** Frames a large blob on its way to disk: cuts it into chunks, compresses several at once, seals them in an encrypted store. */
+import { type StoredChunk, chunkCodecs } from '../codec/chunks.ts';
 import type { ChunkCompressor } from '../codec/compress.ts';
 import { FrameWriter } from '../codec/frame.ts';
-import type { Hasher, Provider } from '../codec/provider.ts';
+import { type Provider, tagBytes } from '../codec/provider.ts';
+import { type Chunk, ObjectSealer, type Padding, type SealOptions } from '../codec/seal.ts';
+
+type Write = (bytes: Uint8Array) => void;
+
+/** Bytes of a write. */
+const writeBytes = 1024 * 1024;
+
+/** A chunk as it is to be stored, and the bytes of content it stands for. */
+type EncodedChunk = StoredChunk & { readonly length: number };
+
+/** Where encoded chunks go. Their memory may be used again as soon as a call returns. */
+interface ChunkSink {
+  add(chunks: readonly EncodedChunk[]): void;
+  /** Returns the bytes of what the frame holds. */
+  finish(blob: FramedBlob): number;
+}
+
+/** What is known at the end. */
+export interface FramedBlob {
+  /** sha256 of the content, its bytes, and what it is called on disk. */
+  readonly id: Uint8Array;
+  readonly size: number;
+  readonly name: Uint8Array;
+}
+
+export interface FramingParts {
+  readonly chunkLog2: number;
+  /** Absent: nothing is compressed. */
+  readonly compressor: ChunkCompressor | undefined;
+  /** Absent in a store without encryption. */
+  readonly seal: { readonly header: SealOptions; readonly padding: Padding } | undefined;
+  readonly write: Write;
+}
 
 export class Framing {
-  readonly #compressor: ChunkCompressor;
-  readonly #frame: FrameWriter;
-  readonly #hasher: Hasher;
-  readonly #write: (bytes: Uint8Array) => void;
+  readonly #compressor: ChunkCompressor | undefined;
+  readonly #sink: ChunkSink;
+  readonly #flush: () => void;
   /** The chunk that has begun but not ended. */
   readonly #partial: Uint8Array;
   #partialBytes = 0;
-  #size = 0;
 
-  constructor(
-    provider: Provider,
-    chunkLog2: number,
-    to: { readonly compressor: ChunkCompressor; readonly write: (bytes: Uint8Array) => void },
-  ) {
-    this.#compressor = to.compressor;
-    this.#frame = new FrameWriter(provider, chunkLog2);
-    this.#hasher = provider.hasher();
-    this.#write = to.write;
+  constructor(provider: Provider, parts: FramingParts) {
+    const { chunkLog2, compressor, seal } = parts;
+    const { write, flush } = gathering(parts.write);
+    this.#flush = flush;
+    this.#compressor = compressor;
     this.#partial = new Uint8Array(2 ** chunkLog2);
-    this.#write(this.#frame.head());
+    const frame = new FrameWriter(provider, chunkLog2, seal !== undefined);
+    write(frame.head());
+    this.#sink =
+      seal === undefined
+        ? new FrameSink(frame, write)
+        : new SealSink(provider, { ...seal, frame, write, chunkBytes: 2 ** chunkLog2 });
   }
 
-  /** Takes the next bytes; they may be used again when it resolves. Not to be called again before. */
-  async add(bytes: Uint8Array): Promise<void> {
+  /**
+   * Takes the next bytes; they may be used again when it resolves. Not to be called again before. `meanwhile` runs while they are
+   * compressed on other threads.
+   */
+  async add(bytes: Uint8Array, meanwhile: () => void): Promise<void> {
     const chunkBytes = this.#partial.length;
     const chunks: Uint8Array[] = [];
     let at = 0;
@@ -42,23 +78,140 @@ export class Framing {
     }
     for (; at + chunkBytes <= bytes.length; at += chunkBytes)
       chunks.push(bytes.subarray(at, at + chunkBytes));
-    const encoded = Promise.all(chunks.map((chunk) => this.#compressor.encodeLater(chunk)));
-    this.#hasher.update(bytes);
-    this.#size += bytes.length;
-    for (const chunk of await encoded) this.#frame.add(chunk).forEach(this.#write);
+    const encoded = Promise.all(chunks.map((chunk) => this.#encode(chunk)));
+    meanwhile();
+    this.#sink.add(await encoded);
     if (at < bytes.length) {
       this.#partial.set(bytes.subarray(at));
       this.#partialBytes = bytes.length - at;
     }
   }
 
-  async finish(): Promise<{ readonly id: Uint8Array; readonly size: number }> {
-    if (this.#partialBytes > 0) {
-      const last = this.#partial.subarray(0, this.#partialBytes);
-      this.#frame.add(await this.#compressor.encodeLater(last)).forEach(this.#write);
+  /** Returns the bytes of what the frame holds: the content, or the sealed object. */
+  async finish(blob: FramedBlob): Promise<number> {
+    if (this.#partialBytes > 0)
+      this.#sink.add([await this.#encode(this.#partial.subarray(0, this.#partialBytes))]);
+    const bytes = this.#sink.finish(blob);
+    this.#flush();
+    return bytes;
+  }
+
+  async #encode(bytes: Uint8Array): Promise<EncodedChunk> {
+    const { length } = bytes;
+    if (this.#compressor === undefined) return { codec: chunkCodecs.identity, bytes, length };
+    return { ...(await this.#compressor.encodeLater(bytes)), length };
+  }
+}
+
+/** Pieces of any size, written a slice at a time: a frame has many small ones. */
+function gathering(write: Write): { readonly write: Write; readonly flush: () => void } {
+  const slice = new Uint8Array(writeBytes);
+  let filled = 0;
+  const flush = (): void => {
+    if (filled > 0) write(slice.subarray(0, filled));
+    filled = 0;
+  };
+  return {
+    write(bytes) {
+      for (let at = 0; at < bytes.length;) {
+        const part = bytes.subarray(at, at + slice.length - filled);
+        slice.set(part, filled);
+        filled += part.length;
+        at += part.length;
+        if (filled === slice.length) flush();
+      }
+    },
+    flush,
+  };
+}
+
+/** Chunks as they are encoded. */
+class FrameSink implements ChunkSink {
+  readonly #frame: FrameWriter;
+  readonly #write: Write;
+
+  constructor(frame: FrameWriter, write: Write) {
+    this.#frame = frame;
+    this.#write = write;
+  }
+
+  add(chunks: readonly EncodedChunk[]): void {
+    for (const chunk of chunks) this.#frame.add(chunk).forEach(this.#write);
+  }
+
+  finish({ name, size }: FramedBlob): number {
+    this.#frame.finish(name, size).forEach(this.#write);
+    return size;
+  }
+}
+
+/** Chunks sealed one after another into an object, and that cut into the chunks of the frame, whose checksums keyless scrubs go by. */
+class SealSink implements ChunkSink {
+  readonly #sealer: ObjectSealer;
+  readonly #padding: Padding;
+  readonly #frame: FrameWriter;
+  readonly #write: Write;
+  /** One sealed chunk. */
+  readonly #sealed: Uint8Array;
+  /** The chunk of the frame that has begun but not ended. */
+  readonly #piece: Uint8Array;
+  #pieceBytes = 0;
+  /** The last chunk is sealed as the last, so each waits for the next. */
+  #held: EncodedChunk | undefined;
+  #size = 0;
+
+  constructor(
+    provider: Provider,
+    parts: {
+      readonly header: SealOptions;
+      readonly padding: Padding;
+      readonly frame: FrameWriter;
+      readonly write: Write;
+      readonly chunkBytes: number;
+    },
+  ) {
+    this.#sealer = new ObjectSealer(provider, parts.header);
+    this.#padding = parts.padding;
+    this.#frame = parts.frame;
+    this.#write = parts.write;
+    this.#sealed = new Uint8Array(parts.chunkBytes + tagBytes);
+    this.#piece = new Uint8Array(parts.chunkBytes);
+    this.#put(this.#sealer.head);
+  }
+
+  add(chunks: readonly EncodedChunk[]): void {
+    for (const chunk of chunks) {
+      if (this.#held !== undefined) this.#put(this.#sealer.chunk(this.#held, this.#sealed));
+      this.#held = chunk;
     }
-    const id = this.#hasher.digest();
-    this.#frame.finish(id, this.#size).forEach(this.#write);
-    return { id, size: this.#size };
+    // The caller's memory is used again.
+    if (this.#held !== undefined && chunks.length > 0)
+      this.#held = { ...this.#held, bytes: this.#held.bytes.slice() };
+  }
+
+  finish({ id, name }: FramedBlob): number {
+    const last: Chunk = this.#held ?? { codec: chunkCodecs.identity, bytes: new Uint8Array(0), length: 0 };
+    this.#put(this.#sealer.lastChunk(last, this.#sealed));
+    for (const piece of this.#sealer.tail({ id, padding: this.#padding })) this.#put(piece);
+    if (this.#pieceBytes > 0) this.#flush();
+    this.#frame.finish(name, this.#size).forEach(this.#write);
+    return this.#size;
+  }
+
+  #put(bytes: Uint8Array): void {
+    this.#size += bytes.length;
+    for (let at = 0; at < bytes.length;) {
+      const part = bytes.subarray(at, at + this.#piece.length - this.#pieceBytes);
+      this.#piece.set(part, this.#pieceBytes);
+      this.#pieceBytes += part.length;
+      at += part.length;
+      if (this.#pieceBytes === this.#piece.length) this.#flush();
+    }
+  }
+
+  #flush(): void {
+    const bytes = this.#piece.subarray(0, this.#pieceBytes);
+    this.#frame.add({ codec: chunkCodecs.identity, bytes }).forEach(this.#write);
+    this.#pieceBytes = 0;
   }
 }

@@ -1,11 +1,10 @@
 /** Copies the file of a large blob to another directory volume, on a worker thread: byte for byte, and the copy is what is verified. */
 import { type BlobRow, partNameOf } from '../catalog/blob-rows.ts';
-import { equalBytes } from '../codec/bytes.ts';
-import type { Provider } from '../codec/provider.ts';
-import { StoreError, systemCode, writeError } from '../errors.ts';
+import { systemCode, writeError } from '../errors.ts';
 import type { Host, OpenFile } from '../host.ts';
 import { partFile } from '../volumes/directory.ts';
-import { damaged } from './damage.ts';
+import { copyOf } from './contents.ts';
+import { blaming, isDamage } from './damage.ts';
 import type { Reader } from './reader.ts';
 
 /** A file on its way: from one volume to another, as a new incarnation. */
@@ -32,16 +31,11 @@ const slicesPerTurn = 4;
 export class Mover {
   readonly #reader: Reader;
   readonly #host: Host;
-  readonly #provider: Provider;
   readonly #lease: string;
 
-  constructor(
-    reader: Reader,
-    parts: { readonly host: Host; readonly provider: Provider; readonly lease: string },
-  ) {
+  constructor(reader: Reader, parts: { readonly host: Host; readonly lease: string }) {
     this.#reader = reader;
     this.#host = parts.host;
-    this.#provider = parts.provider;
     this.#lease = parts.lease;
   }
 
@@ -57,7 +51,7 @@ export class Mover {
       }
       return { copied: true };
     } catch (error) {
-      if (!StoreError.is(error, 'corrupt')) throw error;
+      if (!isDamage(error)) throw error;
       return { damaged: typeof error.facts['reason'] === 'string' ? error.facts['reason'] : error.message };
     }
   }
@@ -92,18 +86,14 @@ export class Mover {
   }
 
   async #verify(row: BlobRow, copy: OpenFile, signal: AbortSignal): Promise<void> {
-    const blob = this.#reader.blobFile(row, copy);
-    const hasher = this.#provider.hasher();
     const scratch = new Uint8Array(sliceBytes + this.#reader.chunkBytes);
-    for (let at = 0, turn = 1; at < row.size; turn++) {
+    const blob = this.#reader.blobFile(row, copy);
+    const steps = this.#reader.contents.verify(copyOf(row), blob, scratch);
+    for (let turn = 1; ; turn++) {
       signal.throwIfAborted();
-      const end = Math.min(row.size, at + sliceBytes);
-      const bytes = blob.read(at, end, scratch);
-      hasher.update(bytes);
-      at += bytes.length;
+      if (blaming(row, () => steps.next()).done === true) return;
       if (turn % slicesPerTurn === 0) await this.#host.clock.yield();
     }
-    if (!equalBytes(hasher.digest(), row.id)) throw damaged(row, 'its content does not hash to its id');
   }
 
   #remove(temp: string): void {

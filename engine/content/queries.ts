@@ -16,8 +16,15 @@ import { chainBytes, decodeLogRecord, logHeadBytes } from '../codec/root-record.
 import type { Provider } from '../codec/provider.ts';
 import { StoreError, invariant } from '../errors.ts';
 import type { Host } from '../host.ts';
+import type { Realm } from '../keys/realm.ts';
 import { isFramed } from './blob-file.ts';
+import { isDamage } from './damage.ts';
 import type { Reader } from './reader.ts';
+
+/** What an entry of a side table is found by. Names hold no NUL, so no two entries are found by one key. */
+export function sideKey(realm: Realm, table: string, key: string): string {
+  return realm.state === 'plain' ? key : realm.find('side', `${table}\0${key}`);
+}
 
 /** Rows of a list in one answer. */
 export const listRows = 500;
@@ -45,7 +52,8 @@ export class Queries {
   }
 
   hasMany(ids: readonly string[]): boolean[] {
-    return ids.map((id) => this.#reader.rows.numberOf(fromHex(id)!) !== undefined);
+    const { realm, rows } = this.#reader;
+    return ids.map((id) => rows.numberOf(fromHex(realm.nameOf(id))!) !== undefined);
   }
 
   stat(id: string): BlobStat | undefined {
@@ -59,8 +67,18 @@ export class Queries {
     return this.#pathOf(row).path;
   }
 
-  /** Rows with ids above `after` that begin with `prefix`, in id order. */
+  /** Blobs behind `after` whose ids begin with `prefix`, in id order; in an encrypted store in the order of their names on disk. */
   list(after: string, prefix: string): BlobStat[] {
+    if (!this.#reader.contents.sealed) return this.#names(after, prefix).map((row) => this.#stat(row));
+    for (let name = after === '' ? '' : this.#reader.realm.nameOf(after); ;) {
+      const rows = this.#names(name, '');
+      const found = rows.map((row) => this.#stat(row)).filter(({ id }) => id.startsWith(prefix));
+      if (found.length > 0 || rows.length === 0) return found;
+      name = toHex(rows.at(-1)!.id);
+    }
+  }
+
+  #names(after: string, prefix: string): BlobRow[] {
     const low = fromHex((after > prefix ? after : prefix).padEnd(64, '0'))!;
     const high = fromHex(prefix.padEnd(64, 'f'))!;
     const rows = this.#reader.sql
@@ -68,26 +86,40 @@ export class Queries {
         'SELECT * FROM blobs WHERE prefix BETWEEN ? AND ? AND id BETWEEN ? AND ? ORDER BY prefix, id LIMIT ?',
       )
       .all(prefixOf(low), prefixOf(high), low, high, listRows + 1) as BlobRow[];
-    const wanted = rows.filter((row) => toHex(row.id) !== after).slice(0, listRows);
-    return wanted.map((row) => this.#stat(row));
+    return rows.filter((row) => toHex(row.id) !== after).slice(0, listRows);
   }
 
   root(name: string): string | undefined {
-    const id = this.#reader.sql
-      .values('SELECT b.id FROM roots r JOIN blobs b ON b.n = r.blob WHERE r.name = ?')
-      .get(name) as Uint8Array | undefined;
-    return id === undefined ? undefined : toHex(id);
+    const key = this.#reader.realm.find('root', name);
+    const row = this.#reader.sql
+      .arrays('SELECT b.id, b.label, r.shown FROM roots r JOIN blobs b ON b.n = r.blob WHERE r.name = ?')
+      .get(key) as [Uint8Array, Uint8Array | null, string] | undefined;
+    return row === undefined ? undefined : this.#root(row).id;
   }
 
+  /** By name. */
   roots(): RootEntry[] {
     const rows = this.#reader.sql
-      .arrays('SELECT r.name, b.id, r.changed FROM roots r JOIN blobs b ON b.n = r.blob ORDER BY r.name')
-      .all();
-    return (rows as [string, Uint8Array, number][]).map(([name, id, changedMs]) => ({
-      name,
-      id: toHex(id),
+      .arrays(
+        'SELECT b.id, b.label, r.shown, r.changed FROM roots r JOIN blobs b ON b.n = r.blob ORDER BY r.name',
+      )
+      .all() as [Uint8Array, Uint8Array | null, string, number][];
+    const entries = rows.map(([name, label, shown, changedMs]) => ({
+      ...this.#root([name, label, shown]),
       changedMs,
     }));
+    return this.#reader.contents.sealed ? entries.sort((a, b) => (a.name < b.name ? -1 : 1)) : entries;
+  }
+
+  /** In an encrypted store a root's name is bound to the blob it points to: `tampered` where it points to another. */
+  #root([blob, label, shown]: [Uint8Array, Uint8Array | null, string]): { name: string; id: string } {
+    const { realm } = this.#reader;
+    const name = realm.tell('root', shown, toHex(blob));
+    return { name, id: this.#tell(blob, label) };
+  }
+
+  #tell(name: Uint8Array, label: Uint8Array | null): string {
+    return this.#reader.realm.reveal(name, label)?.id ?? toHex(name);
   }
 
   /** Committed records of the root log with a sequence above `after`. O(length of the log). */
@@ -110,19 +142,38 @@ export class Queries {
         });
       at += record.length;
       hash = record.hash;
-      if (record.entry.sequence > after) entries.push(record.entry);
+      if (record.entry.sequence > after) entries.push(this.#toldEntry(record.entry));
     }
     return entries;
   }
 
-  side(name: string, keys: readonly string[]): (Uint8Array | undefined)[] {
-    const get = this.#reader.sql.arrays('SELECT value, sum FROM side WHERE name = ? AND key = ?');
-    return keys.map((key) => {
+  #toldEntry(entry: RootLogEntry): RootLogEntry {
+    const { realm, rows, contents } = this.#reader;
+    if (!contents.sealed) return entry;
+    const isRoot = entry.change === 'set' || entry.change === 'delete';
+    const name = realm.tell(isRoot ? 'root' : 'owner', entry.name, isRoot ? (entry.id ?? '') : '');
+    if (entry.id === undefined) return { ...entry, name };
+    // Of a blob that was collected since, what it was called on disk is all that is left.
+    const row = rows.byId(fromHex(entry.id)!);
+    return { ...entry, name, id: row === undefined ? entry.id : this.#reader.tell(row) };
+  }
+
+  side(table: string, texts: readonly string[]): (Uint8Array | undefined)[] {
+    const { realm, rows, sql } = this.#reader;
+    const get = sql.arrays('SELECT value, sum FROM side WHERE name = ? AND key = ?');
+    const name = realm.find('side', table);
+    return texts.map((text) => {
+      const key = sideKey(realm, table, text);
       const row = get.get(name, key) as [Uint8Array, Uint8Array] | undefined;
       // It is droppable: a damaged entry is as good as none.
-      if (row === undefined || !equalBytes(this.#reader.rows.hasher.sum('side', [name, key, row[0]]), row[1]))
+      if (row === undefined || !equalBytes(rows.hasher.sum('side', [name, key, row[0]]), row[1]))
         return undefined;
-      return new Uint8Array(row[0]);
+      try {
+        return new Uint8Array(realm.openSide(name + key, row[0]));
+      } catch (error) {
+        if (isDamage(error)) return undefined;
+        throw error;
+      }
     });
   }
 
@@ -198,9 +249,9 @@ export class Queries {
     const verifiedMs = this.#reader.sql.values('SELECT at FROM verified WHERE blob = ?').get(row.n) as
       number | undefined;
     return {
-      id: toHex(row.id),
+      id: this.#reader.tell(row),
       kind: kindName(row.kind),
-      size: row.size,
+      size: this.#sizeOf(row),
       storedSize: row.stored,
       references: row.refcount,
       createdMs: row.created,
@@ -210,6 +261,18 @@ export class Queries {
       ...this.#pathOf(row),
     };
   }
+
+  /** Of a blob that cannot be looked at, its label missing and its bytes away or without keys, what is stored of it. */
+  #sizeOf(row: BlobRow): number {
+    try {
+      return this.#reader.sizeOf(row);
+    } catch (error) {
+      if (isDamage(error) || StoreError.is(error, 'unavailable') || StoreError.is(error, 'wrong-key'))
+        return row.size;
+      throw error;
+    }
+  }
+
   /** Without looking whether the volume is there: facts of a blob can be told while its bytes are away. */
   #pathOf(row: BlobRow): { readonly path?: string } {
     const { places } = this.#reader;

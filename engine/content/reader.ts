@@ -3,19 +3,22 @@ import type { BlobId } from '../api.ts';
 import { BlobReader, type BlobRow, isChunked, partNameOf } from '../catalog/blob-rows.ts';
 import { RowHasher } from '../catalog/row-sums.ts';
 import { Statements } from '../catalog/statements.ts';
-import { equalBytes, fromHex } from '../codec/bytes.ts';
+import { equalBytes, fromHex, toHex } from '../codec/bytes.ts';
 import type { Provider } from '../codec/provider.ts';
-import { readRecord } from '../codec/record.ts';
+import { type RecordView, readRecord } from '../codec/record.ts';
 import type { Database } from '../driver.ts';
 import { StoreError } from '../errors.ts';
 import type { OpenFile } from '../host.ts';
+import type { Realm } from '../keys/realm.ts';
 import { BareFile, type BlobFile, Frames, isFramed } from './blob-file.ts';
 import { Chunks } from './chunks.ts';
-import { blaming, damaged } from './damage.ts';
+import { Contents, copyOf } from './contents.ts';
+import { blaming, damaged, isDamage } from './damage.ts';
 import { loadChunkSums } from './chunk-sums.ts';
 import { Places, type PlacesOptions } from './places.ts';
 
 export interface ReaderOptions extends PlacesOptions {
+  readonly realm: Realm;
   readonly chunkBytes: number;
 }
 
@@ -23,6 +26,7 @@ export class Reader {
   readonly rows: BlobReader;
   readonly sql: Statements;
   readonly places: Places;
+  readonly contents: Contents;
   readonly #db: Database;
   readonly #options: ReaderOptions;
   readonly #frames: Frames;
@@ -36,6 +40,7 @@ export class Reader {
     this.sql = new Statements(db);
     this.rows = new BlobReader(db, new RowHasher());
     this.places = new Places(this.sql, options);
+    this.contents = new Contents(options.provider, options.realm);
     this.#chunks = new Chunks(this);
   }
 
@@ -43,8 +48,22 @@ export class Reader {
     return this.#options.chunkBytes;
   }
 
+  get realm(): Realm {
+    return this.#options.realm;
+  }
+
   row(id: BlobId): BlobRow | undefined {
-    return this.rows.byId(fromHex(id)!);
+    return this.rows.byId(fromHex(this.realm.nameOf(id))!);
+  }
+
+  /** The id of a row's blob as callers know it; what it is called on disk where that cannot be told. */
+  tell(row: BlobRow): BlobId {
+    return this.realm.reveal(row.id, row.label)?.id ?? toHex(row.id);
+  }
+
+  /** Bytes of a blob's content. Of a blob whose label is missing its end is read. */
+  sizeOf(row: BlobRow): number {
+    return this.contents.sizeOf(row, () => this.#open(row));
   }
 
   /** A range of a blob, clamped at its end; undefined when the id is unknown. `whole` also checks the id of a complete read. */
@@ -64,13 +83,50 @@ export class Reader {
 
   /** Reads what a row points to; `corrupt` when that is not there or not right. */
   readRow(row: BlobRow, offset: number, length: number): Uint8Array {
-    const end = Math.min(row.size, offset + length);
-    if (!this.isFile(row)) return this.#record(row, offset, Math.max(offset, end));
-    const file = this.openFile(row);
+    if (!this.isFile(row) && !this.contents.sealed) {
+      const end = Math.min(row.size, offset + length);
+      return this.#record(row, (record) => record.content(offset, Math.max(offset, end)));
+    }
+    const file = this.#open(row);
     try {
-      return file.read(offset, end);
+      return file.read(offset, Math.min(file.size, offset + length));
     } finally {
       file.close();
+    }
+  }
+
+  /** The content of any blob. */
+  #open(row: BlobRow): BlobFile {
+    return this.isFile(row) ? this.openFile(row) : this.#content(row, this.#recordFile(row));
+  }
+
+  /** Verifies what a row points to, whatever form it has. Yields bytes read. */
+  *verifyRow(row: BlobRow, scratch?: Uint8Array): Generator<number> {
+    const stored = this.isFile(row) ? this.blobFile(row, this.partFile(row)) : this.#recordFile(row);
+    try {
+      const steps = this.contents.verify(copyOf(row), stored, scratch);
+      for (;;) {
+        const step = blaming(row, () => steps.next());
+        if (step.done === true) return;
+        yield step.value;
+      }
+    } finally {
+      stored.close();
+    }
+  }
+
+  #content(row: BlobRow, stored: BlobFile): BlobFile {
+    if (!this.contents.sealed) return stored;
+    try {
+      const opened = blaming(row, () => this.contents.open(row, stored));
+      return {
+        size: opened.size,
+        read: (offset, end, scratch) => blaming(row, () => opened.read(offset, end, scratch)),
+        close: () => opened.close(),
+      };
+    } catch (error) {
+      stored.close();
+      throw error;
     }
   }
 
@@ -92,7 +148,9 @@ export class Reader {
 
   /** The file of a large blob, of the size its row says, or what reads like one. Damage met in it is damage of its blob. */
   openFile(row: BlobRow): BlobFile {
-    return isChunked(row) ? this.#chunks.open(row) : this.blobFile(row, this.partFile(row));
+    return isChunked(row)
+      ? this.#chunks.open(row)
+      : this.#content(row, this.blobFile(row, this.partFile(row)));
   }
 
   /** Whether a chunked blob is whole, as far as that shows without reading its chunks; `corrupt` otherwise. Yields now and then. */
@@ -108,13 +166,14 @@ export class Reader {
     throw damaged(row, 'its file is missing');
   }
 
-  /** A file that must hold what a row says, here or elsewhere. Takes it over. */
+  /** A file of the stored bytes of what a row says, here or elsewhere. Takes it over. */
   blobFile(row: BlobRow, file: OpenFile): BlobFile {
     try {
       const { size } = file.facts();
       if (size !== row.stored) throw damaged(row, `its file has ${size} bytes, not ${row.stored}`);
       const opened = blaming(row, () => this.#openForm(row, file));
       return {
+        size: opened.size,
         read: (offset, end, scratch) => blaming(row, () => opened.read(offset, end, scratch)),
         close: () => opened.close(),
       };
@@ -135,40 +194,50 @@ export class Reader {
   }
 
   close(): void {
+    this.contents.close();
     this.places.close();
     this.#db.close();
   }
 
-  #record(row: BlobRow, from: number, to: number): Uint8Array {
+  #recordFile(row: BlobRow): BlobFile {
+    return this.#record(row, recordFile);
+  }
+
+  #record<Result>(row: BlobRow, read: (record: RecordView) => Result): Result {
     const bytes = blaming(row, () =>
       this.places
         .sqlite(row.volume)
         .read(partNameOf(row), { extent: row.extent, offset: row.start, length: row.stored }, 0, row.stored),
     );
     if (bytes === undefined || bytes.length < row.stored) throw damaged(row, 'its record is missing');
-    return recordContent(this.#options.provider, row, bytes, { from, to });
+    return blaming(row, () => read(recordOf(this.#options.provider, row, bytes)));
   }
 }
 
 /** Failures that a fresh look at the row may mend: what is missing or wrong where it was may lie somewhere else by now. */
 export function mayHaveMoved(error: unknown): boolean {
-  return StoreError.is(error, 'corrupt') || StoreError.is(error, 'unavailable');
+  return isDamage(error) || StoreError.is(error, 'unavailable');
 }
 
-/** Content of the record that must be the one a row points to. */
-export function recordContent(
-  provider: Provider,
-  row: BlobRow,
-  bytes: Uint8Array,
-  range: { readonly from: number; readonly to: number } = { from: 0, to: row.size },
-): Uint8Array {
-  return blaming(row, () => {
-    const record = readRecord(provider, bytes, 0);
-    const { head } = record;
-    if (!equalBytes(head.id, row.id) || head.incarnation !== row.incarnation)
-      throw damaged(row, 'another record lies in its place');
-    if (head.size !== row.size || head.contentBytes !== row.size)
-      throw damaged(row, `its record has ${head.size} bytes, not ${row.size}`);
-    return record.content(range.from, range.to);
-  });
+/** Stored content of the record that must be the one a row points to. */
+export function recordContent(provider: Provider, row: BlobRow, bytes: Uint8Array): Uint8Array {
+  return blaming(row, () => recordOf(provider, row, bytes).content());
+}
+
+function recordOf(provider: Provider, row: BlobRow, bytes: Uint8Array): RecordView {
+  const record = readRecord(provider, bytes, 0);
+  const { head } = record;
+  if (!equalBytes(head.id, row.id) || head.incarnation !== row.incarnation)
+    throw damaged(row, 'another record lies in its place');
+  if (head.size !== row.size || head.contentBytes !== row.size)
+    throw damaged(row, `its record has ${head.size} bytes, not ${row.size}`);
+  return record;
+}
+
+function recordFile(record: RecordView): BlobFile {
+  return {
+    size: record.head.contentBytes,
+    read: (offset, end) => record.content(offset, end),
+    close: () => undefined,
+  };
 }

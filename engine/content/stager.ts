@@ -1,10 +1,11 @@
 /** Takes large blobs in on a worker thread: into a temp file of this lease while hashing, then into its place under its id. */
 import type { CompressionMode, CompressionParameters, SourceFacts } from '../api.ts';
-import { toHex } from '../codec/bytes.ts';
+import { fromHex, toHex } from '../codec/bytes.ts';
 import { ChunkCompressor } from '../codec/compress.ts';
 import type { Provider } from '../codec/provider.ts';
 import { StoreError, invariant, systemCode, toStoreError, writeError } from '../errors.ts';
 import type { FileFacts, Host, OpenFile } from '../host.ts';
+import type { Realm } from '../keys/realm.ts';
 import type { PartName } from '../volume.ts';
 import { type ContentDigest, Digester } from './digest.ts';
 import { type DigestLink, DigestSink } from './digest-link.ts';
@@ -15,6 +16,7 @@ import type { Places, StagingPlace } from './places.ts';
 export interface StagerOptions {
   readonly host: Host;
   readonly provider: Provider;
+  readonly realm: Realm;
   readonly places: Places;
   readonly lease: string;
   readonly chunkBytes: number;
@@ -33,6 +35,10 @@ export interface StagedBlob {
   readonly token: string;
   readonly id: string;
   readonly size: number;
+  /** What it is called on disk, and the bytes of what its file holds: of the content, or of the object it was sealed into. */
+  readonly name: string;
+  readonly storedContent: number;
+  readonly label: Uint8Array | null;
   readonly framed: boolean;
   /** Bytes of its file. */
   readonly storedSize: number;
@@ -47,9 +53,9 @@ interface Staged {
   readonly path: string;
   /** Bytes of the temp file. */
   written: number;
-  /** Of what is stored as it is. */
+  /** Of a stream. Not there before the first bytes have shown what they are like. */
   digester?: Digester;
-  /** Of what is framed. Neither is there before the first bytes have shown what they are like. */
+  /** Absent where the file is the content. */
   framing?: Framing;
   readonly compressor?: ChunkCompressor;
   sums?: Uint8Array;
@@ -94,16 +100,15 @@ export class Stager {
     try {
       const before = source.facts();
       const compressor = this.#compressor(how);
-      const framed = compressor?.isWorthwhile(samplesOf(source, before.size)) === true;
+      const worthwhile = compressor?.isWorthwhile(samplesOf(source, before.size)) === true;
+      const framed = worthwhile || this.#sealed;
       const place = this.#place(before.size);
       token = (framed ? undefined : this.#clone(path, before, place)) ?? this.#begin(place, compressor);
       const staged = this.#get(token);
-      const { link } = how;
-      const digest = framed
-        ? await this.#frame(source, staged, before, context)
-        : await this.#pump(source, staged, before, { link, context });
+      if (framed) staged.framing = this.#framing(staged, worthwhile ? compressor : undefined);
+      const digest = await this.#pump(source, staged, before, { link: how.link, context });
       const facts = unchanged(path, before, source.facts(), digest.size);
-      return { ...this.#finished(token, digest), source: facts };
+      return { ...(await this.#finished(token, digest)), source: facts };
     } catch (error) {
       if (token !== undefined) this.discard(token);
       if (context.signal.aborted) throw error;
@@ -120,16 +125,16 @@ export class Stager {
 
   async write(token: string, bytes: Uint8Array): Promise<void> {
     const staged = this.#get(token);
-    if (staged.digester === undefined && staged.framing === undefined) this.#decide(staged, bytes);
-    if (staged.framing !== undefined) return await staged.framing.add(bytes);
+    const digester = (staged.digester ??= this.#decide(staged, bytes));
+    if (staged.framing !== undefined) return await staged.framing.add(bytes, () => digester.update(bytes));
     append(staged, bytes);
-    staged.digester!.update(bytes);
+    digester.update(bytes);
   }
 
   async finish(token: string): Promise<StagedBlob> {
     const staged = this.#get(token);
-    if (staged.framing !== undefined) return this.#finished(token, await finishFrame(staged.framing));
-    return this.#finished(token, (staged.digester ?? this.#digester()).finish());
+    const digester = staged.digester ?? this.#decide(staged, new Uint8Array(0));
+    return await this.#finished(token, digester.finish());
   }
 
   /** Content durable, then named, then the name durable. Returns the chunk checksums for the catalog. */
@@ -182,13 +187,29 @@ export class Stager {
     for (const token of [...this.#staged.keys()]) this.discard(token);
   }
 
-  #finished(token: string, digest: ContentDigest): StagedBlob {
+  async #finished(token: string, { id, size, sums }: ContentDigest): Promise<StagedBlob> {
+    const { realm } = this.#options;
     const staged = this.#get(token);
-    staged.sums = digest.sums;
-    const { id, size } = digest;
-    const framed = staged.framing !== undefined;
-    const { written: storedSize, place } = staged;
-    return { token, id: toHex(id), size, framed, storedSize, volume: place.volume };
+    const { framing } = staged;
+    const facts = { id: toHex(id), size };
+    const name = realm.nameOf(facts.id);
+    const storedContent = (await framing?.finish({ id, size, name: fromHex(name)! })) ?? size;
+    // A frame holds the checksums of its chunks itself.
+    staged.sums = framing === undefined ? sums : new Uint8Array(0);
+    return {
+      token,
+      ...facts,
+      name,
+      storedContent,
+      label: realm.label(facts),
+      framed: framing !== undefined,
+      storedSize: staged.written,
+      volume: staged.place.volume,
+    };
+  }
+
+  get #sealed(): boolean {
+    return this.#options.realm.state !== 'plain';
   }
 
   #compressor(how: StageHow): ChunkCompressor | undefined {
@@ -212,46 +233,32 @@ export class Stager {
   }
 
   /** Of a stream only the beginning can be looked at. */
-  #decide(staged: Staged, bytes: Uint8Array): void {
-    if (staged.compressor?.isWorthwhile(samplesOf(bytesSource(bytes), bytes.length)) === true)
-      staged.framing = this.#framing(staged);
-    else staged.digester = this.#digester();
+  #decide(staged: Staged, bytes: Uint8Array): Digester {
+    const { compressor } = staged;
+    const worthwhile = compressor?.isWorthwhile(samplesOf(bytesSource(bytes), bytes.length)) === true;
+    if (worthwhile || this.#sealed)
+      staged.framing = this.#framing(staged, worthwhile ? compressor : undefined);
+    return this.#digester(staged);
   }
 
-  #digester(): Digester {
-    return new Digester(this.#options.provider, this.#options.chunkBytes);
-  }
-
-  #framing(staged: Staged): Framing {
+  /** Checksums of chunks are kept of a file that is the content. */
+  #digester({ framing }: Staged): Digester {
     const { provider, chunkBytes } = this.#options;
-    return new Framing(provider, Math.log2(chunkBytes), {
-      compressor: staged.compressor!,
-      write: (bytes) => append(staged, bytes),
-    });
+    return new Digester(provider, framing === undefined ? chunkBytes : 0);
   }
 
-  /** Reads, compresses and writes slice by slice. */
-  async #frame(
-    input: OpenFile,
-    staged: Staged,
-    before: FileFacts,
-    context: StageContext,
-  ): Promise<ContentDigest> {
-    const framing = (staged.framing = this.#framing(staged));
-    const memory = new Uint8Array(sliceBytes);
-    for (let at = 0; ;) {
-      context.signal.throwIfAborted();
-      const bytes = memory.subarray(0, input.read(memory, at));
-      if (bytes.length === 0) break;
-      await framing.add(bytes);
-      at += bytes.length;
-      if (at > before.size) break; // it grew: `unchanged` says so
-      context.progress(at);
-    }
-    return await finishFrame(framing);
+  #framing(staged: Staged, compressor: ChunkCompressor | undefined): Framing {
+    const { provider, chunkBytes, realm } = this.#options;
+    const { sealing } = realm;
+    const chunkLog2 = Math.log2(chunkBytes);
+    const seal = sealing && {
+      header: sealing.header('raw', chunkLog2, new Uint8Array(0)),
+      padding: sealing.padding,
+    };
+    return new Framing(provider, { chunkLog2, compressor, seal, write: (bytes) => append(staged, bytes) });
   }
 
-  /** Reads, writes and hashes slice by slice; the hashing on a neighbour thread where one is idle. */
+  /** Reads, frames or writes, and hashes slice by slice; the hashing on a neighbour thread where one is idle. */
   async #pump(
     source: OpenFile,
     staged: Staged,
@@ -259,8 +266,10 @@ export class Stager {
     how: { readonly link: DigestLink | undefined; readonly context: StageContext },
   ): Promise<ContentDigest> {
     const { host, chunkBytes } = this.#options;
-    const sink = await DigestSink.open(how.link, this.#digester(), { sliceBytes, chunkBytes });
-    const copying = staged.written === 0;
+    const { framing } = staged;
+    const sums = framing === undefined ? chunkBytes : 0;
+    const sink = await DigestSink.open(how.link, this.#digester(staged), { sliceBytes, chunkBytes: sums });
+    const copying = framing !== undefined || staged.written === 0;
     const input = copying ? source : staged.file;
     try {
       for (let at = 0, slice = 0; ; slice++) {
@@ -268,10 +277,14 @@ export class Stager {
         const room = await sink.room();
         const bytes = room.subarray(0, input.read(room, at));
         if (bytes.length === 0) break;
-        if (copying) writeTo(staged, bytes, at);
-        sink.push(bytes.length);
+        const hash = (): void => sink.push(bytes.length);
+        if (framing !== undefined) await framing.add(bytes, hash);
+        else {
+          if (copying) writeTo(staged, bytes, at);
+          hash();
+          staged.written = at + bytes.length;
+        }
         at += bytes.length;
-        staged.written = at;
         if (at > before.size) break; // it grew: `unchanged` says so
         how.context.progress(at);
         if (slice % slicesPerTurn === slicesPerTurn - 1) await host.clock.yield();
@@ -314,11 +327,6 @@ function copyBytes(from: OpenFile, to: OpenFile): void {
     to.write(slice.subarray(0, count), at);
     at += count;
   }
-}
-
-/** As it stands in a frame already, no checksums of chunks are kept beside it. */
-async function finishFrame(framing: Framing): Promise<ContentDigest> {
-  return { ...(await framing.finish()), sums: new Uint8Array(0) };
 }
 
 /** Pieces from all over a source. */

@@ -1,13 +1,15 @@
 /** Long reads on a worker thread: whole blobs, streams with an open handle, exports to files; in slices, so that others get their turn. */
 import type { ExportTarget } from '../api.ts';
 import type { BlobRow } from '../catalog/blob-rows.ts';
-import { equalBytes, toHex } from '../codec/bytes.ts';
+import { equalBytes } from '../codec/bytes.ts';
 import type { Hasher, Provider } from '../codec/provider.ts';
 import { StoreError, systemCode, toStoreError } from '../errors.ts';
 import type { Host, OpenFile } from '../host.ts';
 import type { BlobFile } from './blob-file.ts';
 import { damaged } from './damage.ts';
 import { type Reader, mayHaveMoved } from './reader.ts';
+
+const whole = { offset: 0, length: Number.MAX_SAFE_INTEGER } as const;
 
 /** Bytes read between two turns of the event loop. */
 const turnBytes = 2 * 1024 * 1024;
@@ -28,10 +30,13 @@ class Cursor {
   ) {
     this.row = row;
     this.#reader = reader;
-    this.#at = Math.min(range.offset, row.size);
-    this.#end = Math.min(row.size, range.offset + range.length);
-    this.#hasher = range.offset === 0 && this.#end === row.size ? range.provider.hasher() : undefined;
     if (reader.isFile(row)) this.#file = reader.openFile(row);
+    const size = this.#file?.size ?? reader.sizeOf(row);
+    this.#at = Math.min(range.offset, size);
+    this.#end = Math.min(size, range.offset + range.length);
+    const whole = range.offset === 0 && this.#end === size;
+    // Of what was sealed each chunk was verified by its tag, and the object by its locator.
+    this.#hasher = whole && !reader.contents.sealed ? range.provider.hasher() : undefined;
   }
 
   get remaining(): number {
@@ -94,11 +99,12 @@ export class Streams {
   ): Promise<Uint8Array | undefined> {
     const row = this.#reader.row(id);
     if (row === undefined) return undefined;
-    if (row.size > limits.maxBytes) {
+    const size = this.#reader.again(row, (current) => this.#reader.sizeOf(current)) ?? 0;
+    if (size > limits.maxBytes) {
       throw new StoreError(
         'limit-exceeded',
-        `blob ${id} has ${row.size} bytes; get returns at most ${limits.maxBytes}: use stream or readRange`,
-        { id, size: row.size },
+        `blob ${id} has ${size} bytes; get returns at most ${limits.maxBytes}: use stream or readRange`,
+        { id, size },
       );
     }
     return await this.#twice(row, (current) => this.#getRow(current, limits.signal));
@@ -159,7 +165,7 @@ export class Streams {
   }
 
   async #export(row: BlobRow, target: ExportTarget, signal: AbortSignal): Promise<void> {
-    const cursor = new Cursor(this.#reader, row, { offset: 0, length: row.size, provider: this.#provider });
+    const cursor = new Cursor(this.#reader, row, { ...whole, provider: this.#provider });
     try {
       const file = createTarget(this.#host, target.path);
       try {
@@ -178,7 +184,7 @@ export class Streams {
   }
 
   #getRow(row: BlobRow, signal: AbortSignal): Promise<Uint8Array> {
-    return this.#collect(row, { offset: 0, length: row.size }, signal);
+    return this.#collect(row, whole, signal);
   }
 
   async #collect(
@@ -220,7 +226,7 @@ export class Streams {
       return await read(row);
     } catch (error) {
       if (!mayHaveMoved(error)) throw error;
-      const fresh = this.#reader.row(toHex(row.id));
+      const fresh = this.#reader.rows.byId(row.id);
       return fresh === undefined ? undefined : await read(fresh);
     }
   }

@@ -1,14 +1,14 @@
 /** Verification on a worker thread: every stored copy of a range of a volume against the catalog, and the catalog against the copies. */
 import { type BlobRow, noVolume, partNameOf } from '../catalog/blob-rows.ts';
 import { readState } from '../catalog/catalog.ts';
-import { equalBytes, toHex } from '../codec/bytes.ts';
+import { toHex } from '../codec/bytes.ts';
 import type { Provider } from '../codec/provider.ts';
 import { readExtent } from '../codec/record.ts';
-import { StoreError } from '../errors.ts';
 import type { Clock } from '../host.ts';
 import type { ListedPart } from '../volume.ts';
 import { partFile } from '../volumes/directory.ts';
-import { damaged } from './damage.ts';
+import { copyOf } from './contents.ts';
+import { blaming, damaged, isDamage } from './damage.ts';
 import { type Reader, mayHaveMoved, recordContent } from './reader.ts';
 
 export interface VerifyRange {
@@ -22,6 +22,8 @@ export interface FoundDamage {
   readonly incarnation: number;
   readonly reason: string;
   readonly references: number;
+  /** Its id as callers know it; without keys what it is called on disk. */
+  readonly told: string;
 }
 
 export interface VerifyResult {
@@ -181,7 +183,10 @@ class Run {
   }
 
   record(row: BlobRow, extent: Uint8Array): void {
-    this.#judge(row, () => this.#hash(row, recordContent(this.#provider, row, extent.subarray(row.start))));
+    this.#judge(row, () => {
+      const stored = recordContent(this.#provider, row, extent.subarray(row.start));
+      blaming(row, () => this.#reader.contents.check(copyOf(row), stored));
+    });
   }
 
   /** Its bytes are those of its chunks, and count there. */
@@ -202,23 +207,13 @@ class Run {
   /** Yields the bytes of each slice read, so that the caller may give others their turn. */
   *file(row: BlobRow, slice: Uint8Array): Generator<number> {
     try {
-      const file = this.#reader.openFile(row);
-      try {
-        const hasher = this.#provider.hasher();
-        for (let at = 0; at < row.size;) {
-          this.#context.signal.throwIfAborted();
-          const bytes = file.read(at, Math.min(row.size, at + sliceBytes), slice);
-          hasher.update(bytes);
-          at += bytes.length;
-          this.#bytes += bytes.length;
-          this.#context.progress(0, bytes.length);
-          yield bytes.length;
-        }
-        if (!equalBytes(hasher.digest(), row.id)) throw damaged(row, 'its content does not hash to its id');
-        this.#sound(row);
-      } finally {
-        file.close();
+      for (const bytes of this.#reader.verifyRow(row, slice)) {
+        this.#context.signal.throwIfAborted();
+        this.#bytes += bytes;
+        this.#context.progress(0, bytes);
+        yield bytes;
       }
+      this.#sound(row);
     } catch (error) {
       this.#blame(row, error);
     }
@@ -243,16 +238,12 @@ class Run {
   #retry(row: BlobRow, first: unknown): void {
     if (!mayHaveMoved(first)) throw first;
     try {
-      this.#hash(row, this.#reader.readRow(row, 0, row.size));
+      const steps = this.#reader.verifyRow(row);
+      while (steps.next().done !== true);
       this.#sound(row);
     } catch (error) {
       this.#blame(row, error);
     }
-  }
-
-  #hash(row: BlobRow, content: Uint8Array): void {
-    if (!equalBytes(this.#provider.sha256(content), row.id))
-      throw damaged(row, 'its content does not hash to its id');
   }
 
   #sound(row: BlobRow): void {
@@ -273,8 +264,9 @@ class Run {
 
   #blame(row: BlobRow, error: unknown): void {
     if (mayHaveMoved(error) && this.#left(row)) return;
-    if (!StoreError.is(error, 'corrupt')) throw error;
+    if (!isDamage(error)) throw error;
     const reason = typeof error.facts['reason'] === 'string' ? error.facts['reason'] : error.message;
-    this.#damaged.push({ id: toHex(row.id), incarnation: row.incarnation, reason, references: row.refcount });
+    const { refcount: references, incarnation } = row;
+    this.#damaged.push({ id: toHex(row.id), incarnation, reason, references, told: this.#reader.tell(row) });
   }
 }

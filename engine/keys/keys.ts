@@ -1,11 +1,12 @@
 /** A realm's keys: made, unlocked by a secret, given more slots or fewer, rotated. */
+import type { Secret } from '../api.ts';
 import { concatBytes, equalSecrets, fromHex, toHex } from '../codec/bytes.ts';
 import { type Provider, tagBytes } from '../codec/provider.ts';
 import { deriveSealKey, keyBytes, nonceBytes } from '../codec/seal-header.ts';
 import { StoreError, invariant } from '../errors.ts';
 import { Keyring, slotIdBytes, slotsMax } from './keyring.ts';
 import { printRecoveryKey } from './recovery-key.ts';
-import { type Secret, deriveSlotKey, newDerivation, secretBytes } from './secret.ts';
+import { deriveSlotKey, newDerivation, secretBytes } from './secret.ts';
 import {
   type FileHead,
   type SlotFile,

@@ -1,4 +1,5 @@
 /** What a person or a program gives to open a store, and how a key comes of it. */
+import type { Secret } from '../api.ts';
 import { copyBytes } from '../codec/bytes.ts';
 import type { Argon2Cost, Provider, ScryptCost } from '../codec/provider.ts';
 import { keyBytes } from '../codec/seal-header.ts';
@@ -7,16 +8,7 @@ import { decodeRecoveryKey } from './recovery-key.ts';
 
 /** The kinds of slots, by their code in the file. */
 export const secretKinds = ['passphrase', 'raw-key', 'key-file', 'recovery-key'] as const;
-export type SecretKind = (typeof secretKinds)[number];
-
-export type Secret =
-  | { readonly kind: 'passphrase'; readonly passphrase: string | Uint8Array }
-  /** 32 random bytes, from a keychain or another program. */
-  | { readonly kind: 'raw-key'; readonly key: Uint8Array }
-  /** The content of a file that nobody can guess, 32 bytes to 1 MiB. */
-  | { readonly kind: 'key-file'; readonly content: Uint8Array }
-  /** As `printRecoveryKey` printed it. */
-  | { readonly kind: 'recovery-key'; readonly text: string };
+export type SecretKind = Secret['kind'];
 
 /** How a slot's key is derived: the cost of guessing a passphrase, or HKDF where there is nothing to guess. */
 export type Derivation =

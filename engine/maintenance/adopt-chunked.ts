@@ -7,6 +7,7 @@ import { type ManifestNode, type ManifestRoot, decodeManifest, isManifest } from
 import { decodeNode } from '../codec/node.ts';
 import type { Hasher, Provider } from '../codec/provider.ts';
 import { type VolumeSet, locatorOf } from '../commit/volume-set.ts';
+import { type Contents, copyOf } from '../content/contents.ts';
 import { randomIncarnation } from '../content/encoder.ts';
 import { recordContent } from '../content/reader.ts';
 import { StoreError } from '../errors.ts';
@@ -16,6 +17,7 @@ import { fanOut } from '../volumes/directory.ts';
 interface AdoptChunkedContext {
   readonly volumes: VolumeSet;
   readonly provider: Provider;
+  readonly contents: Contents;
   readonly host: Host;
 }
 
@@ -27,13 +29,17 @@ interface AdoptChunkedContext {
 export function adoptChunked(
   transaction: Transaction,
   context: AdoptChunkedContext,
-  node: { readonly row: BlobRow; readonly content: Uint8Array },
+  node: { readonly row: BlobRow; readonly stored: Uint8Array },
 ): boolean {
-  const root = rootManifest(node.content);
+  const { contents } = context;
+  // Without keys nobody can tell what it is a manifest of.
+  if (contents.realm.state === 'locked') return false;
+  const root = rootManifest(contents.content(copyOf(node.row), node.stored));
   if (root === undefined) return false;
   const { catalog } = transaction;
   const whole = root.root;
-  const found = catalog.blobs.inspect(fromHex(whole.id)!);
+  const name = contents.realm.nameOf(whole.id);
+  const found = catalog.blobs.inspect(fromHex(name)!);
   // One that is here stays as it is, unless it is a chunked one of which the manifest was lost, and this is the one.
   const mayStay = found === undefined || (found.sound && lacksManifest(transaction, found.row));
   if (!mayStay || !hashesTo(whole, new Walk(transaction, context), root)) return false;
@@ -41,15 +47,16 @@ export function adoptChunked(
   if (found !== undefined) ({ row } = found);
   else
     row = transaction.insert({
-      id: fromHex(whole.id)!,
+      id: fromHex(name)!,
       kind: 0,
       codec: storedForms.chunked,
-      size: whole.size,
+      size: contents.sealed ? 0 : whole.size,
       stored: 0,
       volume: noVolume,
-      extent: fanOut(whole.id),
+      extent: fanOut(name),
       start: 0,
       incarnation: randomIncarnation(context.host),
+      label: contents.labelOf(whole),
     });
   // Not the row that was given: walking may have looked the same one up anew.
   const by = { kind: ownerKinds.chunked, owner: row.n } as const;
@@ -69,8 +76,8 @@ export function adoptLostChunked(transaction: Transaction, context: AdoptChunked
   for (const [child, owner] of lost) {
     const row = unlessDamaged(() => catalog.blobs.byNumber(child));
     if (row === undefined) continue; // a reference that leads nowhere is a doubt of its own
-    const content = unlessDamaged(() => new Walk(transaction, context).content(row));
-    if (content === undefined || !adoptChunked(transaction, context, { row, content })) continue;
+    const stored = unlessDamaged(() => new Walk(transaction, context).stored(row));
+    if (stored === undefined || !adoptChunked(transaction, context, { row, stored })) continue;
     transaction.unreference(catalog.blobs.byNumber(child)!, { kind: ownerKinds.chunked, owner });
     adopted++;
   }
@@ -112,9 +119,9 @@ class Walk {
 
   hash(manifest: ManifestNode): void {
     for (const { id, size } of manifest.parts) {
-      const row = this.#transaction.catalog.blobs.byId(fromHex(id)!);
+      const row = this.#transaction.catalog.blobs.byId(fromHex(this.#context.contents.realm.nameOf(id))!);
       if (row === undefined) throw new StoreError('corrupt', `part ${id} is missing`, { id });
-      const content = this.content(row);
+      const content = this.#context.contents.content(copyOf(row), this.stored(row));
       if (manifest.level === 0) {
         if (content.length !== size) throw new StoreError('corrupt', `part ${id} has another size`, { id });
         this.#hasher.update(content);
@@ -132,8 +139,8 @@ class Walk {
     return this.#hasher.digest();
   }
 
-  /** Content of a record. A chunk that was there as a file before is not looked for: then its blob is not taken in. */
-  content(row: BlobRow): Uint8Array {
+  /** Content of a record, as it is stored. A chunk that was there as a file before is not looked for: then its blob is not taken in. */
+  stored(row: BlobRow): Uint8Array {
     const { volumes, provider } = this.#context;
     const missing = new StoreError('corrupt', 'its record is missing');
     if (isChunked(row) || volumes.isDirectory(row.volume)) throw missing;
@@ -150,7 +157,7 @@ function unlessDamaged<Result>(work: () => Result): Result | undefined {
   try {
     return work();
   } catch (error) {
-    const codes = ['corrupt', 'incompatible-format', 'unavailable'];
+    const codes = ['corrupt', 'tampered', 'wrong-key', 'incompatible-format', 'unavailable'];
     if (StoreError.is(error) && codes.includes(error.code)) return undefined;
     throw error;
   }

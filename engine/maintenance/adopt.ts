@@ -3,17 +3,19 @@ import type { Transaction } from '../catalog/catalog.ts';
 import { storedForms } from '../catalog/blob-rows.ts';
 import type { VolumeRow } from '../catalog/group.ts';
 import { ownerKinds } from '../catalog/reference-rows.ts';
-import { fromHex, toHex } from '../codec/bytes.ts';
-import { decodeNode } from '../codec/node.ts';
+import { equalBytes, fromHex } from '../codec/bytes.ts';
 import type { Provider } from '../codec/provider.ts';
 import { Frame } from '../codec/frame.ts';
 import { readRecord } from '../codec/record.ts';
-import { writeChunkSums } from '../commit/committer.ts';
+import { writeChunkSums } from '../commit/file-rows.ts';
 import type { VolumeSet } from '../commit/volume-set.ts';
 import { adoptChunked } from './adopt-chunked.ts';
 import { FramedFile, Scratch } from '../content/blob-file.ts';
 import { type ContentDigest, Digester } from '../content/digest.ts';
+import type { Contents } from '../content/contents.ts';
+import { isDamage } from '../content/damage.ts';
 import { StoreError } from '../errors.ts';
+import type { BlobFacts } from '../keys/realm.ts';
 import type { Host, OpenFile } from '../host.ts';
 import type { Locator, PartName } from '../volume.ts';
 import { fanOut } from '../volumes/directory.ts';
@@ -24,6 +26,7 @@ const sliceBytes = 1024 * 1024;
 export interface AdoptContext {
   readonly volumes: VolumeSet;
   readonly provider: Provider;
+  readonly contents: Contents;
   readonly host: Host;
   readonly chunkBytes: number;
   readonly quarantine: (volume: number, name: PartName) => void;
@@ -88,13 +91,13 @@ function adoptRecord(
     return;
   }
   const bytes = context.volumes.sqlite(place.row).read(name, locator, 0, locator.length);
-  const record = bytes === undefined ? undefined : verified(context.provider, bytes, id);
+  const record = bytes === undefined ? undefined : verified(context, bytes, id);
   if (record === undefined) {
     report.damaged++;
     return;
   }
-  const links = record.kind === 'node' ? decodeNode(record.content).links : [];
-  const children = links.map((link) => transaction.catalog.blobs.inspect(fromHex(link.id)!)?.row);
+  const links = record.kind === 'node' ? context.contents.linksOf(record.stored) : [];
+  const children = links.map((link) => transaction.catalog.blobs.inspect(fromHex(link.name)!)?.row);
   if (children.includes(undefined)) {
     report.incomplete++;
     return;
@@ -103,12 +106,13 @@ function adoptRecord(
     id,
     kind: record.kind === 'node' ? 1 : 0,
     codec: storedForms.plain,
-    size: record.content.length,
+    size: record.stored.length,
     stored: locator.length,
     volume: place.row.n,
     extent: locator.extent,
     start: locator.offset,
     incarnation: name.incarnation,
+    label: context.contents.labelOf(record.facts),
   });
   for (const child of children)
     transaction.reference(transaction.catalog.blobs.byNumber(child!.n)!, {
@@ -116,18 +120,27 @@ function adoptRecord(
       owner: row.n,
     });
   report.adopted++;
-  if (record.kind === 'node') adoptChunked(transaction, context, { row, content: record.content });
+  if (record.kind === 'node') adoptChunked(transaction, context, { row, stored: record.stored });
+}
+
+interface VerifiedRecord {
+  readonly kind: 'raw' | 'node';
+  /** Its content as it is stored. */
+  readonly stored: Uint8Array;
+  readonly facts: BlobFacts | undefined;
 }
 
 function verified(
-  provider: Provider,
+  { provider, contents }: AdoptContext,
   bytes: Uint8Array,
-  id: Uint8Array,
-): { readonly kind: 'raw' | 'node'; readonly content: Uint8Array } | undefined {
+  name: Uint8Array,
+): VerifiedRecord | undefined {
   try {
     const record = readRecord(provider, bytes, 0);
-    const content = record.content();
-    return toHex(provider.sha256(content)) === toHex(id) ? { kind: record.head.kind, content } : undefined;
+    const { kind, sealed, id } = record.head;
+    if (sealed !== contents.sealed || !equalBytes(id, name)) return undefined;
+    const stored = record.content();
+    return { kind, stored, facts: contents.check({ kind, name, size: stored.length }, stored) };
   } catch (error) {
     if (StoreError.is(error)) return undefined;
     throw error;
@@ -156,8 +169,8 @@ export function adoptFile(
   const file = directory.open(name);
   if (file === undefined) return;
   const digest = digestFile(context, file, name);
-  if (digest === undefined || toHex(digest.id) !== name.id) {
-    context.quarantine(volume, name);
+  if (digest === undefined || digest === 'unreadable') {
+    if (digest === undefined) context.quarantine(volume, name);
     report.damaged++;
     return;
   }
@@ -170,14 +183,15 @@ export function adoptFile(
     extent: fanOut(name.id),
     start: 0,
     incarnation: name.incarnation,
+    label: context.contents.labelOf(digest.facts) ?? found?.row.label ?? null,
   };
   if (found === undefined || found.sound) context.volumes.charge(transaction, volume, stored);
   if (found === undefined) {
-    const row = transaction.insert({ id: digest.id, size, ...facts });
+    const row = transaction.insert({ id: fromHex(name.id)!, size, ...facts });
     writeChunkSums(transaction.catalog, row.n, digest.sums);
   } else if (found.sound) {
     // The copy the row points to is gone or bad, and this one is good: the row moves here.
-    Object.assign(found.row, facts, { suspect: 0, kind: found.row.kind });
+    Object.assign(found.row, facts, { size, suspect: 0, kind: found.row.kind });
     transaction.changed = true;
     transaction.catalog.blobs.update(found.row);
     transaction.catalog.sql.rows('DELETE FROM chunk_sums WHERE blob = ?').run(found.row.n);
@@ -186,31 +200,61 @@ export function adoptFile(
   report.adopted++;
 }
 
-/** What a file holds, and its size; undefined when it is no whole frame though its name says so. Closes the file. */
+/**
+ * What a file holds, and its size; undefined when it is not what its name says, `unreadable` when it takes another key, or another
+ * version, to tell. Closes the file.
+ */
 function digestFile(
-  { provider, chunkBytes }: AdoptContext,
+  context: AdoptContext,
   file: OpenFile,
   name: PartName,
-): (ContentDigest & { readonly stored: number }) | undefined {
+): DigestedFile | 'unreadable' | undefined {
   try {
     const stored = file.facts().size;
-    const digester = new Digester(provider, chunkBytes);
-    const read = new Scratch().reader(file);
-    if (name.framed === true) {
-      const frame = new Frame(provider, read, stored);
-      const { size } = frame;
-      const blob = new FramedFile(file, frame, read);
-      for (let at = 0; at < size; at += sliceBytes)
-        digester.update(blob.read(at, Math.min(size, at + sliceBytes)));
-    } else {
-      for (let at = 0; at < stored; at += sliceBytes) digester.update(read(at, sliceBytes));
-    }
-    const digest = digester.finish();
-    return { ...digest, stored, ...(name.framed === true ? { sums: new Uint8Array(0) } : {}) };
+    return name.framed === true
+      ? digestFrame(context, file, { name, stored })
+      : digestBare(context, file, { name, stored });
   } catch (error) {
-    if (StoreError.is(error, 'corrupt')) return undefined;
+    if (isDamage(error)) return undefined;
+    if (StoreError.is(error, 'wrong-key') || StoreError.is(error, 'incompatible-format')) return 'unreadable';
     throw error;
   } finally {
     file.close();
   }
+}
+
+interface DigestedFile extends Pick<ContentDigest, 'size' | 'sums'> {
+  readonly stored: number;
+  readonly facts: BlobFacts | undefined;
+}
+
+function digestFrame(
+  { provider, contents }: AdoptContext,
+  file: OpenFile,
+  { name, stored }: { readonly name: PartName; readonly stored: number },
+): DigestedFile | undefined {
+  const read = new Scratch().reader(file);
+  const frame = new Frame(provider, read, stored);
+  const bytes = fromHex(name.id)!;
+  if (frame.sealed !== contents.sealed || !equalBytes(frame.id, bytes)) return undefined;
+  const { size } = frame;
+  const steps = contents.verify({ kind: 'raw', name: bytes, size }, new FramedFile(file, frame, read));
+  for (;;) {
+    const step = steps.next();
+    if (step.done === true) return { size, stored, sums: new Uint8Array(0), facts: step.value };
+  }
+}
+
+/** A file that is the content: there are none in an encrypted store. */
+function digestBare(
+  { provider, chunkBytes, contents }: AdoptContext,
+  file: OpenFile,
+  { name, stored }: { readonly name: PartName; readonly stored: number },
+): DigestedFile | undefined {
+  if (contents.sealed) return undefined;
+  const digester = new Digester(provider, chunkBytes);
+  const read = new Scratch().reader(file);
+  for (let at = 0; at < stored; at += sliceBytes) digester.update(read(at, sliceBytes));
+  const { id, size, sums } = digester.finish();
+  return equalBytes(id, fromHex(name.id)!) ? { size, stored, sums, facts: undefined } : undefined;
 }

@@ -4,7 +4,7 @@ import type { Catalog, Transaction } from '../catalog/catalog.ts';
 import { type VolumeRow, directoryNumber, ownFolder } from '../catalog/group.ts';
 import { toHex } from '../codec/bytes.ts';
 import type { Provider } from '../codec/provider.ts';
-import { intend } from '../commit/committer.ts';
+import { intend } from '../commit/file-rows.ts';
 import { type VolumeSet, locatorOf } from '../commit/volume-set.ts';
 import { randomIncarnation } from '../content/encoder.ts';
 import type { FileMove } from '../content/mover.ts';

@@ -1,5 +1,11 @@
 /** The work a worker thread offers by name: the handlers behind content/, one instance per thread. */
-import type { ChunkingParameters, CompressionParameters, ExportTarget, FileStep } from '../api.ts';
+import type {
+  ChunkingParameters,
+  CompressionParameters,
+  EncryptionParameters,
+  ExportTarget,
+  FileStep,
+} from '../api.ts';
 import { openConnection } from '../catalog/connection.ts';
 import type { StoreLayout } from '../catalog/layout.ts';
 import { checkCatalog } from '../catalog/schema.ts';
@@ -18,7 +24,12 @@ import { Reader } from '../content/reader.ts';
 import { type StageHow, Stager } from '../content/stager.ts';
 import { Streams } from '../content/streams.ts';
 import { Verifier, type VerifyRange } from '../content/verify.ts';
+import { Keyring } from '../keys/keyring.ts';
+import { SealedRealm } from '../keys/realm.ts';
 import type { PartName } from '../volume.ts';
+import { toldError } from './naming.ts';
+import { realmOf } from './realms.ts';
+import { encodeAgain, stageAgain } from './seal-again.ts';
 
 /** What a worker is told of the store. */
 export interface WorkshopOptions {
@@ -30,6 +41,9 @@ export interface WorkshopOptions {
   readonly chunkBytes: number;
   readonly compression: CompressionParameters;
   readonly chunking: ChunkingParameters;
+  readonly encryption: EncryptionParameters | null;
+  /** Encoded; absent where there is none, or the store was opened without. */
+  readonly keyring?: Uint8Array;
   /** Absent in a read-only store. */
   readonly lease?: string;
 }
@@ -64,7 +78,7 @@ export class Workshop {
         try {
           return await handler(args, context);
         } catch (error) {
-          throw context.signal.aborted ? error : toStoreError(error, name);
+          throw context.signal.aborted ? error : this.#told(toStoreError(error, name));
         }
       },
     ]);
@@ -86,6 +100,10 @@ export class Workshop {
           { ...args, link: args.linked ? this.#link : undefined },
           { signal: context.signal, progress: throttle(this.#host, context) },
         ),
+      keys: (keyring: Uint8Array) => this.#takeKeys(keyring),
+      'encode-again': (args: { rows: readonly number[]; memory: SharedArrayBuffer | undefined }) =>
+        wireBatch(encodeAgain(this.#open, args)),
+      'stage-again': (row: number, context: CallContext) => stageAgain(this.#open, row, context.signal),
       'stage-begin': (how: StageHow) => this.#open.stager.begin(how),
       'stage-write': (args: { token: string; bytes: Uint8Array }) =>
         this.#open.stager.write(args.token, args.bytes),
@@ -131,6 +149,16 @@ export class Workshop {
     return this.#parts;
   }
 
+  /** In the words of the caller, who knows no locators. */
+  #told(error: Error): unknown {
+    const reader = this.#parts?.reader;
+    if (reader === undefined || !reader.contents.sealed) return error;
+    return toldError(error, (name) => {
+      const row = reader.rows.inspect(name)?.row;
+      return row && reader.tell(row);
+    });
+  }
+
   async #openStore(options: WorkshopOptions): Promise<void> {
     const host = this.#host;
     const provider = this.#provider;
@@ -147,10 +175,14 @@ export class Workshop {
       db.close();
       throw error;
     }
+    const keyring = options.keyring && Keyring.decode(provider, options.keyring);
+    options.keyring?.fill(0);
+    const realm = realmOf(host, provider, { encryption: options.encryption, keyring });
     const reader = new Reader(db, {
       host,
       driver,
       provider,
+      realm,
       layout: options.layout,
       storeId: options.storeId,
       chunkBytes: options.chunkBytes,
@@ -162,19 +194,26 @@ export class Workshop {
       reader,
       streams: new Streams(reader, host, provider),
       verifier: new Verifier(reader, provider, host.clock),
-      encoder: new Encoder({ host, provider, smallMax, chunkBytes, compression }),
-      chopper: new Chopper({ host, provider, smallMax, chunkBytes, compression, chunking }),
+      encoder: new Encoder({ host, provider, realm, smallMax, chunkBytes, compression }),
+      chopper: new Chopper({ host, provider, realm, smallMax, chunkBytes, compression, chunking }),
       stager: new Stager({
         host,
         provider,
+        realm,
         places: reader.places,
         lease,
         chunkBytes,
         compression,
       }),
-      mover: new Mover(reader, { host, provider, lease }),
+      mover: new Mover(reader, { host, lease }),
       queries: new Queries(reader, { host, provider, layout: options.layout }),
     };
+  }
+
+  #takeKeys(encoded: Uint8Array): void {
+    const { realm } = this.#open.reader;
+    if (realm instanceof SealedRealm) realm.take(Keyring.decode(this.#provider, encoded));
+    encoded.fill(0);
   }
 
   #close(): void {
@@ -195,7 +234,7 @@ export class Workshop {
         if (bytes !== undefined) buffers.push(bytes.buffer);
         return { value: bytes };
       } catch (error) {
-        return { error: errorToData(toStoreError(error, 'reading')) };
+        return { error: errorToData(this.#told(toStoreError(error, 'reading'))) };
       }
     });
     return new Moved(results, [...new Set(buffers)]);
@@ -207,7 +246,7 @@ export class Workshop {
       try {
         results.push({ value: await this.#open.streams.exportTo(target, context.signal) });
       } catch (error) {
-        results.push({ error: errorToData(toStoreError(error, 'reading')) });
+        results.push({ error: errorToData(this.#told(toStoreError(error, 'reading'))) });
       }
     }
     return results;

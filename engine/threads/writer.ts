@@ -1,5 +1,5 @@
 /** The work the commit thread offers by name: opening with recovery, group commits, collection, the catalog's side of scrubs. */
-import type { GcOptions, StoreParameters } from '../api.ts';
+import type { EncryptionOptions, GcOptions, StoreParameters } from '../api.ts';
 import { partNameOf } from '../catalog/blob-rows.ts';
 import { Catalog, type Transaction } from '../catalog/catalog.ts';
 import { openConnection } from '../catalog/connection.ts';
@@ -10,8 +10,10 @@ import { checkCatalog, migrate } from '../catalog/schema.ts';
 import { fromHex, toHex } from '../codec/bytes.ts';
 import type { Provider } from '../codec/provider.ts';
 import { Committer } from '../commit/committer.ts';
-import { fillBallast, findStore, removeFolderIfThere, removeIfThere } from '../commit/create.ts';
+import { fillBallast, removeFolderIfThere, removeIfThere } from '../commit/create.ts';
 import type { Operation } from '../commit/operations.ts';
+import { Contents } from '../content/contents.ts';
+import { setAside } from '../commit/quarantine.ts';
 import { VolumeSet } from '../commit/volume-set.ts';
 import { type DatabaseClass, type DriverChoice, loadDriver } from '../driver.ts';
 import { StoreError, invariant, poisons, toStoreError, writeError } from '../errors.ts';
@@ -29,9 +31,10 @@ import {
   settleRange,
 } from '../maintenance/settle-scrub.ts';
 import { type CallContext, type Handler, errorToData } from '../rpc.ts';
-import type { PartName } from '../volume.ts';
-import { type DirectoryVolume, partFile } from '../volumes/directory.ts';
+import { type KeyContext, keyHandlers } from './key-work.ts';
+import { type Realm, findUnlocked, realmOf } from './realms.ts';
 import { groupHandlers } from './group-work.ts';
+import { committed } from './naming.ts';
 
 export interface WriterOptions {
   readonly root: string;
@@ -39,6 +42,7 @@ export interface WriterOptions {
   readonly durability: 'full' | 'relaxed';
   readonly driver: DriverChoice;
   readonly parameters: StoreParameters;
+  readonly encryption?: EncryptionOptions;
 }
 
 /** What the calling thread and the workers need to know of an open store. */
@@ -47,11 +51,14 @@ export interface OpenedStore {
   readonly storeId: string;
   readonly format: number;
   readonly parameters: StoreParameters;
+  /** Encoded, of an encrypted store that was opened with a key. Whoever takes it wipes it. */
+  readonly keyring?: Uint8Array;
   readonly lease?: string;
   readonly recovered?: RecoverReport;
 }
 
 interface Parts {
+  readonly realm: Realm;
   readonly catalog: Catalog;
   readonly volumes: VolumeSet;
   readonly committer: Committer;
@@ -59,6 +66,12 @@ interface Parts {
   readonly lease: Lease;
   readonly marker: LibraryMarker;
   readonly opened: { readonly wallMs: number; readonly monotonicMs: number };
+}
+
+/** A store that was found, and how ids and names stand in it. */
+interface Found {
+  readonly facts: OpenedStore;
+  readonly realm: Realm;
 }
 
 export class Writer {
@@ -89,6 +102,7 @@ export class Writer {
           recountDirectories(this.#open.catalog, this.#open.volumes);
         }),
       ...groupHandlers((work) => this.#onGroup(work)),
+      ...keyHandlers(() => this.#keyContext()),
       poison: (message: string) => this.#setPoison(new StoreError('needs-reopen', message)),
       close: () => this.#close(),
     };
@@ -102,19 +116,19 @@ export class Writer {
   async #openStore(options: WriterOptions): Promise<OpenedStore> {
     const host = this.#host;
     const driver = await loadDriver(options.driver);
-    const found = findStore(options.root, options.mode, {
+    const { layout, superblock, keyring } = await findUnlocked(options, {
       host,
       driver,
       provider: this.#provider,
-      parameters: options.parameters,
     });
-    const { layout, superblock } = found;
     const facts: OpenedStore = {
       layout,
       storeId: superblock.storeId,
       format: superblock.format,
       parameters: superblock.parameters,
+      ...(keyring === undefined ? {} : { keyring: keyring.encode() }),
     };
+    const realm = realmOf(host, this.#provider, { encryption: superblock.parameters.encryption, keyring });
     if (options.mode === 'read-only') return facts;
     if (superblock.roCompat.length > 0) {
       throw new StoreError(
@@ -123,28 +137,28 @@ export class Writer {
       );
     }
     try {
-      return this.#takeOnFullDisk(driver, options, facts);
+      return this.#takeOnFullDisk(driver, options, { facts, realm });
     } catch (error) {
       throw toStoreError(error, `opening the store in ${options.root}`, { path: options.root });
     }
   }
 
   /** Where not a page is free, the space held back lets one in, to collect. */
-  #takeOnFullDisk(driver: DatabaseClass, options: WriterOptions, facts: OpenedStore): OpenedStore {
+  #takeOnFullDisk(driver: DatabaseClass, options: WriterOptions, found: Found): OpenedStore {
     const { files } = this.#host;
-    const { ballast } = facts.layout;
+    const { ballast } = found.facts.layout;
     try {
-      return this.#take(driver, options, facts);
+      return this.#take(driver, options, found);
     } catch (error) {
       const full = StoreError.is(toStoreError(error, 'opening'), 'no-space');
       if (!full || files.facts(ballast) === undefined) throw error;
       removeIfThere(files, ballast);
-      return this.#take(driver, options, facts);
+      return this.#take(driver, options, found);
     }
   }
 
   /** Opens for writing: marker, catalog, lease and recovery; takes everything back where one of them fails. */
-  #take(driver: DatabaseClass, options: WriterOptions, facts: OpenedStore): OpenedStore {
+  #take(driver: DatabaseClass, options: WriterOptions, { facts, realm }: Found): OpenedStore {
     const host = this.#host;
     const { layout } = facts;
     const uuid = toHex(host.random(16));
@@ -175,6 +189,7 @@ export class Writer {
         provider: this.#provider,
         log,
         clock: host.clock,
+        keyOf: (shown) => realm.keyOf(shown),
         freeBytes: () => host.files.space(layout.root).freeBytes,
       });
       const volumes = new VolumeSet(catalog, {
@@ -191,12 +206,14 @@ export class Writer {
       const recovery: RecoverContext = {
         volumes,
         provider: this.#provider,
+        contents: new Contents(this.#provider, realm),
         host,
         layout,
         driver,
         lease: uuid,
         chunkBytes: facts.parameters.chunkBytes,
-        quarantine: (volume, name) => this.#quarantine(layout, volumes.directory(volume), name),
+        quarantine: (volume, name) =>
+          setAside(host.files, layout, { directory: volumes.directory(volume), name }),
       };
       let lease: Lease | undefined;
       const recovered = catalog.transaction((transaction) => {
@@ -213,7 +230,7 @@ export class Writer {
         quarantine: (row) => recovery.quarantine(row.volume, partNameOf(row)),
       });
       const opened = { wallMs: host.clock.now(), monotonicMs: host.clock.monotonic() };
-      this.#parts = { catalog, volumes, committer, recovery, lease: lease!, marker, opened };
+      this.#parts = { realm, catalog, volumes, committer, recovery, lease: lease!, marker, opened };
       return { ...facts, lease: uuid, recovered };
     } catch (error) {
       for (const step of undo.reverse()) step();
@@ -238,10 +255,13 @@ export class Writer {
   }
 
   #commit(operations: readonly Operation[]): unknown {
-    const results = this.#write(() => {
-      this.#recoverIfAhead();
-      return this.#open.committer.commit(operations);
-    });
+    const { realm, committer, catalog } = this.#open;
+    const results = committed(operations, { realm, rows: catalog.blobs }, (named) =>
+      this.#write(() => {
+        this.#recoverIfAhead();
+        return committer.commit(named);
+      }),
+    );
     return results.map((result) => ('error' in result ? { error: errorToData(result.error) } : result));
   }
 
@@ -252,6 +272,13 @@ export class Writer {
       this.#recoverIfAhead();
       return work({ catalog, volumes, provider, lease });
     });
+  }
+
+  /** In a store that is open for reading only there is nothing to change. */
+  #keyContext(): KeyContext {
+    if (this.#poison !== undefined) throw this.#poison;
+    const { catalog, realm, recovery } = this.#open;
+    return { host: this.#host, provider: this.#provider, layout: recovery.layout, catalog, realm };
   }
 
   /** A process died between its append to the root log and its COMMIT: what it left is dealt with before anything is appended. */
@@ -316,19 +343,6 @@ export class Writer {
 
   #setPoison(error: StoreError): void {
     this.#poison ??= error;
-  }
-
-  /** Never overwritten, never deleted: a person may want to look. */
-  #quarantine(layout: StoreLayout, directory: DirectoryVolume, name: PartName): void {
-    const { files } = this.#host;
-    const from = directory.path(name);
-    if (files.facts(from) === undefined) return;
-    // On its own disk: a rename does not reach another.
-    const folder =
-      directory.root === layout.blobs ? layout.quarantine : files.join(directory.root, 'quarantine');
-    if (files.facts(folder) === undefined) files.makeFolder(folder);
-    files.rename(from, files.join(folder, partFile(name)));
-    files.syncFolder(folder);
   }
 
   #close(): void {

@@ -64,6 +64,7 @@ function validRecord(random: Random): Uint8Array {
   });
   const head: RecordHead = {
     kind: random.pick(['raw', 'node']),
+    sealed: random.chance(0.5),
     id: idBytesOf(random),
     incarnation: numberOf(random),
     part: random.below(3),

@@ -35,6 +35,7 @@ function exampleRecord(): Uint8Array {
     id: fromHex(helloId)!,
     incarnation: 0x1122_3344_5566,
     part: 0,
+    sealed: false,
     offset: 0,
     last: true,
     size: hello.length,
@@ -146,7 +147,8 @@ test('the encoding of a row is as the page says, and its hash is the checksum', 
 test('limits in the page are those of the code', () => {
   assert.equal(nodeBytesMax, 4 * 1024 * 1024);
   assert.equal(nodeLinksMax, 65_536);
-  const { compression, chunking, layout, ...numbers } = defaultParameters;
+  const { compression, chunking, layout, encryption, ...numbers } = defaultParameters;
+  assert.equal(encryption, null);
   assert.ok(format.includes(`\`${layout}\` (default)`));
   const gear = gearTable(provider);
   for (const word of [gear[0]!, gear[255]!])

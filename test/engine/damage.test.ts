@@ -11,7 +11,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import type { Damage, Store } from '../../engine/index.ts';
-import { writeChunkSums } from '../../engine/commit/committer.ts';
+import { writeChunkSums } from '../../engine/commit/file-rows.ts';
 import { Digester } from '../../engine/content/digest.ts';
 import { nodeProvider } from '../../engine/providers/node.ts';
 import { openCatalogOf } from './open-catalog.ts';

@@ -22,6 +22,7 @@ export function openCatalogOf(root: string): Catalog {
     provider: nodeProvider,
     log: new RootLog(files, nodeProvider, place),
     clock,
+    keyOf: (shown) => shown,
     freeBytes: () => Number.POSITIVE_INFINITY,
   });
 }

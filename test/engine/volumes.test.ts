@@ -32,6 +32,7 @@ function record(content: Uint8Array): Part {
     id,
     incarnation: name.incarnation,
     part: 0,
+    sealed: false,
     offset: 0,
     last: true,
     size: content.length,

@@ -52,6 +52,7 @@ const drawn: fc.Arbitrary<Drawn> = fc
   .tuple(
     plainRecord<Omit<RecordHead, 'contentBytes'>>({
       kind: fc.constantFrom('raw', 'node'),
+      sealed: fc.boolean(),
       id: exactly(32),
       incarnation: u53,
       part: fc.integer({ min: 0, max: 0xffff_ffff }),
@@ -201,6 +202,7 @@ test('a cut record is refused at every length', () => {
 
 const one: RecordHead = {
   kind: 'raw',
+  sealed: false,
   id: new Uint8Array(32),
   incarnation: 1,
   part: 0,
@@ -228,7 +230,7 @@ test('an unknown codec, suite or flag is told apart from damage', () => {
   });
   throwsCode('incompatible-format', () => readRecord(provider, codec, 0).content());
   for (const [offset, value] of [
-    [5, 1],
+    [5, 2],
     [6, 2],
   ] as const) {
     const strange = changed(recordOf(one, content), (view) => view.setUint8(offset, value));

@@ -28,6 +28,12 @@ const superblock: fc.Arbitrary<Superblock> = plainRecord<Superblock>({
     chunkBytes: u53,
     volumeBytesMax: u53,
     layout: fc.constantFrom('hybrid', 'sqlite-only'),
+    encryption: fc.option(
+      plainRecord({
+        realm: fc.stringMatching(/^[0-9a-f]{32}$/),
+        padding: fc.constantFrom('none', 'padme'),
+      }),
+    ),
     chunking: plainRecord({
       mode: fc.constantFrom('off', 'fastcdc'),
       least: fc.integer({ min: 64, max: 65_536 }),

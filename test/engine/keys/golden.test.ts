@@ -8,7 +8,7 @@ import { openValue } from '../../../engine/codec/sealed-value.ts';
 import { openObject } from '../../../engine/codec/unseal.ts';
 import type { Keyring } from '../../../engine/keys/keyring.ts';
 import { unlockKeys } from '../../../engine/keys/keys.ts';
-import type { Secret } from '../../../engine/keys/secret.ts';
+import type { Secret } from '../../../engine/api.ts';
 import { nodeProvider } from '../../../engine/providers/node.ts';
 import { portableProvider } from '../../../engine/providers/portable.ts';
 import { locatorOf, lookupOf, openCell, openKeys, openSealed } from './second-opinion.ts';

@@ -13,7 +13,7 @@ import {
   rotate,
   unlockKeys,
 } from '../../../engine/keys/keys.ts';
-import type { Secret } from '../../../engine/keys/secret.ts';
+import type { Secret } from '../../../engine/api.ts';
 import { nodeProvider as provider } from '../../../engine/providers/node.ts';
 import { bitFlips, damage, throwsCode, unless } from '../codec/arbitrary.ts';
 import { randomFrom } from '../codec/sealing.ts';

@@ -20,7 +20,8 @@ import {
   unlockKeys,
 } from '../../../engine/keys/keys.ts';
 import { decodeRecoveryKey, printRecoveryKey } from '../../../engine/keys/recovery-key.ts';
-import { type Secret, argon2Default, scryptDefault } from '../../../engine/keys/secret.ts';
+import type { Secret } from '../../../engine/api.ts';
+import { argon2Default, scryptDefault } from '../../../engine/keys/secret.ts';
 import { nodeProvider as provider } from '../../../engine/providers/node.ts';
 import { portableProvider } from '../../../engine/providers/portable.ts';
 import { bytes, exactly, throwsCode } from '../codec/arbitrary.ts';

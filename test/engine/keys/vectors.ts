@@ -13,7 +13,7 @@ import {
   removeSlot,
   rotate,
 } from '../../../engine/keys/keys.ts';
-import type { Secret } from '../../../engine/keys/secret.ts';
+import type { Secret } from '../../../engine/api.ts';
 import { nodeProvider } from '../../../engine/providers/node.ts';
 import { randomFrom } from '../codec/sealing.ts';
 

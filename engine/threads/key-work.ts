@@ -1,0 +1,203 @@
+/** The commit thread's work on the keys of an encrypted store, by name: slots, epochs, and what is still sealed under old ones. */
+import type { KeysInfo, Secret } from '../api.ts';
+import { type BlobRow, isChunked } from '../catalog/blob-rows.ts';
+import type { Catalog } from '../catalog/catalog.ts';
+import type { StoreLayout } from '../catalog/layout.ts';
+import { toHex } from '../codec/bytes.ts';
+import type { Provider } from '../codec/provider.ts';
+import { readKeyFiles, writeKeyFiles } from '../commit/key-files.ts';
+import { StoreError } from '../errors.ts';
+import type { Host } from '../host.ts';
+import type { Keyring } from '../keys/keyring.ts';
+import {
+  type KeyTools,
+  type Keys,
+  addSlot,
+  describeKeys,
+  newRecoveryKey,
+  removeSlot,
+  renewSlots,
+  rotate,
+} from '../keys/keys.ts';
+import { type Realm, SealedRealm } from '../keys/realm.ts';
+import type { Handler } from '../rpc.ts';
+import { toolsOf } from './realms.ts';
+
+export interface KeyContext {
+  readonly host: Host;
+  readonly provider: Provider;
+  readonly layout: StoreLayout;
+  readonly catalog: Catalog;
+  readonly realm: Realm;
+}
+
+/** The keyring after a change, encoded, for the workers. Whoever takes it wipes it. */
+export interface Changed {
+  readonly keyring: Uint8Array;
+  readonly slot?: string;
+  readonly recoveryKey?: string;
+}
+
+/** A blob whose stored copy is to be sealed anew. */
+export interface Stale {
+  readonly n: number;
+  readonly name: string;
+  readonly incarnation: number;
+  /** A file of its own; else a record. */
+  readonly large: boolean;
+  readonly stored: number;
+}
+
+export interface StalePage {
+  readonly stale: readonly Stale[];
+  /** Chunked blobs, which have no bytes: only their labels were to be made new, and are. */
+  readonly relabelled: number;
+  /** Where to go on; undefined at the end. */
+  readonly next?: number;
+}
+
+/** Rows looked at in one transaction. */
+const pageRows = 2_000;
+
+export function keyHandlers(open: () => KeyContext): Readonly<Record<string, Handler>> {
+  return {
+    'keys-list': () => listKeys(open()),
+    'keys-add': (secret: Secret | 'recovery-key') => addKey(open(), secret),
+    'keys-remove': (slot: string) =>
+      change(open(), (tools, keys) => Promise.resolve(removeSlot(tools, keys, slot))),
+    'keys-rotate': () => change(open(), (tools, keys) => Promise.resolve(rotate(tools, keys))),
+    'keys-renew': (secrets: readonly Secret[]) =>
+      change(open(), (tools, keys) => renewSlots(tools, keys, secrets)),
+    'keys-stale': (after: number) => stalePage(open(), after),
+  };
+}
+
+function listKeys(context: KeyContext): KeysInfo {
+  const { realm, slots, epoch } = describe(context);
+  const info: KeysInfo = {
+    realm,
+    epoch,
+    slots: slots.map(({ id, kind, derivation, createdMs }) => ({
+      id,
+      kind,
+      derivation: derivation.kdf,
+      createdMs,
+    })),
+  };
+  return context.realm.state === 'open' ? { ...info, behind: behind(context) } : info;
+}
+
+function describe(context: KeyContext): {
+  realm: string;
+  epoch: number;
+  slots: ReturnType<typeof describeKeys>['slots'];
+} {
+  const { realmId, epoch, slots } = describeKeys(context.provider, readFile(context));
+  return { realm: realmId, epoch, slots };
+}
+
+function readFile({ host, layout, provider, realm }: KeyContext): Uint8Array {
+  if (realm.state === 'plain') throw new StoreError('invalid-argument', 'this store is not encrypted');
+  return readKeyFiles(host.files, layout, { provider, mend: true });
+}
+
+async function addKey(context: KeyContext, wanted: Secret | 'recovery-key'): Promise<Changed> {
+  const before = new Set(describe(context).slots.map(({ id }) => id));
+  const text =
+    wanted === 'recovery-key' ? newRecoveryKey(toolsOf(context.host, context.provider)) : undefined;
+  const secret: Secret = wanted === 'recovery-key' ? { kind: wanted, text: text! } : wanted;
+  const changed = await change(context, (tools, keys) => addSlot(tools, keys, secret));
+  const slot = describe(context).slots.find(({ id }) => !before.has(id))!.id;
+  return { ...changed, slot, ...(text === undefined ? {} : { recoveryKey: text }) };
+}
+
+/** Reads, changes and writes the file under the catalog's write lock, so that no two processes change it at once. */
+async function change(
+  context: KeyContext,
+  make: (tools: KeyTools, keys: Keys) => Promise<Keys>,
+): Promise<Changed> {
+  const { realm, host, provider, layout, catalog } = context;
+  const before = readFile(context);
+  if (!(realm instanceof SealedRealm)) realm.nameOf('');
+  const { keyring } = (realm as SealedRealm).sealing;
+  checkNewest(provider, keyring, before);
+  // Deriving a key takes a second, which no lock is held for: what was read must stand still when it is written.
+  const made = await make(toolsOf(host, provider), { keyring, file: before });
+  catalog.transaction(() => {
+    const now = readFile(context);
+    if (describeKeys(provider, now).sequence !== describeKeys(provider, before).sequence) {
+      made.keyring.wipe();
+      throw new StoreError('busy', 'another process has just changed the keys');
+    }
+    writeKeyFiles(host.files, layout, made.file);
+  });
+  (realm as SealedRealm).take(made.keyring);
+  return { keyring: made.keyring.encode() };
+}
+
+function checkNewest(provider: Provider, keyring: Keyring, file: Uint8Array): void {
+  const { epoch, slots } = describeKeys(provider, file);
+  const same = slots.map(({ id }) => id).join() === keyring.slotIds.join();
+  if (epoch === keyring.epoch && same) return;
+  throw new StoreError('needs-reopen', 'another process has changed the keys since this store was opened');
+}
+
+function behind({ catalog, realm }: KeyContext): number {
+  return catalog.sql
+    .values(`SELECT count(*) FROM blobs WHERE ${staleLabel}`)
+    .get(epochBytes(realm)) as number;
+}
+
+/** The epoch stands at byte 2 of a label (codec/sealed-value.ts). */
+const staleLabel = '(label IS NULL OR substr(label, 3, 4) != ?)';
+
+function epochBytes(realm: Realm): Uint8Array {
+  const bytes = new Uint8Array(4);
+  new DataView(bytes.buffer).setUint32(0, realm.sealing!.keyring.epoch, true);
+  return bytes;
+}
+
+/** The next blobs behind row `after` that are sealed under an old epoch. Chunked ones, which only have labels, are brought up to date. */
+function stalePage(context: KeyContext, after: number): StalePage {
+  const { catalog, realm } = context;
+  if (realm.state !== 'open') realm.nameOf('');
+  return catalog.transaction((transaction) => {
+    const found = catalog.sql
+      .rows(`SELECT * FROM blobs WHERE n > ? AND ${staleLabel} ORDER BY n LIMIT ?`)
+      .all(after, epochBytes(realm), pageRows) as BlobRow[];
+    let relabelled = 0;
+    const stale: Stale[] = [];
+    for (const row of found) {
+      if (!catalog.blobs.holds(row) || row.suspect !== 0) continue; // a scrub's work
+      if (!isChunked(row)) {
+        const { n, incarnation, stored } = row;
+        const large = catalog.sql
+          .values(`SELECT kind = 'directory' FROM volumes WHERE n = ?`)
+          .get(row.volume);
+        stale.push({ n, name: toHex(row.id), incarnation, large: large === 1, stored });
+        continue;
+      }
+      const facts = realm.reveal(row.id, row.label);
+      if (facts === undefined) continue;
+      row.label = realm.label(facts);
+      transaction.changed = true;
+      catalog.blobs.update(row);
+      relabelled++;
+    }
+    if (found.length < pageRows) reshowRoots(context);
+    const last = found.length < pageRows ? undefined : found.at(-1)!.n;
+    transaction.changed = last === undefined;
+    return { stale, relabelled, ...(last === undefined ? {} : { next: last }) };
+  });
+}
+
+/** Names of roots are sealed anew as well; there are few. Of the root log, which is only ever added to, old names stay as they are. */
+function reshowRoots({ catalog, realm }: KeyContext): void {
+  for (const root of catalog.roots.all()) {
+    const row = catalog.blobs.byNumber(root.blob);
+    if (row === undefined) continue;
+    const at = toHex(row.id);
+    const name = realm.tell('root', root.shown, at);
+    catalog.roots.put({ ...root, shown: realm.named('root', name, at).shown });
+  }
+}

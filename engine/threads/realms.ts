@@ -1,0 +1,104 @@
+/** Finding a store and unlocking it: keys of a new one are made, those of an old one opened by the secret that was given. */
+import type { EncryptionOptions, EncryptionParameters, StoreParameters } from '../api.ts';
+import { layoutOf } from '../catalog/layout.ts';
+import type { Provider } from '../codec/provider.ts';
+import { type FoundStore, findStore } from '../commit/create.ts';
+import { readKeyFiles } from '../commit/key-files.ts';
+import type { DatabaseClass } from '../driver.ts';
+import { StoreError } from '../errors.ts';
+import type { Host } from '../host.ts';
+import type { Keyring } from '../keys/keyring.ts';
+import { type Keys, type KeyTools, createKeys, unlockKeys } from '../keys/keys.ts';
+import { type Realm, SealedRealm, lockedRealm, plainRealm } from '../keys/realm.ts';
+
+export type { Realm } from '../keys/realm.ts';
+
+export interface UnlockedStore extends FoundStore {
+  /** Of an encrypted store that was given a key that fits. */
+  readonly keyring: Keyring | undefined;
+}
+
+/** What is to be opened, or made. */
+export interface Wanted {
+  readonly root: string;
+  readonly mode: 'create' | 'open' | 'read-only';
+  readonly parameters: StoreParameters;
+  readonly encryption?: EncryptionOptions;
+}
+
+/** `wrong-key` where the secret fits no slot, and where one is given to a store that is not encrypted. */
+export async function findUnlocked(
+  options: Wanted,
+  parts: { readonly host: Host; readonly provider: Provider; readonly driver: DatabaseClass },
+): Promise<UnlockedStore> {
+  const { host } = parts;
+  const fresh = await newKeys(options, parts);
+  try {
+    const parameters = withKeys(options.parameters, fresh, options.encryption?.padding);
+    const found = findStore(options.root, options.mode, { ...parts, parameters, keys: fresh?.file });
+    const { encryption } = found.superblock.parameters;
+    if (encryption === null) {
+      if (options.encryption === undefined) return { ...found, keyring: undefined };
+      throw new StoreError('wrong-key', 'a key was given, and this store is not encrypted', {
+        path: options.root,
+      });
+    }
+    if (fresh?.keyring.realmId === encryption.realm) return { ...found, keyring: fresh.keyring };
+    fresh?.keyring.wipe();
+    if (options.encryption === undefined) return { ...found, keyring: undefined };
+    const mend = options.mode !== 'read-only';
+    const file = readKeyFiles(host.files, found.layout, { provider: parts.provider, mend });
+    const { keyring } = await unlockKeys(parts.provider, file, options.encryption.secret);
+    if (keyring.realmId === encryption.realm) return { ...found, keyring };
+    keyring.wipe();
+    throw new StoreError('tampered', 'the file of keys is of another store', { path: found.layout.keys });
+  } catch (error) {
+    fresh?.keyring.wipe();
+    throw error;
+  }
+}
+
+/** Keys for the store that is about to be made. Another process may be faster: then they are for nothing. */
+async function newKeys(
+  { root, mode, encryption }: Wanted,
+  { host, provider }: { readonly host: Host; readonly provider: Provider },
+): Promise<Keys | undefined> {
+  const { superblock } = layoutOf(host.files, root);
+  if (encryption === undefined || mode !== 'create' || isThere(host, superblock)) return undefined;
+  return await createKeys(toolsOf(host, provider), encryption.secret);
+}
+
+function isThere(host: Host, path: string): boolean {
+  try {
+    return host.files.facts(path) !== undefined;
+  } catch {
+    // Whatever it is, finding the store says it.
+    return true;
+  }
+}
+
+function withKeys(
+  parameters: StoreParameters,
+  keys: Keys | undefined,
+  padding: EncryptionParameters['padding'] = 'none',
+): StoreParameters {
+  if (keys === undefined) return parameters;
+  return { ...parameters, encryption: { realm: keys.keyring.realmId, padding } };
+}
+
+export function toolsOf(host: Host, provider: Provider): KeyTools {
+  return { provider, random: (bytes) => host.random(bytes), nowMs: Math.floor(host.clock.now()) };
+}
+
+/** How ids and names stand in a store. */
+export function realmOf(
+  host: Host,
+  provider: Provider,
+  store: { readonly encryption: EncryptionParameters | null; readonly keyring: Keyring | undefined },
+): Realm {
+  const { encryption, keyring } = store;
+  if (encryption === null) return plainRealm;
+  if (keyring === undefined) return lockedRealm;
+  const { padding } = encryption;
+  return new SealedRealm(provider, keyring, { random: (bytes) => host.random(bytes), padding });
+}
