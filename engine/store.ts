@@ -257,7 +257,7 @@ export class EngineStore implements Store {
   }
 
   session(): Promise<Session> {
-    return this.#run(() => this.#sessions.begin());
+    return this.#run(() => this.#writing(() => this.#sessions.begin()));
   }
 
   gc(options: GcOptions = {}): Promise<GcResult> {

@@ -51,6 +51,8 @@ export async function runJob(job: Job, order: Order, listener: Listener = {}): P
   }
 }
 
+class TooSlow extends Finding {}
+
 class Running {
   readonly counts = { accepted: 0, refused: 0 };
   readonly #job: Job;
@@ -82,10 +84,13 @@ class Running {
     for (let run = first; run < first + runs; run++) {
       this.#listener.onRun?.(run);
       const finding = await failureOf(() => this.#timed(run));
+      const due = (run - first) % memoryEvery === 0 || run === first + runs - 1;
+      // What takes too much memory may be slow for that alone: then the memory is what is told.
+      if (finding === undefined ? due : finding instanceof TooSlow) {
+        const growth = peakBytes() - before;
+        if (growth > this.#job.growthMaxMB * 1e6) return this.#tooMuch(run, growth);
+      }
       if (finding !== undefined) return await this.#found(run, finding);
-      if ((run - first) % memoryEvery !== 0 && run !== first + runs - 1) continue;
-      const growth = peakBytes() - before;
-      if (growth > this.#job.growthMaxMB * 1e6) return this.#tooMuch(run, growth);
     }
     return undefined;
   }
@@ -103,7 +108,7 @@ class Running {
       const start = performance.now();
       const outcome: Outcome = await this.#job.run(this.#order.seed, run);
       if (performance.now() - start <= slowMs) return void this.counts[outcome]++;
-      if (again) throw new Finding(`takes longer than ${slowMs} ms`);
+      if (again) throw new TooSlow(`takes longer than ${slowMs} ms`);
     }
   }
 
