@@ -18,7 +18,7 @@ import type { Named } from '../keys/realm.ts';
 import type { Locator } from '../volume.ts';
 import { fanOut } from '../volumes/directory.ts';
 import { intend, writeChunkSums } from './file-rows.ts';
-import { markSuspect, setSide } from './notes.ts';
+import { markSuspect, setHorizon, setSide } from './notes.ts';
 import { type VolumeSet, locatorOf } from './volume-set.ts';
 
 type SmallPut = SmallPutOf<Named>;
@@ -146,7 +146,7 @@ export class Committer {
       case 'delete-root':
         return transaction.deleteRoot(operation.name, operation.expect);
       case 'horizon':
-        return this.#setHorizon(transaction, operation.generation);
+        return setHorizon(transaction, this.#options.lease, operation.generation);
       case 'side-set':
         return setSide(transaction, operation);
       case 'suspect':
@@ -171,7 +171,8 @@ export class Committer {
     }
     const kind = put.kind === 'node' ? 1 : 0;
     const place = placed.get(keyOf(put));
-    if (put.instead !== undefined && place === undefined) return unneeded;
+    if (put.instead !== undefined && (place === undefined || !this.#isIn(put.id, put.instead)))
+      return unneeded;
     // Unplaced: it stood when the batch was looked through. A placed one may stand by now, by another operation of the batch.
     const first = place !== undefined && !place.used && !placed.has(otherKey(put));
     const standing = first || put.instead !== undefined ? undefined : this.#standing(put.id, kind);
@@ -377,13 +378,6 @@ export class Committer {
     });
   }
 
-  #setHorizon(transaction: Transaction, generation: number | 'now' | null): number {
-    transaction.changed = true;
-    const value = generation === 'now' ? transaction.state.generation : generation;
-    this.#catalog.sql.rows('UPDATE leases SET horizon = ? WHERE uuid = ?').run(value, this.#options.lease);
-    return transaction.state.generation;
-  }
-
   #dropIntent(transaction: Transaction, intent: number): void {
     transaction.changed = true;
     this.#catalog.sql.rows('DELETE FROM intents WHERE n = ?').run(intent);
@@ -395,6 +389,8 @@ function otherKey(put: SmallPut): string {
   return put.kind === 'node' ? `r${put.id}` : `n${put.id}`;
 }
 
+/** What replaces a copy is no other put's to use: its place is by its own incarnation. */
 function keyOf(put: SmallPut): string {
+  if (put.instead !== undefined) return `i${put.incarnation}`;
   return put.kind === 'node' ? `n${put.id}` : `r${put.id}`;
 }

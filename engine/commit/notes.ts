@@ -1,4 +1,4 @@
-/** Operations of a commit that touch no bytes: side tables, and blobs that were found damaged. */
+/** Operations of a commit that touch no bytes: side tables, blobs that were found damaged, horizons of sessions. */
 import type { Transaction } from '../catalog/catalog.ts';
 import { fromHex } from '../codec/bytes.ts';
 import type { CommitOperation as Operation } from './operations.ts';
@@ -33,4 +33,16 @@ export function markSuspect(
   found.row.suspect = 1;
   transaction.saveCounts(found.row);
   return true;
+}
+
+/** From when on a lease's sessions hold what they meet; null when they are over. Returns the generation that is being made. */
+export function setHorizon(
+  transaction: Transaction,
+  lease: string,
+  generation: number | 'now' | null,
+): number {
+  transaction.changed = true;
+  const value = generation === 'now' ? transaction.state.generation : generation;
+  transaction.catalog.sql.rows('UPDATE leases SET horizon = ? WHERE uuid = ?').run(value, lease);
+  return transaction.state.generation;
 }

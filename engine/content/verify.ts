@@ -4,6 +4,7 @@ import { readState } from '../catalog/catalog.ts';
 import { toHex } from '../codec/bytes.ts';
 import type { Provider } from '../codec/provider.ts';
 import { readExtent } from '../codec/record.ts';
+import { StoreError } from '../errors.ts';
 import type { Clock } from '../host.ts';
 import type { ListedPart } from '../volume.ts';
 import { partFile } from '../volumes/directory.ts';
@@ -22,8 +23,10 @@ export interface FoundDamage {
   readonly incarnation: number;
   readonly reason: string;
   readonly references: number;
-  /** Its id as callers know it; without keys what it is called on disk. */
+  /** Its id as callers know it; what it is called on disk where that cannot be told. */
   readonly told: string;
+  /** It says that it is of an epoch, or of a form, that is not known here. */
+  readonly unknown?: true;
 }
 
 export interface VerifyResult {
@@ -236,7 +239,7 @@ class Run {
 
   /** Read once more, from the volume itself, before it is judged. */
   #retry(row: BlobRow, first: unknown): void {
-    if (!mayHaveMoved(first)) throw first;
+    if (!mayHaveMoved(first)) return this.#blame(row, first);
     try {
       const steps = this.#reader.verifyRow(row);
       while (steps.next().done !== true);
@@ -263,10 +266,27 @@ class Run {
   }
 
   #blame(row: BlobRow, error: unknown): void {
-    if (mayHaveMoved(error) && this.#left(row)) return;
-    if (!isDamage(error)) throw error;
+    const unknown = this.#isUnknown(error);
+    if ((mayHaveMoved(error) || unknown) && this.#left(row)) return;
+    if (!isDamage(error) && !unknown) throw error;
     const reason = typeof error.facts['reason'] === 'string' ? error.facts['reason'] : error.message;
     const { refcount: references, incarnation } = row;
-    this.#damaged.push({ id: toHex(row.id), incarnation, reason, references, told: this.#reader.tell(row) });
+    const found = { id: toHex(row.id), incarnation, reason, references, told: this.#told(row) };
+    this.#damaged.push(unknown ? { ...found, unknown } : found);
+  }
+
+  /** In a store of which the keys are here nothing is sealed under others: what says so was changed. */
+  #isUnknown(error: unknown): error is StoreError {
+    if (this.#reader.realm.state !== 'open') return false;
+    return StoreError.is(error, 'wrong-key') || StoreError.is(error, 'incompatible-format');
+  }
+
+  #told(row: BlobRow): string {
+    try {
+      return this.#reader.tell(row);
+    } catch (error) {
+      if (StoreError.is(error)) return toHex(row.id);
+      throw error;
+    }
   }
 }
