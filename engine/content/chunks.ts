@@ -7,7 +7,7 @@ import type { Statements } from '../catalog/statements.ts';
 import { StoreError } from '../errors.ts';
 import type { BlobFile } from './blob-file.ts';
 import { type ChunkSource, ChunkedFile } from './chunked-file.ts';
-import { type Contents, revealed } from './contents.ts';
+import { type Contents, copyOf, revealed } from './contents.ts';
 import { damaged, isDamage } from './damage.ts';
 
 /** Nodes kept, of up to 1,024 parts each: some 100 KB. */
@@ -80,6 +80,7 @@ export class Chunks {
     const { id, size } = this.#factsOf(row, root);
     if (root.root?.id !== id || root.root.size !== size)
       throw new StoreError('corrupt', 'its manifest is of another blob');
+    this.#reader.contents.checkLabel(copyOf(row), root.root);
     yield* this.#verifyBelow(root);
   }
 

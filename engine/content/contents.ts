@@ -100,7 +100,7 @@ export class Contents {
       yield* file.verifyPadding();
       if (!equalBytes(id, file.id)) throw new StoreError('tampered', 'its content does not hash to its id');
       const facts = { id: toHex(id), size };
-      this.#checkLabel(copy, facts);
+      this.checkLabel(copy, facts);
       return facts;
     }
     if (!equalBytes(id, copy.name)) throw new StoreError('corrupt', 'its content does not hash to its id');
@@ -150,8 +150,8 @@ export class Contents {
     });
   }
 
-  /** The object is sound; what the catalog tells of it may still be a lie. */
-  #checkLabel({ name, label }: StoredCopy, { id, size }: BlobFacts): void {
+  /** A blob is sound; what the catalog tells of it may still be a lie: `tampered`, or why the label does not open. */
+  checkLabel({ name, label }: Pick<StoredCopy, 'name' | 'label'>, { id, size }: BlobFacts): void {
     const told = this.realm.reveal(name, label ?? null);
     if (told !== undefined && (told.id !== id || told.size !== size))
       throw new StoreError('tampered', 'the label of a blob is not its own');

@@ -275,10 +275,11 @@ class Run {
     this.#damaged.push(unknown ? { ...found, unknown } : found);
   }
 
-  /** In a store of which the keys are here nothing is sealed under others: what says so was changed. */
+  /** In a store of which the keys are here nothing is sealed under others, and in none in a form of the future: what says so was changed. */
   #isUnknown(error: unknown): error is StoreError {
-    if (this.#reader.realm.state !== 'open') return false;
-    return StoreError.is(error, 'wrong-key') || StoreError.is(error, 'incompatible-format');
+    const { state } = this.#reader.realm;
+    if (state === 'open' && StoreError.is(error, 'wrong-key')) return true;
+    return state !== 'plain' && StoreError.is(error, 'incompatible-format');
   }
 
   #told(row: BlobRow): string {
