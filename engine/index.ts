@@ -9,7 +9,7 @@ import { nodeHost } from './hosts/node.ts';
 import { nodeProvider } from './providers/node.ts';
 import { checkRuntime } from './runtime.ts';
 import { EngineStore } from './store.ts';
-import type { OpenedStore } from './threads/writer.ts';
+import type { OpenedStore } from './threads/opened.ts';
 
 export type * from './api.ts';
 export { type ErrorCode, type ErrorData, type ErrorFacts, StoreError, errorCodes } from './errors.ts';

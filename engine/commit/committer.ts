@@ -183,7 +183,8 @@ export class Committer {
     }
     const kind = put.kind === 'node' ? 1 : 0;
     const place = placed.get(keyOf(put));
-    if (put.instead !== undefined && place === undefined) return unneeded;
+    if (put.instead !== undefined && (place === undefined || !this.#isIn(put.id, put.instead)))
+      return unneeded;
     // Unplaced: it stood when the batch was looked through. A placed one may stand by now, by another operation of the batch.
     const first = place !== undefined && !place.used && !placed.has(otherKey(put));
     const standing = first || put.instead !== undefined ? undefined : this.#standing(put.id, kind);
@@ -384,7 +385,9 @@ function otherKey(put: SmallPut): string {
   return put.kind === 'node' ? `r${put.id}` : `n${put.id}`;
 }
 
+/** What replaces a copy is no other put's to use: its place is by its own incarnation. */
 function keyOf(put: SmallPut): string {
+  if (put.instead !== undefined) return `i${put.incarnation}`;
   return put.kind === 'node' ? `n${put.id}` : `r${put.id}`;
 }
 

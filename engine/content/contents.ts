@@ -19,6 +19,8 @@ export interface StoredCopy {
   readonly name: Uint8Array;
   /** Bytes of the stored content. */
   readonly size: number;
+  /** What the catalog tells of it, to be compared with what it is. */
+  readonly label?: Uint8Array | null;
 }
 
 /** Objects kept open, and chunks of the largest that is kept: its table takes 4 bytes each. */
@@ -61,10 +63,10 @@ export class Contents {
     return file.read(0, file.size);
   }
 
-  /** Bytes of a blob's content. Opens it where its label is missing, with what `open` gives. */
+  /** Bytes of a blob's content. Opens it where its label does not tell, with what `open` gives. */
   sizeOf(row: BlobRow, open: () => BlobFile): number {
     if (!this.sealed) return row.size;
-    const facts = this.realm.reveal(row.id, row.label);
+    const facts = revealed(this.realm, row);
     if (facts !== undefined) return facts.size;
     const file = open();
     try {
@@ -97,7 +99,9 @@ export class Contents {
     if (file instanceof SealedFile) {
       yield* file.verifyPadding();
       if (!equalBytes(id, file.id)) throw new StoreError('tampered', 'its content does not hash to its id');
-      return { id: toHex(id), size };
+      const facts = { id: toHex(id), size };
+      this.checkLabel(copy, facts);
+      return facts;
     }
     if (!equalBytes(id, copy.name)) throw new StoreError('corrupt', 'its content does not hash to its id');
     return { id: toHex(id), size };
@@ -146,6 +150,13 @@ export class Contents {
     });
   }
 
+  /** A blob is sound; what the catalog tells of it may still be a lie: `tampered`, or why the label does not open. */
+  checkLabel({ name, label }: Pick<StoredCopy, 'name' | 'label'>, { id, size }: BlobFacts): void {
+    const told = this.realm.reveal(name, label ?? null);
+    if (told !== undefined && (told.id !== id || told.size !== size))
+      throw new StoreError('tampered', 'the label of a blob is not its own');
+  }
+
   #checkHead(stored: BlobFile): void {
     if (!looksSealed(stored)) throw unsealed();
   }
@@ -153,7 +164,20 @@ export class Contents {
 
 /** The copy that a row points to. */
 export function copyOf(row: BlobRow): StoredCopy {
-  return { kind: row.kind === 1 ? 'node' : 'raw', name: row.id, size: row.size };
+  return { kind: row.kind === 1 ? 'node' : 'raw', name: row.id, size: row.size, label: row.label };
+}
+
+/**
+ * What the label of a row tells, undefined where it does not: a label is derived from its blob, so one that is missing, damaged or forged
+ * costs a look at the blob, and no more. That it is bad, a scrub says.
+ */
+export function revealed(realm: Realm, { id, label }: Pick<BlobRow, 'id' | 'label'>): BlobFacts | undefined {
+  try {
+    return realm.reveal(id, label);
+  } catch (error) {
+    if (StoreError.is(error)) return undefined;
+    throw error;
+  }
 }
 
 function unreadable(realm: Realm): StoreError {

@@ -98,8 +98,7 @@ function adoptRecord(
     report.damaged++;
     return;
   }
-  const links = record.kind === 'node' ? context.contents.linksOf(record.stored) : [];
-  const children = links.map((link) => transaction.catalog.blobs.inspect(fromHex(link.name)!)?.row);
+  const children = record.links.map((link) => transaction.catalog.blobs.inspect(fromHex(link.name)!)?.row);
   if (children.includes(undefined)) {
     report.incomplete++;
     return;
@@ -130,6 +129,8 @@ interface VerifiedRecord {
   /** Its content as it is stored. */
   readonly stored: Uint8Array;
   readonly facts: BlobFacts | undefined;
+  /** By names on disk. */
+  readonly links: readonly { readonly name: string }[];
 }
 
 function verified(
@@ -142,7 +143,8 @@ function verified(
     const { kind, sealed, id } = record.head;
     if (sealed !== contents.sealed || !equalBytes(id, name)) return undefined;
     const stored = record.content();
-    return { kind, stored, facts: contents.check({ kind, name, size: stored.length }, stored) };
+    const facts = contents.check({ kind, name, size: stored.length }, stored);
+    return { kind, stored, facts, links: kind === 'node' ? contents.linksOf(stored) : [] };
   } catch (error) {
     if (StoreError.is(error)) return undefined;
     throw error;

@@ -16,6 +16,8 @@ export type { Realm } from '../keys/realm.ts';
 export interface UnlockedStore extends FoundStore {
   /** Of an encrypted store that was given a key that fits. */
   readonly keyring: Keyring | undefined;
+  /** The file that it came out of; absent where it was made just now. */
+  readonly keysFile?: Uint8Array;
 }
 
 /** What is to be opened, or made. */
@@ -46,10 +48,9 @@ export async function findUnlocked(
     if (fresh?.keyring.realmId === encryption.realm) return { ...found, keyring: fresh.keyring };
     fresh?.keyring.wipe();
     if (options.encryption === undefined) return { ...found, keyring: undefined };
-    const mend = options.mode !== 'read-only';
-    const file = readKeyFiles(host.files, found.layout, { provider: parts.provider, mend });
-    const { keyring } = await unlockKeys(parts.provider, file, options.encryption.secret);
-    if (keyring.realmId === encryption.realm) return { ...found, keyring };
+    const keysFile = readKeyFiles(host.files, found.layout, parts.provider);
+    const { keyring } = await unlockKeys(parts.provider, keysFile, options.encryption.secret);
+    if (keyring.realmId === encryption.realm) return { ...found, keyring, keysFile };
     keyring.wipe();
     throw new StoreError('tampered', 'the file of keys is of another store', { path: found.layout.keys });
   } catch (error) {
@@ -101,4 +102,9 @@ export function realmOf(
   if (keyring === undefined) return lockedRealm;
   const { padding } = encryption;
   return new SealedRealm(provider, keyring, { random: (bytes) => host.random(bytes), padding });
+}
+
+/** When the store is closed. */
+export function wipeKeys(realm: Realm): void {
+  if (realm instanceof SealedRealm) realm.close();
 }

@@ -11,10 +11,12 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type ErrorCode, type Session, type Store, StoreError, openStore } from '../../engine/index.ts';
-import { Finding, promise, same, unexpected } from '../target.ts';
+import { Finding, promise, refused, same, unexpected } from '../target.ts';
+import { damageFile, damageSealed } from './damage.ts';
 import { compareAll } from './look.ts';
 import { Model } from './model.ts';
 import { Puts, kindOf } from './puts.ts';
+import { encryption, lookLocked, resealAll } from './sealed.ts';
 import type { Placed, Put, Step } from './steps.ts';
 import { type Blob, makeUniverse, parameters } from './universe.ts';
 
@@ -22,11 +24,12 @@ import { type Blob, makeUniverse, parameters } from './universe.ts';
 export type Sabotage = (store: Store) => Store;
 
 /** A step that one handle does by itself. */
-type StoreStep = Exclude<Step, { step: 'reopen' | 'second' | 'session' }>;
+type StoreStep = Exclude<Step, { step: 'reopen' | 'second' | 'session' | 'rotate' | 'locked' }>;
 
 export interface Stage {
   /** Worker threads; 0 is fastest and does everything in the same order each time. */
   readonly threads: number;
+  readonly encrypted?: true;
   readonly sabotage?: Sabotage;
 }
 
@@ -81,6 +84,11 @@ class Player {
         return;
       case 'session':
         return this.#changeSession(placed.change, handle);
+      case 'rotate':
+        return this.#rotate(await this.#store(handle), handle);
+      case 'locked':
+        await this.close();
+        return lookLocked(this.#directory, this.#model, this.#blobs);
       default:
         return this.#onStore(await this.#store(handle), placed);
     }
@@ -128,8 +136,15 @@ class Player {
       threads: { count: threads },
       parameters,
       durability: 'relaxed',
+      ...(this.#stage.encrypted === true ? { encryption } : {}),
     });
     return (this.#stores[handle] = sabotage === undefined ? store : sabotage(store));
+  }
+
+  /** Whoever else has the store open goes on under the old keys until he opens it again. */
+  async #rotate(store: Store, handle: 0 | 1): Promise<void> {
+    await this.#close(handle === 0 ? 1 : 0);
+    await store.keys.rotate();
   }
 
   async #close(handle: 0 | 1): Promise<void> {
@@ -164,7 +179,7 @@ class Player {
       case 'storm':
         return this.#storm(store, step);
       case 'broken-put':
-        return this.#brokenPut(store, step.blob);
+        return this.#puts.broken(store, step.blob);
       case 'retain':
       case 'release':
         return this.#hold(store, step);
@@ -179,9 +194,12 @@ class Player {
       case 'damage':
         return this.#damage(store, step);
       case 'look':
-        return compareAll(store, this.#model, this.#blobs);
+        return this.#look(store);
       case 'scrub':
         return this.#scrub(store);
+      case 'reseal':
+        await this.#close(store === this.#stores[0] ? 1 : 0);
+        return resealAll(store, this.#model);
     }
   }
 
@@ -244,22 +262,15 @@ class Player {
     );
     await store.gc({ graceMs: 0 });
     this.#model.drop(this.#model.collectable());
-    await compareAll(store, this.#model, this.#blobs);
+    await this.#look(store);
   }
 
-  async #brokenPut(store: Store, blob: number): Promise<void> {
-    const broken = new Error('the source broke');
-    const source = async function* (bytes: Uint8Array): AsyncGenerator<Uint8Array> {
-      yield bytes.slice(0, bytes.length / 2);
-      throw broken;
-    };
-    try {
-      await store.put(source(this.#blobs[blob]!.bytes), { owner: 'nobody' });
-    } catch (error) {
-      if (error === broken) return;
-      throw error;
-    }
-    throw new Finding('a put whose source broke succeeded');
+  #look(store: Store): Promise<void> {
+    return compareAll(store, {
+      model: this.#model,
+      blobs: this.#blobs,
+      encrypted: this.#stage.encrypted === true,
+    });
   }
 
   async #hold(
@@ -344,20 +355,14 @@ class Player {
     promise(here.size === 0, 'something is there after it was collected');
   }
 
-  /** Flips a bit of a file, of the first blob from this one on that has a file, and lets a scrub find it. */
-  async #damage(store: Store, { blob: from, at }: Extract<Step, { step: 'damage' }>): Promise<void> {
-    for (let i = 0; i < this.#blobs.length; i++) {
-      const blob = (from + i) % this.#blobs.length;
-      const { id, bytes } = this.#blobs[blob]!;
-      if (this.#model.get(blob)?.damaged !== false) continue;
-      const path = await store.pathOf(id);
-      if (path === undefined) continue;
-      const changed = bytes.slice();
-      changed[at % changed.length]! ^= 1;
-      writeFileSync(path, changed);
-      this.#model.damage(blob);
-      return await this.#scrub(store);
-    }
+  /** Turns a bit of a file, and lets a scrub find it. */
+  async #damage(store: Store, place: Extract<Step, { step: 'damage' }>): Promise<void> {
+    const harmed = this.#stage.encrypted
+      ? await damageSealed(this.#directory, store, place)
+      : await damageFile(store, { ...place, model: this.#model, blobs: this.#blobs });
+    if (harmed === undefined) return;
+    this.#model.damage(this.#blobs.findIndex(({ id }) => id === harmed));
+    await this.#scrub(store);
   }
 
   async #scrub(store: Store): Promise<void> {
@@ -383,15 +388,4 @@ class Player {
     promise(adopted === 0, `a scrub adopts ${adopted}`);
     promise(blobs === this.#model.all().length, `a scrub sees ${blobs} blobs of ${this.#model.all().length}`);
   }
-}
-
-async function refused(work: Promise<unknown>, codes: readonly ErrorCode[]): Promise<void> {
-  let result: unknown;
-  try {
-    result = await work;
-  } catch (error) {
-    if (StoreError.is(error) && codes.includes(error.code)) return;
-    throw error;
-  }
-  throw new Finding(`should be refused with ${codes.join(' or ')}, and gave ${JSON.stringify(result)}`);
 }
