@@ -8,7 +8,7 @@ import { equalBytes, fromHex, toHex } from '../codec/bytes.ts';
 import type { Provider } from '../codec/provider.ts';
 import { type RecordView, readRecord } from '../codec/record.ts';
 import type { Database } from '../driver.ts';
-import { StoreError, invariant } from '../errors.ts';
+import { type StoreError, invariant } from '../errors.ts';
 import type { OpenFile } from '../host.ts';
 import type { Realm } from '../keys/realm.ts';
 import { AnyCopy } from './any-copy.ts';
