@@ -229,7 +229,7 @@ export class Committer {
     const row = probe.instead === undefined ? this.#standing(probe.id, 0) : undefined;
     if (probe.instead !== undefined && !this.#isIn(probe.id, probe.instead)) return { have: unneeded };
     if (row !== undefined) {
-      transaction.touch(row);
+      transaction.touch(this.#labelled(transaction, row, probe.label));
       if (probe.owner !== undefined) transaction.retain(probe.id, probe.owner);
       return { have: { storedSize: row.stored, deduplicated: true, ...lacking(transaction, row) } };
     }

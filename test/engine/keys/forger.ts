@@ -92,6 +92,11 @@ export class Forger {
       this.setBlob(row, { refcount: row.refcount });
   }
 
+  /** As if the catalog had lost the rows of all blobs that nobody holds. */
+  loseUnreferenced(): void {
+    this.#db.prepare('DELETE FROM blobs WHERE zero_since IS NOT NULL').run();
+  }
+
   /** The number of the manifest that a chunked blob refers to. */
   manifestOf(n: number): number {
     return this.#db
