@@ -1,5 +1,5 @@
 /** Reads lines from file descriptors that the caller opened: how secrets come in without standing in argv or the environment. */
-import { createReadStream, fstatSync } from 'node:fs';
+import { constants, createReadStream, fstatSync, readFileSync, readdirSync, readlinkSync } from 'node:fs';
 import { Socket } from 'node:net';
 import type { Readable } from 'node:stream';
 import { ReadStream, isatty } from 'node:tty';
@@ -54,7 +54,7 @@ export async function readLine(descriptor: number, signal: AbortSignal): Promise
 
 function open(descriptor: number): { readonly stream: Readable; readonly rest: Buffer } {
   const rest = Buffer.alloc(0);
-  const facts = factsOf(descriptor);
+  const facts = isOurOwn(descriptor) ? undefined : factsOf(descriptor);
   // Waited for by the event loop: a read that blocks a thread could not be stopped by SIGINT.
   if (facts?.isFIFO() === true || facts?.isSocket() === true)
     return { stream: new Socket({ fd: descriptor, readable: true, writable: false }), rest };
@@ -68,6 +68,32 @@ function factsOf(descriptor: number): ReturnType<typeof fstatSync> | undefined {
     return fstatSync(descriptor);
   } catch {
     return undefined;
+  }
+}
+
+/**
+ * Whether it is a pipe of the runtime to itself. They have the numbers from 3 on, where a descriptor that was forgotten would have been;
+ * reading one would wait for ever, and take the signals that come through it. Seen where there is /proc.
+ */
+function isOurOwn(descriptor: number): boolean {
+  try {
+    const pipe = readlinkSync(`/proc/self/fd/${descriptor}`);
+    if (!pipe.startsWith('pipe:')) return false;
+    return readdirSync('/proc/self/fd').some(
+      (other) => other !== String(descriptor) && writesTo(other, pipe),
+    );
+  } catch {
+    return false;
+  }
+}
+
+function writesTo(descriptor: string, pipe: string): boolean {
+  try {
+    if (readlinkSync(`/proc/self/fd/${descriptor}`) !== pipe) return false;
+    const flags = /^flags:\s*([0-7]+)$/m.exec(readFileSync(`/proc/self/fdinfo/${descriptor}`, 'utf8'))?.[1];
+    return flags !== undefined && (Number.parseInt(flags, 8) & 3) !== constants.O_RDONLY;
+  } catch {
+    return false; // it was closed meanwhile
   }
 }
 

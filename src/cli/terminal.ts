@@ -1,6 +1,5 @@
 /** Asks for passphrases on a terminal, without showing what is typed. */
-import { createInterface } from 'node:readline';
-import { Writable } from 'node:stream';
+import { StringDecoder } from 'node:string_decoder';
 import type { ReadStream } from 'node:tty';
 import { Stopped, UsageError } from './exit.ts';
 import type { Output } from './output.ts';
@@ -21,36 +20,70 @@ export function isTerminal(): boolean {
 export async function askHidden(questions: readonly string[], asking: Asking): Promise<string[]> {
   const { output, signal, input = process.stdin } = asking;
   signal.throwIfAborted();
-  // The line editor repeats what is typed to its output: that is nowhere.
-  const nowhere = new Writable({ write: (_bytes, _encoding, done) => done() });
-  const editor = createInterface({
-    input,
-    output: nowhere,
-    terminal: true,
-    historySize: 0,
-    crlfDelay: Infinity,
-  });
+  const typing = new Typing();
+  const listeners: { onBytes?: (bytes: Buffer) => void; onEnd?: () => void; onAbort?: () => void } = {};
+  // Raw mode: nothing is echoed, and a line may be longer than the 4,096 bytes that a terminal holds back for editing.
+  input.setRawMode(true);
   try {
     return await new Promise<string[]>((resolve, reject) => {
-      const answers: string[] = [];
+      listeners.onBytes = (bytes) => {
+        try {
+          const before = typing.lines.length;
+          typing.take(bytes);
+          for (let i = before; i < Math.min(typing.lines.length, questions.length); i++)
+            output.ask(`\n${questions[i + 1] ?? ''}`);
+          if (typing.lines.length >= questions.length) resolve(typing.lines.slice(0, questions.length));
+        } catch (error) {
+          output.note('');
+          reject(error as Error);
+        }
+      };
+      listeners.onEnd = () => reject(new UsageError('no passphrase was typed'));
+      listeners.onAbort = () => reject(signal.reason as Error);
       output.ask(questions[0]!);
-      editor.on('line', (line) => {
-        output.note('');
-        answers.push(line);
-        const question = questions[answers.length];
-        if (question === undefined) resolve(answers);
-        else output.ask(question);
-      });
-      // Raw mode makes a letter of Ctrl-C.
-      editor.on('SIGINT', () => reject(new Stopped('SIGINT')));
-      editor.on('close', () => reject(new UsageError('no passphrase was typed')));
-      signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true });
+      // Asked a second time, it was paused.
+      input.on('data', listeners.onBytes).on('end', listeners.onEnd).resume();
+      signal.addEventListener('abort', listeners.onAbort);
     });
-  } catch (error) {
-    output.note('');
-    throw error;
   } finally {
-    editor.close();
+    input.off('data', listeners.onBytes!).off('end', listeners.onEnd!);
+    signal.removeEventListener('abort', listeners.onAbort!);
+    input.setRawMode(false);
+    input.pause();
     if (input !== process.stdin) input.destroy();
+  }
+}
+
+/** What was typed, letter by letter, with the keys that a terminal itself would have handled. */
+class Typing {
+  readonly lines: string[] = [];
+  readonly #decoder = new StringDecoder('utf8');
+  #letters: string[] = [];
+
+  take(bytes: Buffer): void {
+    for (const letter of this.#decoder.write(bytes)) this.#key(letter);
+  }
+
+  #key(letter: string): void {
+    switch (letter) {
+      case '\r':
+      case '\n':
+        this.lines.push(this.#letters.join(''));
+        this.#letters = [];
+        break;
+      case '\u0003': // Ctrl-C
+        throw new Stopped('SIGINT');
+      case '\u0004': // Ctrl-D
+        throw new UsageError('no passphrase was typed');
+      case '\u007f': // backspace, either kind
+      case '\b':
+        this.#letters.pop();
+        break;
+      case '\u0015': // Ctrl-U
+        this.#letters = [];
+        break;
+      default:
+        this.#letters.push(letter);
+    }
   }
 }
