@@ -18,6 +18,7 @@ export type { Host } from './host.ts';
 export { type NodeContent, decodeNode, encodeNode, sortLinks } from './codec/node.ts';
 export { listingFacts, listingNames, listingRecordBytes } from './codec/listing.ts';
 export { nodeHost } from './hosts/node.ts';
+export { readParameters } from './parameters.ts';
 export { nodeProvider };
 
 /** Compiled or not, a worker entry has the extension this file has. */

@@ -76,7 +76,12 @@ export function makePath(files: Files, path: string): void {
   }
 }
 
-function readSuperblock(files: Files, layout: StoreLayout, provider: Provider): Superblock | undefined {
+/** Undefined where there is none: the folder is no store, or not one yet. */
+export function readSuperblock(
+  files: Files,
+  layout: StoreLayout,
+  provider: Provider,
+): Superblock | undefined {
   const size = files.facts(layout.superblock)?.size;
   if (size === undefined) return undefined;
   const bytes = new Uint8Array(Math.min(size, 65_536));
