@@ -127,7 +127,7 @@ export async function mirrored(
   const members = membersOf(folder);
   await extendBy(store, members);
   await store.volumes.mirror(copies);
-  const ids = [...(await putMixed(store)), ...(await putMixed(store, 2))];
+  const ids = await putMixed(store);
   await folder.closeAll();
   return { ids, members };
 }
