@@ -35,7 +35,7 @@ export async function askHidden(questions: readonly string[], asking: Asking): P
           if (typing.lines.length >= questions.length) resolve(typing.lines.slice(0, questions.length));
         } catch (error) {
           output.note('');
-          reject(error as Error);
+          reject(error);
         }
       };
       listeners.onEnd = () => reject(new UsageError('no passphrase was typed'));
