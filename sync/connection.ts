@@ -28,7 +28,7 @@ export class Connection {
   readonly #writer = new FrameWriter(nodeProvider);
   #outgoing: Uint8Array[] = [];
   #flushing: Promise<void> | undefined;
-  #failure: unknown;
+  #failure: Error | undefined;
   #ours: HelloMessage | undefined;
   #agreement: Agreement | undefined;
   #arriving: Promise<boolean> | undefined;
@@ -115,17 +115,19 @@ export class Connection {
     this.#ended.abort();
     if (error === undefined) {
       await this.flush();
-      await this.#transport.close();
+      // A peer that does not take the last words must not keep us for ever.
+      await this.#within(this.#options.stallMs, this.#transport.close());
+      await this.#transport.close(new StoreError('unavailable', 'the peer did not take the last words'));
       return;
     }
     const told = StoreError.is(error) ? error : new StoreError('unavailable', 'the peer failed');
     // A peer that does not read must not keep us: the error is told if there is room for it.
     if (told.facts['peer'] !== true) {
       this.send({ type: 'error', code: told.code, message: plainOf(told) });
-      const patience = new AbortController();
-      const wait = this.#options.host.clock.sleep(tellMs, patience.signal);
-      await Promise.race([this.flush().then(() => this.#transport.close()), wait]).catch(() => undefined);
-      patience.abort();
+      await this.#within(
+        tellMs,
+        this.flush().then(() => this.#transport.close()),
+      );
     }
     await this.#transport.close(error instanceof Error ? error : told);
   }
@@ -136,6 +138,14 @@ export class Connection {
     if (first.type !== 'hello')
       throw new StoreError('corrupt', `the peer begins with "${first.type}", not with a hello`);
     this.#agreement = agree(this.#ours, first);
+  }
+
+  /** Waits for work, but not longer; whatever becomes of it. */
+  async #within(ms: number, work: Promise<void>): Promise<void> {
+    const patience = new AbortController();
+    const settled = work.catch(() => undefined);
+    await Promise.race([settled, this.#options.host.clock.sleep(ms, patience.signal)]);
+    patience.abort();
   }
 
   async #arrive(): Promise<boolean> {
@@ -190,7 +200,7 @@ export class Connection {
         await this.#transport.send(batch);
       }
     } catch (error) {
-      this.#failure = error;
+      this.#failure = error as Error;
       this.#outgoing = [];
     } finally {
       this.#flushing = undefined;

@@ -1,6 +1,6 @@
 /** The contract with what is replicated: a source that roots and blobs are read from, and a sink that takes them in. */
 import type { Piece } from './protocol/sender.ts';
-import type { RawPiece } from './protocol/receiver.ts';
+import type { RawPiece } from './protocol/receiver-effects.ts';
 import type { Identity } from './protocol/hello.ts';
 import type { BlobId, LinkKind } from './protocol/message.ts';
 import type { TreeLink } from './protocol/difference.ts';

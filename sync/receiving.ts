@@ -3,7 +3,8 @@ import type { Connection } from './connection.ts';
 import { Exchange } from './exchange.ts';
 import type { Sink, SinkState } from './peer.ts';
 import type { AskedRoot } from './protocol/message.ts';
-import { type ReceiveCounts, Receiver, type ReceiverEffect } from './protocol/receiver.ts';
+import { Receiver } from './protocol/receiver.ts';
+import type { ReceiveCounts, ReceiverEffect } from './protocol/receiver-effects.ts';
 
 /** What may come in one transfer at most. */
 export interface Quota {

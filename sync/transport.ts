@@ -6,7 +6,8 @@
  *
  * An end is told apart from a cut: after the peer's `close()` what was sent before is still received, then `undefined`. Whatever else
  * ends it (a broken pipe, the death of the peer, `close(reason)`) rejects with `unavailable`, now and for every later call.
- * A transport that only stalls does neither: whoever waits decides how long.
+ * Pipes cannot tell the two apart: there the death of the peer may look like its close, and it is for the protocol to know that it
+ * was not done. A transport that only stalls does neither: whoever waits decides how long.
  */
 export interface Transport {
   /**
@@ -18,7 +19,8 @@ export interface Transport {
   receive(): Promise<Uint8Array | undefined>;
   /**
    * Without a reason: a clean end, after all that was sent. With one: now, what is under way is dropped and the peer's calls reject.
-   * Pending and later `receive` calls of this side resolve with undefined, or reject with the reason. Closing twice is harmless.
+   * Pending and later `receive` calls of this side resolve with undefined, or reject with the reason. A second close is harmless; with
+   * a reason it ends a clean one that is still waiting for the peer to receive the rest.
    */
   close(reason?: Error): Promise<void>;
 }

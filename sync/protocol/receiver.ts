@@ -2,50 +2,13 @@
 import { decodeNode } from '../../engine/codec/node.ts';
 import { StoreError, invariant } from '../../engine/errors.ts';
 import { type Arrival, Assembly, type BlobMessage, Descent, nodeBytes, refused } from './arrivals.ts';
-import { ReceiveWindow, costOf } from './credit.ts';
+import { type ReceiveWindow, costOf } from './credit.ts';
 import { type TreeLink, keyOf } from './difference.ts';
-import { depthMax, heldBytesMax, heldBytesSoft, heldLinkBytes } from './limits.ts';
+import { depthMax } from './limits.ts';
 import type { AskedRoot, BlobId, FoundRoot, Message } from './message.ts';
+import type { ReceiverEffect } from './receiver-effects.ts';
+import { NodeRoom } from './node-room.ts';
 import { Wants } from './wants.ts';
-
-/** What the machine asks of whoever runs it, in this order; each but `send` is answered by a call of the same name. */
-export type ReceiverEffect =
-  | { readonly do: 'send'; readonly message: Message }
-  /** Which of these are here, nodes with all that is below them. Answer: `checked`. */
-  | { readonly do: 'check'; readonly links: readonly TreeLink[] }
-  /** A piece of a raw blob; pieces of one blob follow each other. Answers: `taken` for each piece, `stored` after the last. */
-  | { readonly do: 'write'; readonly piece: RawPiece }
-  /** A node whose links are all here. Answer: `stored`, or `refused` when one of them is not here after all. */
-  | { readonly do: 'store-node'; readonly id: BlobId; readonly bytes: Uint8Array }
-  /** The closure of the root is here and durable. Answer: `rootSet`, or `refused` when its blob was collected meanwhile. */
-  | { readonly do: 'set-root'; readonly root: number; readonly target: RootTarget }
-  | { readonly do: 'finish'; readonly counts: ReceiveCounts };
-
-export interface RawPiece {
-  readonly id: BlobId;
-  readonly size: number;
-  readonly offset: number;
-  /** Where the peer was asked to begin: the bytes before are here already. */
-  readonly from: number;
-  readonly bytes: Uint8Array;
-}
-
-export interface RootTarget {
-  readonly name: string;
-  readonly id: BlobId;
-}
-
-export interface ReceiveCounts {
-  readonly roots: readonly (RootTarget & { readonly changed: boolean })[];
-  /** Blobs that came and were stored. */
-  readonly blobs: number;
-  /** Their bytes. */
-  readonly bytes: number;
-  /** Blobs that came although they were here. */
-  readonly redundant: number;
-  /** Questions that had to wait for the answer to another one: the longest chain. */
-  readonly rounds: number;
-}
 
 export interface ReceiverOptions {
   readonly sha256Hex: (bytes: Uint8Array) => string;
@@ -92,11 +55,7 @@ export class Receiver {
   /** Roots whose difference is still to be streamed, by number. */
   #streams: number[] = [];
   #descent: Descent | undefined;
-  #heldBytes = 0;
-  /** Nodes that the store is at work on, links that it looks up, and room in the window that is kept back meanwhile. */
-  #storing = 0;
-  #checking = 0;
-  #deferred = 0;
+  readonly #room: NodeRoom;
   #rootTries = 0;
   #opened = 0;
   #blobs = 0;
@@ -106,6 +65,7 @@ export class Receiver {
 
   constructor(options: ReceiverOptions) {
     this.#options = options;
+    this.#room = new NodeRoom(options.window);
     this.#send({ type: 'ask', ...options.ask });
   }
 
@@ -113,11 +73,11 @@ export class Receiver {
   drain(): ReceiverEffect[] {
     if (this.#toCheck.length > 0) {
       this.#effects.push({ do: 'check', links: this.#toCheck });
-      this.#checking += this.#toCheck.length;
+      this.#room.workBegins(this.#toCheck.length);
       this.#toCheck = [];
     }
     if (this.#state === 'walking') {
-      for (const wants of this.#wants.next(this.#heldBytes))
+      for (const wants of this.#wants.next(this.#room.held))
         this.#send({
           type: 'want',
           wants: wants.map((link) => {
@@ -151,24 +111,22 @@ export class Receiver {
       if (here[i] === true) this.#resolve(entry);
       else this.#missing(entry);
     }
-    this.#checking -= links.length;
-    this.#payDeferred();
+    this.#credit(this.#room.workEnds(links.length));
   }
 
   /** A piece needs no memory any more. */
   taken(bytes: Uint8Array): void {
-    this.#credit(costOf(bytes));
+    this.#credit(this.#options.window.taken(costOf(bytes)));
   }
 
   stored(link: TreeLink): void {
     const entry = this.#entries.get(keyOf(link));
     invariant(entry?.state === 'storing', 'only what is being stored is stored');
     if (entry.node !== undefined) {
-      this.#storing--;
-      this.#heldBytes -= weightOf(entry.node);
+      this.#room.release(entry.node);
+      this.#credit(this.#room.workEnds(1));
     }
     this.#resolve(entry);
-    this.#payDeferred();
   }
 
   /** The store has not all that the node links to: somebody collected it since it was checked. All links are looked up again. */
@@ -180,9 +138,8 @@ export class Receiver {
         id: link.id,
       });
     entry.state = 'held';
-    this.#storing--;
+    this.#credit(this.#room.workEnds(1));
     this.#openChildren(entry, entry.node.links);
-    this.#payDeferred();
   }
 
   rootSet(root: number): void {
@@ -306,7 +263,7 @@ export class Receiver {
         const { id, size, offset } = blob;
         this.#effects.push({ do: 'write', piece: { id, size, offset, from: arrival.from, bytes: payload } });
       }
-    } else this.#creditNode(costOf(payload));
+    } else this.#credit(this.#room.arrived(costOf(payload)));
     if (!last) return;
     if (needed) this.#count(arrival);
     else this.#redundant++;
@@ -352,9 +309,7 @@ export class Receiver {
       throw refused('limit-exceeded', `a tree is deeper than ${depthMax} nodes`, id);
     entry.state = 'held';
     entry.node = { bytes, links };
-    this.#heldBytes += weightOf(entry.node);
-    if (this.#heldBytes > heldBytesMax)
-      throw refused('limit-exceeded', 'nodes are too large and too deep to be taken in', id);
+    this.#room.hold(entry.node);
     this.#openChildren(entry, links);
   }
 
@@ -371,7 +326,7 @@ export class Receiver {
   #storeNode(entry: Entry): void {
     invariant(entry.node !== undefined, 'a node without bytes');
     entry.state = 'storing';
-    this.#storing++;
+    this.#room.workBegins(1);
     this.#effects.push({ do: 'store-node', id: entry.link.id, bytes: entry.node.bytes });
   }
 
@@ -387,27 +342,7 @@ export class Receiver {
     this.#effects.push({ do: 'send', message });
   }
 
-  /**
-   * A node's room in the window is given back when it arrives, since it may have to wait for what comes after it. But while much is
-   * held and the store is at work, room is kept back, or a sender that is faster than the disk would fill the memory.
-   */
-  #creditNode(cost: number): void {
-    if (this.#heldBytes > heldBytesSoft && this.#storing + this.#checking > 0) this.#deferred += cost;
-    else this.#credit(cost);
+  #credit(bytes: number): void {
+    if (bytes > 0 && this.#state !== 'finished') this.#send({ type: 'credit', bytes });
   }
-
-  #payDeferred(): void {
-    if (this.#heldBytes > heldBytesSoft && this.#storing + this.#checking > 0) return;
-    if (this.#deferred > 0) this.#credit(this.#deferred);
-    this.#deferred = 0;
-  }
-
-  #credit(cost: number): void {
-    const credit = this.#options.window.taken(cost);
-    if (credit > 0 && this.#state !== 'finished') this.#send({ type: 'credit', bytes: credit });
-  }
-}
-
-function weightOf(node: { readonly bytes: Uint8Array; readonly links: readonly TreeLink[] }): number {
-  return node.bytes.length + heldLinkBytes * node.links.length;
 }

@@ -11,7 +11,7 @@ export interface MessagePortLike {
   start?(): void;
   close(): void;
   on?(event: 'message' | 'close', listener: (value: unknown) => void): unknown;
-  addEventListener?(event: 'message' | 'close', listener: (event: { readonly data?: unknown }) => void): void;
+  addEventListener?(event: string, listener: (event: object) => void): void;
 }
 
 /** Largest piece in one message: larger ones stutter where messages are copied. */
@@ -47,7 +47,7 @@ class PortTransport implements Transport {
       port.on('message', (value) => this.#take(isEvent(value) ? value.data : value));
       port.on('close', () => this.#fail('the port was closed'));
     } else {
-      port.addEventListener?.('message', (event) => this.#take(event.data));
+      port.addEventListener?.('message', (event) => this.#take((event as { readonly data?: unknown }).data));
       port.addEventListener?.('close', () => this.#fail('the port was closed'));
     }
     port.start?.();
@@ -85,19 +85,22 @@ class PortTransport implements Transport {
   }
 
   async close(reason?: Error): Promise<void> {
-    if (this.#closed !== undefined) return;
+    if (this.#closed !== undefined) {
+      if (reason !== undefined) this.#port.close();
+      return;
+    }
     this.#closed = { reason };
     this.#wake();
     if (this.#failure === undefined) {
       this.#port.postMessage({ end: reason === undefined ? null : 'failed' } satisfies Note);
-      // What was posted is delivered before the port closes.
-      while (reason === undefined && this.#open > 0 && this.#ended === undefined) await this.#change();
+      if (reason === undefined) await this.#delivered();
     }
     this.#port.close();
   }
 
-  get #ended(): unknown {
-    return this.#failure ?? (this.#peerEnded ? true : undefined);
+  /** What was posted is received before the port closes. */
+  async #delivered(): Promise<void> {
+    while (this.#open > 0 && this.#failure === undefined && !this.#peerEnded) await this.#change();
   }
 
   #take(value: unknown): void {

@@ -84,57 +84,58 @@ export function sshTransport(remote: string): Transport {
 class StreamTransport implements Transport {
   readonly #input: Readable;
   readonly #output: Writable;
-  readonly #pieces: AsyncIterator<Uint8Array>;
   #closed = false;
   #reason: Error | undefined;
   #failure: Error | undefined;
-  #leave: () => void = () => undefined;
-  readonly #left: Promise<void>;
+  #wakes: (() => void)[] = [];
 
   constructor({ input, output }: Streams) {
     this.#input = input;
     this.#output = output;
-    this.#pieces = input.iterator({ destroyOnReturn: false }) as AsyncIterator<Uint8Array>;
-    this.#left = new Promise((resolve) => (this.#leave = resolve));
+    const wake = (): void => this.#wake();
     const failed = (error: Error): void => {
       this.#failure ??= error;
+      wake();
     };
-    output.on('error', failed);
-    input.on('error', failed);
+    output.on('error', failed).on('drain', wake).on('close', wake);
+    input.on('error', failed).on('readable', wake).on('end', wake).on('close', wake);
   }
 
   async send(bytes: Uint8Array): Promise<void> {
     if (this.#closed) throw new StoreError('closed', 'the transport is closed');
     if (bytes.length === 0) return;
     this.#checkOutput();
-    if (this.#output.write(bytes)) return;
-    await new Promise<void>((resolve) => {
-      const done = (): void => {
-        for (const event of ['drain', 'error', 'close']) this.#output.off(event, done);
-        resolve();
-      };
-      for (const event of ['drain', 'error', 'close']) this.#output.on(event, done);
-    });
-    if (!this.#closed) this.#checkOutput();
+    this.#output.write(bytes);
+    while (this.#output.writableNeedDrain) {
+      await this.#change();
+      if (this.#closed) return;
+      this.#checkOutput();
+    }
   }
 
   async receive(): Promise<Uint8Array | undefined> {
-    if (this.#closed) return this.#afterClose();
-    try {
-      const next = await Promise.race([this.#pieces.next(), this.#left]);
-      if (next === undefined || this.#closed) return this.#afterClose();
-      if (next.done !== true) return next.value;
-    } catch (error) {
-      throw cutBy(error);
+    for (;;) {
+      if (this.#closed) {
+        if (this.#reason !== undefined) throw this.#reason;
+        return undefined;
+      }
+      const bytes = this.#input.read() as Uint8Array | null;
+      if (bytes !== null) return bytes;
+      if (this.#failure !== undefined) throw cutBy(this.#failure);
+      if (this.#input.readableEnded) return undefined;
+      if (this.#input.destroyed) throw cutBy(undefined);
+      await this.#change();
     }
-    return undefined;
   }
 
   async close(reason?: Error): Promise<void> {
-    if (this.#closed) return;
+    if (this.#closed) {
+      if (reason !== undefined) this.#output.destroy();
+      return;
+    }
     this.#closed = true;
     this.#reason = reason;
-    this.#leave();
+    this.#wake();
     if (reason === undefined && !this.#output.destroyed)
       await new Promise<void>((resolve) => {
         this.#output.once('close', resolve).once('error', () => resolve());
@@ -144,14 +145,17 @@ class StreamTransport implements Transport {
     this.#input.destroy();
   }
 
-  #afterClose(): undefined {
-    if (this.#reason !== undefined) throw this.#reason;
-    return undefined;
-  }
-
   #checkOutput(): void {
     if (this.#failure !== undefined) throw cutBy(this.#failure);
     if (this.#output.destroyed || this.#output.writableEnded) throw cutBy(undefined);
+  }
+
+  #change(): Promise<void> {
+    return new Promise((resolve) => this.#wakes.push(resolve));
+  }
+
+  #wake(): void {
+    for (const wake of this.#wakes.splice(0)) wake();
   }
 }
 
