@@ -14,6 +14,8 @@ export interface Quota {
 
 export interface ReceiveOptions {
   readonly ask: { readonly all: boolean; readonly roots: readonly AskedRoot[] };
+  /** What the peer has offered, where it has. */
+  readonly offered?: ReadonlyMap<string, string> | undefined;
   readonly state: SinkState;
   readonly quota: Quota;
   readonly sha256Hex: (bytes: Uint8Array) => string;
@@ -31,6 +33,7 @@ export async function receiveRoots(
   const { current, partials } = options.state;
   const machine = new Receiver({
     ask,
+    ...(options.offered === undefined ? {} : { offered: options.offered }),
     current,
     partials,
     quota,

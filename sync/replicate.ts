@@ -195,6 +195,7 @@ class Side {
           all: names === undefined,
           roots: asked.map((name) => ({ name, haves: state.haves.get(name) ?? [] })),
         },
+        offered: offered && new Map(offered.map(({ name, id }) => [name, id])),
         state,
         quota: { blobs: Number.POSITIVE_INFINITY, bytes: Number.POSITIVE_INFINITY, ...quota },
         sha256Hex: (bytes) => nodeProvider.sha256Hex(bytes),

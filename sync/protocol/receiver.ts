@@ -14,6 +14,8 @@ export interface ReceiverOptions {
   readonly sha256Hex: (bytes: Uint8Array) => string;
   readonly window: ReceiveWindow;
   readonly ask: { readonly all: boolean; readonly roots: readonly AskedRoot[] };
+  /** What the roots must be, where the peer has offered them. */
+  readonly offered?: ReadonlyMap<string, BlobId>;
   /** What each root is now; roots that are not there are left out. */
   readonly current: ReadonlyMap<string, BlobId>;
   /** Bytes that are here of large blobs whose transfer was cut. */
@@ -165,6 +167,8 @@ export class Receiver {
         throw new StoreError('not-found', `the peer has no root ${JSON.stringify(name)}`, { root: name });
       if (!ask.all && !asked.has(name))
         throw new StoreError('corrupt', `the peer answers for a root that was not asked for`, { root: name });
+      if ((this.#options.offered?.get(name) ?? id) !== id)
+        throw new StoreError('corrupt', 'the peer gives another root than it offered', { root: name });
       if (base !== null && asked.get(name)?.includes(base) !== true)
         throw new StoreError('corrupt', `the peer builds on a root that was not named`, { root: name });
     }

@@ -51,16 +51,29 @@ export async function openBoth(
 /** Content by name. */
 export type Tree = ReadonlyMap<string, Uint8Array>;
 
+/** Ids of content that a store was given before. */
+const known = new WeakMap<Store, Map<Uint8Array, BlobId>>();
+
+async function putContent(store: Store, bytes: Uint8Array): Promise<BlobId> {
+  const ids = known.get(store) ?? new Map<Uint8Array, BlobId>();
+  known.set(store, ids);
+  const before = ids.get(bytes);
+  if (before !== undefined && (await store.has(before))) return before;
+  const { id } = await store.put(bytes);
+  ids.set(bytes, id);
+  return id;
+}
+
 /** Puts a tree as a map whose entries link to their content; returns its root's id. */
 export async function putTree(store: Store, tree: Tree): Promise<BlobId> {
   const session = await store.session();
   try {
     const names = [...tree.keys()].sort((x, y) => Buffer.compare(Buffer.from(x), Buffer.from(y)));
-    const puts = await Promise.all(names.map((name) => store.put(tree.get(name)!)));
+    const puts = await Promise.all(names.map((name) => putContent(store, tree.get(name)!)));
     const entries = names.map((name, i) => ({
       key: Buffer.from(name),
       value: new Uint8Array(0),
-      links: [{ kind: 'raw' as const, id: puts[i]!.id }],
+      links: [{ kind: 'raw' as const, id: puts[i]! }],
     }));
     let root = '';
     for (const { id, bytes } of buildMap(entries, nodeProvider)) {
