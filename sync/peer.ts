@@ -16,7 +16,8 @@ export interface PeerRoot {
 /** How a transfer ended: with both sides the same, and who the other side was; or not. */
 export type Ending =
   | { readonly how: 'done'; readonly peer: string; readonly roots: readonly PeerMark[] }
-  | { readonly how: 'failed' };
+  /** `cut`: the other side was lost, and may come back. `refused`: it is not to be trusted. */
+  | { readonly how: 'cut' | 'refused' };
 
 /** A root that a peer has, or gave. */
 export interface PeerMark {
@@ -68,12 +69,15 @@ export interface Sink {
   has(links: readonly TreeLink[]): Promise<boolean[]>;
   /** Takes the pieces of raw blobs, those of one blob in order; resolves when the memory of this piece is free again. */
   write(piece: RawPiece): Promise<void>;
-  /** Resolves when the blob whose last piece was written is stored. */
-  written(id: BlobId): Promise<void>;
+  /**
+   * Resolves when the blob whose last piece was written is stored. False when it did not become right with the beginning that was
+   * kept of an earlier transfer, which is then forgotten: the blob has to come from its first byte.
+   */
+  written(id: BlobId): Promise<boolean>;
   /** False when something it links to is not here. */
   putNode(id: BlobId, bytes: Uint8Array): Promise<boolean>;
   /** Compare-and-swap against what the root was at `begin`; `conflict` when it moved. False when the blob is not here. */
   setRoot(name: string, id: BlobId): Promise<boolean>;
-  /** `failed` keeps what came of a large blob that was cut, so that the next transfer goes on there. */
+  /** `cut` keeps what came of a large blob that was cut, so that the next transfer goes on there. */
   end(ending: Ending): Promise<void>;
 }

@@ -69,9 +69,10 @@ export async function receiveRoots(
         });
         if (piece.offset + piece.bytes.length === piece.size)
           exchange.later(async () => {
-            await sink.written(piece.id);
-            count(1, piece.bytes.length);
-            machine.stored({ kind: 'raw', id: piece.id });
+            if (await sink.written(piece.id)) {
+              count(1, piece.bytes.length);
+              machine.stored({ kind: 'raw', id: piece.id });
+            } else machine.unfit(piece.id);
           });
         else count(0, piece.bytes.length);
         return undefined;

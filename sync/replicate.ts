@@ -227,7 +227,9 @@ class Side {
     try {
       result = await work(await begun);
     } catch (error) {
-      await side.end({ how: 'failed' }).catch(() => undefined); // the error that came first is the one to tell
+      // An abort is ours: nothing speaks against the peer.
+      const cut = !StoreError.is(error) || error.code === 'unavailable';
+      await side.end({ how: cut ? 'cut' : 'refused' }).catch(() => undefined); // the error that came first is the one to tell
       throw error;
     }
     const { roots } = result;

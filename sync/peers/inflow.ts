@@ -21,6 +21,7 @@ export class Inflow {
   #arrived: (() => void) | undefined;
   #have: number;
   #closed = false;
+  #keep = false;
   wasCut = false;
   storedAs: PutResult | undefined;
 
@@ -40,8 +41,9 @@ export class Inflow {
   }
 
   /** Nothing more comes. */
-  cut(): void {
+  cut(how: 'keep' | 'drop'): void {
     this.wasCut = true;
+    this.#keep = how === 'keep';
     this.#arrived?.();
   }
 
@@ -58,8 +60,8 @@ export class Inflow {
         yield bytes;
       }
       if (this.#have < this.blob.size) {
-        if (this.#have >= keepFrom) return;
-        throw new StoreError('unavailable', 'a blob was cut at its beginning', { id });
+        if (this.#keep && this.#have >= keepFrom) return;
+        throw new StoreError('unavailable', 'a blob was cut', { id });
       }
       if (toHex(hasher.digest()) !== id)
         throw new StoreError('corrupt', 'the peer is refused: the bytes of a blob are not those of its id', {

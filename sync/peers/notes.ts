@@ -2,7 +2,7 @@
 import { type SideTable, type Store, StoreError } from '../../engine/index.ts';
 import type { BlobId, Identity, PeerMark } from '../peer.ts';
 
-/** The bytes of a large blob that came before its transfer was cut: themselves a blob, retained until they are used. */
+/** The bytes of a large blob that came before its transfer was cut: themselves a blob, that nobody refers to until they are used. */
 export interface Partial {
   readonly id: BlobId;
   /** The blob that holds the beginning. */
@@ -15,9 +15,8 @@ const partialsKey = 'partials';
 const cutKey = 'cut';
 /** Peers remembered for each root. */
 const marksMax = 7;
-/** More would be held for transfers that nobody resumes. */
+/** The oldest are forgotten, and collected. */
 const partialsMax = 16;
-const partialOwner = 'holdfast sync: the beginning of a blob that was cut';
 
 /** A bookmark: what a peer has under a name. */
 interface Mark {
@@ -82,7 +81,6 @@ export class Notes {
 
   /** Adds one, in place of an older one of the same blob. */
   async addPartial(partial: Partial): Promise<void> {
-    await this.#store.retain(partial.prefix, partialOwner);
     const others = (await this.partials()).filter(({ id }) => id !== partial.id);
     await this.#setPartials([...others, partial].slice(-partialsMax));
   }
@@ -101,12 +99,9 @@ export class Notes {
   }
 
   async #setPartials(partials: readonly Partial[]): Promise<void> {
-    const before = await this.partials();
     await this.#set([
       [partialsKey, partials.length === 0 ? undefined : encodeText(JSON.stringify(partials))],
     ]);
-    const kept = new Set(partials.map(({ prefix }) => prefix));
-    for (const { prefix } of before) if (!kept.has(prefix)) await this.#store.release(prefix, partialOwner);
   }
 
   async #set(changes: readonly Change[]): Promise<void> {

@@ -4,6 +4,8 @@ import type { BlobId, Ending, Identity, RawPiece, Sink, SinkState, TreeLink } fr
 import { Inflow } from './inflow.ts';
 import { Notes, type Partial } from './notes.ts';
 
+/** Who holds beginnings while a transfer may use them. Released within another's session, they still stay until that ends. */
+const partialOwner = 'holdfast sync: the beginning of a blob that was cut';
 /** Kinds looked up at once. */
 const statsAtOnce = 512;
 
@@ -35,7 +37,7 @@ export class StoreSink implements Sink {
     this.#session = await this.#store.session();
     this.#begun = undefined;
     this.#current = new Map((await this.#store.roots.list()).map(({ name, id }) => [name, id]));
-    this.#partials = new Map((await this.#notes.partials()).map((partial) => [partial.id, partial]));
+    this.#partials = await this.#holdPartials();
     const wanted = names ?? [...this.#current.keys()];
     const haves = (await this.#notes.wasCut())
       ? new Map<string, readonly BlobId[]>()
@@ -80,10 +82,20 @@ export class StoreSink implements Sink {
     await inflow.write(bytes);
   }
 
-  async written(id: BlobId): Promise<void> {
-    await this.#puts.get(id);
-    this.#puts.delete(id);
-    this.#inflows.delete(id);
+  async written(id: BlobId): Promise<boolean> {
+    try {
+      await this.#puts.get(id);
+      return true;
+    } catch (error) {
+      // The beginning came from somebody who need not have had the blob at all.
+      const began = this.#inflows.get(id)?.blob.prefix;
+      if (began === undefined || !StoreError.is(error, 'corrupt')) throw error;
+      await this.#notes.dropPartial(id);
+      return false;
+    } finally {
+      this.#puts.delete(id);
+      this.#inflows.delete(id);
+    }
   }
 
   async putNode(id: BlobId, bytes: Uint8Array): Promise<boolean> {
@@ -110,7 +122,7 @@ export class StoreSink implements Sink {
   async end(ending: Ending): Promise<void> {
     const cut = [...this.#inflows.values()];
     this.#inflows.clear();
-    for (const inflow of cut) inflow.cut();
+    for (const inflow of cut) inflow.cut(ending.how === 'cut' ? 'keep' : 'drop');
     await Promise.allSettled(this.#puts.values());
     this.#puts.clear();
     try {
@@ -118,9 +130,25 @@ export class StoreSink implements Sink {
       else for (const inflow of cut) await this.#keepPartial(inflow);
     } finally {
       await this.#begun?.catch(() => undefined);
+      for (const { prefix } of this.#partials.values()) await this.#store.release(prefix, partialOwner);
       await this.#session?.end();
       this.#session = undefined;
     }
+  }
+
+  /** Beginnings that are still here, held while they may be used. */
+  async #holdPartials(): Promise<Map<BlobId, Partial>> {
+    const held = new Map<BlobId, Partial>();
+    for (const partial of await this.#notes.partials()) {
+      try {
+        await this.#store.retain(partial.prefix, partialOwner);
+        held.set(partial.id, partial);
+      } catch (error) {
+        if (!StoreError.is(error, 'not-found')) throw error;
+        await this.#notes.dropPartial(partial.id);
+      }
+    }
+    return held;
   }
 
   /** Common nodes are good for nothing after a cut: what came then is not below them, and would be sent again. */
@@ -148,11 +176,7 @@ export class StoreSink implements Sink {
 
   async #takeIn(inflow: Inflow): Promise<void> {
     const { id } = inflow.blob;
-    const stored = await this.#store.put(inflow.bytes()).catch(async (error: unknown) => {
-      // With a beginning that is not its own, a blob would never become right.
-      if (StoreError.is(error, 'corrupt') && this.#partials.has(id)) await this.#notes.dropPartial(id);
-      throw error;
-    });
+    const stored = await this.#store.put(inflow.bytes());
     inflow.storedAs = stored;
     if (stored.id !== id) {
       if (inflow.wasCut) return;

@@ -7,7 +7,7 @@ export type ReceiverEffect =
   | { readonly do: 'send'; readonly message: Message }
   /** Which of these are here, nodes with all that is below them. Answer: `checked`. */
   | { readonly do: 'check'; readonly links: readonly TreeLink[] }
-  /** A piece of a raw blob; pieces of one blob follow each other. Answers: `taken` for each piece, `stored` after the last. */
+  /** A piece of a raw blob; pieces of one blob follow each other. Answers: `taken` for each piece, `stored` or `unfit` after the last. */
   | { readonly do: 'write'; readonly piece: RawPiece }
   /** A node whose links are all here. Answer: `stored`, or `refused` when one of them is not here after all. */
   | { readonly do: 'store-node'; readonly id: BlobId; readonly bytes: Uint8Array }

@@ -59,6 +59,8 @@ export class Receiver {
   #descent: Descent | undefined;
   readonly #room: NodeRoom;
   #rootTries = 0;
+  /** Blobs whose beginnings turned out wrong. */
+  readonly #unfit = new Set<BlobId>();
   #opened = 0;
   #blobs = 0;
   #bytes = 0;
@@ -129,6 +131,14 @@ export class Receiver {
       this.#credit(this.#room.workEnds(1));
     }
     this.#resolve(entry);
+  }
+
+  /** A blob did not become right with the beginning that was here: it is wanted from its first byte. */
+  unfit(id: BlobId): void {
+    const entry = this.#entries.get(keyOf({ kind: 'raw', id }));
+    invariant(entry?.state === 'storing', 'only what is being stored is unfit');
+    this.#unfit.add(id);
+    this.#missing(entry);
   }
 
   /** The store has not all that the node links to: somebody collected it since it was checked. All links are looked up again. */
@@ -253,7 +263,8 @@ export class Receiver {
   }
 
   #fromOf(link: TreeLink): number {
-    return link.kind === 'raw' ? (this.#options.partials.get(link.id) ?? 0) : 0;
+    if (link.kind === 'node' || this.#unfit.has(link.id)) return 0;
+    return this.#options.partials.get(link.id) ?? 0;
   }
 
   #arrive(blob: BlobMessage, payload: Uint8Array): void {
@@ -286,9 +297,8 @@ export class Receiver {
     if (this.#descent !== undefined) this.#descent.accept(blob);
     else if (entry?.state !== 'wanted')
       throw refused('forbidden', 'a blob comes that nothing asked for', blob.id);
-    const from = this.#descent === undefined ? this.#fromOf(blob) : 0;
-    if (from > blob.size)
-      throw refused('corrupt', 'a blob is smaller than the part of it that is here', blob.id);
+    // A sender whose blob is smaller than the beginning that is here gives it from its first byte.
+    const from = this.#descent === undefined && blob.offset > 0 ? this.#fromOf(blob) : 0;
     if (entry === undefined || entry.state === 'held' || entry.state === 'storing') return from;
     if (entry.state === 'wanted') this.#wants.arrived(blob);
     entry.state = 'arriving';

@@ -155,8 +155,12 @@ export class Sender {
       slot.absent = true;
       return;
     }
-    if (piece.size < read.offset)
-      throw new StoreError('corrupt', 'the peer wants bytes behind the end of a blob', { id: read.id });
+    if (piece.size < read.offset && 'id' in slot.item) {
+      // The receiver holds the beginning of something else: it gets all of this.
+      slot.readTo = slot.sentTo = 0;
+      this.#readOn(slot, slot.item, firstPieceBytes);
+      return;
+    }
     slot.size = piece.size;
     slot.readTo = read.offset + piece.bytes.length;
     if (piece.bytes.length > 0 || piece.size === read.offset) slot.pieces.push(piece.bytes);

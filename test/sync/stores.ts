@@ -75,12 +75,14 @@ export async function putTree(store: Store, tree: Tree): Promise<BlobId> {
       value: new Uint8Array(0),
       links: [{ kind: 'raw' as const, id: puts[i]! }],
     }));
-    let root = '';
-    for (const { id, bytes } of buildMap(entries, nodeProvider)) {
-      await store.put(bytes, { kind: 'node', expectId: id });
-      root = id;
-    }
-    return root;
+    const nodes = [...buildMap(entries, nodeProvider)];
+    for (let level = 0; level <= nodes.at(-1)!.level; level++)
+      await Promise.all(
+        nodes
+          .filter((node) => node.level === level)
+          .map(({ id, bytes }) => store.put(bytes, { kind: 'node', expectId: id })),
+      );
+    return nodes.at(-1)!.id;
   } finally {
     await session.end();
   }
