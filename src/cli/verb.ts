@@ -34,7 +34,8 @@ export async function withReadableStore<Result>(
   return await using(await openReadable(directory, { signal: context.signal }), work);
 }
 
-async function openReadable(directory: string, options: OpenOptions): Promise<Store> {
+/** For reading, and for writing too where that is allowed. */
+export async function openReadable(directory: string, options: OpenOptions): Promise<Store> {
   try {
     return await openStore(directory, { ...options, mode: 'open' });
   } catch (error) {

@@ -21,11 +21,11 @@ async function writer(
   random: Random,
   { name, pace }: { readonly name: string; readonly pace: () => Promise<void> },
 ): Promise<void> {
-  for (let i = 0; i < 4; i++) {
+  for (let i = 0; i < 3; i++) {
     const tree = new Map(
-      Array.from({ length: 5 + random.below(25) }, (_, n) => [
+      Array.from({ length: 3 + random.below(10) }, (_, n) => [
         `f${n}`,
-        seededBytes(random.below(60), 30 + random.below(3) * 9000),
+        seededBytes(random.below(60), 30 + random.below(3) * 6000),
       ]),
     );
     await setTree(store, `${name} ${random.below(2)}`, tree);
@@ -43,7 +43,7 @@ async function collector(store: Store, pace: () => Promise<void>, done: () => bo
 }
 
 async function transfers(a: Store, b: Store, random: Random): Promise<void> {
-  for (let i = 0; i < 5; i++) {
+  for (let i = 0; i < 3; i++) {
     const [here, there] = pair();
     const ends = await Promise.allSettled(
       random.chance(0.5) ? [pull(b, here), serve(a, there)] : [push(a, here), serve(b, there)],
@@ -68,7 +68,7 @@ test(
       const options = { durability: 'relaxed', threads: { count: 0 }, parameters: smallParameters } as const;
       const [a, b] = [await openStore(join(base, 'a'), options), await openStore(join(base, 'b'), options)];
       const pace = async (): Promise<void> => {
-        for (let turns = random.below(12); turns > 0; turns--)
+        for (let turns = random.below(20); turns > 0; turns--)
           await new Promise((resolve) => setImmediate(resolve));
       };
       let over = false;
