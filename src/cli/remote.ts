@@ -10,7 +10,7 @@ import {
 } from '../index.ts';
 import { exitCodes } from './exit.ts';
 import { Progress } from './progress.ts';
-import { showBytes, showCount, showSeconds } from './units.ts';
+import { showBytes, showCount, showName, showSeconds } from './units.ts';
 import { type Context, openReadable } from './verb.ts';
 
 /** What is done with a remote: it gives, or it takes. */
@@ -64,7 +64,7 @@ export async function tellTransfer(
   const seconds = (performance.now() - began) / 1000;
   const { roots, blobs, sentBytes, receivedBytes, roundTrips } = done;
   for (const { name, id, changed } of roots)
-    await output.line(`${id} ${name}${changed ? '' : ' (unchanged)'}`);
+    await output.line(`${id} ${showName(name)}${changed ? '' : ' (unchanged)'}`);
   const bytes = sentBytes + receivedBytes;
   output.note(
     `${showCount(roots.length, 'root')}, ${showCount(blobs, 'blob')}, ${showBytes(bytes)} on the wire in ${showCount(roundTrips, 'round trip')} and ${showSeconds(seconds)}`,

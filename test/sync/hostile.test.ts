@@ -8,7 +8,7 @@ import { type Store, StoreError, encodeNode, nodeProvider, openStore } from '../
 import { pair, pull, serve } from '../../sync/index.ts';
 import * as limits from '../../sync/protocol/limits.ts';
 import { encodeMessage } from '../../sync/protocol/message.ts';
-import { noise, sha256, smallParameters, text } from '../engine/store-folder.ts';
+import { noise, sha256, smallParameters, text, withCode } from '../engine/store-folder.ts';
 import { ScriptedPeer, goodHello, header } from './scripted-peer.ts';
 import { setTree } from './stores.ts';
 
@@ -30,6 +30,9 @@ after(async () => {
   assert.deepEqual([damaged, recounted], [[], 0]);
   await victim.close();
   rmSync(base, { recursive: true });
+  // All of it together, tests included.
+  const most = process.resourceUsage().maxRSS / 1024;
+  assert.ok(most < 512, `${Math.round(most)} MiB of memory`);
 });
 
 interface Attack {
@@ -686,6 +689,25 @@ test('a node that came as raw bytes is no node: what is below it is asked for', 
   assert.equal(await victim.roots.get('x'), idOf(root));
   assert.equal((await victim.stat(idOf(planted)))?.kind, 'node');
   await victim.roots.delete('x');
+});
+
+test('one that wants much and takes nothing costs a window of memory, not more', async () => {
+  const large = noise(1024 * 1024, 9);
+  await victim.put(large, { owner: 'me' });
+  const [here, there] = pair();
+  const peer = new ScriptedPeer(there);
+  const serving = serve(victim, here, { stallMs: 1500 });
+  await peer.hello();
+  await peer.say({ type: 'ask', all: true, roots: [] });
+  await peer.hear('roots');
+  const before = process.memoryUsage().rss;
+  const want = { kind: 'raw', id: idOf(large), from: 0 } as const;
+  await peer.say({ type: 'want', wants: Array.from({ length: 1000 }, () => want) });
+  // Nothing is received, no credit is given.
+  await assert.rejects(serving, withCode('unavailable'));
+  const grown = process.memoryUsage().rss - before;
+  assert.ok(grown < 100 * 1024 * 1024, `${Math.round(grown / 1024 / 1024)} MiB`);
+  await victim.release(idOf(large), 'me');
 });
 
 test('a blob wanted from behind its end comes from its beginning', async () => {
