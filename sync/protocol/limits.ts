@@ -50,9 +50,9 @@ export const depthMax = 128;
  * the deepest first; above the second it gives up.
  */
 export const heldBytesSoft: number = 8 * 1024 * 1024;
-export const heldBytesMax: number = 96 * 1024 * 1024;
+export const heldBytesMax: number = 64 * 1024 * 1024;
 /** What a link of a held node takes in memory, beside the node's bytes. */
-export const heldLinkBytes = 320;
+export const heldLinkBytes = 768;
 /** Nodes asked for at once. */
 export const nodeWantsMax = 256;
 

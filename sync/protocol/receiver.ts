@@ -44,6 +44,9 @@ interface Entry {
 /** A node that the store refuses this often has children that somebody keeps collecting. */
 const triesMax = 4;
 const streamRound = 1;
+/** Links in one question, and questions under way. */
+const checkLinksMax = 4096;
+const checksMax = 2;
 
 export class Receiver {
   readonly #options: ReceiverOptions;
@@ -51,7 +54,9 @@ export class Receiver {
   readonly #entries = new Map<string, Entry>();
   readonly #assembly = new Assembly();
   readonly #wants = new Wants();
-  #toCheck: TreeLink[] = [];
+  /** Looked up from the end, in batches: the memory that a question takes is many times that of its links. */
+  readonly #toCheck: TreeLink[] = [];
+  #checks = 0;
   #state: 'asked' | 'streaming' | 'walking' | 'setting' | 'finished' = 'asked';
   #roots: (FoundRoot & { readonly id: BlobId; set: boolean; readonly unchanged: boolean })[] = [];
   /** Roots whose difference is still to be streamed, by number. */
@@ -75,10 +80,9 @@ export class Receiver {
 
   /** What is to be done now. Call after every event; also plans what to check and to want next. */
   drain(): ReceiverEffect[] {
-    if (this.#toCheck.length > 0) {
-      this.#effects.push({ do: 'check', links: this.#toCheck });
-      this.#room.workBegins(this.#toCheck.length);
-      this.#toCheck = [];
+    while (this.#toCheck.length > 0 && this.#checks < checksMax) {
+      this.#checks++;
+      this.#effects.push({ do: 'check', links: this.#toCheck.splice(-checkLinksMax) });
     }
     if (this.#state === 'walking') {
       for (const wants of this.#wants.next(this.#room.held))
@@ -115,6 +119,7 @@ export class Receiver {
       if (here[i] === true) this.#resolve(entry);
       else this.#missing(entry);
     }
+    this.#checks--;
     this.#credit(this.#room.workEnds(links.length));
   }
 
@@ -254,6 +259,7 @@ export class Receiver {
     const entry: Entry = { key, link, ...at, state: 'checking', parents: [], roots: 0, open: 0, tries: 0 };
     this.#entries.set(key, entry);
     this.#toCheck.push(link);
+    this.#room.workBegins(1);
     return entry;
   }
 
@@ -317,6 +323,8 @@ export class Receiver {
     if (this.#options.sha256Hex(bytes) !== id)
       throw refused('corrupt', 'the bytes of a node are not those of its id', id);
     const { links } = decodeNode(bytes);
+    // Text that was put together from pieces keeps them until it is looked into: a kilobyte for each id. Measured.
+    for (const link of links) invariant(link.id.charCodeAt(0) < 0x80, 'ids are hex digits');
     this.#descent?.enter(id, links);
     if (entry === undefined) return;
     if (entry.depth > depthMax)
