@@ -196,7 +196,12 @@ class ChildTransport implements Transport {
 
   /** An end of the child's output is a clean one only if the child ended well. */
   async receive(): Promise<Uint8Array | undefined> {
-    const bytes = await this.#streams.receive();
+    let bytes: Uint8Array | undefined;
+    try {
+      bytes = await this.#streams.receive();
+    } catch (error) {
+      throw this.#child.stdin!.writableEnded ? error : await this.#told(error);
+    }
     if (bytes !== undefined || this.#child.stdin!.writableEnded) return bytes;
     await this.#ended;
     if (this.#failure !== undefined) throw this.#failure;
