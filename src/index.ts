@@ -1,5 +1,24 @@
-/** The door of holdfast: the engine, and snapshots of real folders over it. */
+/** The door of holdfast: the engine, snapshots of real folders over it, and replication between stores. */
 export * from '../engine/index.ts';
+export {
+  type MessagePortLike,
+  type PeerOptions,
+  type PullOptions,
+  type PushOptions,
+  type Quota,
+  type Replicated,
+  type ServeOptions,
+  type Streams,
+  type Transport,
+  pair,
+  portTransport,
+  pull,
+  push,
+  serve,
+  spawnTransport,
+  sshTransport,
+  streamTransport,
+} from '../sync/index.ts';
 export { type PathTotals, countPaths } from './snapshot/count.ts';
 export type { FileEntry, FolderEntry, LinkEntry, SnapshotEntry } from './snapshot/entry.ts';
 export { type ImportOptions, importPaths } from './snapshot/import.ts';

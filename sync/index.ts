@@ -1,4 +1,27 @@
-/** The door of sync: for now the Merkle map that snapshots are made of; replication is planned. */
+/** The door of sync: replication of roots between stores, and the Merkle map that snapshots are made of. */
+export {
+  type PeerOptions,
+  type PullOptions,
+  type PushOptions,
+  type Replicated,
+  type ServeOptions,
+  pull,
+  push,
+  serve,
+} from './replicate.ts';
+export type { Quota } from './receiving.ts';
+export type { Transport } from './transport.ts';
+export { type MessagePortLike, portTransport } from './transports/message-port.ts';
+export { pair } from './transports/pair.ts';
+export {
+  type SshTarget,
+  type Streams,
+  parseSshTarget,
+  spawnTransport,
+  sshArguments,
+  sshTransport,
+  streamTransport,
+} from './transports/stdio.ts';
 export { type BuiltNode, MapBuilder, buildMap } from './tree/builder.ts';
 export { CborReader, CborWriter } from './tree/cbor.ts';
 export { type MapChild, type MapNode, decodeMapNode, encodeMapNode } from './tree/map-node.ts';

@@ -35,7 +35,9 @@ export type Step =
   | { readonly step: 'look' | 'scrub' }
   | { readonly step: 'reopen' | 'second' }
   /** Of encrypted stores: a new epoch, everything sealed anew, a look without keys. */
-  | { readonly step: 'rotate' | 'reseal' | 'locked' };
+  | { readonly step: 'rotate' }
+  | { readonly step: 'reseal' }
+  | { readonly step: 'locked' };
 
 /** A step, and which of the two handles of the store does it. */
 export type Placed = Step & { readonly handle: 0 | 1 };

@@ -3,7 +3,7 @@ import { type SnapshotEntry, type Store, listFolder } from '../index.ts';
 import { resolveAddress } from './address.ts';
 import { exitCodes } from './exit.ts';
 import type { Output } from './output.ts';
-import { showMode, showTime } from './units.ts';
+import { showMode, showName, showTime } from './units.ts';
 import { type Verb, brief, withReadableStore } from './verb.ts';
 
 export const ls: Verb = {
@@ -28,7 +28,7 @@ export const ls: Verb = {
 async function listRoots(store: Store, output: Output): Promise<void> {
   const roots = await store.roots.list();
   for (const { name, id, changedMs } of roots)
-    await output.line(`${id}  ${showTime(changedMs)}  ${printableName(name)}`);
+    await output.line(`${id}  ${showTime(changedMs)}  ${showName(name)}`);
   await output.result({ roots });
 }
 
@@ -51,10 +51,9 @@ async function listAddress(
 function forPeople(entry: SnapshotEntry): string {
   const letter = { file: '-', folder: 'd', link: 'l' }[entry.type];
   const size = entry.type === 'file' ? String(entry.size) : '-';
-  const tail =
-    entry.type === 'link' ? ` -> ${printableName(entry.target)}` : entry.type === 'folder' ? '/' : '';
+  const tail = entry.type === 'link' ? ` -> ${showName(entry.target)}` : entry.type === 'folder' ? '/' : '';
   const time = showTime(Number(entry.mtimeNs / 1_000_000n));
-  return `${letter}${showMode(entry.mode)} ${size.padStart(12)}  ${time}  ${printableName(entry.name)}${tail}`;
+  return `${letter}${showMode(entry.mode)} ${size.padStart(12)}  ${time}  ${showName(entry.name)}${tail}`;
 }
 
 function forPrograms(entry: SnapshotEntry): object {
@@ -62,12 +61,4 @@ function forPrograms(entry: SnapshotEntry): object {
   const common = { name, type, mode, mtimeNs: mtimeNs.toString() };
   if (entry.type === 'file') return { ...common, id: entry.id, size: entry.size };
   return entry.type === 'folder' ? { ...common, id: entry.id } : { ...common, target: entry.target };
-}
-
-/** A name with an escape sequence in it must not reach the terminal. */
-function printableName(name: string): string {
-  return name.replace(
-    /[\u0000-\u001f\u007f-\u009f]/g,
-    (char) => `\\x${char.charCodeAt(0).toString(16).padStart(2, '0')}`,
-  );
 }

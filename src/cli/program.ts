@@ -10,16 +10,36 @@ import { init } from './init.ts';
 import { keys } from './keys.ts';
 import { ls } from './ls.ts';
 import { Output } from './output.ts';
+import { pull } from './pull.ts';
+import { push } from './push.ts';
 import { rm } from './rm.ts';
 import { scrub } from './scrub.ts';
 import { type Sources, addKeyOptions } from './secret.ts';
+import { serve } from './serve.ts';
 import { stat } from './stat.ts';
 import { stats } from './stats.ts';
 import { onStop } from './stop.ts';
 import type { Verb } from './verb.ts';
 import { volumes } from './volumes.ts';
 
-const verbs: readonly Verb[] = [init, add, ls, cat, get, stat, rm, gc, compact, volumes, keys, scrub, stats];
+const verbs: readonly Verb[] = [
+  init,
+  add,
+  ls,
+  cat,
+  get,
+  stat,
+  rm,
+  gc,
+  compact,
+  volumes,
+  keys,
+  scrub,
+  stats,
+  pull,
+  push,
+  serve,
+];
 
 /** Runs one command; resolves to the exit code. */
 export async function runProgram(argv: readonly string[]): Promise<number> {

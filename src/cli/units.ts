@@ -76,3 +76,11 @@ export function parseBytes(text: string): number {
     throw new UsageError(`not a size: ${JSON.stringify(text)}; write 1000000, 500MB or 1.5GB`);
   return value;
 }
+
+/** A name with an escape sequence in it must not reach the terminal. */
+export function showName(name: string): string {
+  return name.replace(
+    /[\u0000-\u001f\u007f-\u009f]/g,
+    (char) => `\\x${char.charCodeAt(0).toString(16).padStart(2, '0')}`,
+  );
+}

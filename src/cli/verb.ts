@@ -72,7 +72,8 @@ async function unlock(
   }
 }
 
-async function openReadable(directory: string, options: OpenOptions): Promise<Store> {
+/** For reading, and for writing too where that is allowed. */
+export async function openReadable(directory: string, options: OpenOptions): Promise<Store> {
   try {
     return await openStore(directory, { ...options, mode: 'open' });
   } catch (error) {

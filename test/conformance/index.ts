@@ -2,3 +2,4 @@
 export { hostSuite } from './host.ts';
 export type { HostUnderTest, MakeHost } from './host-under-test.ts';
 export { type VolumeUnderTest, volumeSuite } from './volume.ts';
+export { type MakeTransport, type TransportUnderTest, transportSuite } from './transport.ts';

@@ -1,0 +1,28 @@
+/** `holdfast pull DIR REMOTE [ROOT...]`: makes roots here what they are at another store. */
+import { pull as pullRoots } from '../index.ts';
+import { tellTransfer, withRemote } from './remote.ts';
+import { type Verb, withStore } from './verb.ts';
+
+export const pull: Verb = {
+  define: (program) =>
+    program
+      .command('pull')
+      .description('take roots, and all they reach, from another store')
+      .argument('<dir>', 'the store')
+      .argument('<remote>', 'a folder, or ssh://user@host/path')
+      .argument('[root...]', 'names of roots; all without it'),
+  run: (context, [directory, remote, ...names]) =>
+    withStore(directory!, context, (store) =>
+      tellTransfer(context, 'pull', (onProgress) =>
+        withRemote(remote!, 'pull', {
+          context,
+          work: (transport) =>
+            pullRoots(store, transport, {
+              signal: context.signal,
+              onProgress,
+              ...(names.length === 0 ? {} : { roots: names }),
+            }),
+        }),
+      ),
+    ),
+};

@@ -1,0 +1,128 @@
+/** What sync remembers beside a store: its id, the roots that peers have, transfers that were cut. Losing it costs time, nothing else. */
+import { type SideTable, type Store, StoreError } from '../../engine/index.ts';
+import type { BlobId, Identity, PeerMark } from '../peer.ts';
+
+/** The bytes of a large blob that came before its transfer was cut: themselves a blob, that nobody refers to until they are used. */
+export interface Partial {
+  readonly id: BlobId;
+  /** The blob that holds the beginning. */
+  readonly prefix: BlobId;
+  readonly bytes: number;
+}
+
+const storeIdKey = 'store id';
+const partialsKey = 'partials';
+const cutKey = 'cut';
+/** Peers remembered for each root. */
+const marksMax = 7;
+/** The oldest are forgotten, and collected. */
+const partialsMax = 16;
+
+/** A bookmark: what a peer has under a name. */
+interface Mark {
+  readonly peer: string;
+  readonly id: BlobId;
+}
+
+type Change = readonly [key: string, value: Uint8Array | undefined];
+
+export class Notes {
+  readonly #store: Store;
+  readonly #table: SideTable;
+
+  constructor(store: Store) {
+    this.#store = store;
+    this.#table = store.sideTable('sync');
+  }
+
+  /** The store's id, which its statistics give, and they count every row: asked for once, then remembered. */
+  async identity(): Promise<Identity> {
+    const [noted] = await this.#table.get([storeIdKey]);
+    let storeId = noted === undefined ? undefined : new TextDecoder().decode(noted);
+    if (storeId === undefined) {
+      ({ storeId } = await this.#store.stats());
+      await this.#set([[storeIdKey, new TextEncoder().encode(storeId)]]);
+    }
+    return { storeId, namespace: 'ids', realm: new Uint8Array(0) };
+  }
+
+  /** Nodes that peers had, or gave us, under each name; the newest first. */
+  async marks(names: readonly string[]): Promise<ReadonlyMap<string, readonly BlobId[]>> {
+    const found = await this.#marks(names);
+    return new Map([...found].map(([name, marks]) => [name, [...new Set(marks.map(({ id }) => id))]]));
+  }
+
+  async remember(peer: string, roots: readonly PeerMark[]): Promise<void> {
+    const known = await this.#marks(roots.map(({ name }) => name));
+    const news = roots.filter(
+      ({ name, id }) => known.get(name)?.find((mark) => mark.peer === peer)?.id !== id,
+    );
+    await this.#set(
+      news.map(({ name, id }): Change => {
+        const others = (known.get(name) ?? []).filter((mark) => mark.peer !== peer);
+        return [markKey(name), encodeText(JSON.stringify([{ peer, id }, ...others].slice(0, marksMax)))];
+      }),
+    );
+  }
+
+  /** Whether a transfer to here began and did not end. */
+  async wasCut(): Promise<boolean> {
+    return (await this.#table.get([cutKey]))[0] !== undefined;
+  }
+
+  async setCut(how: 'begun' | 'ended'): Promise<void> {
+    await this.#set([[cutKey, how === 'begun' ? Uint8Array.of(1) : undefined]]);
+  }
+
+  async partials(): Promise<Partial[]> {
+    const [noted] = await this.#table.get([partialsKey]);
+    return noted === undefined ? [] : (JSON.parse(decodeText(noted)) as Partial[]);
+  }
+
+  /** Adds one, in place of an older one of the same blob. */
+  async addPartial(partial: Partial): Promise<void> {
+    const others = (await this.partials()).filter(({ id }) => id !== partial.id);
+    await this.#setPartials([...others, partial].slice(-partialsMax));
+  }
+
+  async dropPartial(id: BlobId): Promise<void> {
+    await this.#setPartials((await this.partials()).filter((partial) => partial.id !== id));
+  }
+
+  async #marks(names: readonly string[]): Promise<Map<string, readonly Mark[]>> {
+    const found = await this.#table.get(names.map(markKey));
+    return new Map(
+      names.flatMap((name, i) =>
+        found[i] === undefined ? [] : [[name, JSON.parse(decodeText(found[i])) as Mark[]] as const],
+      ),
+    );
+  }
+
+  async #setPartials(partials: readonly Partial[]): Promise<void> {
+    await this.#set([
+      [partialsKey, partials.length === 0 ? undefined : encodeText(JSON.stringify(partials))],
+    ]);
+  }
+
+  async #set(changes: readonly Change[]): Promise<void> {
+    if (changes.length === 0) return;
+    try {
+      await this.#table.set(changes);
+    } catch (error) {
+      // A store that is open for reading only remembers nothing.
+      if (!StoreError.is(error, 'forbidden')) throw error;
+    }
+  }
+}
+
+function markKey(name: string): string {
+  return `marks ${name}`;
+}
+
+function encodeText(text: string): Uint8Array {
+  return new TextEncoder().encode(text);
+}
+
+function decodeText(bytes: Uint8Array): string {
+  return new TextDecoder().decode(bytes);
+}

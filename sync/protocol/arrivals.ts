@@ -1,0 +1,110 @@
+/** Judges the blobs that arrive: only what was asked for, or what lies on the way down a tree that is being streamed. */
+import { concatBytes } from '../../engine/codec/bytes.ts';
+import { StoreError } from '../../engine/errors.ts';
+import { type TreeLink, keyOf } from './difference.ts';
+import { depthMax, nodeBytesMax } from './limits.ts';
+import type { BlobId, Message } from './message.ts';
+
+export type BlobMessage = Extract<Message, { readonly type: 'blob' }>;
+
+/** A blob of which pieces are arriving: its pieces come in order, and no other's between them. */
+export interface Arrival {
+  readonly key: string;
+  readonly blob: BlobMessage;
+  readonly from: number;
+  /** Where the next piece begins. */
+  next: number;
+  /** Pieces of a node; a raw blob's are passed on. */
+  readonly pieces: Uint8Array[];
+}
+
+/** Puts the pieces of blobs together and refuses whatever does not fit. */
+export class Assembly {
+  #open: Arrival | undefined;
+
+  /** The blob of which pieces are still to come. */
+  get open(): Arrival | undefined {
+    return this.#open;
+  }
+
+  /** Takes a piece. `from` is asked where a blob begins: which offset was agreed for it. */
+  take(
+    blob: BlobMessage,
+    payload: Uint8Array,
+    from: () => number,
+  ): { readonly arrival: Arrival; readonly last: boolean } {
+    if (blob.form !== 'content')
+      throw refused('incompatible-format', 'a blob comes in a form that was not agreed', blob.id);
+    const key = keyOf(blob);
+    if (this.#open !== undefined && (this.#open.key !== key || this.#open.blob.size !== blob.size))
+      throw refused('corrupt', 'a blob begins before the one before it ends', blob.id);
+    const arrival = this.#open ?? this.#begin(blob, key, from());
+    if (blob.offset !== arrival.next)
+      throw refused('corrupt', `a piece begins at ${blob.offset}, not at ${arrival.next}`, blob.id);
+    const end = blob.offset + payload.length;
+    if (end > blob.size)
+      throw refused('corrupt', `a blob goes on after its ${blob.size} declared bytes`, blob.id);
+    if (payload.length === 0 && end < blob.size) throw refused('corrupt', 'a piece is empty', blob.id);
+    arrival.next = end;
+    if (blob.kind === 'node') arrival.pieces.push(payload);
+    const last = end === blob.size;
+    this.#open = last ? undefined : arrival;
+    return { arrival, last };
+  }
+
+  #begin(blob: BlobMessage, key: string, from: number): Arrival {
+    if (blob.kind === 'node' && blob.size > nodeBytesMax)
+      throw refused('limit-exceeded', `a node is said to have ${blob.size} bytes`, blob.id);
+    return { key, blob, from, next: from, pieces: [] };
+  }
+}
+
+/** The bytes of a node whose last piece is here. */
+export function nodeBytes(arrival: Arrival): Uint8Array {
+  return arrival.pieces.length === 1 ? arrival.pieces[0]! : concatBytes(...arrival.pieces);
+}
+
+/**
+ * The way down a tree that comes unasked, parents before children: each blob must be a link of a node on the way, after the links that
+ * were used before. So nothing comes twice, nothing comes that no node named, and what is remembered is one path.
+ */
+export class Descent {
+  readonly #path: { readonly links: readonly TreeLink[]; next: number }[];
+
+  constructor(root: TreeLink) {
+    this.#path = [{ links: [root], next: 0 }];
+  }
+
+  /** Nodes above the blob that came last. */
+  get depth(): number {
+    return this.#path.length - 1;
+  }
+
+  accept(blob: TreeLink): void {
+    for (let top = this.#path.at(-1); top !== undefined; top = this.#path.at(-1)) {
+      for (let i = top.next; i < top.links.length; i++) {
+        const link = top.links[i]!;
+        if (link.id !== blob.id || link.kind !== blob.kind) continue;
+        top.next = i + 1;
+        return;
+      }
+      this.#path.pop();
+    }
+    throw refused('forbidden', 'a blob comes that nothing asked for', blob.id);
+  }
+
+  /** The node accepted last is entered. */
+  enter(id: BlobId, links: readonly TreeLink[]): void {
+    if (this.#path.length > depthMax)
+      throw refused('limit-exceeded', `a tree is deeper than ${depthMax} nodes`, id);
+    this.#path.push({ links, next: 0 });
+  }
+}
+
+export function refused(
+  code: 'corrupt' | 'forbidden' | 'limit-exceeded' | 'incompatible-format',
+  what: string,
+  id: BlobId,
+): StoreError {
+  return new StoreError(code, `the peer is refused: ${what}`, { id });
+}

@@ -1,0 +1,46 @@
+/** What two peers must agree on before anything else: version, namespace, realm, forms of blobs, sizes. */
+import { equalBytes } from '../../engine/codec/bytes.ts';
+import { StoreError } from '../../engine/errors.ts';
+import { payloadBytes, versionMax, versionMin, windowBytes } from './limits.ts';
+import { type HelloMessage, type Namespace, formNumbers } from './message.ts';
+
+/** Who we are. */
+export interface Identity {
+  readonly storeId: string;
+  readonly namespace: Namespace;
+  readonly realm: Uint8Array;
+}
+
+/** What holds for the rest of the connection. */
+export interface Agreement {
+  readonly version: number;
+  readonly peer: Identity;
+  /** The most payload that the peer takes in a frame, and before it gives more credit. */
+  readonly payloadBytes: number;
+  readonly windowBytes: number;
+}
+
+export function helloOf({ storeId, namespace, realm }: Identity): HelloMessage {
+  const versions = { min: versionMin, max: versionMax };
+  return { type: 'hello', versions, storeId, namespace, realm, payloadBytes, windowBytes, forms: [0] };
+}
+
+/** Refuses a peer with which no blob could be exchanged. Versions were compared when the hello was decoded. */
+export function agree(mine: HelloMessage, theirs: HelloMessage): Agreement {
+  if (mine.namespace !== theirs.namespace)
+    throw new StoreError(
+      'incompatible-format',
+      `the peer names blobs by ${theirs.namespace}, this store by ${mine.namespace}`,
+    );
+  if (!equalBytes(mine.realm, theirs.realm))
+    throw new StoreError('wrong-key', 'the peer is of another realm: its locators mean nothing here');
+  if (!theirs.forms.includes(formNumbers.content))
+    throw new StoreError('incompatible-format', 'the peer does not take blobs as their content');
+  const { storeId, namespace, realm } = theirs;
+  return {
+    version: Math.min(mine.versions.max, theirs.versions.max),
+    peer: { storeId, namespace, realm },
+    payloadBytes: theirs.payloadBytes,
+    windowBytes: theirs.windowBytes,
+  };
+}

@@ -1,0 +1,68 @@
+/** Every number that a stranger may send, and the most it may be: checked before anything is allocated for it. */
+import { nodeBytesMax, nodeLinksMax } from '../../engine/codec/node.ts';
+
+export { nodeBytesMax, nodeLinksMax };
+
+/** Versions of the protocol spoken here. */
+export const versionMin = 1;
+export const versionMax = 1;
+/** A number of a version that a hello may name, known or not. */
+export const versionNumberMax = 65_535;
+
+/** A whole frame: prefix, header and payload. No agreement can raise it. */
+export const frameBytesMax: number = 16 * 1024 * 1024;
+/** The header of a frame: the longest is a list of roots with long names. */
+export const headerBytesMax: number = 1024 * 1024;
+/** The payload of a frame, as we ask for it in our hello. */
+export const payloadBytes: number = 1024 * 1024;
+/** Less than this a peer may not ask for: every small blob would go in crumbs. */
+export const payloadBytesMin: number = 4 * 1024;
+export const payloadBytesMax: number = frameBytesMax - headerBytesMax - 64;
+
+/** Payload that may be under way to a receiver before it has taken any in, as we ask for it in our hello. */
+export const windowBytes: number = 8 * 1024 * 1024;
+export const windowBytesMax: number = 256 * 1024 * 1024;
+/** What a blob counts against the window beyond its payload, so that endless empty ones are bounded too. */
+export const blobOverhead = 128;
+
+/** Roots in one transfer. */
+export const rootsMax = 512;
+/** Bytes of a root's name, as in the store. */
+export const nameBytesMax = 1024;
+/** Roots that a receiver may name as common, for each root it asks for. */
+export const havesMax = 8;
+/** Ids in one want. */
+export const wantIdsMax = 1024;
+/** Blobs wanted and not yet sent. */
+export const wantsMax = 4096;
+
+export const storeIdBytesMax = 64;
+export const realmBytesMax = 64;
+export const formsMax = 16;
+export const formNumberMax = 255;
+export const messageBytesMax = 1024;
+export const codeBytesMax = 64;
+
+/** Nodes on the way from a root to a blob, both counted. */
+export const depthMax = 128;
+/**
+ * Memory a receiver gives to nodes whose children are not all here. Above the first figure it asks for one node at a time,
+ * the deepest first; above the second it gives up.
+ */
+export const heldBytesSoft: number = 8 * 1024 * 1024;
+export const heldBytesMax: number = 64 * 1024 * 1024;
+/** What a link of a held node takes in memory, beside the node's bytes. */
+export const heldLinkBytes = 768;
+/** Nodes asked for at once. */
+export const nodeWantsMax = 256;
+
+/** A blob larger than this is never sent unasked: the receiver may have it, or a part of it. */
+export const unaskedBytesMax: number = 256 * 1024;
+
+/** Objects of a difference that a sender plans ahead; a larger one is left to the receiver's wants. */
+export const differenceMax = 100_000;
+
+/** A peer that is at work says so this often, ms, */
+export const aliveMs = 20_000;
+/** and is not believed this many times on end: an hour. */
+export const alivesMax = 180;

@@ -1,0 +1,383 @@
+/** The messages of the protocol as frame headers: one encoding each, every other refused. */
+import { fromHex, toHex } from '../../engine/codec/bytes.ts';
+import { type ErrorCode, StoreError, errorCodes } from '../../engine/errors.ts';
+import { CborReader, CborWriter } from '../tree/cbor.ts';
+import * as limits from './limits.ts';
+
+export type BlobId = string;
+export type LinkKind = 'raw' | 'node';
+
+/** How the bytes of a blob travel: as its content, or as a store keeps them. Only `content` is spoken in version 1. */
+export type BlobForm = 'content' | 'stored';
+/** What blobs are named by: their sha256, or locators within one realm. Only `ids` is spoken in version 1. */
+export type Namespace = 'ids' | 'locators';
+
+/** A root that is asked for, and the nodes a receiver can name that the sender may know too. */
+export interface AskedRoot {
+  readonly name: string;
+  readonly haves: readonly BlobId[];
+}
+
+/** A root that is offered. `expect`: what it must be at the receiver; undefined = whatever it is when the offer comes, null = not there. */
+export interface OfferedRoot {
+  readonly name: string;
+  readonly id: BlobId;
+  readonly expect?: BlobId | null;
+  /** Nodes the sender believes the receiver had. */
+  readonly marks: readonly BlobId[];
+}
+
+/** What a sender has under a name that was asked for. With `base`, all that is not in the closure of `base` follows unasked. */
+export interface FoundRoot {
+  readonly name: string;
+  /** null: there is no such root. */
+  readonly id: BlobId | null;
+  /** Whether the root is to be walked as a node, or is a blob of bytes. */
+  readonly kind: LinkKind;
+  readonly base: BlobId | null;
+}
+
+export interface Want {
+  readonly kind: LinkKind;
+  readonly id: BlobId;
+  /** Bytes that the receiver has already. */
+  readonly from: number;
+}
+
+export interface HelloMessage {
+  readonly type: 'hello';
+  readonly versions: { readonly min: number; readonly max: number };
+  readonly storeId: string;
+  readonly namespace: Namespace;
+  /** Whose keys locators are made with; empty for none. */
+  readonly realm: Uint8Array;
+  readonly payloadBytes: number;
+  readonly windowBytes: number;
+  readonly forms: readonly number[];
+}
+
+export type Message =
+  | HelloMessage
+  | { readonly type: 'ask'; readonly all: boolean; readonly roots: readonly AskedRoot[] }
+  | { readonly type: 'offer'; readonly roots: readonly OfferedRoot[] }
+  | { readonly type: 'roots'; readonly roots: readonly FoundRoot[] }
+  | { readonly type: 'want'; readonly wants: readonly Want[] }
+  | {
+      readonly type: 'blob';
+      readonly kind: LinkKind;
+      readonly id: BlobId;
+      readonly form: BlobForm;
+      readonly size: number;
+      readonly offset: number;
+    }
+  | { readonly type: 'absent'; readonly kind: LinkKind; readonly id: BlobId }
+  /** All that the sender believes missing under the root of this number has been sent. */
+  | { readonly type: 'streamed'; readonly root: number }
+  | { readonly type: 'credit'; readonly bytes: number }
+  | {
+      readonly type: 'done';
+      readonly changed: readonly boolean[];
+      readonly blobs: number;
+      readonly bytes: number;
+    }
+  | { readonly type: 'error'; readonly code: ErrorCode; readonly message: string }
+  /** Nothing more is asked of the peer. */
+  | { readonly type: 'bye' }
+  /** Still at work. */
+  | { readonly type: 'alive' };
+
+export const formNumbers: Readonly<Record<BlobForm, number>> = { content: 0, stored: 1 };
+const magic = new TextEncoder().encode('holdfast sync');
+const types = [
+  'hello',
+  'ask',
+  'offer',
+  'roots',
+  'want',
+  'blob',
+  'absent',
+  'streamed',
+  'credit',
+  'done',
+  'error',
+  'bye',
+  'alive',
+] as const satisfies readonly Message['type'][];
+const kinds: readonly LinkKind[] = ['raw', 'node'];
+const namespaces: readonly Namespace[] = ['ids', 'locators'];
+const forms: readonly BlobForm[] = ['content', 'stored'];
+const empty = new Uint8Array(0);
+
+/** The header of a message. What a peer may not send is not sent either: a value over a limit is a bug of the caller. */
+export function encodeMessage(message: Message): Uint8Array {
+  const writer = new CborWriter();
+  const open = (fields: number): CborWriter => writer.array(1 + fields).integer(types.indexOf(message.type));
+  switch (message.type) {
+    case 'hello': {
+      open(8).bytes(magic).integer(message.versions.min).integer(message.versions.max);
+      writer.bytes(text(message.storeId)).integer(namespaces.indexOf(message.namespace)).bytes(message.realm);
+      writer.array(2).integer(message.payloadBytes).integer(message.windowBytes);
+      writer.array(message.forms.length);
+      for (const form of message.forms) writer.integer(form);
+      break;
+    }
+    case 'ask':
+      open(2).integer(Number(message.all)).array(message.roots.length);
+      for (const { name, haves } of message.roots) writeIds(writer.array(2).bytes(text(name)), haves);
+      break;
+    case 'offer':
+      open(1).array(message.roots.length);
+      for (const { name, id, expect, marks } of message.roots) {
+        writer.array(5).bytes(text(name)).bytes(raw(id));
+        writer.integer(expect === undefined ? 0 : expect === null ? 1 : 2);
+        writer.bytes(expect === undefined || expect === null ? empty : raw(expect));
+        writeIds(writer, marks);
+      }
+      break;
+    case 'roots':
+      open(1).array(message.roots.length);
+      for (const { name, id, kind, base } of message.roots) {
+        writer.array(4).bytes(text(name)).bytes(optional(id));
+        writer.integer(kinds.indexOf(kind)).bytes(optional(base));
+      }
+      break;
+    case 'want':
+      open(1).array(message.wants.length);
+      for (const { kind, id, from } of message.wants)
+        writer.array(3).integer(kinds.indexOf(kind)).bytes(raw(id)).integer(from);
+      break;
+    case 'blob':
+      open(5).integer(kinds.indexOf(message.kind)).bytes(raw(message.id));
+      writer.integer(formNumbers[message.form]).integer(message.size).integer(message.offset);
+      break;
+    case 'absent':
+      open(2).integer(kinds.indexOf(message.kind)).bytes(raw(message.id));
+      break;
+    case 'streamed':
+      open(1).integer(message.root);
+      break;
+    case 'credit':
+      open(1).integer(message.bytes);
+      break;
+    case 'done':
+      open(3).array(message.changed.length);
+      for (const changed of message.changed) writer.integer(Number(changed));
+      writer.integer(message.blobs).integer(message.bytes);
+      break;
+    case 'error':
+      open(2).bytes(text(message.code)).bytes(text(message.message).subarray(0, limits.messageBytesMax));
+      break;
+    case 'bye':
+    case 'alive':
+      open(0);
+      break;
+  }
+  return writer.finish();
+}
+
+/** Reads a header back; `corrupt` for anything but the one encoding, `limit-exceeded` is `corrupt` too where a number is too large. */
+export function decodeMessage(header: Uint8Array): Message {
+  const reader = new CborReader(header, 'a message of holdfast sync');
+  const parts = reader.array();
+  const type = types[reader.unsigned(types.length - 1)]!;
+  const message = readers[type](reader, parts - 1);
+  reader.end();
+  return message;
+}
+
+type Read = (reader: CborReader, parts: number) => Message;
+
+const readers: Readonly<Record<Message['type'], Read>> = {
+  hello(reader, parts) {
+    if (parts < 3) throw reader.bad('is a hello with too few parts');
+    const said = reader.bytes(magic.length);
+    if (toHex(said) !== toHex(magic)) throw reader.bad('is the hello of something else');
+    const versions = { min: version(reader), max: version(reader) };
+    if (versions.min < 1 || versions.min > versions.max) throw reader.bad('names versions that cannot be');
+    if (versions.min > limits.versionMax || versions.max < limits.versionMin)
+      throw new StoreError(
+        'incompatible-format',
+        `the peer speaks versions ${versions.min} to ${versions.max} of the protocol, we ${limits.versionMin} to ${limits.versionMax}`,
+      );
+    expectParts(reader, parts, 8);
+    const storeId = readText(reader, limits.storeIdBytesMax);
+    const namespace = namespaces[reader.unsigned(namespaces.length - 1)]!;
+    const realm = reader.bytes(limits.realmBytesMax).slice();
+    if (reader.array() !== 2) throw reader.bad('has other limits than it should');
+    const payloadBytes = between(reader, limits.payloadBytesMin, limits.payloadBytesMax);
+    const windowBytes = between(reader, payloadBytes, limits.windowBytesMax);
+    const forms = list(reader, limits.formsMax, () => reader.unsigned(limits.formNumberMax));
+    if (forms.some((form, i) => i > 0 && forms[i - 1]! >= form)) throw reader.bad('has forms out of order');
+    return { type: 'hello', versions, storeId, namespace, realm, payloadBytes, windowBytes, forms };
+  },
+  ask(reader, parts) {
+    expectParts(reader, parts, 2);
+    const all = reader.unsigned(1) === 1;
+    const roots = list(reader, limits.rootsMax, () => {
+      if (reader.array() !== 2) throw reader.bad('has a malformed root');
+      return { name: readName(reader), haves: list(reader, limits.havesMax, () => readId(reader)) };
+    });
+    return { type: 'ask', all, roots: distinct(reader, roots) };
+  },
+  offer(reader, parts) {
+    expectParts(reader, parts, 1);
+    const roots = list(reader, limits.rootsMax, (): OfferedRoot => {
+      if (reader.array() !== 5) throw reader.bad('has a malformed root');
+      const name = readName(reader);
+      const id = readId(reader);
+      const how = reader.unsigned(2);
+      const expected = reader.bytes(32);
+      if (expected.length !== (how === 2 ? 32 : 0)) throw reader.bad('has a malformed expectation');
+      const expect = how === 2 ? toHex(expected) : null;
+      const marks = list(reader, limits.havesMax, () => readId(reader));
+      return { name, id, marks, ...(how === 0 ? {} : { expect }) };
+    });
+    if (roots.length === 0) throw reader.bad('offers nothing');
+    return { type: 'offer', roots: distinct(reader, roots) };
+  },
+  roots(reader, parts) {
+    expectParts(reader, parts, 1);
+    const roots = list(reader, limits.rootsMax, () => {
+      if (reader.array() !== 4) throw reader.bad('has a malformed root');
+      const name = readName(reader);
+      const id = readOptional(reader);
+      const root = { name, id, kind: readKind(reader), base: readOptional(reader) };
+      if (root.id === null && root.base !== null) throw reader.bad('has a base for nothing');
+      return root;
+    });
+    return { type: 'roots', roots: distinct(reader, roots) };
+  },
+  want(reader, parts) {
+    expectParts(reader, parts, 1);
+    const wants = list(reader, limits.wantIdsMax, () => {
+      if (reader.array() !== 3) throw reader.bad('has a malformed want');
+      return { kind: readKind(reader), id: readId(reader), from: reader.unsigned(Number.MAX_SAFE_INTEGER) };
+    });
+    if (wants.length === 0) throw reader.bad('wants nothing');
+    return { type: 'want', wants };
+  },
+  blob(reader, parts) {
+    expectParts(reader, parts, 5);
+    const kind = readKind(reader);
+    const id = readId(reader);
+    const form = forms[reader.unsigned(forms.length - 1)]!;
+    const size = reader.unsigned(Number.MAX_SAFE_INTEGER);
+    return { type: 'blob', kind, id, form, size, offset: reader.unsigned(size) };
+  },
+  absent(reader, parts) {
+    expectParts(reader, parts, 2);
+    return { type: 'absent', kind: readKind(reader), id: readId(reader) };
+  },
+  streamed(reader, parts) {
+    expectParts(reader, parts, 1);
+    return { type: 'streamed', root: reader.unsigned(limits.rootsMax - 1) };
+  },
+  credit(reader, parts) {
+    expectParts(reader, parts, 1);
+    return { type: 'credit', bytes: between(reader, 1, limits.windowBytesMax) };
+  },
+  done(reader, parts) {
+    expectParts(reader, parts, 3);
+    const changed = list(reader, limits.rootsMax, () => reader.unsigned(1) === 1);
+    const blobs = reader.unsigned(Number.MAX_SAFE_INTEGER);
+    return { type: 'done', changed, blobs, bytes: reader.unsigned(Number.MAX_SAFE_INTEGER) };
+  },
+  error(reader, parts) {
+    expectParts(reader, parts, 2);
+    const said = readText(reader, limits.codeBytesMax);
+    // A code of a later version: something failed over there, and we cannot tell what.
+    const code = errorCodes.find((known) => known === said) ?? 'unavailable';
+    return { type: 'error', code, message: lossyText(reader.bytes(limits.messageBytesMax)) };
+  },
+  bye(reader, parts) {
+    expectParts(reader, parts, 0);
+    return { type: 'bye' };
+  },
+  alive(reader, parts) {
+    expectParts(reader, parts, 0);
+    return { type: 'alive' };
+  },
+};
+
+function expectParts(reader: CborReader, parts: number, wanted: number): void {
+  if (parts !== wanted) throw reader.bad('has other parts than it should');
+}
+
+function version(reader: CborReader): number {
+  return reader.unsigned(limits.versionNumberMax);
+}
+
+function between(reader: CborReader, min: number, max: number): number {
+  const value = reader.unsigned(max);
+  if (value < min) throw reader.bad(`has a number ${value} under ${min}`);
+  return value;
+}
+
+function list<Item>(reader: CborReader, max: number, item: () => Item): Item[] {
+  const count = reader.array();
+  if (count > max) throw reader.bad(`has a list of ${count}, over ${max}`);
+  return Array.from({ length: count }, item);
+}
+
+function distinct<Root extends { readonly name: string }>(reader: CborReader, roots: Root[]): Root[] {
+  if (new Set(roots.map(({ name }) => name)).size !== roots.length) throw reader.bad('names a root twice');
+  return roots;
+}
+
+function readKind(reader: CborReader): LinkKind {
+  return kinds[reader.unsigned(kinds.length - 1)]!;
+}
+
+function readId(reader: CborReader): BlobId {
+  const bytes = reader.bytes(32);
+  if (bytes.length !== 32) throw reader.bad('has an id of another length');
+  return toHex(bytes);
+}
+
+function readOptional(reader: CborReader): BlobId | null {
+  const bytes = reader.bytes(32);
+  if (bytes.length !== 32 && bytes.length !== 0) throw reader.bad('has an id of another length');
+  return bytes.length === 0 ? null : toHex(bytes);
+}
+
+/** A name that a store would take: 1 to 1,024 bytes of UTF-8 without NUL. */
+function readName(reader: CborReader): string {
+  const name = readText(reader, limits.nameBytesMax);
+  if (name === '' || name.includes('\0')) throw reader.bad('has a name that is none');
+  return name;
+}
+
+const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+
+function readText(reader: CborReader, max: number): string {
+  const bytes = reader.bytes(max);
+  try {
+    return utf8.decode(bytes);
+  } catch {
+    throw reader.bad('has text that is not UTF-8');
+  }
+}
+
+/** For people only, and maybe cut within a letter. Control characters of a stranger do not reach a terminal. */
+function lossyText(bytes: Uint8Array): string {
+  return new TextDecoder().decode(bytes).replace(/[\u0000-\u001f\u007f-\u009f]/g, '\ufffd');
+}
+
+function writeIds(writer: CborWriter, ids: readonly BlobId[]): void {
+  writer.array(ids.length);
+  for (const id of ids) writer.bytes(raw(id));
+}
+
+function raw(id: BlobId): Uint8Array {
+  const bytes = fromHex(id);
+  if (bytes?.length !== 32) throw new Error(`holdfast bug: ${id} is no id`);
+  return bytes;
+}
+
+function optional(id: BlobId | null): Uint8Array {
+  return id === null ? empty : raw(id);
+}
+
+function text(value: string): Uint8Array {
+  return new TextEncoder().encode(value);
+}

@@ -1,0 +1,370 @@
+/** The receiving side as a state machine: what arrives, what is checked, wanted, stored, and when a root may be set. No I/O. */
+import { decodeNode } from '../../engine/codec/node.ts';
+import { StoreError, invariant } from '../../engine/errors.ts';
+import { type Arrival, Assembly, type BlobMessage, Descent, nodeBytes, refused } from './arrivals.ts';
+import { type ReceiveWindow, costOf } from './credit.ts';
+import { type TreeLink, keyOf } from './difference.ts';
+import { depthMax } from './limits.ts';
+import type { AskedRoot, BlobId, FoundRoot, Message } from './message.ts';
+import type { ReceiverEffect } from './receiver-effects.ts';
+import { NodeRoom } from './node-room.ts';
+import { Wants } from './wants.ts';
+
+export interface ReceiverOptions {
+  readonly sha256Hex: (bytes: Uint8Array) => string;
+  readonly window: ReceiveWindow;
+  readonly ask: { readonly all: boolean; readonly roots: readonly AskedRoot[] };
+  /** What the roots must be, where the peer has offered them. */
+  readonly offered?: ReadonlyMap<string, BlobId>;
+  /** What each root is now; roots that are not there are left out. */
+  readonly current: ReadonlyMap<string, BlobId>;
+  /** Bytes that are here of large blobs whose transfer was cut. */
+  readonly partials: ReadonlyMap<BlobId, number>;
+  /** The most that may come in one transfer. */
+  readonly quota: { readonly blobs: number; readonly bytes: number };
+}
+
+/** A blob that is not known to be here. */
+interface Entry {
+  readonly key: string;
+  readonly link: TreeLink;
+  /** Nodes above it, the shortest way it was met. */
+  readonly depth: number;
+  /** How many answers had to be there before it could be asked for. */
+  readonly round: number;
+  state: 'checking' | 'expected' | 'wanted' | 'arriving' | 'held' | 'storing';
+  readonly parents: Entry[];
+  roots: number;
+  node?: { readonly bytes: Uint8Array; readonly links: readonly TreeLink[] };
+  /** Children that are not here yet. */
+  open: number;
+  tries: number;
+}
+
+/** A node that the store refuses this often has children that somebody keeps collecting. */
+const triesMax = 4;
+const streamRound = 1;
+/** Links in one question, and questions under way. */
+const checkLinksMax = 4096;
+const checksMax = 2;
+
+export class Receiver {
+  readonly #options: ReceiverOptions;
+  readonly #effects: ReceiverEffect[] = [];
+  readonly #entries = new Map<string, Entry>();
+  readonly #assembly = new Assembly();
+  readonly #wants = new Wants();
+  /** Looked up from the end, in batches: the memory that a question takes is many times that of its links. */
+  readonly #toCheck: TreeLink[] = [];
+  #checks = 0;
+  #state: 'asked' | 'streaming' | 'walking' | 'setting' | 'finished' = 'asked';
+  #roots: (FoundRoot & { readonly id: BlobId; set: boolean; readonly unchanged: boolean })[] = [];
+  /** Roots whose difference is still to be streamed, by number. */
+  #streams: number[] = [];
+  #descent: Descent | undefined;
+  readonly #room: NodeRoom;
+  #rootTries = 0;
+  /** Blobs whose beginnings turned out wrong. */
+  readonly #unfit = new Set<BlobId>();
+  #opened = 0;
+  #blobs = 0;
+  #bytes = 0;
+  #redundant = 0;
+  #rounds = 1;
+
+  constructor(options: ReceiverOptions) {
+    this.#options = options;
+    this.#room = new NodeRoom(options.window);
+    this.#send({ type: 'ask', ...options.ask });
+  }
+
+  /** What is to be done now. Call after every event; also plans what to check and to want next. */
+  drain(): ReceiverEffect[] {
+    while (this.#toCheck.length > 0 && this.#checks < checksMax) {
+      this.#checks++;
+      this.#effects.push({ do: 'check', links: this.#toCheck.splice(-checkLinksMax) });
+    }
+    if (this.#state === 'walking') {
+      for (const wants of this.#wants.next(this.#room.held))
+        this.#send({
+          type: 'want',
+          wants: wants.map((link) => {
+            const entry = this.#entries.get(keyOf(link))!;
+            entry.state = 'wanted';
+            this.#rounds = Math.max(this.#rounds, entry.round);
+            return { ...link, from: this.#fromOf(link) };
+          }),
+        });
+    }
+    return this.#effects.splice(0);
+  }
+
+  /** A message came. Anything that may not come now is a StoreError, after which the machine is of no use. */
+  message(message: Message, payload: Uint8Array): void {
+    if (message.type === 'roots' && this.#state === 'asked') this.#found(message.roots);
+    else if (message.type === 'blob' && (this.#state === 'streaming' || this.#state === 'walking'))
+      this.#arrive(message, payload);
+    else if (message.type === 'streamed' && this.#state === 'streaming') this.#streamed(message.root);
+    else if (message.type === 'absent' && this.#state === 'walking') this.#absent(message);
+    else
+      throw new StoreError('corrupt', `the peer sends "${message.type}" where it has no place`, {
+        state: this.#state,
+      });
+  }
+
+  checked(links: readonly TreeLink[], here: readonly boolean[]): void {
+    for (const [i, link] of links.entries()) {
+      const entry = this.#entries.get(keyOf(link));
+      if (entry?.state !== 'checking') continue; // it arrived meanwhile
+      if (here[i] === true) this.#resolve(entry);
+      else this.#missing(entry);
+    }
+    this.#checks--;
+    this.#credit(this.#room.workEnds(links.length));
+  }
+
+  /** A piece needs no memory any more. */
+  taken(bytes: Uint8Array): void {
+    this.#credit(this.#options.window.taken(costOf(bytes)));
+  }
+
+  stored(link: TreeLink): void {
+    const entry = this.#entries.get(keyOf(link));
+    invariant(entry?.state === 'storing', 'only what is being stored is stored');
+    if (entry.node !== undefined) {
+      this.#room.release(entry.node);
+      this.#credit(this.#room.workEnds(1));
+    }
+    this.#resolve(entry);
+  }
+
+  /** A blob did not become right with the beginning that was here: it is wanted from its first byte. */
+  unfit(id: BlobId): void {
+    const entry = this.#entries.get(keyOf({ kind: 'raw', id }));
+    invariant(entry?.state === 'storing', 'only what is being stored is unfit');
+    this.#unfit.add(id);
+    this.#missing(entry);
+  }
+
+  /** The store has not all that the node links to: somebody collected it since it was checked. All links are looked up again. */
+  refused(link: TreeLink): void {
+    const entry = this.#entries.get(keyOf(link));
+    invariant(entry?.node !== undefined, 'only a node is refused');
+    if (++entry.tries >= triesMax)
+      throw new StoreError('busy', `what node ${link.id} links to is collected again and again`, {
+        id: link.id,
+      });
+    entry.state = 'held';
+    this.#credit(this.#room.workEnds(1));
+    this.#openChildren(entry, entry.node.links);
+  }
+
+  rootSet(root: number): void {
+    this.#roots[root]!.set = true;
+    this.#settle();
+  }
+
+  /** The root's blob was collected after it was seen here: it is looked for once more. */
+  rootRefused(root: number): void {
+    if (++this.#rootTries >= triesMax)
+      throw new StoreError('busy', 'what a root names is collected again and again');
+    this.#state = 'walking';
+    this.#openRoot(root, streamRound + 1);
+  }
+
+  #found(roots: readonly FoundRoot[]): void {
+    const { ask, current } = this.#options;
+    const asked = new Map(ask.roots.map((root) => [root.name, root.haves]));
+    if (!ask.all && roots.length !== asked.size)
+      throw new StoreError('corrupt', 'the peer answers for other roots than those asked for');
+    for (const { name, id, base } of roots) {
+      if (id === null)
+        throw new StoreError('not-found', `the peer has no root ${JSON.stringify(name)}`, { root: name });
+      if (!ask.all && !asked.has(name))
+        throw new StoreError('corrupt', `the peer answers for a root that was not asked for`, { root: name });
+      if ((this.#options.offered?.get(name) ?? id) !== id)
+        throw new StoreError('corrupt', 'the peer gives another root than it offered', { root: name });
+      if (base !== null && asked.get(name)?.includes(base) !== true)
+        throw new StoreError('corrupt', `the peer builds on a root that was not named`, { root: name });
+    }
+    this.#roots = roots.map((root) => {
+      const unchanged = current.get(root.name) === root.id;
+      return { ...root, id: root.id!, unchanged, set: unchanged };
+    });
+    this.#streams = this.#roots.flatMap(({ base }, i) => (base === null ? [] : [i]));
+    this.#state = 'streaming';
+    this.#roots.forEach(({ unchanged }, i) => {
+      if (!unchanged) this.#openRoot(i, streamRound + 1);
+    });
+    this.#nextStream();
+  }
+
+  /** Roots move when all of them are complete, one after the other: a transfer that was cut has moved none. */
+  #settle(): void {
+    if (this.#opened > 0 || this.#state === 'streaming') return;
+    const next = this.#roots.findIndex(({ set }) => !set);
+    if (next >= 0) {
+      this.#state = 'setting';
+      const { name, id } = this.#roots[next]!;
+      this.#effects.push({ do: 'set-root', root: next, target: { name, id } });
+      return;
+    }
+    this.#state = 'finished';
+    const roots = this.#roots.map(({ name, id, unchanged }) => ({ name, id, changed: !unchanged }));
+    const counts = { blobs: this.#blobs, bytes: this.#bytes };
+    this.#send({ type: 'done', changed: roots.map(({ changed }) => changed), ...counts });
+    const rest = { redundant: this.#redundant, rounds: this.#rounds };
+    this.#effects.push({ do: 'finish', counts: { roots, ...counts, ...rest } });
+  }
+
+  #openRoot(root: number, round: number): void {
+    this.#opened++;
+    const { kind, id } = this.#roots[root]!;
+    const entry = this.#entry({ kind, id }, { depth: 1, round });
+    entry.roots++;
+  }
+
+  #nextStream(): void {
+    const root = this.#streams[0];
+    if (root !== undefined) {
+      const { kind, id } = this.#roots[root]!;
+      this.#descent = new Descent({ kind, id });
+      return;
+    }
+    this.#descent = undefined;
+    this.#state = 'walking';
+    // What the peer did not know to be missing.
+    for (const entry of this.#entries.values()) if (entry.state === 'expected') this.#wants.add(entry.link);
+    this.#settle();
+  }
+
+  #streamed(root: number): void {
+    if (root !== this.#streams[0] || this.#assembly.open !== undefined)
+      throw new StoreError('corrupt', 'the peer ends a root that it has not begun');
+    this.#streams.shift();
+    this.#nextStream();
+  }
+
+  #absent(link: TreeLink): void {
+    if (this.#entries.get(keyOf(link))?.state !== 'wanted' || this.#assembly.open !== undefined)
+      throw new StoreError('corrupt', 'the peer has not what nobody asked it for', { id: link.id });
+    throw new StoreError('not-found', `the peer lost blob ${link.id}`, { id: link.id });
+  }
+
+  /** The entry of a blob that somebody needs; a new one is checked first. */
+  #entry(link: TreeLink, at: { readonly depth: number; readonly round: number }): Entry {
+    const key = keyOf(link);
+    const known = this.#entries.get(key);
+    if (known !== undefined) return known;
+    const entry: Entry = { key, link, ...at, state: 'checking', parents: [], roots: 0, open: 0, tries: 0 };
+    this.#entries.set(key, entry);
+    this.#toCheck.push(link);
+    this.#room.workBegins(1);
+    return entry;
+  }
+
+  #missing(entry: Entry): void {
+    entry.state = 'expected';
+    if (this.#state !== 'streaming') this.#wants.add(entry.link);
+  }
+
+  #fromOf(link: TreeLink): number {
+    if (link.kind === 'node' || this.#unfit.has(link.id)) return 0;
+    return this.#options.partials.get(link.id) ?? 0;
+  }
+
+  #arrive(blob: BlobMessage, payload: Uint8Array): void {
+    this.#options.window.arrived(costOf(payload));
+    const { arrival, last } = this.#assembly.take(blob, payload, () => this.#beginning(blob));
+    const entry = this.#entries.get(arrival.key);
+    const needed = entry?.state === 'arriving';
+    if (blob.kind === 'raw') {
+      if (!needed) this.taken(payload);
+      else {
+        const { id, size, offset } = blob;
+        this.#effects.push({ do: 'write', piece: { id, size, offset, from: arrival.from, bytes: payload } });
+      }
+    } else this.#credit(this.#room.arrived(costOf(payload)));
+    if (!last) return;
+    if (needed) this.#count(arrival);
+    else this.#redundant++;
+    if (blob.kind === 'node') this.#node(arrival, needed ? entry : undefined);
+    else if (needed) entry.state = 'storing';
+  }
+
+  /** A blob begins: is it one that may come, and where does it begin? */
+  #beginning(blob: BlobMessage): number {
+    const { quota } = this.#options;
+    if (this.#blobs + this.#redundant >= quota.blobs)
+      throw refused('limit-exceeded', `more than ${quota.blobs} blobs come`, blob.id);
+    if (this.#bytes + blob.size > quota.bytes)
+      throw refused('limit-exceeded', `more than ${quota.bytes} bytes come`, blob.id);
+    const entry = this.#entries.get(keyOf(blob));
+    if (this.#descent !== undefined) this.#descent.accept(blob);
+    else if (entry?.state !== 'wanted')
+      throw refused('forbidden', 'a blob comes that nothing asked for', blob.id);
+    // A sender whose blob is smaller than the beginning that is here gives it from its first byte.
+    const from = this.#descent === undefined && blob.offset > 0 ? this.#fromOf(blob) : 0;
+    if (entry === undefined || entry.state === 'held' || entry.state === 'storing') return from;
+    if (entry.state === 'wanted') this.#wants.arrived(blob);
+    entry.state = 'arriving';
+    return from;
+  }
+
+  #count(arrival: Arrival): void {
+    this.#blobs++;
+    this.#bytes += arrival.blob.size - arrival.from;
+  }
+
+  #node(arrival: Arrival, entry: Entry | undefined): void {
+    const bytes = nodeBytes(arrival);
+    const { id } = arrival.blob;
+    // Before its links are believed: they decide what else may come.
+    if (this.#options.sha256Hex(bytes) !== id)
+      throw refused('corrupt', 'the bytes of a node are not those of its id', id);
+    const { links } = decodeNode(bytes);
+    // Text that was put together from pieces keeps them until it is looked into: a kilobyte for each id. Measured.
+    for (const link of links) invariant(link.id.charCodeAt(0) < 0x80, 'ids are hex digits');
+    this.#descent?.enter(id, links);
+    if (entry === undefined) return;
+    if (entry.depth > depthMax)
+      throw refused('limit-exceeded', `a tree is deeper than ${depthMax} nodes`, id);
+    entry.state = 'held';
+    entry.node = { bytes, links };
+    this.#room.hold(entry.node);
+    this.#openChildren(entry, links);
+  }
+
+  #openChildren(entry: Entry, links: readonly TreeLink[]): void {
+    const round = this.#state === 'streaming' ? streamRound + 1 : entry.round + 1;
+    for (const link of links) {
+      const child = this.#entry(link, { depth: entry.depth + 1, round });
+      child.parents.push(entry);
+      entry.open++;
+    }
+    if (entry.open === 0) this.#storeNode(entry);
+  }
+
+  #storeNode(entry: Entry): void {
+    invariant(entry.node !== undefined, 'a node without bytes');
+    entry.state = 'storing';
+    this.#room.workBegins(1);
+    this.#effects.push({ do: 'store-node', id: entry.link.id, bytes: entry.node.bytes });
+  }
+
+  /** The blob is here, with all below it. */
+  #resolve(entry: Entry): void {
+    this.#entries.delete(entry.key);
+    for (const parent of entry.parents) if (--parent.open === 0) this.#storeNode(parent);
+    this.#opened -= entry.roots;
+    if (entry.roots > 0) this.#settle();
+  }
+
+  #send(message: Message): void {
+    this.#effects.push({ do: 'send', message });
+  }
+
+  #credit(bytes: number): void {
+    if (bytes > 0 && this.#state !== 'finished') this.#send({ type: 'credit', bytes });
+  }
+}

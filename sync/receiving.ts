@@ -1,0 +1,103 @@
+/** The receiving role over a connection: the receiver's machine with a sink behind it. */
+import type { Connection } from './connection.ts';
+import { Exchange } from './exchange.ts';
+import type { Sink, SinkState } from './peer.ts';
+import type { AskedRoot } from './protocol/message.ts';
+import { Receiver } from './protocol/receiver.ts';
+import type { ReceiveCounts, ReceiverEffect } from './protocol/receiver-effects.ts';
+
+/** What may come in one transfer at most. */
+export interface Quota {
+  readonly blobs: number;
+  readonly bytes: number;
+}
+
+export interface ReceiveOptions {
+  readonly ask: { readonly all: boolean; readonly roots: readonly AskedRoot[] };
+  /** What the peer has offered, where it has. */
+  readonly offered?: ReadonlyMap<string, string> | undefined;
+  readonly state: SinkState;
+  readonly quota: Quota;
+  readonly sha256Hex: (bytes: Uint8Array) => string;
+  readonly onProgress?: ((progress: { readonly blobs: number; readonly bytes: number }) => void) | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** Asks for roots and takes them in. The sink was begun by the caller, who also ends it. */
+export async function receiveRoots(
+  connection: Connection,
+  sink: Sink,
+  options: ReceiveOptions,
+): Promise<ReceiveCounts> {
+  const { ask, quota, sha256Hex, onProgress } = options;
+  const { current, partials } = options.state;
+  const machine = new Receiver({
+    ask,
+    ...(options.offered === undefined ? {} : { offered: options.offered }),
+    current,
+    partials,
+    quota,
+    sha256Hex,
+    window: connection.receiveWindow,
+  });
+  const progress = { blobs: 0, bytes: 0 };
+  const count = (blobs: number, bytes: number): void => {
+    progress.blobs += blobs;
+    progress.bytes += bytes;
+    onProgress?.(progress);
+  };
+
+  const exchange = new Exchange<ReceiverEffect, ReceiveCounts>(connection, {
+    message: ({ message, payload }) => machine.message(message, payload),
+    drain: () => machine.drain(),
+    perform: (effect) => perform(effect),
+  });
+
+  const perform = (effect: ReceiverEffect): ReceiveCounts | undefined => {
+    switch (effect.do) {
+      case 'send':
+        connection.send(effect.message);
+        return undefined;
+      case 'check':
+        exchange.later(async () => machine.checked(effect.links, await sink.has(effect.links)));
+        return undefined;
+      case 'write': {
+        const { piece } = effect;
+        exchange.later(async () => {
+          await sink.write(piece);
+          machine.taken(piece.bytes);
+        });
+        if (piece.offset + piece.bytes.length === piece.size)
+          exchange.later(async () => {
+            if (await sink.written(piece.id)) {
+              count(1, piece.bytes.length);
+              machine.stored({ kind: 'raw', id: piece.id });
+            } else machine.unfit(piece.id);
+          });
+        else count(0, piece.bytes.length);
+        return undefined;
+      }
+      case 'store-node': {
+        const { id, bytes } = effect;
+        exchange.later(async () => {
+          if (await sink.putNode(id, bytes)) {
+            count(1, bytes.length);
+            machine.stored({ kind: 'node', id });
+          } else machine.refused({ kind: 'node', id });
+        });
+        return undefined;
+      }
+      case 'set-root': {
+        const { root, target } = effect;
+        exchange.later(async () => {
+          if (await sink.setRoot(target.name, target.id)) machine.rootSet(root);
+          else machine.rootRefused(root);
+        });
+        return undefined;
+      }
+      case 'finish':
+        return effect.counts;
+    }
+  };
+  return await exchange.run(options.signal);
+}

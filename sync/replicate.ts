@@ -1,0 +1,291 @@
+/** Replication of roots between a store and a peer: pull, push, and serve, over any transport. */
+import { type BlobId, type Host, type Store, StoreError, nodeHost, nodeProvider } from '../engine/index.ts';
+import { Connection, type Incoming } from './connection.ts';
+import type { Ending, PeerRoot, Sink, SinkState, Source } from './peer.ts';
+import { StoreSink } from './peers/store-sink.ts';
+import { StoreSource } from './peers/store-source.ts';
+import { rootsMax } from './protocol/limits.ts';
+import type { Message, OfferedRoot } from './protocol/message.ts';
+import { type Quota, receiveRoots } from './receiving.ts';
+import { sendRoots } from './sending.ts';
+import type { Transport } from './transport.ts';
+
+export interface PeerOptions {
+  /** The clock; the default is this machine's. */
+  readonly host?: Host;
+  /** Silence of the peer that is taken for its death, ms; default two minutes. A peer at work says so every 20 seconds. */
+  readonly stallMs?: number;
+  /** The most that may come in one transfer; default without bounds. */
+  readonly quota?: Partial<Quota>;
+  readonly signal?: AbortSignal;
+  /** Blobs and bytes stored so far. */
+  readonly onProgress?: (progress: { readonly blobs: number; readonly bytes: number }) => void;
+}
+
+export interface PullOptions extends PeerOptions {
+  /** Names of the roots to follow; default all that the peer has. */
+  readonly roots?: readonly string[];
+}
+
+export interface PushOptions extends PeerOptions {
+  /** Names of the roots to send; default all. */
+  readonly roots?: readonly string[];
+  /** What a root must be at the peer, by name; null: not there. Default: whatever it is when the transfer begins. */
+  readonly expect?: Readonly<Record<string, BlobId | null>>;
+}
+
+export interface ServeOptions extends PeerOptions {
+  /** What the peer may do; default both. */
+  readonly allow?: 'pull' | 'push' | 'both';
+}
+
+export interface Replicated {
+  /** Roots that are now the same on both sides; `changed` where one moved. */
+  readonly roots: readonly { readonly name: string; readonly id: BlobId; readonly changed: boolean }[];
+  /** Blobs transferred, and their bytes. */
+  readonly blobs: number;
+  readonly bytes: number;
+  /** Bytes on the wire. */
+  readonly sentBytes: number;
+  readonly receivedBytes: number;
+  /** Questions and answers that had to wait for each other, counted from hello. Of a serving side: 0. */
+  readonly roundTrips: number;
+}
+
+const defaultStallMs = 120_000;
+
+/**
+ * Follows the peer's roots: all that they reach is here and durable, then each root moves, by compare-and-swap against what it was
+ * when the transfer began (`conflict` otherwise). Fails without a root having moved, unless one of several conflicts; what came is
+ * kept, and the next pull goes on from there. Closes the transport.
+ */
+export async function pull(
+  store: Store,
+  transport: Transport,
+  options: PullOptions = {},
+): Promise<Replicated> {
+  return await withPeer(transport, options, (link) => new Side(store, link, options).pull(options));
+}
+
+/** Makes the peer follow our roots. The same promises, seen from the other side: it resolves when they hold at the peer. */
+export async function push(
+  store: Store,
+  transport: Transport,
+  options: PushOptions = {},
+): Promise<Replicated> {
+  return await withPeer(transport, options, (link) => new Side(store, link, options).push(options));
+}
+
+/** Answers a peer until it closes: gives what it pulls, takes what it pushes. Resolves with one result a transfer. */
+export async function serve(
+  store: Store,
+  transport: Transport,
+  options: ServeOptions = {},
+): Promise<Replicated[]> {
+  return await withPeer(transport, options, (link) => new Side(store, link, options).serve(options));
+}
+
+/** Runs work on a connection, and closes it whatever happens: with the error told to the peer, if there is one. */
+async function withPeer<Result>(
+  transport: Transport,
+  options: PeerOptions,
+  work: (connection: Connection) => Promise<Result>,
+): Promise<Result> {
+  const host = options.host ?? nodeHost();
+  const connection = new Connection(transport, { host, stallMs: options.stallMs ?? defaultStallMs });
+  try {
+    const result = await work(connection);
+    await connection.close();
+    return result;
+  } catch (error) {
+    await connection.close(error).catch(() => undefined); // the error that ended it is the one to tell
+    throw error;
+  }
+}
+
+/** Our side of a connection. */
+class Side {
+  readonly #store: Store;
+  readonly #connection: Connection;
+  readonly #options: PeerOptions;
+
+  constructor(store: Store, connection: Connection, options: PeerOptions) {
+    this.#store = store;
+    this.#connection = connection;
+    this.#options = options;
+  }
+
+  async pull({ roots: names }: PullOptions): Promise<Replicated> {
+    checkNames(names);
+    const sink = new StoreSink(this.#store);
+    this.#connection.hello(await sink.identity());
+    const { counts, rounds } = await this.#receive(sink, { names, marks: new Map() });
+    this.#connection.send({ type: 'bye' });
+    return this.#result(counts, rounds);
+  }
+
+  async push({ roots: names, expect = {} }: PushOptions): Promise<Replicated> {
+    checkNames(names);
+    const source = new StoreSource(this.#store);
+    this.#connection.hello(await source.identity());
+    const result = await this.#during(source, source.begin(), async () => {
+      const roots = await source.roots(names);
+      checkOffered(roots, names);
+      if (roots.length === 0) return this.#result({ roots: [], blobs: 0, bytes: 0 }, 0);
+      const marks = await source.marks(roots.map(({ name }) => name));
+      this.#connection.send({
+        type: 'offer',
+        roots: roots.map(({ name, id }): OfferedRoot => {
+          const wanted = Object.hasOwn(expect, name) ? expect[name] : undefined;
+          const known = marks.get(name) ?? [];
+          return { name, id, marks: known, ...(wanted === undefined ? {} : { expect: wanted }) };
+        }),
+      });
+      const answer = await this.#next();
+      if (answer.message.type === 'done') return this.#result(unchanged(roots, answer.message), 1);
+      return this.#result(await this.#give(source, { first: answer, offered: roots }), 2);
+    });
+    this.#connection.send({ type: 'bye' });
+    return result;
+  }
+
+  async serve({ allow = 'both' }: ServeOptions): Promise<Replicated[]> {
+    const source = new StoreSource(this.#store);
+    const sink = new StoreSink(this.#store);
+    this.#connection.hello(await source.identity());
+    const results: Replicated[] = [];
+    for (;;) {
+      const next = await this.#connection.receive();
+      if (next === undefined || next.message.type === 'bye') return results;
+      const { message } = next;
+      if (message.type === 'credit') this.#connection.sendWindow.give(message.bytes);
+      else if (message.type === 'ask') {
+        if (allow === 'push') throw new StoreError('forbidden', 'nothing may be pulled from here');
+        results.push(
+          await this.#during(source, source.begin(), async () =>
+            this.#result(await this.#give(source, { first: next }), 0),
+          ),
+        );
+      } else if (message.type === 'offer') {
+        if (allow === 'pull') throw new StoreError('forbidden', 'nothing may be pushed to here');
+        const offered = message.roots;
+        const names = offered.map(({ name }) => name);
+        const marks = new Map(offered.map((root) => [root.name, root.marks]));
+        const { counts } = await this.#receive(sink, { names, marks, offered });
+        results.push(this.#result(counts, 0));
+      } else throw new StoreError('corrupt', `the peer sends "${message.type}" where it has no place`);
+    }
+  }
+
+  /** Takes roots in, from a peer that answers for its own or that has offered some. */
+  async #receive(sink: Sink, what: Intake): Promise<{ readonly counts: Counts; readonly rounds: number }> {
+    const { names, marks, offered } = what;
+    let rounds = 1;
+    const begun = sink.begin(names, marks);
+    const counts = await this.#during(sink, begun, async (state): Promise<Counts> => {
+      for (const { name, expect } of offered ?? []) expectRoot(state, name, expect);
+      if (offered?.every(({ name, id }) => state.current.get(name) === id) === true) {
+        this.#connection.send({ type: 'done', changed: offered.map(() => false), blobs: 0, bytes: 0 });
+        return { roots: offered.map(({ name, id }) => ({ name, id, changed: false })), blobs: 0, bytes: 0 };
+      }
+      const { onProgress, signal, quota } = this.#options;
+      const asked = (names ?? [...state.current.keys()]).slice(0, rootsMax);
+      const received = await receiveRoots(this.#connection, sink, {
+        ask: {
+          all: names === undefined,
+          roots: asked.map((name) => ({ name, haves: state.haves.get(name) ?? [] })),
+        },
+        offered: offered && new Map(offered.map(({ name, id }) => [name, id])),
+        state,
+        quota: { blobs: Number.POSITIVE_INFINITY, bytes: Number.POSITIVE_INFINITY, ...quota },
+        sha256Hex: (bytes) => nodeProvider.sha256Hex(bytes),
+        onProgress,
+        signal,
+      });
+      rounds = received.rounds;
+      return received;
+    });
+    return { counts, rounds };
+  }
+
+  async #give(
+    source: Source,
+    what: { readonly first: Incoming; readonly offered?: readonly PeerRoot[] },
+  ): Promise<Counts> {
+    const sent = await sendRoots(this.#connection, source, { ...what, signal: this.#options.signal });
+    const roots = sent.roots.map((root, i) => ({ ...root, changed: sent.changed[i] === true }));
+    return { roots, blobs: sent.blobs, bytes: sent.bytes };
+  }
+
+  /** Works on a peer's behalf until it is done, and ends it whatever happens. */
+  async #during<State, Result extends Counts>(
+    side: { end(ending: Ending): Promise<void> },
+    begun: Promise<State>,
+    work: (state: State) => Promise<Result>,
+  ): Promise<Result> {
+    let result: Result;
+    try {
+      result = await work(await begun);
+    } catch (error) {
+      // An abort is ours: nothing speaks against the peer.
+      const cut = !StoreError.is(error) || error.code === 'unavailable';
+      await side.end({ how: cut ? 'cut' : 'refused' }).catch(() => undefined); // the error that came first is the one to tell
+      throw error;
+    }
+    const { roots } = result;
+    const peer = roots.length === 0 ? '' : this.#connection.agreement.peer.storeId;
+    await side.end({ how: 'done', peer, roots });
+    return result;
+  }
+
+  async #next(): Promise<Incoming> {
+    const next = await this.#connection.receive();
+    if (next === undefined) throw new StoreError('unavailable', 'the peer closed without an answer');
+    return next;
+  }
+
+  #result({ roots, blobs, bytes }: Counts, roundTrips: number): Replicated {
+    const { sentBytes, receivedBytes } = this.#connection;
+    return { roots, blobs, bytes, sentBytes, receivedBytes, roundTrips };
+  }
+}
+
+type Counts = Pick<Replicated, 'roots' | 'blobs' | 'bytes'>;
+
+interface Intake {
+  readonly names: readonly string[] | undefined;
+  readonly marks: ReadonlyMap<string, readonly BlobId[]>;
+  readonly offered?: readonly OfferedRoot[];
+}
+
+function unchanged(
+  roots: readonly PeerRoot[],
+  { changed }: Extract<Message, { readonly type: 'done' }>,
+): Counts {
+  if (changed.length !== roots.length || changed.includes(true))
+    throw new StoreError('corrupt', 'the peer ends a transfer that has not begun');
+  return { roots: roots.map(({ name, id }) => ({ name, id, changed: false })), blobs: 0, bytes: 0 };
+}
+
+function expectRoot(state: SinkState, name: string, expect: BlobId | null | undefined): void {
+  const found = state.current.get(name) ?? null;
+  if (expect === undefined || expect === found) return;
+  throw new StoreError('conflict', `root ${name} is ${found ?? 'not set'}, not ${expect ?? 'unset'}`, {
+    root: name,
+    ...(found === null ? {} : { found }),
+  });
+}
+
+function checkNames(names: readonly string[] | undefined): void {
+  if (names === undefined) return;
+  if (names.length === 0 || names.length > rootsMax || new Set(names).size !== names.length)
+    throw new StoreError('invalid-argument', `name 1 to ${rootsMax} roots, each once`);
+}
+
+function checkOffered(roots: readonly PeerRoot[], names: readonly string[] | undefined): void {
+  const missing = names?.find((name) => !roots.some((root) => root.name === name));
+  if (missing !== undefined)
+    throw new StoreError('not-found', `there is no root ${JSON.stringify(missing)}`, { root: missing });
+  if (roots.length > rootsMax)
+    throw new StoreError('limit-exceeded', `one transfer takes ${rootsMax} roots, not ${roots.length}`);
+}

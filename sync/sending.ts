@@ -1,0 +1,99 @@
+/** The sending role over a connection: the sender's machine with a source behind it. */
+import { StoreError } from '../engine/index.ts';
+import type { Connection, Incoming } from './connection.ts';
+import { Exchange } from './exchange.ts';
+import type { PeerRoot, Source } from './peer.ts';
+import { difference } from './protocol/difference.ts';
+import { rootsMax } from './protocol/limits.ts';
+import type { AskedRoot } from './protocol/message.ts';
+import { type PlannedRoot, type SendCounts, Sender, type SenderEffect } from './protocol/sender.ts';
+
+export interface SendOptions {
+  /** The question, when it was received already. */
+  readonly first?: Incoming;
+  /** The only roots to give, as they were offered; without it the peer may ask for any. */
+  readonly offered?: readonly PeerRoot[];
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface SentRoots extends SendCounts {
+  readonly roots: readonly { readonly name: string; readonly id: string }[];
+}
+
+/** Answers a question for roots. The source was begun by the caller, who also ends it. */
+export async function sendRoots(
+  connection: Connection,
+  source: Source,
+  options: SendOptions,
+): Promise<SentRoots> {
+  const { agreement, sendWindow: window } = connection;
+  const machine = new Sender({ window, payloadBytes: agreement.payloadBytes });
+  let roots: readonly PlannedRoot[] = [];
+  const exchange = new Exchange<SenderEffect, SentRoots>(connection, {
+    message: ({ message }) => machine.message(message),
+    drain: () => machine.drain(),
+    perform(effect) {
+      switch (effect.do) {
+        case 'send':
+          connection.send(effect.message, effect.payload);
+          return undefined;
+        case 'find':
+          exchange.later(async () => {
+            roots = await findRoots(source, effect.ask, options.offered);
+            machine.found(roots);
+          });
+          return undefined;
+        case 'read': {
+          const { read } = effect;
+          exchange.later(async () =>
+            machine.read(read, await source.read(read.id, read.offset, read.length)),
+          );
+          return undefined;
+        }
+        case 'finish':
+          return { ...effect.counts, roots: roots.map(({ name, id }) => ({ name, id: id! })) };
+      }
+    },
+  });
+  if (options.first !== undefined) machine.message(options.first.message);
+  return await exchange.run(options.signal);
+}
+
+async function findRoots(
+  source: Source,
+  ask: { readonly all: boolean; readonly roots: readonly AskedRoot[] },
+  offered: readonly PeerRoot[] | undefined,
+): Promise<PlannedRoot[]> {
+  const names = ask.roots.map(({ name }) => name);
+  if (offered !== undefined && (ask.all || names.some((name) => !offered.some((root) => root.name === name))))
+    throw new StoreError('forbidden', 'the peer asks for roots that were not offered');
+  const found = offered ?? (await source.roots(ask.all ? undefined : names));
+  if (found.length > rootsMax)
+    throw new StoreError(
+      'limit-exceeded',
+      `there are ${found.length} roots, more than one transfer takes; ask for them by name`,
+    );
+  const wanted = ask.all ? found.map(({ name }) => name) : names;
+  return await Promise.all(
+    wanted.map(async (name) => {
+      const root = found.find((one) => one.name === name);
+      if (root === undefined) return { name, id: null, kind: 'raw' as const, base: null, items: [] };
+      const haves = ask.roots.find((asked) => asked.name === name)?.haves ?? [];
+      return { ...root, ...(await plan(source, root, haves)) };
+    }),
+  );
+}
+
+/** What follows unasked: the difference to the first of the nodes named that is known here. */
+async function plan(
+  source: Source,
+  root: PeerRoot,
+  haves: readonly string[],
+): Promise<Pick<PlannedRoot, 'base' | 'items'>> {
+  if (root.kind === 'raw' || haves.includes(root.id)) return { base: null, items: [] };
+  for (const base of haves) {
+    const items = await difference(root.id, base, (ids) => source.links(ids));
+    if (items !== undefined) return { base, items };
+  }
+  return { base: null, items: [] };
+}

@@ -1,0 +1,79 @@
+/** The verbs `pull`, `push` and `serve`: between folders, and through ssh as a program that is found on the PATH. */
+import assert from 'node:assert/strict';
+import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
+import { delimiter, join } from 'node:path';
+import { test } from 'node:test';
+import { holdfast, main, workFolder, writeFiles } from './command.ts';
+
+test('push and pull between folders, and a second time with nothing to do', async (t) => {
+  const options = { cwd: workFolder(t) };
+  writeFiles(options.cwd, { 'photos/a.txt': 'hello\n', 'photos/large': Buffer.alloc(1_500_000, 'large') });
+  for (const store of ['store', 'replica', 'third']) await holdfast(['init', store], options);
+  const added = await holdfast(['add', 'store', 'photos', '--json'], options);
+  const pushed = await holdfast(['push', 'store', 'replica', 'main', '--json'], options);
+  assert.equal(pushed.exit, 0, pushed.stderr);
+  const { roots, blobs, bytes, roundTrips, seconds } = pushed.json;
+  assert.deepEqual(roots, [{ name: 'main', id: added.json.root, changed: true }]);
+  assert.ok(
+    blobs >= 4 && bytes > 1_500_000 && bytes < 1_520_000 && roundTrips > 1 && seconds > 0,
+    pushed.stdout,
+  );
+  const again = await holdfast(['push', 'store', 'replica', '--json'], options);
+  assert.deepEqual([again.json.blobs, again.json.roundTrips, again.json.roots[0].changed], [0, 1, false]);
+  const pulled = await holdfast(['pull', 'third', 'replica'], options);
+  assert.deepEqual([pulled.exit, pulled.stdout], [0, `${added.json.root} main\n`]);
+  const restored = await holdfast(['cat', 'third', 'main:photos/a.txt'], options);
+  assert.equal(restored.stdout, 'hello\n');
+});
+
+test('what cannot be is told with its code', async (t) => {
+  const options = { cwd: workFolder(t) };
+  for (const store of ['store', 'replica']) await holdfast(['init', store], options);
+  const cases: [string[], number, string][] = [
+    [['pull', 'store', 'replica', 'nothing'], 1, 'not-found'],
+    [['pull', 'store', 'nowhere'], 1, 'not-a-store'],
+    [['push', 'store', 'ssh://-oProxyCommand=x/y'], 2, 'invalid-argument'],
+    [['push', 'store', 'ssh:relative'], 2, 'invalid-argument'],
+  ];
+  for (const [args, exit, code] of cases) {
+    const ended = await holdfast([...args, '--json'], options);
+    assert.deepEqual(
+      [ended.exit, ended.json?.error?.code],
+      [exit, code],
+      `${args.join(' ')}: ${ended.stderr}`,
+    );
+  }
+  for (const args of [
+    ['serve', 'store'],
+    ['serve', 'store', '--stdio', '--only', 'reading'],
+  ])
+    assert.equal((await holdfast(args, options)).exit, 2);
+});
+
+test('through ssh: the command that runs there is serve, and what it refuses is told', async (t) => {
+  const folder = workFolder(t);
+  writeFiles(folder, { 'photos/a.txt': 'hello\n' });
+  // An ssh that goes nowhere: it runs what it is told here, as the shell of the far side would.
+  mkdirSync(join(folder, 'bin'));
+  const script = (name: string, text: string): void => {
+    writeFileSync(join(folder, 'bin', name), `#!/bin/sh\n${text}\n`);
+    chmodSync(join(folder, 'bin', name), 0o755);
+  };
+  script('ssh', 'while [ "$1" != -- ]; do shift; done; [ "$2" = me@there ] || exit 9; exec sh -c "$3"');
+  script('holdfast', `exec '${process.execPath}' --no-warnings '${main}' "$@"`);
+  const env = { ...process.env, PATH: `${join(folder, 'bin')}${delimiter}${process.env['PATH'] ?? ''}` };
+  const options = { cwd: folder, env };
+  for (const store of ['store', "it's far"]) await holdfast(['init', store], options);
+  const added = await holdfast(['add', 'store', 'photos', '--json'], options);
+  const remote = `ssh://me@there${folder}/it's far`;
+  const pushed = await holdfast(['push', 'store', remote, '--json'], options);
+  assert.equal(pushed.exit, 0, pushed.stderr);
+  assert.equal(pushed.json.roots[0].id, added.json.root);
+  const roots = await holdfast(['ls', "it's far", '--json'], options);
+  assert.equal(roots.json.roots[0].id, added.json.root);
+  const missing = await holdfast(['pull', 'store', `ssh://me@there${folder}/nowhere`, '--json'], options);
+  assert.deepEqual([missing.exit, missing.json.error.code], [4, 'unavailable']);
+  assert.match(missing.json.error.message, /ssh ended with 1: holdfast: .*nowhere/);
+  const elsewhere = await holdfast(['pull', 'store', `ssh://you@there${folder}/store`, '--json'], options);
+  assert.match(elsewhere.json.error.message, /ssh ended with 9/);
+});

@@ -1,0 +1,168 @@
+/** Every transport passes the suite; a port refuses what is out of order, and `ssh` gets no argument that could be an option. */
+import assert from 'node:assert/strict';
+import { type ChildProcess, spawn } from 'node:child_process';
+import { PassThrough } from 'node:stream';
+import { test } from 'node:test';
+import { setTimeout as pause } from 'node:timers/promises';
+import { MessageChannel } from 'node:worker_threads';
+import {
+  type Transport,
+  pair,
+  parseSshTarget,
+  portTransport,
+  spawnTransport,
+  sshArguments,
+  streamTransport,
+} from '../../../sync/index.ts';
+import { transportSuite } from '../../conformance/transport.ts';
+import { withCode } from '../../engine/store-folder.ts';
+
+transportSuite('pair', () => {
+  const ends = pair();
+  return { ends, cut: () => ends[0].close(new Error('cut')).then(() => undefined) };
+});
+
+transportSuite('streams', () => {
+  const [there, back] = [new PassThrough(), new PassThrough()];
+  const ends = [
+    streamTransport({ input: back, output: there }),
+    streamTransport({ input: there, output: back }),
+  ] as const;
+  return {
+    ends,
+    cut: () => {
+      there.destroy(new Error('EPIPE'));
+      back.destroy(new Error('EPIPE'));
+    },
+  };
+});
+
+transportSuite('message port', () => {
+  const { port1, port2 } = new MessageChannel();
+  return { ends: [portTransport(port1), portTransport(port2)], cut: () => port1.close() };
+});
+
+/** Carries its stdin and stdout to two more pipes: real pipes, and a real process to kill. */
+const carrier = `
+  const { Socket } = require('net');
+  process.stdin.pipe(new Socket({ fd: 4, readable: false })).on('error', () => process.exit(1));
+  new Socket({ fd: 3, writable: false }).pipe(process.stdout).on('error', () => process.exit(1));
+`;
+
+transportSuite('child process', () => {
+  const child = spawn(process.execPath, ['-e', carrier], {
+    stdio: ['pipe', 'pipe', 'ignore', 'pipe', 'pipe'],
+  });
+  const far = child.stdio as unknown as [unknown, unknown, unknown, PassThrough, PassThrough];
+  const ends: readonly [Transport, Transport] = [
+    streamTransport({ input: child.stdout!, output: child.stdin! }),
+    streamTransport({ input: far[4], output: far[3] }),
+  ];
+  return { ends, cutsLookLikeEnds: true, cut: () => kill(child), dispose: () => kill(child) };
+});
+
+async function kill(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()));
+  child.kill('SIGKILL');
+  await ended;
+}
+
+test('a port refuses pieces out of order, doubled, too large, or no pieces at all', async () => {
+  const wrong: readonly unknown[] = [
+    { n: 1, bytes: Uint8Array.of(1) },
+    { n: 0, bytes: new Uint8Array(2 * 1024 * 1024) },
+    { ack: 1 },
+    { ack: -1 },
+    { ack: Number.NaN },
+    'hello',
+    null,
+    {},
+    { n: 0, bytes: [1, 2] },
+  ];
+  for (const note of wrong) {
+    const { port1, port2 } = new MessageChannel();
+    const end = portTransport(port1);
+    port2.postMessage(note);
+    await assert.rejects(end.receive(), withCode('unavailable'), JSON.stringify(note));
+    await end.close();
+  }
+  const { port1, port2 } = new MessageChannel();
+  const end = portTransport(port1);
+  port2.postMessage({ n: 0, bytes: Uint8Array.of(1) });
+  port2.postMessage({ n: 0, bytes: Uint8Array.of(1) });
+  assert.deepEqual([...(await end.receive())!], [1]);
+  await assert.rejects(end.receive(), withCode('unavailable'));
+  await end.close();
+});
+
+test('a port that is flooded gives up, and does not keep it all', async () => {
+  const { port1, port2 } = new MessageChannel();
+  const end = portTransport(port1);
+  for (let n = 0; n < 12; n++) port2.postMessage({ n, bytes: new Uint8Array(1024 * 1024) });
+  await pause(50);
+  await assert.rejects(async () => {
+    while ((await end.receive()) !== undefined);
+  }, withCode('unavailable'));
+  await end.close();
+});
+
+test('a program that cannot be started, or dies with words, is unavailable and says them', async () => {
+  const missing = spawnTransport('/no/such/program', []);
+  await assert.rejects(missing.receive(), withCode('unavailable'));
+  await missing.close(new Error('over'));
+  const dying = spawnTransport(process.execPath, [
+    '-e',
+    'console.error("no\\u001b[31m such store"); process.exit(7)',
+  ]);
+  await assert.rejects(dying.receive(), (error: Error) => {
+    withCode('unavailable')(error);
+    assert.match(error.message, /ended with 7: no\ufffd\[31m such store/);
+    return true;
+  });
+  await dying.close(new Error('over'));
+});
+
+test('the arguments of ssh: fixed, the host behind --, the path quoted for the far shell', () => {
+  assert.deepEqual(sshArguments(parseSshTarget('ssh://me@example.org:2222/srv/my store')), [
+    '-T',
+    '-o',
+    'BatchMode=yes',
+    '-p',
+    '2222',
+    '--',
+    'me@example.org',
+    "holdfast serve --stdio -- '/srv/my store'",
+  ]);
+  assert.deepEqual(sshArguments(parseSshTarget("ssh://host/it's; rm -rf $HOME")).slice(-2), [
+    'host',
+    String.raw`holdfast serve --stdio -- '/it'\''s; rm -rf $HOME'`,
+  ]);
+  assert.equal(
+    sshArguments(parseSshTarget('ssh://host/~/store')).at(-1),
+    "holdfast serve --stdio -- 'store'",
+  );
+});
+
+test('a remote that could become an option or a command is refused', () => {
+  for (const remote of [
+    'ssh://-oProxyCommand=touch%20x/store',
+    'ssh://-oProxyCommand=x/store',
+    'ssh://-l@host/store',
+    'ssh://@host/store',
+    'ssh:///store',
+    'ssh://a b/store',
+    'ssh://a;b/store',
+    'ssh://$(x)/store',
+    'ssh://`x`/store',
+    'ssh://host',
+    'ssh://host:0/store',
+    'ssh://host:99999/store',
+    'ssh://host/~/-store',
+    'ssh://host/~/',
+    'ssh://host/a\nb',
+    'ssh://host/a\0b',
+    'http://host/store',
+  ])
+    assert.throws(() => sshArguments(parseSshTarget(remote)), withCode('invalid-argument'), remote);
+});
