@@ -4,6 +4,7 @@ import { readU64, writeU64 } from './bytes.ts';
 import {
   type StoredChunk,
   checkChunk,
+  chunkCodecs,
   chunkCount,
   chunkLength,
   chunkLog2Max,
@@ -170,6 +171,24 @@ export class Frame {
       const begin = Math.max(0, from - start);
       target.set(content.subarray(begin, Math.min(content.length, to - start)), start + begin - from);
     }
+  }
+
+  /**
+   * Bytes from..to of the content, unverified, in one read, for whoever verifies them by himself; valid until the next read. Undefined
+   * where they are not stored one after another, as they are.
+   */
+  bare(read: ReadAt, from: number, to: number): Uint8Array | undefined {
+    const chunkBytes = 2 ** this.#chunkLog2;
+    const first = Math.floor(from / chunkBytes);
+    const last = Math.ceil(to / chunkBytes) - 1;
+    const number = Math.floor(first / pageChunks);
+    if (Math.floor(last / pageChunks) !== number) return undefined;
+    const page = this.#pageAt(read, number);
+    for (let chunk = first; chunk <= last; chunk++)
+      if (readEntry(page.table, (chunk % pageChunks) * entryBytes).codec !== chunkCodecs.identity)
+        return undefined;
+    const bytes = read(page.places[first % pageChunks]! + (from - first * chunkBytes), to - from);
+    return bytes.length === to - from ? bytes : undefined;
   }
 
   #chunk(read: ReadAt, chunk: number): Uint8Array {

@@ -14,6 +14,11 @@ export interface BlobFile {
   readonly size: number;
   /** Bytes offset..end of the content; every chunk they touch is verified first. In `scratch` where they fit, until the next call. */
   read(offset: number, end: number, scratch?: Uint8Array): Uint8Array;
+  /**
+   * The same unverified, for whoever verifies it by himself; valid until the next call. Undefined where that would not be less work, and
+   * where it is not to be had.
+   */
+  bare?(offset: number, end: number): Uint8Array | undefined;
   close(): void;
 }
 
@@ -82,6 +87,10 @@ export class FramedFile implements BlobFile {
       scratch !== undefined && scratch.length >= size ? scratch.subarray(0, size) : new Uint8Array(size);
     this.#frame.read(this.#read, offset, end, bytes);
     return bytes;
+  }
+
+  bare(offset: number, end: number): Uint8Array | undefined {
+    return this.#frame.bare(this.#read, offset, end);
   }
 
   close(): void {

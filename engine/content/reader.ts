@@ -210,6 +210,7 @@ export class Reader {
       return {
         size: opened.size,
         read: (offset, end, scratch) => blaming(row, () => opened.read(offset, end, scratch)),
+        bare: (offset, end) => blaming(row, () => opened.bare?.(offset, end)),
         close: () => opened.close(),
       };
     } catch (error) {
