@@ -1,16 +1,8 @@
 /** Plays steps on a real store and on the model, and compares what they say. */
-import {
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readFileSync,
-  readdirSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type ErrorCode, type Session, type Store, StoreError, openStore } from '../../engine/index.ts';
+import { type Session, type Store, StoreError, openStore } from '../../engine/index.ts';
 import { Finding, promise, refused, same, unexpected } from '../target.ts';
 import { damageFile, damageSealed } from './damage.ts';
 import { compareAll } from './look.ts';

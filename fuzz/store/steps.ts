@@ -35,7 +35,8 @@ export type Step =
   | { readonly step: 'look' | 'scrub' }
   | { readonly step: 'reopen' | 'second' }
   /** Of encrypted stores: a new epoch, everything sealed anew, a look without keys. */
-  | { readonly step: 'rotate' | 'reseal' | 'locked' };
+  | { readonly step: 'rotate' | 'locked' }
+  | { readonly step: 'reseal' };
 
 /** A step, and which of the two handles of the store does it. */
 export type Placed = Step & { readonly handle: 0 | 1 };

@@ -40,11 +40,11 @@ storeTest(
     await putAll(store, contents, 'me');
     for (let round = 0; round < 2; round++) {
       await store.keys.rotate();
-      let done = false;
+      const reseal = { done: false };
       const again = async (): Promise<void> => {
-        while (!done) await putAll(store, contents);
+        while (!reseal.done) await putAll(store, contents);
       };
-      const resealed = store.keys.reseal().finally(() => (done = true));
+      const resealed = store.keys.reseal().finally(() => (reseal.done = true));
       await Promise.all([again(), again(), resealed]);
       assert.equal((await resealed).blobs, contents.length);
     }
