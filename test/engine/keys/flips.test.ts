@@ -11,7 +11,7 @@ import { copyStore, filesOf } from './forger.ts';
 import { secret } from './known.ts';
 
 /** `HOLDFAST_FLIPS=5000` is the full number. */
-const flips = Number(process.env['HOLDFAST_FLIPS'] ?? 24);
+const flips = Number(process.env['HOLDFAST_FLIPS'] ?? 12);
 const seed = Number(process.env['HOLDFAST_SEED'] ?? 1);
 const random = seededRandom(seed, 0xf11b5);
 const base = mkdtempSync(join(existsSync('/dev/shm') ? '/dev/shm' : tmpdir(), 'holdfast-flips-'));

@@ -93,7 +93,7 @@ storeTest(
   under,
 );
 
-const kills = Number(process.env['HOLDFAST_RESEAL_KILLS'] ?? 3);
+const kills = Number(process.env['HOLDFAST_RESEAL_KILLS'] ?? 1);
 
 storeTest(
   `killed ${kills} times while everything is sealed anew: nothing is lost, and it can be gone on with`,
