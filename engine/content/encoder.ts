@@ -180,7 +180,7 @@ export class Encoder {
       ...facts,
       name,
       storedContent: stored,
-      label: realm.label(facts),
+      label: realm.label(facts, { name }),
       kind,
       incarnation,
       at,

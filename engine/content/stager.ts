@@ -203,7 +203,7 @@ export class Stager {
       ...facts,
       name,
       storedContent,
-      label: realm.label(facts, staged.epoch),
+      label: realm.label(facts, staged.epoch === undefined ? { name } : { name, epoch: staged.epoch }),
       framed: framing !== undefined,
       storedSize: staged.written,
       volume: staged.place.volume,

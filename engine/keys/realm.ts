@@ -50,8 +50,8 @@ export interface Realm {
   nameOf(id: string): string;
   /** What a row tells of its blob. Undefined where it is locked, or the label is missing. `tampered` when it is of another row. */
   reveal(name: Uint8Array, label: Uint8Array | null): BlobFacts | undefined;
-  /** The label of a blob, of the epoch that its object is of, by default the newest. Null where none is needed. */
-  label(facts: BlobFacts, epoch?: number): Uint8Array | null;
+  /** The label of a blob. `of`: its name on disk, where it is known already, and the epoch of its object, by default the newest. */
+  label(facts: BlobFacts, of?: { readonly name?: string; readonly epoch?: number }): Uint8Array | null;
   /** The epoch a label was sealed under; undefined without one. */
   epochOf(label: Uint8Array | null): number | undefined;
   /** The key that a name is found by. */
@@ -167,11 +167,14 @@ export class SealedRealm implements Realm {
     return { id, size };
   }
 
-  label({ id, size }: BlobFacts, epoch?: number): Uint8Array {
+  label(
+    { id, size }: BlobFacts,
+    { name = this.nameOf(id), epoch }: { readonly name?: string; readonly epoch?: number } = {},
+  ): Uint8Array {
     const facts = new Uint8Array(factsBytes);
     facts.set(fromHex(id)!);
     writeU64(new DataView(facts.buffer), 32, size);
-    return this.#seal({ column: 'blobs.label', row: fromHex(this.nameOf(id))! }, facts, epoch);
+    return this.#seal({ column: 'blobs.label', row: fromHex(name)! }, facts, epoch);
   }
 
   epochOf(label: Uint8Array | null): number | undefined {

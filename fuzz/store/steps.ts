@@ -35,9 +35,8 @@ export type Step =
   | { readonly step: 'look' | 'scrub' }
   | { readonly step: 'reopen' | 'second' }
   /** Of encrypted stores: a new epoch, everything sealed anew, a look without keys. */
-  | { readonly step: 'rotate' }
-  | { readonly step: 'reseal' }
-  | { readonly step: 'locked' };
+  | { readonly step: 'rotate' | 'locked' }
+  | { readonly step: 'reseal' };
 
 /** A step, and which of the two handles of the store does it. */
 export type Placed = Step & { readonly handle: 0 | 1 };

@@ -17,7 +17,7 @@ import { watchJob } from '../../fuzz/watch.ts';
 const seed = 20_260_101;
 const runs: Readonly<Record<string, number>> = {
   store: 4,
-  'store-encrypted': 4,
+  'store-encrypted': 2,
   'store-threads': 1,
   address: 500,
 };

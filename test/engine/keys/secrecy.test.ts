@@ -20,15 +20,15 @@ import { sha256, smallParameters, text } from '../store-folder.ts';
 import { Search, contentOf, nameOf, secret } from './known.ts';
 
 /** Of each layout. `HOLDFAST_KNOWN_FILES=10000` is the full number, in every layout. */
-const count = Number(process.env['HOLDFAST_KNOWN_FILES'] ?? 60);
+const count = Number(process.env['HOLDFAST_KNOWN_FILES'] ?? 50);
 const every: Readonly<Record<string, OpenOptions>> = {
   hybrid: {},
   compressed: { compression: 'always' },
   chunked: { chunking: { mode: 'fastcdc', least: 4096, average: 8192, greatest: 16_384 } },
   'sqlite-only': { layout: 'sqlite-only' },
 };
-const { compressed, chunked } = every;
-const layouts = process.env['HOLDFAST_KNOWN_FILES'] === undefined ? { compressed, chunked } : every;
+const { compressed } = every;
+const layouts = process.env['HOLDFAST_KNOWN_FILES'] === undefined ? { compressed } : every;
 const script = fileURLToPath(new URL('./secrecy-child.ts', import.meta.url));
 const base = mkdtempSync(join(existsSync('/dev/shm') ? '/dev/shm' : tmpdir(), 'holdfast-secrecy-'));
 const search = new Search();
