@@ -66,7 +66,10 @@ export interface Keys {
   rotate(): Promise<void>;
   /** A new epoch, and only these secrets open it: whoever knew another, or kept the old keys, reads nothing that is sealed from now on. */
   renew(secrets: readonly Secret[]): Promise<void>;
-  /** Seals everything anew that is sealed under an older epoch. What was done stays done; the rest goes on with the next call. */
+  /**
+   * Seals everything anew that is sealed under an older epoch. What was done stays done; the rest goes on with the next call. What is
+   * damaged, or away, is left as it is: `list` counts it as `behind`.
+   */
   reseal(options?: {
     readonly signal?: AbortSignal;
     readonly onProgress?: (progress: ResealResult) => void;

@@ -82,35 +82,47 @@ export class Ingest {
     return await this.#stream({ head: [bytes], rest: undefined }, options);
   }
 
-  /** Seals records anew that are here. Those that are not in use any more by then are left alone. */
-  async resealRecords(stale: readonly Stale[]): Promise<void> {
+  /** Seals records anew that are here; returns those that were not left alone. */
+  async resealRecords(stale: readonly Stale[]): Promise<Stale[]> {
     const rows = stale.map(({ n }) => n);
     const answers = await this.#lend((crew, memory) => crew.work('encode-again', { rows, memory }));
-    const puts = answers.map(async (answer, i) => {
-      if (answer instanceof BatchFailure) return this.#unlessGone(answer.error);
+    const puts = answers.map(async (answer, i): Promise<Stale[]> => {
+      if (answer instanceof BatchFailure) return this.#left(answer.error);
       invariant('record' in answer, 'a record that is sealed anew is one');
       const { name: id, label, storedContent: size, kind, incarnation, record } = answer;
-      const { incarnation: instead } = stale[i]!;
+      const one = stale[i]!;
+      const put = { op: 'put-small', id, label, size, kind, incarnation, record } as const;
       try {
-        await this.#parts.submit({ op: 'put-small', id, label, size, kind, incarnation, record, instead });
+        await this.#parts.submit({ ...put, instead: one.incarnation });
+        return [one];
       } finally {
         answer.release();
       }
     });
-    const failed = (await Promise.allSettled(puts)).find(({ status }) => status === 'rejected');
-    if (failed !== undefined) throw (failed as PromiseRejectedResult).reason;
+    const settled = await Promise.allSettled(puts);
+    const failed = settled.find((put) => put.status === 'rejected');
+    if (failed !== undefined) throw failed.reason;
+    return settled.flatMap((put) => (put.status === 'fulfilled' ? put.value : []));
   }
 
-  #unlessGone(error: unknown): void {
-    if (!StoreError.is(error, 'not-found')) throw error;
+  /** The same of a file. False when it was left. */
+  async resealFile({ n, incarnation }: Stale, signal: AbortSignal | undefined): Promise<boolean> {
+    try {
+      await this.#large(signal === undefined ? {} : { signal }, {
+        instead: incarnation,
+        stage: (worker) => worker.call<StagedBlob | undefined>('stage-again', n, { signal }),
+      });
+      return true;
+    } catch (error) {
+      return this.#left(error).length > 0;
+    }
   }
 
-  /** The same of a file. */
-  async resealFile({ n, incarnation }: Stale, signal: AbortSignal | undefined): Promise<void> {
-    await this.#large(signal === undefined ? {} : { signal }, {
-      instead: incarnation,
-      stage: (worker) => worker.call<StagedBlob | undefined>('stage-again', n, { signal }),
-    });
+  /** A blob that was collected meanwhile, is damaged or away, is no reason to leave the others: it stays as it is. */
+  #left(error: unknown): [] {
+    const codes = ['not-found', 'corrupt', 'tampered', 'unavailable'];
+    if (StoreError.is(error) && codes.includes(error.code)) return [];
+    throw error;
   }
 
   async #small(source: SmallSource, options: PutOptions): Promise<PutResult> {

@@ -72,12 +72,11 @@ async function resealAll(
     if (page.relabelled > 0) done(page.relabelled, 0);
     for (const records of batchesOf(page.stale.filter(({ large }) => !large))) {
       signal?.throwIfAborted();
-      await ingest.resealRecords(records);
-      done(records.length, bytesOf(records));
+      const sealed = await ingest.resealRecords(records);
+      done(sealed.length, bytesOf(sealed));
     }
     for (const file of page.stale.filter(({ large }) => large)) {
-      await ingest.resealFile(file, signal);
-      done(1, file.stored);
+      if (await ingest.resealFile(file, signal)) done(1, file.stored);
     }
     after = page.next;
   }

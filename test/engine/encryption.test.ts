@@ -1,6 +1,7 @@
 /** Encrypted stores through the Store's door: what callers see is what they see of any store; what is on disk tells nothing of it. */
 import assert from 'node:assert/strict';
 import { chmodSync, readFileSync, writeFileSync } from 'node:fs';
+import { basename } from 'node:path';
 import { type OpenOptions, type Secret, readParameters } from '../../engine/index.ts';
 import {
   type StoreFolder,
@@ -195,4 +196,24 @@ storeTest('whether a store asks for a key is told without opening it', async (fo
   await assert.rejects(readParameters(folder.path), withCode('corrupt'));
   bytes[bytes.indexOf('qadme')]! ^= 1;
   writeFileSync(folder.at('superblock'), bytes);
+});
+
+storeTest('what is damaged is left as it is when the rest is sealed anew', async (folder) => {
+  const store = await folder.open({ encryption: { secret } });
+  const { id: one } = await store.put(noise(300_000, 1), { owner: 'me' });
+  const { id: other } = await store.put(noise(300_000, 2), { owner: 'me' });
+  await store.put(small, { owner: 'me' });
+  await store.close();
+  const [file] = folder.files('blobs');
+  const bytes = readFileSync(file!);
+  bytes[150_000]! ^= 1;
+  chmodSync(file!, 0o644);
+  writeFileSync(file!, bytes);
+  folder.leaves([basename(file!).slice(0, 64)]);
+  const again = await folder.open({ encryption: { secret } });
+  await again.keys.rotate();
+  assert.equal((await again.keys.reseal()).blobs, 2);
+  assert.equal((await again.keys.list()).behind, 1);
+  const read = await Promise.allSettled([one, other].map((id) => again.get(id)));
+  assert.deepEqual(read.map(({ status }) => status).toSorted(), ['fulfilled', 'rejected']);
 });
