@@ -21,7 +21,7 @@ export interface Mutant {
 }
 
 const node = 'engine/hosts/node.ts';
-const tombstone = "      sql\n        .rows('INSERT INTO tombstones";
+const tombstone = "  transaction.catalog.sql\n    .rows('INSERT INTO tombstones";
 
 export const mutants: readonly Mutant[] = [
   {
@@ -69,9 +69,9 @@ export const mutants: readonly Mutant[] = [
     name: 'unlink before catalog',
     patches: [
       {
-        file: 'engine/maintenance/gc.ts',
+        file: 'engine/maintenance/placed.ts',
         find: tombstone,
-        replace: `      this.#context.volumes.directory(row.volume).delete({ id: Buffer.from(row.id).toString('hex'), incarnation: row.incarnation, framed: row.codec === 1 });
+        replace: `  volumes.directory(view.volume).delete(partNameOf(view));
 ${tombstone}`,
       },
     ],
