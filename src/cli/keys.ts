@@ -4,7 +4,7 @@ import { UsageError, exitCodes } from './exit.ts';
 import { Progress } from './progress.ts';
 import { type Sources, addNewKeyOptions, askNewPassphrase, readSecret, wipe } from './secret.ts';
 import { showBytes, showCount, showTime } from './units.ts';
-import { type Context, type Verb, withReadableStore, withStore } from './verb.ts';
+import { type Context, type Verb, brief, withReadableStore, withStore } from './verb.ts';
 
 interface KeysOptions {
   readonly newKeyFile?: string;
@@ -77,9 +77,8 @@ const flags: Readonly<Record<keyof KeysOptions, string>> = {
 
 async function list(context: Context, { directory }: Call): Promise<number> {
   const { output } = context;
-  const found = await withReadableStore(directory, { ...context, keyless: true }, (store) =>
-    store.keys.list(),
-  );
+  const keyless = { ...context, keyless: true };
+  const found = await withReadableStore(directory, keyless, (store) => store.keys.list(), brief);
   await output.line(`realm ${found.realm}, epoch ${found.epoch}${behindText(found)}`);
   for (const slot of found.slots) await output.line(describeSlot(slot));
   await output.result(found);
@@ -99,7 +98,7 @@ async function add(context: Context, { directory, options }: Call): Promise<numb
   const { output } = context;
   if (newKeys.filter((name) => options[name] !== undefined).length > 1)
     throw new UsageError('keys add takes one of --new-key-file, --new-passphrase-fd and --recovery');
-  await withStore(directory, context, async (store) => {
+  const work = async (store: Store): Promise<void> => {
     // After the present secret: both may come through one descriptor.
     const secret = options.recovery ? 'recovery-key' : (await newSecrets(context, options))[0]!;
     const { id, recoveryKey } = await store.keys.add(secret);
@@ -107,7 +106,8 @@ async function add(context: Context, { directory, options }: Call): Promise<numb
     await output.line(`added slot ${id}`);
     if (recoveryKey !== undefined) await tellRecoveryKey(context, recoveryKey);
     await output.result({ slot: id, ...(recoveryKey === undefined ? {} : { recoveryKey }) });
-  });
+  };
+  await withStore(directory, context, work, brief);
   return exitCodes.fine;
 }
 
@@ -134,10 +134,11 @@ export async function tellRecoveryKey({ output }: Context, recoveryKey: string):
 
 async function remove(context: Context, { directory, slot }: Call): Promise<number> {
   const { output } = context;
-  const info = await withStore(directory, context, async (store) => {
+  const work = async (store: Store): Promise<KeysInfo> => {
     await store.keys.remove(slot!);
     return await store.keys.list();
-  });
+  };
+  const info = await withStore(directory, context, work, brief);
   await output.line(`removed slot ${slot!}`);
   await output.result({ ...info, removed: slot });
   return exitCodes.fine;

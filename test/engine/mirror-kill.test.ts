@@ -40,7 +40,7 @@ async function killed(path: string, seed: number): Promise<BlobId[]> {
     child.on('exit', (code, signal) => resolve(String(signal ?? code))),
   );
   await Promise.race([begun, ended]);
-  await new Promise((resolve) => setTimeout(resolve, 30 + Math.random() * 500));
+  await new Promise((resolve) => setTimeout(resolve, 10 + Math.random() * 250));
   child.kill('SIGKILL');
   assert.equal(await ended, 'SIGKILL', `the child ended by itself: ${stderr}`);
   return puts;
@@ -56,7 +56,8 @@ storeTest(
     await store.volumes.mirror(2);
     await store.close();
     let unfinished = 0;
-    for (let kill = 0; kill < kills; kill++) {
+    // On a busy machine the first may all come too early or too late.
+    for (let kill = 0; kill < kills || (unfinished === 0 && kill < 5 * kills); kill++) {
       for (const id of await killed(folder.path, kill)) ids.add(id);
       store = await openStore(folder.path, { mode: 'open', threads: { count: 0 } });
       for (const id of ids) assert.ok((await store.stat(id))!.copies >= 2, `${id} has lost a copy`);
@@ -70,7 +71,7 @@ storeTest(
       assert.equal((await store.gc({ graceMs: 0 })).blocked, undefined);
       await store.close();
     }
-    assert.ok(unfinished > 0, `none of ${kills} kills came in the middle of a mirror`);
+    assert.ok(unfinished > 0, `none of ${5 * kills} kills came in the middle of a mirror`);
     store = await folder.open({ mode: 'open' });
     await store.volumes.mirror(2);
     await store.scrub();
