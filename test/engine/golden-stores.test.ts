@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { cpSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
+import Database from 'better-sqlite3';
 import { formatVersion } from '../../engine/codec/superblock.ts';
 import { type Store, openStore } from '../../engine/index.ts';
 import {
@@ -9,6 +10,8 @@ import {
   contents,
   emptyFolders,
   goldenFolder,
+  members,
+  membersFolder,
   optionsOf,
   readManifest,
   secrets,
@@ -21,7 +24,23 @@ import { collect, same, sha256, storeTest } from './store-folder.ts';
 function copyOf(shape: string, to: string): string {
   cpSync(join(goldenFolder, shape), to, { recursive: true });
   for (const name of emptyFolders) mkdirSync(join(to, name), { recursive: true });
+  if (shape === 'mirrored') copyMembers(to);
   return to;
+}
+
+/** Members are found by their paths, which are others here. */
+function copyMembers(store: string): void {
+  const from = join(goldenFolder, membersFolder);
+  const to = join(store, '..', membersFolder);
+  cpSync(from, to, { recursive: true });
+  for (const name of Object.keys(members)) mkdirSync(join(to, name, 'tmp'), { recursive: true });
+  const db = new Database(join(store, 'index.db'));
+  db.prepare(`UPDATE volumes SET path = ? || substr(path, instr(path, ?) + ?) WHERE path IS NOT NULL`).run(
+    to,
+    `/${membersFolder}/`,
+    membersFolder.length + 1,
+  );
+  db.close();
 }
 
 async function isAsItWas(store: Store, manifest: Manifest): Promise<void> {
@@ -61,7 +80,9 @@ for (const shape of Object.keys(shapes))
     await store.close();
     store = await openStore(path, optionsOf(shape));
     const { damaged, recounted, badRows, adopted, blobs } = await store.scrub();
-    assert.deepEqual([damaged, recounted, badRows, adopted, blobs], [[], 0, 0, 0, manifest.blobs.length]);
+    const copies = shape === 'mirrored' ? 2 : 1;
+    const all = copies * manifest.blobs.length;
+    assert.deepEqual([damaged, recounted, badRows, adopted, blobs], [[], 0, 0, 0, all]);
     await isAsItWas(store, manifest);
     assert.equal((await store.put(contents['a file']!)).deduplicated, true);
     for (const { owner, id } of manifest.owners) assert.equal(await store.release(id, owner), true, owner);

@@ -4,7 +4,16 @@ import { join } from 'node:path';
 import { type Link, type Store, openStore } from '../../engine/index.ts';
 import { formatVersion } from '../../engine/codec/superblock.ts';
 import { text } from '../engine/store-folder.ts';
-import { type Manifest, contents, goldenFolder, optionsOf, secrets, shapes } from './recipe.ts';
+import {
+  type Manifest,
+  contents,
+  goldenFolder,
+  members,
+  membersFolder,
+  optionsOf,
+  secrets,
+  shapes,
+} from './recipe.ts';
 
 const owners = ['ada', 'böb'];
 
@@ -48,14 +57,20 @@ async function make(shape: string): Promise<void> {
   const store = await openStore(folder, optionsOf(shape));
   const encrypted = shape === 'encrypted';
   if (encrypted) await store.keys.add(secrets[1]!);
+  if (shape === 'mirrored') {
+    mkdirSync(join(goldenFolder, membersFolder));
+    for (const [name, kind] of Object.entries(members))
+      await store.volumes.extend(join(goldenFolder, membersFolder, name), { kind });
+    await store.volumes.mirror(2);
+  }
   const manifest = await fill(store, encrypted);
   await store.close();
   writeFileSync(join(goldenFolder, `${shape}.json`), `${JSON.stringify(manifest, null, 2)}\n`);
-  // What every opener makes anew.
-  for (const path of readdirSync(folder, { recursive: true, encoding: 'utf8' }))
-    if (/ballast$|-journal$|-wal$|-shm$/.test(path)) rmSync(join(folder, path));
 }
 
 rmSync(goldenFolder, { recursive: true, force: true });
 mkdirSync(goldenFolder);
 for (const shape of Object.keys(shapes)) await make(shape);
+// What every opener makes anew.
+for (const path of readdirSync(goldenFolder, { recursive: true, encoding: 'utf8' }))
+  if (/ballast$|-journal$|-wal$|-shm$/.test(path)) rmSync(join(goldenFolder, path));

@@ -24,7 +24,12 @@ export const shapes: Readonly<Record<string, OpenOptions>> = {
   encrypted: { encryption: { secret: secrets[0]!, padding: 'padme' }, compression: { mode: 'auto', codec: 'deflate' } },
   chunked: { chunking: { mode: 'fastcdc', ...cuts } },
   'sqlite-only': { layout: 'sqlite-only', chunking: { mode: 'off', ...cuts } },
+  mirrored: {},
 };
+
+/** The members that the mirrored store has beside its own folder, in a folder of this name beside it. */
+export const membersFolder = 'mirrored.members';
+export const members = { large: 'directory', small: 'sqlite' } as const;
 
 export function optionsOf(shape: string): OpenOptions {
   return { threads: { count: 0 }, parameters, ...shapes[shape] };
