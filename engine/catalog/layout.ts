@@ -14,6 +14,10 @@ export interface StoreLayout {
   readonly ballast: string;
   /** Held while a store is being made; its presence says that what else lies there is an unfinished store of ours. */
   readonly creating: string;
+  /** Locked while a catalog is rebuilt. */
+  readonly rebuilding: string;
+  /** The catalog that is being built. */
+  readonly rebuilt: string;
 }
 
 export function layoutOf(files: Files, root: string): StoreLayout {
@@ -30,5 +34,7 @@ export function layoutOf(files: Files, root: string): StoreLayout {
     quarantine: at('quarantine'),
     ballast: at('ballast'),
     creating: at('creating.db'),
+    rebuilding: at('rebuilding.db'),
+    rebuilt: at('rebuilt.db'),
   };
 }

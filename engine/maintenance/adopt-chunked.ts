@@ -5,13 +5,18 @@ import { ownerKinds } from '../catalog/reference-rows.ts';
 import { fromHex, toHex } from '../codec/bytes.ts';
 import { type ManifestNode, type ManifestRoot, decodeManifest, isManifest } from '../codec/manifest.ts';
 import { decodeNode } from '../codec/node.ts';
+import { Frame } from '../codec/frame.ts';
 import type { Hasher, Provider } from '../codec/provider.ts';
 import { type VolumeSet, locatorOf } from '../commit/volume-set.ts';
+import { FramedFile, Scratch, isFramed } from '../content/blob-file.ts';
 import { randomIncarnation } from '../content/encoder.ts';
 import { recordContent } from '../content/reader.ts';
 import { StoreError } from '../errors.ts';
 import type { Host } from '../host.ts';
 import { fanOut } from '../volumes/directory.ts';
+
+/** The greatest size content is cut to. */
+const chunkBytesMax = 16 * 1024 * 1024;
 
 interface AdoptChunkedContext {
   readonly volumes: VolumeSet;
@@ -38,8 +43,12 @@ export function adoptChunked(
   const mayStay = found === undefined || (found.sound && lacksManifest(transaction, found.row));
   if (!mayStay || !hashesTo(whole, new Walk(transaction, context), root)) return false;
   let row: BlobRow;
-  if (found !== undefined) ({ row } = found);
-  else
+  if (found !== undefined) {
+    ({ row } = found);
+    Object.assign(row, { size: whole.size, suspect: 0 });
+    transaction.changed = true;
+    catalog.blobs.update(row);
+  } else
     row = transaction.insert({
       id: fromHex(whole.id)!,
       kind: 0,
@@ -85,7 +94,7 @@ function lacksManifest({ catalog }: Transaction, row: BlobRow): boolean {
 }
 
 /** Undefined for lower nodes, and for what only looks like a manifest. */
-function rootManifest(content: Uint8Array): (ManifestNode & { readonly root: ManifestRoot }) | undefined {
+export function rootManifest(content: Uint8Array): (ManifestNode & { readonly root: ManifestRoot }) | undefined {
   if (!isManifest(decodeNode(content).payload)) return undefined;
   const manifest = unlessDamaged(() => decodeManifest(content));
   return manifest?.root === undefined ? undefined : { ...manifest, root: manifest.root };
@@ -99,7 +108,7 @@ function hashesTo(root: ManifestRoot, walk: Walk, manifest: ManifestNode): boole
   return id === root.id;
 }
 
-class Walk {
+export class Walk {
   readonly #transaction: Transaction;
   readonly #context: AdoptChunkedContext;
   readonly #hasher: Hasher;
@@ -132,16 +141,34 @@ class Walk {
     return this.#hasher.digest();
   }
 
-  /** Content of a record. A chunk that was there as a file before is not looked for: then its blob is not taken in. */
+  /** Content of a record, or of a chunk that was there as a file before. */
   content(row: BlobRow): Uint8Array {
     const { volumes, provider } = this.#context;
     const missing = new StoreError('corrupt', 'its record is missing');
-    if (isChunked(row) || volumes.isDirectory(row.volume)) throw missing;
+    if (isChunked(row)) throw missing;
+    if (volumes.isDirectory(row.volume)) return this.#file(row);
     const bytes = volumes
       .sqlite(volumes.row(row.volume))
       .read(partNameOf(row), locatorOf(row), 0, row.stored);
     if (bytes === undefined || bytes.length < row.stored) throw missing;
     return recordContent(provider, row, bytes);
+  }
+
+  /** Of a file nothing is verified but its size: the whole is hashed. */
+  #file(row: BlobRow): Uint8Array {
+    const { volumes, provider } = this.#context;
+    const file = volumes.directory(row.volume).open(partNameOf(row));
+    if (file === undefined || row.size > chunkBytesMax) {
+      file?.close();
+      throw new StoreError('corrupt', 'its file is missing, or too large for a chunk');
+    }
+    try {
+      const read = new Scratch().reader(file);
+      if (!isFramed(row)) return read(0, row.size).slice();
+      return new FramedFile(file, new Frame(provider, read, row.stored), read).read(0, row.size);
+    } finally {
+      file.close();
+    }
   }
 }
 

@@ -1,25 +1,18 @@
 /** Takes stored copies without a catalog row back in: evidence of a lost row is never deleted on sight. */
 import type { Transaction } from '../catalog/catalog.ts';
-import { storedForms } from '../catalog/blob-rows.ts';
+import { type BlobRow, storedForms } from '../catalog/blob-rows.ts';
 import type { VolumeRow } from '../catalog/group.ts';
-import { ownerKinds } from '../catalog/reference-rows.ts';
-import { fromHex, toHex } from '../codec/bytes.ts';
-import { decodeNode } from '../codec/node.ts';
+import { isLost, ownerKinds } from '../catalog/reference-rows.ts';
+import { fromHex } from '../codec/bytes.ts';
 import type { Provider } from '../codec/provider.ts';
-import { Frame } from '../codec/frame.ts';
-import { readRecord } from '../codec/record.ts';
 import { writeChunkSums } from '../commit/committer.ts';
 import type { VolumeSet } from '../commit/volume-set.ts';
 import { adoptChunked } from './adopt-chunked.ts';
-import { FramedFile, Scratch } from '../content/blob-file.ts';
-import { type ContentDigest, Digester } from '../content/digest.ts';
+import { type VerifiedRecord, linksOf, verifyFile, verifyRecord } from '../content/verify-content.ts';
 import { StoreError } from '../errors.ts';
-import type { Host, OpenFile } from '../host.ts';
+import type { Host } from '../host.ts';
 import type { Locator, PartName } from '../volume.ts';
 import { fanOut } from '../volumes/directory.ts';
-
-/** Bytes hashed at once. */
-const sliceBytes = 1024 * 1024;
 
 export interface AdoptContext {
   readonly volumes: VolumeSet;
@@ -77,8 +70,9 @@ function adoptRecord(
 ): void {
   const { name, locator } = place;
   const id = fromHex(name.id)!;
-  const found = transaction.catalog.blobs.inspect(id);
-  if (found !== undefined) {
+  const { blobs, refs } = transaction.catalog;
+  const found = blobs.inspect(id);
+  if (found !== undefined && !(found.sound && isLost(refs, found.row))) {
     const here =
       found.row.volume === place.row.n &&
       found.row.extent === locator.extent &&
@@ -93,15 +87,15 @@ function adoptRecord(
     report.damaged++;
     return;
   }
-  const links = record.kind === 'node' ? decodeNode(record.content).links : [];
-  const children = links.map((link) => transaction.catalog.blobs.inspect(fromHex(link.id)!)?.row);
+  const isNode = record.head.kind === 'node';
+  const links = isNode ? linksOf(record.content) : [];
+  const children = links.map((link) => blobs.inspect(fromHex(link.id)!)?.row);
   if (children.includes(undefined)) {
     report.incomplete++;
     return;
   }
-  const row = transaction.insert({
-    id,
-    kind: record.kind === 'node' ? 1 : 0,
+  const facts = {
+    kind: isNode ? 1 : 0,
     codec: storedForms.plain,
     size: record.content.length,
     stored: locator.length,
@@ -109,25 +103,24 @@ function adoptRecord(
     extent: locator.extent,
     start: locator.offset,
     incarnation: name.incarnation,
-  });
+  };
+  let row: BlobRow;
+  if (found === undefined) row = transaction.insert({ id, ...facts });
+  else {
+    ({ row } = found);
+    Object.assign(row, facts, { suspect: 0, kind: Math.max(row.kind, facts.kind) });
+    transaction.changed = true;
+    blobs.update(row);
+  }
   for (const child of children)
-    transaction.reference(transaction.catalog.blobs.byNumber(child!.n)!, {
-      kind: ownerKinds.node,
-      owner: row.n,
-    });
+    transaction.reference(blobs.byNumber(child!.n)!, { kind: ownerKinds.node, owner: row.n });
   report.adopted++;
-  if (record.kind === 'node') adoptChunked(transaction, context, { row, content: record.content });
+  if (isNode) adoptChunked(transaction, context, { row, content: record.content });
 }
 
-function verified(
-  provider: Provider,
-  bytes: Uint8Array,
-  id: Uint8Array,
-): { readonly kind: 'raw' | 'node'; readonly content: Uint8Array } | undefined {
+function verified(provider: Provider, bytes: Uint8Array, id: Uint8Array): VerifiedRecord | undefined {
   try {
-    const record = readRecord(provider, bytes, 0);
-    const content = record.content();
-    return toHex(provider.sha256(content)) === toHex(id) ? { kind: record.head.kind, content } : undefined;
+    return verifyRecord(provider, bytes, id);
   } catch (error) {
     if (StoreError.is(error)) return undefined;
     throw error;
@@ -155,8 +148,8 @@ export function adoptFile(
   }
   const file = directory.open(name);
   if (file === undefined) return;
-  const digest = digestFile(context, file, name);
-  if (digest === undefined || toHex(digest.id) !== name.id) {
+  const digest = verifyFile(context, file, name);
+  if (digest === undefined) {
     context.quarantine(volume, name);
     report.damaged++;
     return;
@@ -177,40 +170,11 @@ export function adoptFile(
     writeChunkSums(transaction.catalog, row.n, digest.sums);
   } else if (found.sound) {
     // The copy the row points to is gone or bad, and this one is good: the row moves here.
-    Object.assign(found.row, facts, { suspect: 0, kind: found.row.kind });
+    Object.assign(found.row, facts, { suspect: 0, size, kind: found.row.kind });
     transaction.changed = true;
     transaction.catalog.blobs.update(found.row);
     transaction.catalog.sql.rows('DELETE FROM chunk_sums WHERE blob = ?').run(found.row.n);
     writeChunkSums(transaction.catalog, found.row.n, digest.sums);
   }
   report.adopted++;
-}
-
-/** What a file holds, and its size; undefined when it is no whole frame though its name says so. Closes the file. */
-function digestFile(
-  { provider, chunkBytes }: AdoptContext,
-  file: OpenFile,
-  name: PartName,
-): (ContentDigest & { readonly stored: number }) | undefined {
-  try {
-    const stored = file.facts().size;
-    const digester = new Digester(provider, chunkBytes);
-    const read = new Scratch().reader(file);
-    if (name.framed === true) {
-      const frame = new Frame(provider, read, stored);
-      const { size } = frame;
-      const blob = new FramedFile(file, frame, read);
-      for (let at = 0; at < size; at += sliceBytes)
-        digester.update(blob.read(at, Math.min(size, at + sliceBytes)));
-    } else {
-      for (let at = 0; at < stored; at += sliceBytes) digester.update(read(at, sliceBytes));
-    }
-    const digest = digester.finish();
-    return { ...digest, stored, ...(name.framed === true ? { sums: new Uint8Array(0) } : {}) };
-  } catch (error) {
-    if (StoreError.is(error, 'corrupt')) return undefined;
-    throw error;
-  } finally {
-    file.close();
-  }
 }
