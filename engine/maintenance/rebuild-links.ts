@@ -165,15 +165,16 @@ async function loseMissing(context: RebuildContext): Promise<void> {
   const { catalog, host, report } = context;
   const wanted = catalog.sql.arrays(
     `SELECT id, max(kind) FROM (
-       SELECT child AS id, kind FROM work.links WHERE n IS NULL AND child > ?1
-       UNION ALL SELECT id, 0 FROM work.roots WHERE n IS NULL AND id > ?1
-       UNION ALL SELECT id, 0 FROM work.owners WHERE n IS NULL AND id > ?1
-     ) GROUP BY id ORDER BY id LIMIT ?2`,
+       SELECT child AS id, kind FROM work.links WHERE n IS NULL AND child > ?
+       UNION ALL SELECT id, 0 FROM work.roots WHERE n IS NULL AND id > ?
+       UNION ALL SELECT id, 0 FROM work.owners WHERE n IS NULL AND id > ?
+     ) GROUP BY id ORDER BY id LIMIT ?`,
   );
   tellLost(context);
-  const all = paged<[Uint8Array, number]>(
-    (last) => wanted.all(last?.[0] ?? new Uint8Array(0), pageRows) as [Uint8Array, number][],
-  );
+  const all = paged<[Uint8Array, number]>((last) => {
+    const after = last?.[0] ?? new Uint8Array(0);
+    return wanted.all(after, after, after, pageRows) as [Uint8Array, number][];
+  });
   await inSlices(context, all, (transaction, [id, kind]) => {
     const row = transaction.insert({
       id,
