@@ -22,7 +22,5 @@ export function gapText({ log, lost }: Gap): string {
 
 /** In a running transaction. */
 export function writeGap(sql: Statements, { log, lost }: Gap): void {
-  sql
-    .rows(`INSERT OR REPLACE INTO meta (key, value) VALUES ('gap', ?)`)
-    .run(JSON.stringify({ log, lost }));
+  sql.rows(`INSERT OR REPLACE INTO meta (key, value) VALUES ('gap', ?)`).run(JSON.stringify({ log, lost }));
 }

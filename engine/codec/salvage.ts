@@ -4,13 +4,7 @@ import { findRecords } from './find-records.ts';
 import type { Provider } from './provider.ts';
 import type { RecordView } from './record.ts';
 import { StoreError } from '../errors.ts';
-import {
-  type ExtentCell,
-  leafCells,
-  leafType,
-  overflowHeadBytes,
-  sqlitePageBytes,
-} from './sqlite-cells.ts';
+import { type ExtentCell, leafCells, leafType, overflowHeadBytes, sqlitePageBytes } from './sqlite-cells.ts';
 
 const overflowBytes = sqlitePageBytes - overflowHeadBytes;
 /** SQLite never uses the page that holds the byte at 1 GiB: its locks lie there. */

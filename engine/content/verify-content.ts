@@ -73,8 +73,7 @@ export function verifyFile(
   } catch (error) {
     if (StoreError.is(error, 'corrupt')) return undefined;
     throw error;
-  }
-  finally {
+  } finally {
     file.close();
   }
 }

@@ -94,7 +94,9 @@ function lacksManifest({ catalog }: Transaction, row: BlobRow): boolean {
 }
 
 /** Undefined for lower nodes, and for what only looks like a manifest. */
-export function rootManifest(content: Uint8Array): (ManifestNode & { readonly root: ManifestRoot }) | undefined {
+export function rootManifest(
+  content: Uint8Array,
+): (ManifestNode & { readonly root: ManifestRoot }) | undefined {
   if (!isManifest(decodeNode(content).payload)) return undefined;
   const manifest = unlessDamaged(() => decodeManifest(content));
   return manifest?.root === undefined ? undefined : { ...manifest, root: manifest.root };

@@ -191,7 +191,8 @@ async function loseMissing(context: RebuildContext): Promise<void> {
     transaction.saveCounts(row);
     report.lostBlobs++;
   });
-  if (report.lostBlobs > 0) for (const table of ['links', 'roots', 'owners'] as const) resolve(catalog, table);
+  if (report.lostBlobs > 0)
+    for (const table of ['links', 'roots', 'owners'] as const) resolve(catalog, table);
 }
 
 function tellLost({ catalog, report }: RebuildContext): void {
@@ -202,7 +203,8 @@ function tellLost({ catalog, report }: RebuildContext): void {
     ['owner', 'owners'],
   ] as const) {
     const rows = sql.arrays(`SELECT name, id FROM work.${table} WHERE n IS NULL ORDER BY name, id LIMIT ?`);
-    for (const [name, id] of rows.all(max) as [string, Uint8Array][]) report.lose({ as, name, id: toHex(id) });
+    for (const [name, id] of rows.all(max) as [string, Uint8Array][])
+      report.lose({ as, name, id: toHex(id) });
   }
   const links = sql.arrays(
     'SELECT b.id, l.child FROM work.links l JOIN main.blobs b ON b.n = l.parent WHERE l.n IS NULL LIMIT ?',
@@ -220,7 +222,11 @@ async function writeReferences(context: RebuildContext): Promise<void> {
     (last) =>
       links.all(last?.[0] ?? 0, last?.[1] ?? new Uint8Array(0), pageRows) as [number, Uint8Array, number][],
   );
-  await inSlices(context, all, (_, [owner, , n]) => void catalog.refs.add(n, { kind: ownerKinds.node, owner }));
+  await inSlices(
+    context,
+    all,
+    (_, [owner, , n]) => void catalog.refs.add(n, { kind: ownerKinds.node, owner }),
+  );
   const owners = catalog.sql.arrays(
     'SELECT name, id, n FROM work.owners WHERE (name, id) > (?, ?) ORDER BY name, id LIMIT ?',
   );

@@ -35,26 +35,34 @@ export async function replayRoots(
     const storeId = decodeLogHead(head);
     const foreign = storeId === undefined ? !equalBytes(head.subarray(8), mine) : !equalBytes(storeId, mine);
     if (foreign)
-      return { position: logStart, repair: 'new', gap: 'roots.log is damaged at its head, or of another store' };
+      return {
+        position: logStart,
+        repair: 'new',
+        gap: 'roots.log is damaged at its head, or of another store',
+      };
     let position = logStart;
     let clockMs = 0;
-    await inSlices(context, recordsIn(file, context.provider, logStart), ({ catalog, state }, { entry, next }) => {
-      const id = entry.id === undefined ? new Uint8Array(32) : fromHex(entry.id)!;
-      const { sql } = catalog;
-      if (entry.change === 'set')
-        sql
-          .rows('INSERT OR REPLACE INTO work.roots (name, id, prefix, time) VALUES (?, ?, ?, ?)')
-          .run(entry.name, id, prefixOf(id), entry.timeMs);
-      else if (entry.change === 'delete') sql.rows('DELETE FROM work.roots WHERE name = ?').run(entry.name);
-      else if (entry.change === 'retain')
-        sql
-          .rows('INSERT OR IGNORE INTO work.owners (name, id, prefix) VALUES (?, ?, ?)')
-          .run(entry.name, id, prefixOf(id));
-      else sql.rows('DELETE FROM work.owners WHERE name = ? AND id = ?').run(entry.name, id);
-      position = next;
-      clockMs = Math.max(clockMs, entry.timeMs);
-      state.clockMs = Math.max(state.clockMs, clockMs);
-    });
+    await inSlices(
+      context,
+      recordsIn(file, context.provider, logStart),
+      ({ catalog, state }, { entry, next }) => {
+        const id = entry.id === undefined ? new Uint8Array(32) : fromHex(entry.id)!;
+        const { sql } = catalog;
+        if (entry.change === 'set')
+          sql
+            .rows('INSERT OR REPLACE INTO work.roots (name, id, prefix, time) VALUES (?, ?, ?, ?)')
+            .run(entry.name, id, prefixOf(id), entry.timeMs);
+        else if (entry.change === 'delete') sql.rows('DELETE FROM work.roots WHERE name = ?').run(entry.name);
+        else if (entry.change === 'retain')
+          sql
+            .rows('INSERT OR IGNORE INTO work.owners (name, id, prefix) VALUES (?, ?, ?)')
+            .run(entry.name, id, prefixOf(id));
+        else sql.rows('DELETE FROM work.owners WHERE name = ? AND id = ?').run(entry.name, id);
+        position = next;
+        clockMs = Math.max(clockMs, entry.timeMs);
+        state.clockMs = Math.max(state.clockMs, clockMs);
+      },
+    );
     const repair = storeId === undefined ? 'head' : 'none';
     const end = `record ${position.sequence}`;
     if (size > position.offset) {

@@ -99,7 +99,9 @@ async function scanFiles(context: RebuildContext, row: VolumeRow): Promise<void>
     if (file === undefined) return;
     const { provider, superblock } = context;
     const how = { provider, chunkBytes: superblock.parameters.chunkBytes };
-    const digest = judged(context, { volume: row.id, name: partFile(name) }, () => verifyFile(how, file, name));
+    const digest = judged(context, { volume: row.id, name: partFile(name) }, () =>
+      verifyFile(how, file, name),
+    );
     if (digest === undefined) return;
     takeCopy(transaction, context, {
       id: fromHex(name.id)!,

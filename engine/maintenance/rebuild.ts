@@ -205,9 +205,7 @@ async function fill(
 
 function noteMissing({ report, layout, host }: RebuildContext, members: Members): void {
   const { group, places, files } = members;
-  const away = new Map(
-    places.filter(({ label }) => label === undefined).map(({ id, path }) => [id, path]),
-  );
+  const away = new Map(places.filter(({ label }) => label === undefined).map(({ id, path }) => [id, path]));
   for (const [volume, path] of away) report.missing.push({ volume, path });
   const there = new Set(files.map(({ id }) => id));
   const paths = new Map(places.map(({ id, path }) => [id, path]));
@@ -218,9 +216,14 @@ function noteMissing({ report, layout, host }: RebuildContext, members: Members)
   }
 }
 
-function totals({ catalog, report }: RebuildContext): Omit<RebuildResult, 'milliseconds' | 'chunked' | 'gap'> {
+function totals({
+  catalog,
+  report,
+}: RebuildContext): Omit<RebuildResult, 'milliseconds' | 'chunked' | 'gap'> {
   const [blobs, nodes, bytes] = catalog.sql
-    .arrays('SELECT count(*), coalesce(sum(kind), 0), coalesce(sum(iif(codec = ?, 0, size)), 0) FROM main.blobs')
+    .arrays(
+      'SELECT count(*), coalesce(sum(kind), 0), coalesce(sum(iif(codec = ?, 0, size)), 0) FROM main.blobs',
+    )
     .get(storedForms.chunked) as [number, number, number];
   const count = (table: string): number =>
     catalog.sql.values(`SELECT count(*) FROM ${table}`).get() as number;

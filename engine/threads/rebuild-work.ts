@@ -36,11 +36,21 @@ export function rebuildHandlers(host: Host, provider: Provider): Readonly<Record
         context.progress({ ...done });
       };
       const { signal } = context;
-      const tools = { host, provider, layout, superblock, signal, progress, driver: await loadDriver(driver) };
+      const tools = {
+        host,
+        provider,
+        layout,
+        superblock,
+        signal,
+        progress,
+        driver: await loadDriver(driver),
+      };
       try {
         return await rebuildCatalog(tools, { acceptGap, library: driver.module });
       } catch (error) {
-        throw signal.aborted ? error : toStoreError(error, `rebuilding the catalog in ${root}`, { path: root });
+        throw signal.aborted
+          ? error
+          : toStoreError(error, `rebuilding the catalog in ${root}`, { path: root });
       }
     },
   };

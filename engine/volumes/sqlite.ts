@@ -183,7 +183,9 @@ export class SqliteVolume implements Volume {
 
   /** The group's layout as this volume was last told, as JSON. */
   layout(): string {
-    const row = this.#told(() => this.#db.prepare(`SELECT value FROM header WHERE key = 'layout'`).pluck().get());
+    const row = this.#told(() =>
+      this.#db.prepare(`SELECT value FROM header WHERE key = 'layout'`).pluck().get(),
+    );
     return typeof row === 'string' ? row : '{}';
   }
 

@@ -27,7 +27,10 @@ export interface KnownVolume {
 }
 
 /** A volume as the engine writes it, of several commits with records of all sizes. */
-export function makeVolume(seed: number, how: { readonly commits: number; readonly extentBytes: number }): KnownVolume {
+export function makeVolume(
+  seed: number,
+  how: { readonly commits: number; readonly extentBytes: number },
+): KnownVolume {
   const random = seededRandom(seed, 77);
   const folder = mkdtempSync(join(tmpdir(), 'holdfast-volume-'));
   const path = join(folder, 'volume.db');
@@ -44,7 +47,9 @@ export function makeVolume(seed: number, how: { readonly commits: number; readon
   const all: Uint8Array[] = [];
   for (let commit = 0; commit < how.commits; commit++) {
     const count = 1 + random.below(40);
-    const records = Array.from({ length: count }, (_, i) => makeRecord(random, seed * 100_000 + commit * 100 + i));
+    const records = Array.from({ length: count }, (_, i) =>
+      makeRecord(random, seed * 100_000 + commit * 100 + i),
+    );
     all.push(...records.map(({ bytes }) => bytes));
     volume.write(records.map(({ id, bytes }) => ({ name: { id, incarnation: 1 }, bytes })));
   }
@@ -182,7 +187,10 @@ export function damage(random: Random, file: Uint8Array): Damage {
       return { what: `page ${n + 1} zeroed`, file: copy };
     case 3: {
       const length = 1 + random.below(5000);
-      copy.set(seededBytes(random.below(2 ** 31), length).subarray(0, Math.min(length, file.length - at)), at);
+      copy.set(
+        seededBytes(random.below(2 ** 31), length).subarray(0, Math.min(length, file.length - at)),
+        at,
+      );
       return { what: `${length} bytes of noise at ${at}`, file: copy };
     }
     case 4:

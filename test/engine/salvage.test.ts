@@ -18,10 +18,7 @@ const volumes: readonly KnownVolume[] = [
 test('of a sound file, salvage gives every record', () => {
   for (const known of volumes) {
     assert.ok(known.records.length > 20);
-    assert.deepEqual(
-      [...salvaged(known.file, known)].sort(),
-      known.records.map(({ key }) => key).sort(),
-    );
+    assert.deepEqual([...salvaged(known.file, known)].sort(), known.records.map(({ key }) => key).sort());
   }
 });
 
