@@ -11,6 +11,8 @@ const localMax = sqlitePageBytes - 35;
 const localMin = Math.floor(((sqlitePageBytes - 12) * 32) / 255) - 23;
 /** Type byte, free block, cells, begin of the content, fragments. */
 const leafHeadBytes = 8;
+/** Of what a page says of itself no more than this many cells are believed. */
+const cellsMax = 1024;
 export const leafType = 0x0d;
 
 /** The data of a row as far as it lies on its leaf. */
@@ -31,35 +33,36 @@ export interface ExtentCell {
  */
 export function leafCells(page: Uint8Array): ExtentCell[] {
   const view = new DataView(page.buffer, page.byteOffset, page.length);
-  const cells = new Map<number, ExtentCell>();
+  // By place and size: of two that begin at one place, what is read of them tells which it is.
+  const cells = new Map<string, ExtentCell>();
+  const add = (cell: ExtentCell | undefined): boolean => {
+    if (cell !== undefined) cells.set(`${cell.from} ${cell.size}`, cell);
+    return cell !== undefined;
+  };
   const unclear: number[] = [];
   const starts = new Set<number>([page.length]);
   let least = page.length;
-  const slotsEnd = page[0] === leafType ? page.length : slotsOf(view);
+  const isLeaf = page[0] === leafType;
+  const slotsEnd = isLeaf ? page.length : slotsOf(view);
+  const told = leafHeadBytes + 2 * Math.min(cellsMax, view.getUint16(3));
   for (let slot = leafHeadBytes; slot + 2 <= Math.min(least, slotsEnd); slot += 2) {
     const pointer = view.getUint16(slot);
     if (pointer < leafHeadBytes || pointer + 8 > page.length) continue;
-    const cell = cellAt(page, view, pointer);
-    if (cell !== undefined) {
-      cells.set(cell.from, cell);
+    if (add(cellAt(page, view, pointer))) {
       starts.add(pointer);
       least = Math.min(least, pointer);
-    } else unclear.push(pointer);
+    } else if (slot < told) unclear.push(pointer);
   }
-  for (let at = seekMagic(page, leafHeadBytes); at < page.length; at = seekMagic(page, at + 1)) {
-    if (cells.has(at)) continue;
-    const cell = cellBefore(page, view, at);
-    if (cell !== undefined) cells.set(at, cell);
-  }
-  if (page[0] !== leafType) return [...cells.values()];
-  // Only pointers of the array itself: what lies between it and the content is not used, and may be anything.
-  const real = unclear.filter((pointer) => pointer >= least || cells.size === 0);
-  for (const pointer of real) starts.add(pointer);
+  for (let at = seekMagic(page, leafHeadBytes); at < page.length; at = seekMagic(page, at + 1))
+    add(cellBefore(page, view, at));
+  if (!isLeaf) return [...cells.values()];
+  for (const pointer of unclear) starts.add(pointer);
   const ends = [...starts].sort((a, b) => a - b);
-  for (const pointer of real) {
+  const found = [...cells.values()];
+  for (const pointer of unclear) {
     const to = ends.find((start) => start > pointer)! - 4;
-    if (to <= pointer || [...cells.values()].some((cell) => cell.from > pointer && cell.from <= to)) continue;
-    cells.set(pointer, { from: pointer, to, size: undefined, overflow: view.getUint32(to) });
+    if (to <= pointer || found.some((cell) => cell.from > pointer && cell.from <= to)) continue;
+    add({ from: pointer, to, size: undefined, overflow: view.getUint32(to) });
   }
   return [...cells.values()];
 }

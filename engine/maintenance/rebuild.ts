@@ -64,8 +64,11 @@ export async function rebuildCatalog(
       }
     }
   } finally {
-    marker?.close();
-    lock.release();
+    try {
+      marker?.close();
+    } finally {
+      lock.release();
+    }
   }
 }
 
@@ -120,7 +123,8 @@ async function build(
       context.catalog.checkpoints.truncate();
     } finally {
       context.volumes.close();
-      context.catalog.close();
+      context.catalog.db.close();
+      context.catalog.log.close();
     }
     finishRebuild(tools, { members, log: filled.log });
     return filled.result;
