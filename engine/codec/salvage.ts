@@ -15,7 +15,12 @@ const runPages = 2560;
 const pagesKept = 64;
 /** Rows of which the rest is sought among pages that nobody claims, and such pages, at most. */
 const guessedMax = 4096;
-/** Bytes that are tried in this search: beyond it one gives up. */
+/** No row has more: a record of the largest blob, with its table. */
+const rowBytesMax = (runPages / 2) * overflowBytes;
+/** Rows are put together from this many times the bytes of the file, and a bit; twice, where sizes and chains do not lie. */
+const effortMax = 16;
+const effortSpare = 32 * 1024 * 1024;
+/** Bytes that are tried where the rest of a row has to be guessed: beyond it one gives up. */
 const guessBytesMax = 1024 * 1024 * 1024;
 
 /** A record and its bytes, which last until the next one is asked for. Its head and its content were verified by their checksums. */
@@ -27,7 +32,7 @@ export interface SalvagedRecord {
 /**
  * Rows are put together from their leaf and its chain of overflow pages. A chain that is broken goes on with the next page, where
  * SQLite put it: a volume is only ever appended to. What is left over is read page by page. A record may be given more than once.
- * O(bytes of the file), and 1 GiB at most for all rows of which the rest has to be guessed; memory for 40 MiB of pages.
+ * O(bytes of the file), whatever is in it; memory for 40 MiB of pages.
  */
 export function* salvageRecords(
   provider: Provider,
@@ -43,11 +48,13 @@ class Salvage {
   /** By page: 1 where it is a leaf, 2 where a row that is whole goes through it. */
   readonly #known: Uint8Array;
   readonly #broken: { readonly page: number; readonly cell: ExtentCell }[] = [];
+  #effort: number;
 
   constructor(provider: Provider, pages: Pages) {
     this.#provider = provider;
     this.#pages = pages;
     this.#known = new Uint8Array(pages.count + 2);
+    this.#effort = effortMax * pages.count * sqlitePageBytes + effortSpare;
   }
 
   *run(): Generator<SalvagedRecord> {
@@ -68,10 +75,10 @@ class Salvage {
       // A record that the end of this run cut is whole in the next.
       n = end - n < runPages ? end : n + runPages / 2;
     }
-    let left = guessBytesMax;
+    let left = Math.min(guessBytesMax, effortMax * this.#pages.count * sqlitePageBytes + effortSpare);
     for (const { page, cell } of this.#broken) {
       for (const first of heads) {
-        if ((left -= cell.size!) < 0) return;
+        if ((left -= Math.min(rowBytesMax, cell.size!)) < 0) return;
         yield* this.#records(this.#row(page, cell, (at) => (at === undefined ? first : at + 1)));
       }
     }
@@ -84,7 +91,10 @@ class Salvage {
     // A page in the middle of a row may hold what looks like a row: it is one of the chain all the same.
     if (page[0] === leafType) this.#known[n] = 1;
     let whole = cells.length > 0;
-    for (const cell of cells) whole = (yield* this.#cell(n, cell)) && whole;
+    for (const cell of cells) {
+      if (this.#effort < 0) whole = false;
+      else whole = (yield* this.#cell(n, cell)) && whole;
+    }
     // What lies in the page and in no row that can be told.
     if (!whole) yield* this.#records([page.slice()]);
   }
@@ -118,17 +128,17 @@ class Salvage {
     through: number[] = [],
   ): Uint8Array[] {
     const pieces = [this.#pages.read(page).slice(cell.from, cell.to)];
-    // A row of unknown size goes on as long as the largest might.
-    let left = (cell.size ?? (runPages / 2) * overflowBytes) - (cell.to - cell.from);
+    // A row of unknown size goes on as long as the largest might; chains that go in a circle, no longer either.
+    let left = Math.min(cell.size ?? rowBytesMax, rowBytesMax) - (cell.to - cell.from);
     let at: number | undefined;
     while (left > 0 && cell.overflow !== undefined) {
       at = follow(at);
       if (at === lockPage) at++;
       if (at === undefined || at < 2 || at > this.#pages.count || this.#known[at] === 1) break;
-      // Each row has its pages for itself: as many as its size asks for end any circle.
       through.push(at);
       pieces.push(this.#pages.read(at).slice(overflowHeadBytes, overflowHeadBytes + left));
       left -= overflowBytes;
+      this.#effort -= overflowBytes;
     }
     return pieces;
   }

@@ -29,7 +29,12 @@ export interface KnownVolume {
 /** A volume as the engine writes it, of several commits with records of all sizes. */
 export function makeVolume(
   seed: number,
-  how: { readonly commits: number; readonly extentBytes: number },
+  how: {
+    readonly commits: number;
+    readonly extentBytes: number;
+    readonly records?: number;
+    readonly sizes?: readonly number[];
+  },
 ): KnownVolume {
   const random = seededRandom(seed, 77);
   const folder = mkdtempSync(join(tmpdir(), 'holdfast-volume-'));
@@ -46,9 +51,9 @@ export function makeVolume(
   const volume = new SqliteVolume(path, options);
   const all: Uint8Array[] = [];
   for (let commit = 0; commit < how.commits; commit++) {
-    const count = 1 + random.below(40);
+    const count = 1 + random.below(how.records ?? 40);
     const records = Array.from({ length: count }, (_, i) =>
-      makeRecord(random, seed * 100_000 + commit * 100 + i),
+      makeRecord(random, random.pick(how.sizes ?? usualSizes), seed * 100_000 + commit * 100 + i),
     );
     all.push(...records.map(({ bytes }) => bytes));
     volume.write(records.map(({ id, bytes }) => ({ name: { id, incarnation: 1 }, bytes })));
@@ -64,8 +69,9 @@ function keyOf(record: Uint8Array): string {
   return Buffer.from(record.subarray(8, 48)).toString('hex');
 }
 
-function makeRecord(random: Random, seed: number): { id: string; bytes: Uint8Array } {
-  const size = random.pick([0, 10, 300, 1000, 3000, 4096, 9000, 16_000, 20_000, 70_000, 200_000]);
+const usualSizes = [0, 10, 300, 1000, 3000, 4096, 9000, 16_000, 20_000, 70_000, 200_000];
+
+function makeRecord(random: Random, size: number, seed: number): { id: string; bytes: Uint8Array } {
   const content = seededBytes((seed * 3 + 1) >>> 0, random.below(size + 1)).slice();
   const id = provider.sha256(content);
   const chunks = [];
