@@ -86,6 +86,17 @@ export function writeRecord(
   return place;
 }
 
+/** A copy of a raw blob's record that says it is a node's: what heals a node stays one for whoever has nothing but records. */
+export function recordOfNode(provider: Provider, record: Uint8Array): Uint8Array {
+  const bytes = record.slice();
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  const chunks = chunkCount(view.getUint32(68, true), view.getUint8(7));
+  const tableEnd = recordHeadBytes + entryBytes * chunks;
+  view.setUint8(4, kinds.indexOf('node'));
+  view.setUint32(tableEnd, provider.crc32(bytes.subarray(0, tableEnd)), true);
+  return bytes;
+}
+
 export interface RecordView {
   readonly head: RecordHead;
   /** Bytes the record takes. */

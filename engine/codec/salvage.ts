@@ -18,8 +18,8 @@ const guessedMax = 4096;
 /** No row has more: a record of the largest blob, with its table. */
 const rowBytesMax = (runPages / 2) * overflowBytes;
 /** Rows are put together from this many times the bytes of the file, and a bit; twice, where sizes and chains do not lie. */
-const effortMax = 16;
-const effortSpare = 32 * 1024 * 1024;
+const effortMax = 6;
+const effortSpare = 16 * 1024 * 1024;
 /** Bytes that are tried where the rest of a row has to be guessed: beyond it one gives up. */
 const guessBytesMax = 1024 * 1024 * 1024;
 

@@ -13,8 +13,9 @@ import type {
 } from './operations.ts';
 import { ownerKinds } from '../catalog/reference-rows.ts';
 import { fromHex } from '../codec/bytes.ts';
+import { recordOfNode } from '../codec/record.ts';
 import { StoreError, invariant } from '../errors.ts';
-import type { Locator, PartName } from '../volume.ts';
+import type { Locator, Part, PartName } from '../volume.ts';
 import { fanOut } from '../volumes/directory.ts';
 import { markSuspect, setSide } from './notes.ts';
 import { type VolumeSet, locatorOf } from './volume-set.ts';
@@ -93,19 +94,19 @@ export class Committer {
 
   /** Writes the records that are not here already, all in one volume commit, before any row speaks of them. */
   #placeRecords(transaction: Transaction, operations: readonly Operation[]): Map<string, Placed> {
-    const wanted = new Map<string, { readonly put: SmallPut; readonly fresh: boolean }>();
+    const wanted = new Map<string, { readonly part: Part; readonly fresh: boolean }>();
     for (const put of operations) {
       if (put.op !== 'put-small' || wanted.has(keyOf(put))) continue;
-      const found = this.#catalog.blobs.inspect(fromHex(put.id)!);
+      const { id, incarnation, record } = put;
+      const found = this.#catalog.blobs.inspect(fromHex(id)!);
       if (found !== undefined && this.#stands(found, put.kind === 'node' ? 1 : 0)) continue;
-      wanted.set(keyOf(put), { put, fresh: found === undefined });
+      const healsNode = put.kind === 'raw' && found?.sound === true && found.row.kind === 1;
+      const bytes = healsNode ? recordOfNode(this.#volumes.options.provider, record) : record;
+      wanted.set(keyOf(put), { part: { name: { id, incarnation }, bytes }, fresh: found === undefined });
     }
     const placed = new Map<string, Placed>();
     if (wanted.size === 0) return placed;
-    const parts = [...wanted.values()].map(({ put }) => ({
-      name: { id: put.id, incarnation: put.incarnation },
-      bytes: put.record,
-    }));
+    const parts = [...wanted.values()].map(({ part }) => part);
     const { volume, locators } = this.#volumes.append(transaction, parts);
     [...wanted].forEach(([key, { fresh }], i) =>
       placed.set(key, { volume, locator: locators[i]!, used: false, fresh }),

@@ -107,20 +107,20 @@ export async function inSlices<Item>(
 ): Promise<void> {
   const { catalog, host, signal } = context;
   const iterator = items[Symbol.iterator]();
-  for (let done = false; !done;) {
-    signal.throwIfAborted();
+  /** True when there are more. */
+  const slice = (transaction: Transaction): boolean => {
     const start = host.clock.monotonic();
-    catalog.transaction((transaction) => {
-      transaction.changed = true;
-      for (let i = 0; i < sliceItems && host.clock.monotonic() - start < sliceMs; i++) {
-        const next = iterator.next();
-        if (next.done === true) {
-          done = true;
-          return;
-        }
-        work(transaction, next.value);
-      }
-    });
+    transaction.changed = true;
+    for (let i = 0; i < sliceItems && host.clock.monotonic() - start < sliceMs; i++) {
+      const next = iterator.next();
+      if (next.done === true) return false;
+      work(transaction, next.value);
+    }
+    return true;
+  };
+  for (let more = true; more;) {
+    signal.throwIfAborted();
+    more = catalog.transaction(slice);
     await host.clock.yield();
   }
 }

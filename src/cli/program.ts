@@ -18,7 +18,21 @@ import { onStop } from './stop.ts';
 import type { Verb } from './verb.ts';
 import { volumes } from './volumes.ts';
 
-const verbs: readonly Verb[] = [init, add, ls, cat, get, stat, rm, gc, compact, volumes, scrub, rebuild, stats];
+const verbs: readonly Verb[] = [
+  init,
+  add,
+  ls,
+  cat,
+  get,
+  stat,
+  rm,
+  gc,
+  compact,
+  volumes,
+  scrub,
+  rebuild,
+  stats,
+];
 
 /** Runs one command; resolves to the exit code. */
 export async function runProgram(argv: readonly string[]): Promise<number> {

@@ -1,6 +1,7 @@
 /** `holdfast rebuild DIR`: makes a new catalog for a store that lost it. */
 import { type RebuildResult, rebuildStore } from '../index.ts';
 import { exitCodes } from './exit.ts';
+import { printableName } from './ls.ts';
 import type { Output } from './output.ts';
 import { Progress } from './progress.ts';
 import { showBytes, showCount, showSeconds } from './units.ts';
@@ -47,11 +48,12 @@ function verdict(result: RebuildResult): string {
 function tell(output: Output, result: RebuildResult): void {
   const { damaged, damagedCopies, missing, lost, gap, salvaged } = result;
   for (const { volume, name, reason } of damaged.slice(0, shownMax))
-    output.note(`damaged: ${volume}: ${name}: ${reason}`);
+    output.note(`damaged: ${volume}: ${printableName(name)}: ${reason}`);
   if (damagedCopies > shownMax) output.note(`and ${damagedCopies - shownMax} more damaged`);
   if (salvaged > 0) output.note(`${showCount(salvaged, 'record')} salvaged from damaged volumes`);
   for (const { volume, path } of missing) output.note(`missing: volume ${volume}: ${path}`);
-  for (const { as, name, id } of lost.slice(0, shownMax)) output.note(`lost: ${id}, of ${as} ${name}`);
+  for (const { as, name, id } of lost.slice(0, shownMax))
+    output.note(`lost: ${id}, of ${as} ${printableName(name)}`);
   if (lost.length > shownMax) output.note(`and ${lost.length - shownMax} more that refer to what is lost`);
   if (gap !== undefined) output.note(`gap: ${gap}`);
 }

@@ -351,3 +351,25 @@ storeTest('a copy in another volume, a second file: one is kept, the other goes'
   assert.equal(folder.files('blobs').length, 1);
   assert.equal(Buffer.compare((await opened.get(id))!, large), 0);
 });
+
+storeTest('a node that was healed by a put of its plain bytes is a node again', async (folder) => {
+  const store = await folder.open(hybrid);
+  const leaf = await store.put(noise(30_000, 8));
+  const node = await store.put(text('healed'), { links: [{ kind: 'raw', id: leaf.id }] });
+  await store.roots.set('main', node.id);
+  const bytes = (await store.get(node.id))!;
+  await store.close();
+  change(volumeFile(folder), (file) => {
+    for (let at = file.indexOf('healed'); at >= 0; at = file.indexOf('healed', at + 1)) file[at]! ^= 1;
+    return file;
+  });
+  const again = await folder.open({ mode: 'open' });
+  await again.scrub();
+  await again.put(bytes);
+  await again.close();
+  loseCatalog(folder);
+  assert.equal((await rebuild(folder)).lostBlobs, 0);
+  const opened = await folder.open({ mode: 'open' });
+  assert.equal((await opened.stat(node.id))?.kind, 'node');
+  assert.equal((await opened.stat(leaf.id))?.references, 1);
+});

@@ -12,7 +12,7 @@ import {
   rebuildStore,
 } from '../../engine/index.ts';
 import { chunking } from './chunked-store.ts';
-import { type StoreFolder, collect, noise, putAll, sha256, smallParameters, text } from './store-folder.ts';
+import { type StoreFolder, noise, putAll, sha256, smallParameters, text } from './store-folder.ts';
 
 const parameters = { ...smallParameters, volumeBytesMax: 1024 * 1024 };
 

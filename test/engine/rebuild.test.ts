@@ -1,7 +1,10 @@
 /** Rebuilding: a catalog made again from volumes and root log says what the lost one said, whatever the layout. */
 import assert from 'node:assert/strict';
 import { readdirSync } from 'node:fs';
-import { rebuildStore } from '../../engine/index.ts';
+import { layoutOf } from '../../engine/catalog/layout.ts';
+import { RebuildLock } from '../../engine/catalog/rebuild-lock.ts';
+import { loadDriver } from '../../engine/driver.ts';
+import { nodeHost, rebuildStore } from '../../engine/index.ts';
 import { fill, layouts, leftovers, loseCatalog, rebuild, sameAsBefore, tell } from './rebuild-store.ts';
 import { noise, putAll, sha256, storeTest, withCode } from './store-folder.ts';
 
@@ -49,4 +52,21 @@ storeTest('while a store is open it is not rebuilt', async (folder) => {
   await assert.rejects(rebuild(folder), withCode('busy'));
   await reader.close();
   assert.equal((await rebuild(folder)).owners, 1);
+});
+
+storeTest('while it is rebuilt, nobody opens it, and nobody else rebuilds it', async (folder) => {
+  const store = await folder.open();
+  await store.put(noise(10), { owner: 'x' });
+  await store.close();
+  const { files } = nodeHost({ inline: true });
+  const layout = layoutOf(files, folder.path);
+  const driver = await loadDriver({ module: import.meta.resolve('better-sqlite3') });
+  const lock = new RebuildLock(driver, files, layout);
+  await assert.rejects(folder.open({ mode: 'open' }), withCode('busy'));
+  await assert.rejects(rebuild(folder), withCode('busy'));
+  lock.release();
+  await (await folder.open({ mode: 'open' })).close();
+  const aborted = new AbortController();
+  aborted.abort(new Error('enough'));
+  await assert.rejects(rebuild(folder, { signal: aborted.signal }), /enough/);
 });
