@@ -2,7 +2,7 @@
 import { type BlobRow, noVolume, storedForms } from '../catalog/blob-rows.ts';
 import type { Transaction } from '../catalog/catalog.ts';
 import { ownerKinds } from '../catalog/reference-rows.ts';
-import { toHex } from '../codec/bytes.ts';
+import { fromHex, toHex } from '../codec/bytes.ts';
 import { nodeBytesMax } from '../codec/node.ts';
 import { linksOf } from '../content/verify-content.ts';
 import { randomIncarnation } from '../content/encoder.ts';
@@ -18,9 +18,9 @@ const pageRows = 1000;
 /** After all copies have rows and the log was replayed. Returns how many chunked blobs came back. */
 export async function linkAll(context: RebuildContext): Promise<{ chunked: number }> {
   const { catalog } = context;
+  const chunked = await chunkedBlobs(context);
   resolve(catalog, 'links');
   await makeNodes(context);
-  const chunked = await chunkedBlobs(context);
   for (const table of ['links', 'roots', 'owners'] as const) resolve(catalog, table);
   catalog.db.exec('CREATE INDEX work.links_by_n ON links (n)');
   await settleIncomplete(context);
@@ -31,8 +31,8 @@ export async function linkAll(context: RebuildContext): Promise<{ chunked: numbe
 }
 
 /**
- * A blob that a node links to as a node, and of which there are only plain bytes: a put of those healed it once. Where they are a
- * node's, it is one.
+ * A blob that a node links to as a node, and of which there are only plain bytes: a put of those may have healed it once. Where they
+ * are a node's, and all that it links to is here, it is one.
  */
 async function makeNodes(context: RebuildContext): Promise<void> {
   const { catalog } = context;
@@ -45,7 +45,8 @@ async function makeNodes(context: RebuildContext): Promise<void> {
     await inSlices(context, linked.all(nodeBytesMax) as number[], (transaction, n) => {
       const row = catalog.blobs.byNumber(n)!;
       const content = nodeContent(transaction, context, row);
-      if (content === undefined) return;
+      const isWhole = content && linksOf(content).every(({ id }) => catalog.blobs.inspect(fromHex(id)!));
+      if (content === undefined || isWhole !== true) return;
       found++;
       row.kind = 1;
       transaction.changed = true;
