@@ -2,7 +2,7 @@
 import { StoreError } from '../errors.ts';
 import { chunkLog2Min } from './chunks.ts';
 import type { Provider } from './provider.ts';
-import { type RecordView, readRecord, recordHeadBytes, recordOverhead } from './record.ts';
+import { type RecordView, measureRecord, readRecord, recordHeadBytes, recordOverhead } from './record.ts';
 
 /** What `findRecords` meets: a record whose head holds (its content may not), or bytes that are no record. */
 export type FoundRecord =
@@ -58,13 +58,16 @@ function tryRecord(
   effort: { left: number },
 ): RecordView | string {
   if (effort.left < 0) return 'is one of too many that look like records';
-  try {
-    return readRecord(provider, bytes, at);
-  } catch (error) {
-    if (!StoreError.is(error, 'corrupt')) throw error;
-    effort.left -= claimedBytes(bytes, at);
-    return error.message;
-  }
+  const found = measureRecord(provider, bytes, at);
+  if (typeof found !== 'string')
+    try {
+      return readRecord(provider, bytes, at);
+    } catch (error) {
+      if (!StoreError.is(error, 'corrupt')) throw error;
+      return error.message; // a number or a kind that cannot be
+    }
+  effort.left -= claimedBytes(bytes, at);
+  return found;
 }
 
 /** Bytes that may have been hashed to see that there is no record: its head with as many chunks as it claims. */
