@@ -144,12 +144,9 @@ class Player {
       `a rebuild of a sound store says ${said}`,
     );
     const store = await this.#store(0);
-    for (const blob of this.#model.all()) {
-      // The dead record of a node, put as bytes since, is a node again where all that it links to is here.
-      const again = this.#model.get(blob)!.kind === 'raw' && this.#model.missing(blob).length === 0;
-      if (again && (await store.stat(this.#blobs[blob]!.id))?.kind === 'node')
-        this.#model.put(blob, 'node', undefined);
-    }
+    // The dead record of a node, put as bytes since, is a node again where all that it links to is here, be it dead.
+    for (const blob of this.#model.all())
+      if (this.#model.get(blob)!.kind === 'raw') await this.#revive(store, blob);
     const { recounted, badRows, adopted, damaged } = await store.scrub();
     promise(recounted + badRows + adopted + damaged.length === 0, 'a scrub corrects what a rebuild made');
     // What was collected came back, and goes again.
@@ -158,6 +155,14 @@ class Player {
     promise(blocked === undefined, `after a rebuild collection is blocked: ${blocked}`);
     this.#model.drop(gone);
     await compareAll(store, this.#model, this.#blobs);
+  }
+
+  async #revive(store: Store, blob: number): Promise<void> {
+    const { kind } = (await store.stat(this.#blobs[blob]!.id))!;
+    if (this.#model.get(blob)?.kind === kind) return;
+    this.#model.put(blob, kind, undefined);
+    const missing = kind === 'node' ? this.#model.missing(blob) : [];
+    for (const child of missing) await this.#revive(store, child);
   }
 
   async close(): Promise<void> {
