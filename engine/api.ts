@@ -20,6 +20,8 @@ export type {
   MirrorResult,
   MoveOptions,
   MoveResult,
+  RebuildOptions,
+  RebuildResult,
   VolumeInfo,
   Volumes,
 } from './group.ts';

@@ -15,6 +15,8 @@ export interface BlobFacts {
   readonly id: string;
   /** Bytes of the content. */
   readonly size: number;
+  /** What its object was sealed under; absent where it is the newest. */
+  readonly epoch?: number;
 }
 
 /** A link of a node, and what it points to is called on disk. */
@@ -50,7 +52,7 @@ export interface Realm {
   nameOf(id: string): string;
   /** What a row tells of its blob. Undefined where it is locked, or the label is missing. `tampered` when it is of another row. */
   reveal(name: Uint8Array, label: Uint8Array | null): BlobFacts | undefined;
-  /** The label of a blob. Null where none is needed. */
+  /** The label of a blob, under the epoch of its object. Null where none is needed. */
   label(facts: BlobFacts): Uint8Array | null;
   /** The epoch a label was sealed under; undefined without one. */
   epochOf(label: Uint8Array | null): number | undefined;
@@ -161,11 +163,11 @@ export class SealedRealm implements Realm {
     return { id, size };
   }
 
-  label({ id, size }: BlobFacts): Uint8Array {
+  label({ id, size, epoch }: BlobFacts): Uint8Array {
     const facts = new Uint8Array(factsBytes);
     facts.set(fromHex(id)!);
     writeU64(new DataView(facts.buffer), 32, size);
-    return this.#seal('blobs.label', fromHex(this.nameOf(id))!, facts);
+    return this.#seal({ column: 'blobs.label', row: fromHex(this.nameOf(id))!, epoch }, facts);
   }
 
   epochOf(label: Uint8Array | null): number | undefined {
@@ -181,7 +183,7 @@ export class SealedRealm implements Realm {
     const known = kind === 'owner' ? this.#owners.get(name) : undefined;
     if (known !== undefined) return known;
     const key = this.find(kind, name);
-    const sealed = this.#seal(kind, encoder.encode(key + at), encoder.encode(name));
+    const sealed = this.#seal({ column: kind, row: encoder.encode(key + at) }, encoder.encode(name));
     const named = { key, shown: `${key}.${toHex(sealed)}` };
     if (kind !== 'owner') return named;
     if (this.#owners.size >= ownersMax) this.#owners.clear();
@@ -200,16 +202,20 @@ export class SealedRealm implements Realm {
   }
 
   sealSide(key: string, value: Uint8Array): Uint8Array {
-    return this.#seal('side.value', encoder.encode(key), value);
+    return this.#seal({ column: 'side.value', row: encoder.encode(key) }, value);
   }
 
   openSide(key: string, value: Uint8Array): Uint8Array {
     return this.#open('side.value', encoder.encode(key), value);
   }
 
-  #seal(column: string, row: Uint8Array, value: Uint8Array): Uint8Array {
+  #seal(
+    cell: { readonly column: string; readonly row: Uint8Array; readonly epoch?: number | undefined },
+    value: Uint8Array,
+  ): Uint8Array {
     const { keyring } = this.sealing;
-    const key = { epoch: keyring.epoch, nameKey: keyring.nameKey(keyring.epoch) };
+    const { column, row, epoch = keyring.epoch } = cell;
+    const key = { epoch, nameKey: keyring.nameKey(epoch) };
     return sealValue(this.#provider, value, { key, nonce: this.#nonce(), cell: { column, row } });
   }
 

@@ -31,7 +31,6 @@ export async function findUnlocked(
   options: Wanted,
   parts: { readonly host: Host; readonly provider: Provider; readonly driver: DatabaseClass },
 ): Promise<UnlockedStore> {
-  const { host } = parts;
   const fresh = await newKeys(options, parts);
   try {
     const parameters = withKeys(options.parameters, fresh, options.encryption?.padding);
@@ -39,23 +38,51 @@ export async function findUnlocked(
     const { encryption } = found.superblock.parameters;
     if (encryption === null) {
       if (options.encryption === undefined) return { ...found, keyring: undefined };
-      throw new StoreError('wrong-key', 'a key was given, and this store is not encrypted', {
-        path: options.root,
-      });
+      throw notEncrypted(found);
     }
     if (fresh?.keyring.realmId === encryption.realm) return { ...found, keyring: fresh.keyring };
     fresh?.keyring.wipe();
     if (options.encryption === undefined) return { ...found, keyring: undefined };
     const mend = options.mode !== 'read-only';
-    const file = readKeyFiles(host.files, found.layout, { provider: parts.provider, mend });
-    const { keyring } = await unlockKeys(parts.provider, file, options.encryption.secret);
-    if (keyring.realmId === encryption.realm) return { ...found, keyring };
-    keyring.wipe();
-    throw new StoreError('tampered', 'the file of keys is of another store', { path: found.layout.keys });
+    return { ...found, keyring: await unlock(found, options.encryption, { ...parts, mend }) };
   } catch (error) {
     fresh?.keyring.wipe();
     throw error;
   }
+}
+
+/** The same for a store whose catalog is to be made again, which takes its keys: without them nobody can tell what lies in it. */
+export async function unlockLost(
+  found: FoundStore,
+  encryption: Pick<EncryptionOptions, 'secret'> | undefined,
+  parts: { readonly host: Host; readonly provider: Provider },
+): Promise<Keyring | undefined> {
+  if (found.superblock.parameters.encryption === null) {
+    if (encryption === undefined) return undefined;
+    throw notEncrypted(found);
+  }
+  if (encryption !== undefined) return await unlock(found, encryption, { ...parts, mend: true });
+  throw new StoreError('wrong-key', 'this store is encrypted: its catalog is only made again with a key', {
+    path: found.layout.root,
+  });
+}
+
+async function unlock(
+  { layout, superblock }: FoundStore,
+  { secret }: Pick<EncryptionOptions, 'secret'>,
+  { host, provider, mend }: { readonly host: Host; readonly provider: Provider; readonly mend: boolean },
+): Promise<Keyring> {
+  const file = readKeyFiles(host.files, layout, { provider, mend });
+  const { keyring } = await unlockKeys(provider, file, secret);
+  if (keyring.realmId === superblock.parameters.encryption?.realm) return keyring;
+  keyring.wipe();
+  throw new StoreError('tampered', 'the file of keys is of another store', { path: layout.keys });
+}
+
+function notEncrypted({ layout }: FoundStore): StoreError {
+  return new StoreError('wrong-key', 'a key was given, and this store is not encrypted', {
+    path: layout.root,
+  });
 }
 
 /** Keys for the store that is about to be made. Another process may be faster: then they are for nothing. */

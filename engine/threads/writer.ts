@@ -5,6 +5,7 @@ import { Catalog, type Transaction } from '../catalog/catalog.ts';
 import { openConnection } from '../catalog/connection.ts';
 import type { StoreLayout } from '../catalog/layout.ts';
 import { Lease, LibraryMarker } from '../catalog/leases.ts';
+import { refuseWhileRebuilt } from '../catalog/rebuild-lock.ts';
 import { RootLog } from '../catalog/root-log.ts';
 import { checkCatalog, migrate } from '../catalog/schema.ts';
 import { fromHex, toHex } from '../codec/bytes.ts';
@@ -173,6 +174,7 @@ export class Writer {
         { process: `${host.pid} ${host.processStart}`, library: options.driver.module },
       );
       undo.push(() => marker.close());
+      const before = host.files.facts(layout.index);
       const db = openConnection(layout.index, {
         driver,
         durability: options.durability,
@@ -222,6 +224,9 @@ export class Writer {
       const recovered = catalog.transaction((transaction) => {
         lease = this.#takeLease(transaction, driver, layout, uuid);
         undo.push(() => lease!.close());
+        refuseWhileRebuilt(driver, host.files, layout);
+        if (before?.ino !== host.files.facts(layout.index)?.ino)
+          throw new StoreError('busy', 'the catalog was replaced by a rebuild while it was opened');
         marker.confirm();
         return recover(transaction, recovery);
       });

@@ -58,6 +58,7 @@ export const storeJobs: readonly Job[] = [
   makeJob('store', { threads: 0 }, 300),
   /** The same with real threads: slower, and not quite the same each time. */
   makeJob('store-threads', { threads: 2 }, 40),
+  makeJob('store-rebuild', { threads: 0, rebuildEvery: 12 }, 60),
 ];
 
 /** A store of which one method is another. */

@@ -10,7 +10,15 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type ErrorCode, type Session, type Store, StoreError, openStore } from '../../engine/index.ts';
+import {
+  type CompressionMode,
+  type ErrorCode,
+  type Session,
+  type Store,
+  StoreError,
+  openStore,
+  rebuildStore,
+} from '../../engine/index.ts';
 import { Finding, promise, same, unexpected } from '../target.ts';
 import { compareAll } from './look.ts';
 import { Model } from './model.ts';
@@ -28,6 +36,9 @@ export interface Stage {
   /** Worker threads; 0 is fastest and does everything in the same order each time. */
   readonly threads: number;
   readonly sabotage?: Sabotage;
+  /** The catalog is lost and made again after every so many steps, and at the end. */
+  readonly rebuildEvery?: number;
+  readonly compression?: CompressionMode;
 }
 
 /** Plays all steps in a fresh folder, then checks that everything is as the model says, and that it all can be given back. */
@@ -37,7 +48,11 @@ export async function play(seed: number, steps: readonly Placed[], stage: Stage)
   const player = new Player(base, makeUniverse(seed), stage);
   let at = 0;
   try {
-    for (; at < steps.length; at++) await player.do(steps[at]!);
+    for (; at < steps.length; at++) {
+      await player.do(steps[at]!);
+      if ((at + 1) % (stage.rebuildEvery ?? Number.POSITIVE_INFINITY) === 0) await player.rebuild();
+    }
+    if (stage.rebuildEvery !== undefined) await player.rebuild();
     await player.finish();
   } catch (error) {
     const step = steps[at];
@@ -113,6 +128,43 @@ class Player {
     }
   }
 
+  /** Loses the catalog, makes it again, and compares all that the store says. */
+  async rebuild(): Promise<void> {
+    await this.#store(0);
+    await this.close();
+    // What is damaged would be lost: that is for other tests.
+    if (this.#model.damagedBlobs().length > 0) return;
+    rmSync(join(this.#directory, 'index.db'));
+    const { lostBlobs, damagedCopies, missing, gap } = await rebuildStore(this.#directory, {
+      threads: { count: this.#stage.threads },
+    });
+    const said = JSON.stringify({ lostBlobs, damagedCopies, missing, gap });
+    promise(
+      said === JSON.stringify({ lostBlobs: 0, damagedCopies: 0, missing: [] }),
+      `a rebuild of a sound store says ${said}`,
+    );
+    const store = await this.#store(0);
+    // The dead record of a node, put as bytes since, is a node again where all that it links to is here, be it dead.
+    for (const blob of this.#model.all())
+      if (this.#model.get(blob)!.kind === 'raw') await this.#revive(store, blob);
+    const { recounted, badRows, adopted, damaged } = await store.scrub();
+    promise(recounted + badRows + adopted + damaged.length === 0, 'a scrub corrects what a rebuild made');
+    // What was collected came back, and goes again.
+    const gone = this.#model.collectable();
+    const { blocked } = await store.gc({ graceMs: 0 });
+    promise(blocked === undefined, `after a rebuild collection is blocked: ${blocked}`);
+    this.#model.drop(gone);
+    await compareAll(store, this.#model, this.#blobs);
+  }
+
+  async #revive(store: Store, blob: number): Promise<void> {
+    const { kind } = (await store.stat(this.#blobs[blob]!.id))!;
+    if (this.#model.get(blob)?.kind === kind) return;
+    this.#model.put(blob, kind, undefined);
+    const missing = kind === 'node' ? this.#model.missing(blob) : [];
+    for (const child of missing) await this.#revive(store, child);
+  }
+
   async close(): Promise<void> {
     await this.#close(1);
     await this.#close(0);
@@ -121,13 +173,14 @@ class Player {
   async #store(handle: 0 | 1): Promise<Store> {
     // The first handle makes the store.
     if (handle === 1 && this.#stores[0] === undefined) await this.#store(0);
-    const { threads, sabotage } = this.#stage;
+    const { threads, sabotage, compression } = this.#stage;
     const open = this.#stores[handle];
     if (open !== undefined) return open;
     const store = await openStore(this.#directory, {
       threads: { count: threads },
       parameters,
       durability: 'relaxed',
+      ...(compression === undefined ? {} : { compression }),
     });
     return (this.#stores[handle] = sabotage === undefined ? store : sabotage(store));
   }

@@ -65,7 +65,7 @@ function forPrograms(entry: SnapshotEntry): object {
 }
 
 /** A name with an escape sequence in it must not reach the terminal. */
-function printableName(name: string): string {
+export function printableName(name: string): string {
   return name.replace(
     /[\u0000-\u001f\u007f-\u009f]/g,
     (char) => `\\x${char.charCodeAt(0).toString(16).padStart(2, '0')}`,

@@ -9,6 +9,7 @@ import { get } from './get.ts';
 import { init } from './init.ts';
 import { ls } from './ls.ts';
 import { Output } from './output.ts';
+import { rebuild } from './rebuild.ts';
 import { rm } from './rm.ts';
 import { scrub } from './scrub.ts';
 import { stat } from './stat.ts';
@@ -17,7 +18,21 @@ import { onStop } from './stop.ts';
 import type { Verb } from './verb.ts';
 import { volumes } from './volumes.ts';
 
-const verbs: readonly Verb[] = [init, add, ls, cat, get, stat, rm, gc, compact, volumes, scrub, stats];
+const verbs: readonly Verb[] = [
+  init,
+  add,
+  ls,
+  cat,
+  get,
+  stat,
+  rm,
+  gc,
+  compact,
+  volumes,
+  scrub,
+  rebuild,
+  stats,
+];
 
 /** Runs one command; resolves to the exit code. */
 export async function runProgram(argv: readonly string[]): Promise<number> {

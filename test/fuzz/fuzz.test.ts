@@ -15,7 +15,13 @@ import { watchJob } from '../../fuzz/watch.ts';
 
 /** Another one every release, if you like; `npm run fuzz` takes a new one each time. */
 const seed = 20_260_101;
-const runs: Readonly<Record<string, number>> = { store: 6, 'store-threads': 1, address: 500 };
+const runs: Readonly<Record<string, number>> = {
+  store: 6,
+  'store-threads': 1,
+  'store-rebuild': 2,
+  address: 500,
+  salvage: 400,
+};
 const runsElse = 1500;
 
 for (const job of jobs) {
