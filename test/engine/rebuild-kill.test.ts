@@ -58,7 +58,9 @@ for (const [what, spoil] of Object.entries(states)) {
       };
       const recorder = faultyHost(nodeHost({ inline: true }));
       await rebuildStore(fresh('whole'), { host: recorder });
-      const { calls } = recorder;
+      // How often room is asked for goes by the clock.
+      const calls = recorder.calls.filter(({ operation }) => operation !== 'space');
+      const operations = [...new Set(calls.map(({ operation }) => operation))];
       const first = calls.findIndex(
         ({ operation, path }) => operation === 'rename' && path.includes('rebuilt'),
       );
@@ -68,7 +70,7 @@ for (const [what, spoil] of Object.entries(states)) {
       for (const nth of chosen) {
         const path = fresh(`run-${nth}`);
         const host = faultyHost(nodeHost({ inline: true }));
-        host.arm({ code: 'EIO', nth, lasts: 'sticky', effect: nth % 2 === 0 ? 'none' : 'whole' });
+        host.arm({ code: 'EIO', operations, nth, lasts: 'sticky', effect: nth % 2 === 0 ? 'none' : 'whole' });
         await assert.rejects(rebuildStore(path, { host }));
         const { operation, path: at } = calls[nth - 1]!;
         try {
