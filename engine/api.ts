@@ -2,9 +2,11 @@
 import type { ErrorCode } from './errors.ts';
 import type { DriverChoice } from './driver.ts';
 import type { CompactResult, MoveOptions, Volumes } from './group.ts';
+import type { ExportTarget, FileWork, SourceFacts } from './folders.ts';
 import type { EncryptionOptions, EncryptionParameters, Keys } from './encryption.ts';
 import type { Host } from './host.ts';
 
+export type { ExportTarget, FileStep, FileWork, FolderListing, SourceFacts } from './folders.ts';
 export type {
   EncryptionOptions,
   EncryptionParameters,
@@ -132,16 +134,6 @@ export interface PutOptions {
   readonly signal?: AbortSignal;
   /** Called with the bytes taken in so far; for large sources. */
   readonly onProgress?: (bytes: number) => void;
-}
-
-/** The facts of a source file, as they were before and after it was read. */
-export interface SourceFacts {
-  readonly size: number;
-  readonly mode: number;
-  readonly mtimeNs: bigint;
-  readonly ctimeNs: bigint;
-  readonly dev: bigint;
-  readonly ino: bigint;
 }
 
 export interface PutResult {
@@ -312,44 +304,6 @@ export interface SideTable {
   get(keys: readonly string[]): Promise<(Uint8Array | undefined)[]>;
   /** One transaction; `undefined` deletes. */
   set(entries: readonly (readonly [key: string, value: Uint8Array | undefined])[]): Promise<void>;
-}
-
-/** Columns of a folder listing, sorted by name bytes; made on a worker thread, a few machine words per entry. */
-export interface FolderListing {
-  /** Names joined, each followed by a 0 byte. */
-  readonly names: Uint8Array;
-  readonly count: number;
-  /** `count` records of `listingRecordBytes`, see codec/listing.ts. */
-  readonly records: Uint8Array;
-  /** Names that are not valid UTF-8, escaped for people. They are in no record. */
-  readonly badNames: readonly string[];
-}
-
-/** One step of laying out folders and links on disk; see FileWork.run. */
-export type FileStep =
-  | { readonly step: 'make-folder'; readonly path: string }
-  | { readonly step: 'make-link'; readonly path: string; readonly target: string }
-  | { readonly step: 'set-facts'; readonly path: string; readonly mode: number; readonly mtimeNs: bigint }
-  | { readonly step: 'sync-folder'; readonly path: string };
-
-/** Real folders, seen from worker threads: what importing and restoring need, in bulk. */
-export interface FileWork {
-  list(path: string): Promise<FolderListing>;
-  facts(
-    path: string,
-  ): Promise<(SourceFacts & { readonly kind: 'file' | 'folder' | 'link' | 'other' }) | undefined>;
-  readLink(path: string): Promise<Uint8Array>;
-  realPath(path: string): Promise<string>;
-  /** Runs the steps in order; stops at the first failure. */
-  run(steps: readonly FileStep[]): Promise<void>;
-}
-
-export interface ExportTarget {
-  readonly id: BlobId;
-  /** Must not exist. */
-  readonly path: string;
-  readonly mode?: number;
-  readonly mtimeNs?: bigint;
 }
 
 export interface Store {

@@ -10,7 +10,7 @@ import { nodeProvider } from './providers/node.ts';
 import { rebuildOnThread } from './rebuild.ts';
 import { checkRuntime } from './runtime.ts';
 import { EngineStore } from './store.ts';
-import type { OpenedStore } from './threads/writer.ts';
+import type { OpenedStore } from './threads/opened.ts';
 
 export type * from './api.ts';
 export { type ErrorCode, type ErrorData, type ErrorFacts, StoreError, errorCodes } from './errors.ts';
@@ -19,6 +19,7 @@ export type { Host } from './host.ts';
 export { type NodeContent, decodeNode, encodeNode, sortLinks } from './codec/node.ts';
 export { listingFacts, listingNames, listingRecordBytes } from './codec/listing.ts';
 export { nodeHost } from './hosts/node.ts';
+export { readParameters } from './parameters.ts';
 export { nodeProvider };
 
 /** Compiled or not, a worker entry has the extension this file has. */

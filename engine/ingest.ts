@@ -213,6 +213,7 @@ export class Ingest {
         const probe = await submit<ProbeOutcome>({
           op: 'probe-large',
           id: name,
+          label,
           size: storedContent,
           staged: staged.volume,
           storedSize,

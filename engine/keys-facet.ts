@@ -18,15 +18,21 @@ const recordsMax = 256;
 
 export function makeKeys(parts: KeyParts): Keys {
   const { crew, run, writing } = parts;
+  // One after the other: each change is made of the keys that the one before left.
+  let last: Promise<unknown> = Promise.resolve();
   const change = (method: string, args?: unknown): Promise<Changed> =>
-    run(() =>
-      writing(async () => {
-        const changed = await crew.commit<Changed>(method, args);
-        await crew.everyone('keys', changed.keyring);
-        changed.keyring.fill(0);
-        return changed;
-      }),
-    );
+    run(() => {
+      const next = last.then(() =>
+        writing(async () => {
+          const changed = await crew.commit<Changed>(method, args);
+          await crew.everyone('keys', changed.keyring);
+          changed.keyring.fill(0);
+          return changed;
+        }),
+      );
+      last = next.catch(() => undefined);
+      return next;
+    });
   return {
     list: () => run(() => crew.commit<KeysInfo>('keys-list', undefined)),
     async add(secret) {

@@ -39,7 +39,7 @@ import { Ingest } from './ingest.ts';
 import { makeKeys } from './keys-facet.ts';
 import { Sessions } from './sessions.ts';
 import { openStream } from './stream.ts';
-import type { OpenedStore } from './threads/writer.ts';
+import type { OpenedStore } from './threads/opened.ts';
 import { Upkeep } from './upkeep.ts';
 
 /** `get` keeps a whole blob in memory; above this it wants to be asked. */

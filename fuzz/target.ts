@@ -73,3 +73,15 @@ export function checkCodec<Value>({ codes, decode, encode }: Codec<Value>, bytes
 export function same(a: Uint8Array, b: Uint8Array): boolean {
   return a.length === b.length && Buffer.compare(a, b) === 0;
 }
+
+/** Waits for what must be refused with one of these codes. */
+export async function refused(work: Promise<unknown>, codes: readonly ErrorCode[]): Promise<void> {
+  let result: unknown;
+  try {
+    result = await work;
+  } catch (error) {
+    if (StoreError.is(error) && codes.includes(error.code)) return;
+    throw error;
+  }
+  throw new Finding(`should be refused with ${codes.join(' or ')}, and gave ${JSON.stringify(result)}`);
+}

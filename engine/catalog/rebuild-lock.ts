@@ -1,7 +1,7 @@
 /** The lock of a rebuild: while it is held nobody opens the store, and it is not had while somebody has the store open. */
 import type { Database, DatabaseClass } from '../driver.ts';
 import { StoreError, systemCode } from '../errors.ts';
-import type { Files } from '../host.ts';
+import type { FileFacts, Files } from '../host.ts';
 import type { StoreLayout } from './layout.ts';
 import { isDead, leasesIn } from './leases.ts';
 
@@ -37,8 +37,12 @@ export class RebuildLock {
   }
 }
 
-/** For whoever opens, with the lease taken: `busy` while a catalog is rebuilt. */
-export function refuseWhileRebuilt(driver: DatabaseClass, files: Files, layout: StoreLayout): void {
+/** For whoever opens, with the lease taken: `busy` while a catalog is rebuilt, or when the one that was `opened` is not there any more. */
+export function refuseWhileRebuilt(
+  driver: DatabaseClass,
+  files: Files,
+  { layout, opened }: { readonly layout: StoreLayout; readonly opened: FileFacts | undefined },
+): void {
   if (files.facts(layout.rebuilding) === undefined) return;
   const db = new driver(layout.rebuilding, { timeout: 0, fileMustExist: true });
   try {
@@ -47,6 +51,8 @@ export function refuseWhileRebuilt(driver: DatabaseClass, files: Files, layout: 
   } finally {
     db.close();
   }
+  if (opened?.ino !== files.facts(layout.index)?.ino)
+    throw new StoreError('busy', 'the catalog was replaced by a rebuild while it was opened');
 }
 
 function lock(db: Database): void {

@@ -184,7 +184,8 @@ export class Committer {
     }
     const kind = put.kind === 'node' ? 1 : 0;
     const place = placed.get(keyOf(put));
-    if (put.instead !== undefined && place === undefined) return unneeded;
+    if (put.instead !== undefined && (place === undefined || !this.#isIn(put.id, put.instead)))
+      return unneeded;
     // Unplaced: it stood when the batch was looked through. A placed one may stand by now, by another operation of the batch.
     const first = place !== undefined && !place.used && !placed.has(otherKey(put));
     const standing = first || put.instead !== undefined ? undefined : this.#standing(put.id, kind);
@@ -229,7 +230,7 @@ export class Committer {
     const row = probe.instead === undefined ? this.#standing(probe.id, 0) : undefined;
     if (probe.instead !== undefined && !this.#isIn(probe.id, probe.instead)) return { have: unneeded };
     if (row !== undefined) {
-      transaction.touch(row);
+      transaction.touch(this.#labelled(transaction, row, probe.label));
       if (probe.owner !== undefined) transaction.retain(probe.id, probe.owner);
       return { have: { storedSize: row.stored, deduplicated: true, ...lacking(transaction, row) } };
     }
@@ -385,7 +386,9 @@ function otherKey(put: SmallPut): string {
   return put.kind === 'node' ? `r${put.id}` : `n${put.id}`;
 }
 
+/** What replaces a copy is no other put's to use: its place is by its own incarnation. */
 function keyOf(put: SmallPut): string {
+  if (put.instead !== undefined) return `i${put.incarnation}`;
   return put.kind === 'node' ? `n${put.id}` : `r${put.id}`;
 }
 

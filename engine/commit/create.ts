@@ -90,7 +90,12 @@ export function findLostStore(root: string, { files }: Host, provider: Provider)
   }
 }
 
-function readSuperblock(files: Files, layout: StoreLayout, provider: Provider): Superblock | undefined {
+/** Undefined where there is none: the folder is no store, or not one yet. */
+export function readSuperblock(
+  files: Files,
+  layout: StoreLayout,
+  provider: Provider,
+): Superblock | undefined {
   const size = files.facts(layout.superblock)?.size;
   if (size === undefined) return undefined;
   const bytes = new Uint8Array(Math.min(size, 65_536));

@@ -1,7 +1,8 @@
 /** The file of keys, kept twice: without it nothing of an encrypted store can ever be read again. */
 import type { StoreLayout } from '../catalog/layout.ts';
+import { equalBytes } from '../codec/bytes.ts';
 import type { Provider } from '../codec/provider.ts';
-import { StoreError, systemCode } from '../errors.ts';
+import { StoreError, systemCode, toStoreError } from '../errors.ts';
 import type { Files } from '../host.ts';
 import { describeKeys } from '../keys/keys.ts';
 
@@ -38,22 +39,38 @@ function removeIfThere(files: Files, path: string): void {
   if (files.facts(path) !== undefined) files.removeFile(path);
 }
 
+/** The newest whole one. What it says is not proved before it was unlocked. */
+export function readKeyFiles(files: Files, layout: StoreLayout, provider: Provider): Uint8Array {
+  const found = [layout.keys, layout.keysCopy].map((path) => readKeyFile(files, path, provider));
+  const newest = newestOf(found);
+  if (newest === undefined) throw (found[0] as { readonly error: unknown }).error;
+  return newest.bytes;
+}
+
 /**
- * The newest whole one. The other is made like it where it can be: a copy that was left behind would go on opening with a secret that was
- * taken away.
+ * Makes both files like the one that was unlocked: a copy that was left behind would go on opening with a secret that was taken away. Only
+ * under the catalog's write lock, where no other process writes keys: an older file written over a newer one would be the end of all that
+ * was sealed under the newer one's epoch. `busy` when the keys were changed since they were read.
  */
-export function readKeyFiles(
+export function mendKeyFiles(
   files: Files,
   layout: StoreLayout,
-  how: { readonly provider: Provider; readonly mend: boolean },
-): Uint8Array {
-  const found = [layout.keys, layout.keysCopy].map((path) => readKeyFile(files, path, how.provider));
+  unlocked: { readonly bytes: Uint8Array; readonly provider: Provider },
+): void {
+  const { bytes, provider } = unlocked;
+  const found = [layout.keys, layout.keysCopy].map((path) => readKeyFile(files, path, provider));
+  const newest = newestOf(found);
+  if (newest !== undefined && newest.sequence > describeKeys(provider, bytes).sequence)
+    throw new StoreError('busy', 'another process has just changed the keys; open the store again');
+  // What cannot be read now may be newer than what can: only what is known to be bad, or older, is written over.
+  if (found.some((one) => 'error' in one && !StoreError.is(one.error, 'corrupt'))) return;
+  if (found.every((one) => 'bytes' in one && equalBytes(one.bytes, bytes))) return;
+  writeKeyFiles(files, layout, bytes);
+}
+
+function newestOf(found: readonly (KeyFile | { readonly error: unknown })[]): KeyFile | undefined {
   const whole = found.filter((one): one is KeyFile => 'bytes' in one);
-  const newest = whole.toSorted((a, b) => b.sequence - a.sequence)[0];
-  if (newest === undefined) throw (found[0] as { readonly error: unknown }).error;
-  const mended = whole.length === found.length && whole.every(({ sequence }) => sequence === newest.sequence);
-  if (!mended && how.mend) writeKeyFiles(files, layout, newest.bytes);
-  return newest.bytes;
+  return whole.toSorted((a, b) => b.sequence - a.sequence)[0];
 }
 
 interface KeyFile {
@@ -76,6 +93,6 @@ function readKeyFile(files: Files, path: string, provider: Provider): KeyFile | 
       return { error: new StoreError('corrupt', 'the file of keys is gone', { path }, error) };
     // Of a later version, or with costs out of bounds: that is to be told, not to be written over.
     if (StoreError.is(error) && !StoreError.is(error, 'corrupt')) throw error;
-    return { error };
+    return { error: toStoreError(error, 'reading the file of keys', { path }) };
   }
 }

@@ -58,9 +58,8 @@ export interface SmallPut<Name = string> extends Brought<Name> {
 export type Instead = number;
 
 /** Is this large blob here already? If not, an intent is written so that recovery knows whose file it will be. */
-export interface LargeProbe<Name = string> {
+export interface LargeProbe<Name = string> extends Brought<Name> {
   readonly op: 'probe-large';
-  readonly id: BlobId;
   readonly size: number;
   /** Number of the directory volume it was staged for. */
   readonly staged: number;
@@ -69,7 +68,6 @@ export interface LargeProbe<Name = string> {
   readonly incarnation: number;
   readonly framed: boolean;
   readonly instead?: Instead;
-  readonly owner?: Name;
 }
 
 /** The file is in its place and durable. */

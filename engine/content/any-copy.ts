@@ -50,6 +50,7 @@ export class AnyCopy {
     };
     const chunkBytes = this.#source.chunkBytes;
     return {
+      ...(file.id === undefined ? {} : { id: file.id }),
       size: file.size,
       read: (offset, end, scratch) => {
         try {

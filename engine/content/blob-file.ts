@@ -8,6 +8,8 @@ import type { OpenFile } from '../host.ts';
 import type { ChunkSums } from './chunk-sums.ts';
 
 export interface BlobFile {
+  /** sha256 of the content, where the file itself proves it: of what was sealed. */
+  readonly id?: Uint8Array;
   /** Bytes of the content. */
   readonly size: number;
   /** Bytes offset..end of the content; every chunk they touch is verified first. In `scratch` where they fit, until the next call. */

@@ -7,7 +7,7 @@ import type { Statements } from '../catalog/statements.ts';
 import { StoreError } from '../errors.ts';
 import type { BlobFile } from './blob-file.ts';
 import { type ChunkSource, ChunkedFile } from './chunked-file.ts';
-import type { Contents } from './contents.ts';
+import { type Contents, copyOf, revealed } from './contents.ts';
 import { damaged, isDamage } from './damage.ts';
 
 /** Nodes kept, of up to 1,024 parts each: some 100 KB. */
@@ -36,13 +36,21 @@ export class Chunks {
   open(row: BlobRow): BlobFile {
     const opened = telling(row, () => {
       const root = this.#manifest(this.rootOf(row));
-      return new ChunkedFile(this.#factsOf(row, root).size, root, this.#source);
+      const { id, size } = this.#factsOf(row, root);
+      // Which manifest it is stands in the catalog alone: without this another blob's would be read in its place.
+      if (root.root?.id !== id) throw new StoreError('corrupt', 'its manifest is of another blob');
+      return new ChunkedFile(size, root, this.#source);
     });
     return {
       size: opened.size,
       read: (offset, end, scratch) => telling(row, () => opened.read(offset, end, scratch)),
       close: () => undefined,
     };
+  }
+
+  /** The id of a blob whose label does not tell it: its manifest does. */
+  idOf(row: BlobRow): string {
+    return telling(row, () => this.#factsOf(row, this.#manifest(this.rootOf(row))).id);
   }
 
   /** The row of a chunked blob's manifest. */
@@ -72,6 +80,7 @@ export class Chunks {
     const { id, size } = this.#factsOf(row, root);
     if (root.root?.id !== id || root.root.size !== size)
       throw new StoreError('corrupt', 'its manifest is of another blob');
+    this.#reader.contents.checkLabel(copyOf(row), root.root);
     yield* this.#verifyBelow(root);
   }
 
@@ -79,7 +88,7 @@ export class Chunks {
   #factsOf(row: BlobRow, { root }: ManifestNode): { readonly id: string; readonly size: number } {
     const { realm, sealed } = this.#reader.contents;
     if (!sealed) return { id: toHex(row.id), size: row.size };
-    const facts = realm.reveal(row.id, row.label);
+    const facts = revealed(realm, row);
     if (facts !== undefined) return facts;
     if (root === undefined || realm.nameOf(root.id) !== toHex(row.id))
       throw new StoreError('corrupt', 'its manifest is of another blob');

@@ -19,6 +19,8 @@ export interface StoredCopy {
   readonly name: Uint8Array;
   /** Bytes of the stored content. */
   readonly size: number;
+  /** What the catalog tells of it, to be compared with what it is. */
+  readonly label?: Uint8Array | null;
 }
 
 /** A link, by what it points to is called on disk. */
@@ -68,10 +70,10 @@ export class Contents {
     return file.read(0, file.size);
   }
 
-  /** Bytes of a blob's content. Opens it where its label is missing, with what `open` gives. */
+  /** Bytes of a blob's content. Opens it where its label does not tell, with what `open` gives. */
   sizeOf(row: BlobRow, open: () => BlobFile): number {
     if (!this.sealed) return row.size;
-    const facts = this.realm.reveal(row.id, row.label);
+    const facts = revealed(this.realm, row);
     if (facts !== undefined) return facts.size;
     const file = open();
     try {
@@ -104,7 +106,9 @@ export class Contents {
     if (file instanceof SealedFile) {
       yield* file.verifyPadding();
       if (!equalBytes(id, file.id)) throw new StoreError('tampered', 'its content does not hash to its id');
-      return { id: toHex(id), size, epoch: file.epoch };
+      const facts = { id: toHex(id), size, epoch: file.epoch };
+      this.checkLabel(copy, facts);
+      return facts;
     }
     if (!equalBytes(id, copy.name)) throw new StoreError('corrupt', 'its content does not hash to its id');
     return { id: toHex(id), size };
@@ -135,7 +139,7 @@ export class Contents {
 
   /** The label of a blob that was found without a row, if it can be made. */
   labelOf(facts: BlobFacts | undefined): Uint8Array | null {
-    return facts === undefined || this.realm.state !== 'open' ? null : this.realm.label(facts);
+    return facts === undefined || this.realm.state !== 'open' ? null : this.realm.label(facts, facts.epoch);
   }
 
   /** Forgets what is known of objects, keys of theirs too. */
@@ -158,6 +162,13 @@ export class Contents {
     });
   }
 
+  /** A blob is sound; what the catalog tells of it may still be a lie: `tampered`, or why the label does not open. */
+  checkLabel({ name, label }: Pick<StoredCopy, 'name' | 'label'>, { id, size }: BlobFacts): void {
+    const told = this.realm.reveal(name, label ?? null);
+    if (told !== undefined && (told.id !== id || told.size !== size))
+      throw new StoreError('tampered', 'the label of a blob is not its own');
+  }
+
   #checkHead(stored: BlobFile): void {
     if (!looksSealed(stored)) throw unsealed();
   }
@@ -165,7 +176,20 @@ export class Contents {
 
 /** The copy that a row points to. */
 export function copyOf(row: BlobRow): StoredCopy {
-  return { kind: row.kind === 1 ? 'node' : 'raw', name: row.id, size: row.size };
+  return { kind: row.kind === 1 ? 'node' : 'raw', name: row.id, size: row.size, label: row.label };
+}
+
+/**
+ * What the label of a row tells, undefined where it does not: a label is derived from its blob, so one that is missing, damaged or forged
+ * costs a look at the blob, and no more. That it is bad, a scrub says.
+ */
+export function revealed(realm: Realm, { id, label }: Pick<BlobRow, 'id' | 'label'>): BlobFacts | undefined {
+  try {
+    return realm.reveal(id, label);
+  } catch (error) {
+    if (StoreError.is(error)) return undefined;
+    throw error;
+  }
 }
 
 function unreadable(realm: Realm): StoreError {

@@ -9,6 +9,7 @@ import {
   storedForms,
 } from '../catalog/blob-rows.ts';
 import { type VolumeRow, volumeRows } from '../catalog/group.ts';
+import type { RootRow } from '../catalog/reference-rows.ts';
 import type { StoreLayout } from '../catalog/layout.ts';
 import { readState } from '../catalog/catalog.ts';
 import { equalBytes, fromHex, toHex } from '../codec/bytes.ts';
@@ -25,6 +26,10 @@ import type { Reader } from './reader.ts';
 /** What an entry of a side table is found by. Names hold no NUL, so no two entries are found by one key. */
 export function sideKey(realm: Realm, table: string, key: string): string {
   return realm.state === 'plain' ? key : realm.find('side', `${table}\0${key}`);
+}
+
+interface StoredRoot extends RootRow {
+  readonly sum: Uint8Array;
 }
 
 /** Rows of a list in one answer. */
@@ -73,7 +78,9 @@ export class Queries {
   /** Blobs behind `after` whose ids begin with `prefix`, in id order; in an encrypted store in the order of their names on disk. */
   list(after: string, prefix: string): BlobStat[] {
     if (!this.#reader.contents.sealed) return this.#names(after, prefix).map((row) => this.#stat(row));
-    for (let name = after === '' ? '' : this.#reader.realm.nameOf(after); ;) {
+    const { realm } = this.#reader;
+    // Without keys what was told before is what it is called on disk.
+    for (let name = after === '' || realm.state === 'locked' ? after : realm.nameOf(after); ;) {
       const rows = this.#names(name, '');
       const found = rows.map((row) => this.#stat(row)).filter(({ id }) => id.startsWith(prefix));
       if (found.length > 0 || rows.length === 0) return found;
@@ -94,35 +101,32 @@ export class Queries {
 
   root(name: string): string | undefined {
     const key = this.#reader.realm.find('root', name);
-    const row = this.#reader.sql
-      .arrays('SELECT b.id, b.label, r.shown FROM roots r JOIN blobs b ON b.n = r.blob WHERE r.name = ?')
-      .get(key) as [Uint8Array, Uint8Array | null, string] | undefined;
+    const row = this.#reader.sql.rows('SELECT * FROM roots WHERE name = ?').get(key) as
+      StoredRoot | undefined;
     return row === undefined ? undefined : this.#root(row).id;
   }
 
   /** By name. */
   roots(): RootEntry[] {
-    const rows = this.#reader.sql
-      .arrays(
-        'SELECT b.id, b.label, r.shown, r.changed FROM roots r JOIN blobs b ON b.n = r.blob ORDER BY r.name',
-      )
-      .all() as [Uint8Array, Uint8Array | null, string, number][];
-    const entries = rows.map(([name, label, shown, changedMs]) => ({
-      ...this.#root([name, label, shown]),
-      changedMs,
-    }));
+    const rows = this.#reader.sql.rows('SELECT * FROM roots ORDER BY name').all() as StoredRoot[];
+    const entries = rows.map((root) => this.#root(root));
     return this.#reader.contents.sealed ? entries.sort((a, b) => (a.name < b.name ? -1 : 1)) : entries;
   }
 
-  /** In an encrypted store a root's name is bound to the blob it points to: `tampered` where it points to another. */
-  #root([blob, label, shown]: [Uint8Array, Uint8Array | null, string]): { name: string; id: string } {
-    const { realm } = this.#reader;
-    const name = realm.tell('root', shown, toHex(blob));
-    return { name, id: this.#tell(blob, label) };
-  }
-
-  #tell(name: Uint8Array, label: Uint8Array | null): string {
-    return this.#reader.realm.reveal(name, label)?.id ?? toHex(name);
+  /**
+   * `corrupt` where the row is not what was written. In an encrypted store a root's name is bound to the key it is found by and to the
+   * blob it points to: `tampered` where it stands for another, or points to another.
+   */
+  #root(root: StoredRoot): RootEntry {
+    const { realm, rows } = this.#reader;
+    const { name: key, blob, changed, sequence, shown, sum } = root;
+    if (!equalBytes(rows.hasher.sum('roots', [key, blob, changed, sequence, shown]), sum))
+      throw new StoreError('corrupt', 'the catalog row of a root is damaged');
+    if (realm.keyOf(shown) !== key)
+      throw new StoreError('tampered', 'the name of a root stands in the place of another');
+    const row = rows.byNumber(blob);
+    if (row === undefined) throw new StoreError('corrupt', 'a root points to a blob that is not here');
+    return { name: realm.tell('root', shown, toHex(row.id)), id: this.#reader.tell(row), changedMs: changed };
   }
 
   /** Committed records of the root log with a sequence above `after`. O(length of the log). */
@@ -174,7 +178,8 @@ export class Queries {
       try {
         return new Uint8Array(realm.openSide(name + key, row[0]));
       } catch (error) {
-        if (isDamage(error)) return undefined;
+        // Also one that a process wrote that has newer keys.
+        if (StoreError.is(error)) return undefined;
         throw error;
       }
     });

@@ -8,13 +8,13 @@ import { equalBytes, fromHex, toHex } from '../codec/bytes.ts';
 import type { Provider } from '../codec/provider.ts';
 import { type RecordView, readRecord } from '../codec/record.ts';
 import type { Database } from '../driver.ts';
-import type { StoreError } from '../errors.ts';
+import { type StoreError, invariant } from '../errors.ts';
 import type { OpenFile } from '../host.ts';
 import type { Realm } from '../keys/realm.ts';
 import { AnyCopy } from './any-copy.ts';
 import { BareFile, type BlobFile, Frames, isFramed } from './blob-file.ts';
 import { Chunks } from './chunks.ts';
-import { Contents, copyOf } from './contents.ts';
+import { Contents, copyOf, revealed } from './contents.ts';
 import { blaming, damaged, mayHaveMoved } from './damage.ts';
 import { loadChunkSums } from './chunk-sums.ts';
 import { Places, type PlacesOptions } from './places.ts';
@@ -64,9 +64,19 @@ export class Reader {
     return this.rows.byId(fromHex(this.realm.nameOf(id))!);
   }
 
-  /** The id of a row's blob as callers know it; what it is called on disk where that cannot be told. */
+  /** The id of a row's blob as callers know it; where its label does not tell, the blob is looked at. Without keys what it is called on disk. */
   tell(row: BlobRow): BlobId {
-    return this.realm.reveal(row.id, row.label)?.id ?? toHex(row.id);
+    if (this.realm.state !== 'open') return toHex(row.id);
+    const facts = revealed(this.realm, row);
+    if (facts !== undefined) return facts.id;
+    if (isChunked(row)) return this.#chunks.idOf(row);
+    const file = this.again(row, (current) => this.#open(current)) ?? this.#open(row);
+    try {
+      invariant(file.id !== undefined, 'what was sealed has its id in it');
+      return toHex(file.id);
+    } finally {
+      file.close();
+    }
   }
 
   /** Bytes of a blob's content. Of a blob whose label is missing its end is read. */
@@ -128,6 +138,7 @@ export class Reader {
     try {
       const opened = blaming(row, () => this.contents.open(row, stored));
       return {
+        ...(opened.id === undefined ? {} : { id: opened.id }),
         size: opened.size,
         read: (offset, end, scratch) => blaming(row, () => opened.read(offset, end, scratch)),
         close: () => opened.close(),

@@ -57,6 +57,8 @@ interface Staged {
   digester?: Digester;
   /** Absent where the file is the content. */
   framing?: Framing;
+  /** What it is sealed under. Keys may change while it is staged; its label is of the same epoch, by which `reseal` finds it. */
+  epoch?: number;
   readonly compressor?: ChunkCompressor;
   sums?: Uint8Array;
 }
@@ -201,7 +203,7 @@ export class Stager {
       ...facts,
       name,
       storedContent,
-      label: realm.label(facts),
+      label: realm.label(facts, staged.epoch),
       framed: framing !== undefined,
       storedSize: staged.written,
       volume: staged.place.volume,
@@ -255,6 +257,7 @@ export class Stager {
       header: sealing.header('raw', chunkLog2, new Uint8Array(0)),
       padding: sealing.padding,
     };
+    if (seal !== undefined) staged.epoch = seal.header.epoch;
     return new Framing(provider, { chunkLog2, compressor, seal, write: (bytes) => append(staged, bytes) });
   }
 

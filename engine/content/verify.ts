@@ -5,6 +5,7 @@ import { type CopyRow, type Place, copyAt, samePlace } from '../catalog/copy-row
 import { toHex } from '../codec/bytes.ts';
 import type { Provider } from '../codec/provider.ts';
 import { readExtent } from '../codec/record.ts';
+import { StoreError } from '../errors.ts';
 import type { Clock } from '../host.ts';
 import type { ListedPart } from '../volume.ts';
 import { partFile } from '../volumes/directory.ts';
@@ -25,8 +26,10 @@ export interface FoundDamage {
   readonly volume: number;
   readonly reason: string;
   readonly references: number;
-  /** Its id as callers know it; without keys what it is called on disk. */
+  /** Its id as callers know it; what it is called on disk where that cannot be told. */
   readonly told: string;
+  /** It says that it is of an epoch, or of a form, that is not known here. */
+  readonly unknown?: true;
 }
 
 export interface VerifyResult {
@@ -258,7 +261,7 @@ class Run {
 
   /** Read once more, from the volume itself, before it is judged. */
   #retry(row: Copy, first: unknown): void {
-    if (!mayHaveMoved(first)) throw first;
+    if (!mayHaveMoved(first)) return this.#blame(row, first);
     try {
       const steps = this.#reader.verifyCopy(row);
       while (steps.next().done !== true);
@@ -286,12 +289,29 @@ class Run {
   }
 
   #blame(row: Copy, error: unknown): void {
-    if (mayHaveMoved(error) && this.#left(row)) return;
+    const unknown = this.#isUnknown(error);
+    if ((mayHaveMoved(error) || unknown) && this.#left(row)) return;
     const mirrored = isUnreadable(error) && this.#reader.copies.of(row.n).length > 0;
-    if (!mirrored && !isDamage(error)) throw error;
+    if (!mirrored && !isDamage(error) && !unknown) throw error;
     const reason = typeof error.facts['reason'] === 'string' ? error.facts['reason'] : error.message;
     const { incarnation, volume, refcount: references } = row;
-    const told = this.#reader.tell(row);
-    this.#damaged.push({ id: toHex(row.id), incarnation, volume, reason, references, told });
+    const found = { id: toHex(row.id), incarnation, volume, reason, references, told: this.#told(row) };
+    this.#damaged.push(unknown ? { ...found, unknown } : found);
+  }
+
+  /** In a store of which the keys are here nothing is sealed under others, and in none in a form of the future: what says so was changed. */
+  #isUnknown(error: unknown): error is StoreError {
+    const { state } = this.#reader.realm;
+    if (state === 'open' && StoreError.is(error, 'wrong-key')) return true;
+    return state !== 'plain' && StoreError.is(error, 'incompatible-format');
+  }
+
+  #told(row: Copy): string {
+    try {
+      return this.#reader.tell(row);
+    } catch (error) {
+      if (StoreError.is(error)) return toHex(row.id);
+      throw error;
+    }
   }
 }

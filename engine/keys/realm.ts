@@ -5,7 +5,7 @@ import { locatorOf } from '../codec/locator.ts';
 import type { Padding, SealOptions } from '../codec/seal.ts';
 import type { Provider } from '../codec/provider.ts';
 import { type ObjectRole, nonceBytes } from '../codec/seal-header.ts';
-import { lookupOf, openValue, sealValue, sealedEpoch } from '../codec/sealed-value.ts';
+import { type Cell, lookupOf, openValue, sealValue, sealedEpoch } from '../codec/sealed-value.ts';
 import { StoreError } from '../errors.ts';
 import type { Keyring } from './keyring.ts';
 
@@ -52,8 +52,8 @@ export interface Realm {
   nameOf(id: string): string;
   /** What a row tells of its blob. Undefined where it is locked, or the label is missing. `tampered` when it is of another row. */
   reveal(name: Uint8Array, label: Uint8Array | null): BlobFacts | undefined;
-  /** The label of a blob, under the epoch of its object. Null where none is needed. */
-  label(facts: BlobFacts): Uint8Array | null;
+  /** The label of a blob, of the epoch that its object is of, by default the newest. Null where none is needed. */
+  label(facts: BlobFacts, epoch?: number): Uint8Array | null;
   /** The epoch a label was sealed under; undefined without one. */
   epochOf(label: Uint8Array | null): number | undefined;
   /** The key that a name is found by. */
@@ -148,6 +148,12 @@ export class SealedRealm implements Realm {
     this.#owners.clear();
   }
 
+  /** Wipes the keys. Nothing can be asked any more. */
+  close(): void {
+    this.sealing.keyring.wipe();
+    this.#owners.clear();
+  }
+
   nameOf(id: string): string {
     return toHex(locatorOf(this.#provider, this.sealing.keyring.idKey, fromHex(id)!));
   }
@@ -163,11 +169,11 @@ export class SealedRealm implements Realm {
     return { id, size };
   }
 
-  label({ id, size, epoch }: BlobFacts): Uint8Array {
+  label({ id, size }: BlobFacts, epoch?: number): Uint8Array {
     const facts = new Uint8Array(factsBytes);
     facts.set(fromHex(id)!);
     writeU64(new DataView(facts.buffer), 32, size);
-    return this.#seal({ column: 'blobs.label', row: fromHex(this.nameOf(id))!, epoch }, facts);
+    return this.#seal({ column: 'blobs.label', row: fromHex(this.nameOf(id))! }, facts, epoch);
   }
 
   epochOf(label: Uint8Array | null): number | undefined {
@@ -209,14 +215,9 @@ export class SealedRealm implements Realm {
     return this.#open('side.value', encoder.encode(key), value);
   }
 
-  #seal(
-    cell: { readonly column: string; readonly row: Uint8Array; readonly epoch?: number | undefined },
-    value: Uint8Array,
-  ): Uint8Array {
-    const { keyring } = this.sealing;
-    const { column, row, epoch = keyring.epoch } = cell;
-    const key = { epoch, nameKey: keyring.nameKey(epoch) };
-    return sealValue(this.#provider, value, { key, nonce: this.#nonce(), cell: { column, row } });
+  #seal(cell: Cell, value: Uint8Array, epoch: number = this.sealing.keyring.epoch): Uint8Array {
+    const key = { epoch, nameKey: this.sealing.keyring.nameKey(epoch) };
+    return sealValue(this.#provider, value, { key, nonce: this.#nonce(), cell });
   }
 
   #open(column: string, row: Uint8Array, sealed: Uint8Array): Uint8Array {

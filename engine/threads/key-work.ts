@@ -6,9 +6,8 @@ import type { StoreLayout } from '../catalog/layout.ts';
 import { toHex } from '../codec/bytes.ts';
 import type { Provider } from '../codec/provider.ts';
 import { readKeyFiles, writeKeyFiles } from '../commit/key-files.ts';
-import { StoreError } from '../errors.ts';
+import { StoreError, writeError } from '../errors.ts';
 import type { Host } from '../host.ts';
-import type { Keyring } from '../keys/keyring.ts';
 import {
   type KeyTools,
   type Keys,
@@ -23,12 +22,18 @@ import { type Realm, SealedRealm } from '../keys/realm.ts';
 import type { Handler } from '../rpc.ts';
 import { toolsOf } from './realms.ts';
 
-export interface KeyContext {
+/** What telling about keys takes. */
+export interface KeyView {
   readonly host: Host;
   readonly provider: Provider;
   readonly layout: StoreLayout;
-  readonly catalog: Catalog;
   readonly realm: Realm;
+  /** Absent where the store is open for reading only: this thread has no catalog then. */
+  readonly catalog: Catalog | undefined;
+}
+
+export interface KeyContext extends KeyView {
+  readonly catalog: Catalog;
 }
 
 /** The keyring after a change, encoded, for the workers. Whoever takes it wipes it. */
@@ -59,9 +64,9 @@ export interface StalePage {
 /** Rows looked at in one transaction. */
 const pageRows = 2_000;
 
-export function keyHandlers(open: () => KeyContext): Readonly<Record<string, Handler>> {
+export function keyHandlers(open: () => KeyContext, view: () => KeyView): Readonly<Record<string, Handler>> {
   return {
-    'keys-list': () => listKeys(open()),
+    'keys-list': () => listKeys(view()),
     'keys-add': (secret: Secret | 'recovery-key') => addKey(open(), secret),
     'keys-remove': (slot: string) =>
       change(open(), (tools, keys) => Promise.resolve(removeSlot(tools, keys, slot))),
@@ -72,7 +77,7 @@ export function keyHandlers(open: () => KeyContext): Readonly<Record<string, Han
   };
 }
 
-function listKeys(context: KeyContext): KeysInfo {
+function listKeys(context: KeyView): KeysInfo {
   const { realm, slots, epoch } = describe(context);
   const info: KeysInfo = {
     realm,
@@ -84,10 +89,12 @@ function listKeys(context: KeyContext): KeysInfo {
       createdMs,
     })),
   };
-  return context.realm.state === 'open' ? { ...info, behind: behind(context) } : info;
+  const { catalog } = context;
+  if (context.realm.state !== 'open' || catalog === undefined) return info;
+  return { ...info, behind: behind({ ...context, catalog }) };
 }
 
-function describe(context: KeyContext): {
+function describe(context: KeyView): {
   realm: string;
   epoch: number;
   slots: ReturnType<typeof describeKeys>['slots'];
@@ -96,9 +103,9 @@ function describe(context: KeyContext): {
   return { realm: realmId, epoch, slots };
 }
 
-function readFile({ host, layout, provider, realm }: KeyContext): Uint8Array {
+function readFile({ host, layout, provider, realm }: KeyView): Uint8Array {
   if (realm.state === 'plain') throw new StoreError('invalid-argument', 'this store is not encrypted');
-  return readKeyFiles(host.files, layout, { provider, mend: true });
+  return readKeyFiles(host.files, layout, provider);
 }
 
 async function addKey(context: KeyContext, wanted: Secret | 'recovery-key'): Promise<Changed> {
@@ -120,23 +127,30 @@ async function change(
   const before = readFile(context);
   if (!(realm instanceof SealedRealm)) realm.nameOf('');
   const { keyring } = (realm as SealedRealm).sealing;
-  checkNewest(provider, keyring, before);
+  checkNewest(context);
   // Deriving a key takes a second, which no lock is held for: what was read must stand still when it is written.
   const made = await make(toolsOf(host, provider), { keyring, file: before });
-  catalog.transaction(() => {
-    const now = readFile(context);
-    if (describeKeys(provider, now).sequence !== describeKeys(provider, before).sequence) {
-      made.keyring.wipe();
-      throw new StoreError('busy', 'another process has just changed the keys');
-    }
-    writeKeyFiles(host.files, layout, made.file);
-  });
+  try {
+    catalog.transaction(() => {
+      const now = readFile(context);
+      if (describeKeys(provider, now).sequence !== describeKeys(provider, before).sequence)
+        throw new StoreError('busy', 'another process has just changed the keys');
+      writeKeyFiles(host.files, layout, made.file);
+    });
+  } catch (error) {
+    made.keyring.wipe();
+    throw writeError(error, 'changing the keys');
+  }
   (realm as SealedRealm).take(made.keyring);
   return { keyring: made.keyring.encode() };
 }
 
-function checkNewest(provider: Provider, keyring: Keyring, file: Uint8Array): void {
-  const { epoch, slots } = describeKeys(provider, file);
+/** `needs-reopen` where another process has changed the keys, so that what is on disk may be sealed under an epoch unknown here. */
+export function checkNewest(context: KeyView): void {
+  const { sealing } = context.realm;
+  if (sealing === undefined) return;
+  const { keyring } = sealing;
+  const { epoch, slots } = describe(context);
   const same = slots.map(({ id }) => id).join() === keyring.slotIds.join();
   if (epoch === keyring.epoch && same) return;
   throw new StoreError('needs-reopen', 'another process has changed the keys since this store was opened');
@@ -161,6 +175,8 @@ function epochBytes(realm: Realm): Uint8Array {
 function stalePage(context: KeyContext, after: number): StalePage {
   const { catalog, realm } = context;
   if (realm.state !== 'open') realm.nameOf('');
+  // Else what is of a newer epoch would be taken for something to be brought back under ours.
+  checkNewest(context);
   return catalog.transaction((transaction) => {
     const found = catalog.sql
       .rows(`SELECT * FROM blobs WHERE n > ? AND ${staleLabel} ORDER BY n LIMIT ?`)

@@ -16,6 +16,8 @@ export type { Realm } from '../keys/realm.ts';
 export interface UnlockedStore extends FoundStore {
   /** Of an encrypted store that was given a key that fits. */
   readonly keyring: Keyring | undefined;
+  /** The file that it came out of; absent where it was made just now. */
+  readonly keysFile?: Uint8Array;
 }
 
 /** What is to be opened, or made. */
@@ -43,15 +45,17 @@ export async function findUnlocked(
     if (fresh?.keyring.realmId === encryption.realm) return { ...found, keyring: fresh.keyring };
     fresh?.keyring.wipe();
     if (options.encryption === undefined) return { ...found, keyring: undefined };
-    const mend = options.mode !== 'read-only';
-    return { ...found, keyring: await unlock(found, options.encryption, { ...parts, mend }) };
+    return { ...found, ...(await unlock(found, options.encryption, parts)) };
   } catch (error) {
     fresh?.keyring.wipe();
     throw error;
   }
 }
 
-/** The same for a store whose catalog is to be made again, which takes its keys: without them nobody can tell what lies in it. */
+/**
+ * The same for a store whose catalog is to be made again, which takes its keys: without them nobody can tell what lies in it. Undefined
+ * where it is not encrypted.
+ */
 export async function unlockLost(
   found: FoundStore,
   encryption: Pick<EncryptionOptions, 'secret'> | undefined,
@@ -61,7 +65,7 @@ export async function unlockLost(
     if (encryption === undefined) return undefined;
     throw notEncrypted(found);
   }
-  if (encryption !== undefined) return await unlock(found, encryption, { ...parts, mend: true });
+  if (encryption !== undefined) return (await unlock(found, encryption, parts)).keyring;
   throw new StoreError('wrong-key', 'this store is encrypted: its catalog is only made again with a key', {
     path: found.layout.root,
   });
@@ -70,11 +74,11 @@ export async function unlockLost(
 async function unlock(
   { layout, superblock }: FoundStore,
   { secret }: Pick<EncryptionOptions, 'secret'>,
-  { host, provider, mend }: { readonly host: Host; readonly provider: Provider; readonly mend: boolean },
-): Promise<Keyring> {
-  const file = readKeyFiles(host.files, layout, { provider, mend });
-  const { keyring } = await unlockKeys(provider, file, secret);
-  if (keyring.realmId === superblock.parameters.encryption?.realm) return keyring;
+  { host, provider }: { readonly host: Host; readonly provider: Provider },
+): Promise<{ readonly keyring: Keyring; readonly keysFile: Uint8Array }> {
+  const keysFile = readKeyFiles(host.files, layout, provider);
+  const { keyring } = await unlockKeys(provider, keysFile, secret);
+  if (keyring.realmId === superblock.parameters.encryption?.realm) return { keyring, keysFile };
   keyring.wipe();
   throw new StoreError('tampered', 'the file of keys is of another store', { path: layout.keys });
 }
@@ -128,4 +132,9 @@ export function realmOf(
   if (keyring === undefined) return lockedRealm;
   const { padding } = encryption;
   return new SealedRealm(provider, keyring, { random: (bytes) => host.random(bytes), padding });
+}
+
+/** When the store is closed. */
+export function wipeKeys(realm: Realm): void {
+  if (realm instanceof SealedRealm) realm.close();
 }

@@ -8,7 +8,7 @@ import { StoreError, toStoreError } from '../errors.ts';
 import type { Host } from '../host.ts';
 import { rebuildCatalog } from '../maintenance/rebuild.ts';
 import type { CallContext, Handler } from '../rpc.ts';
-import { realmOf, unlockLost } from './realms.ts';
+import { realmOf, unlockLost, wipeKeys } from './realms.ts';
 
 interface RebuildRequest {
   readonly root: string;
@@ -63,7 +63,7 @@ export function rebuildHandlers(host: Host, provider: Provider): Readonly<Record
           : toStoreError(error, `rebuilding the catalog in ${root}`, { path: root });
       } finally {
         contents.close();
-        keyring?.wipe();
+        wipeKeys(realm);
       }
     },
   };

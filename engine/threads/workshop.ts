@@ -28,7 +28,7 @@ import { Keyring } from '../keys/keyring.ts';
 import { SealedRealm } from '../keys/realm.ts';
 import type { PartName } from '../volume.ts';
 import { toldError } from './naming.ts';
-import { realmOf } from './realms.ts';
+import { realmOf, wipeKeys } from './realms.ts';
 import { encodeAgain, stageAgain } from './seal-again.ts';
 
 /** What a worker is told of the store. */
@@ -80,7 +80,7 @@ export class Workshop {
         try {
           return await handler(args, context);
         } catch (error) {
-          throw context.signal.aborted ? error : this.#told(toStoreError(error, name));
+          throw context.signal.aborted ? error : this.#told(toStoreError(error, name), askedFor(args));
         }
       },
     ]);
@@ -151,14 +151,17 @@ export class Workshop {
     return this.#parts;
   }
 
-  /** In the words of the caller, who knows no locators. */
-  #told(error: Error): unknown {
+  /** In the words of the caller, who knows no locators. What he asked for is told even where the catalog cannot tell it. */
+  #told(error: Error, asked: string | undefined): unknown {
     const reader = this.#parts?.reader;
     if (reader === undefined || !reader.contents.sealed) return error;
-    return toldError(error, (name) => {
+    const { realm } = reader;
+    const said = new Map(asked === undefined || realm.state !== 'open' ? [] : [[realm.nameOf(asked), asked]]);
+    const reveal = (name: Uint8Array): string | undefined => {
       const row = reader.rows.inspect(name)?.row;
       return row && reader.tell(row);
-    });
+    };
+    return toldError(error, reveal, said);
   }
 
   async #openStore(options: WorkshopOptions): Promise<void> {
@@ -188,7 +191,7 @@ export class Workshop {
       layout: options.layout,
       storeId: options.storeId,
       chunkBytes: options.chunkBytes,
-      onDamage: (error) => this.onNote(errorToData(this.#told(error)) as ErrorData),
+      onDamage: (error) => this.onNote(errorToData(this.#told(error, undefined)) as ErrorData),
       access: options.lease === undefined ? 'read-only' : 'read',
     });
     const { smallMax, chunkBytes, compression, chunking } = options;
@@ -226,6 +229,7 @@ export class Workshop {
     parts?.stager.close();
     parts?.chopper.close();
     parts?.reader.close();
+    if (parts !== undefined) wipeKeys(parts.reader.realm);
   }
 
   /** Short reads of many callers in one message. */
@@ -237,7 +241,7 @@ export class Workshop {
         if (bytes !== undefined) buffers.push(bytes.buffer);
         return { value: bytes };
       } catch (error) {
-        return { error: errorToData(this.#told(toStoreError(error, 'reading'))) };
+        return { error: errorToData(this.#told(toStoreError(error, 'reading'), id)) };
       }
     });
     return new Moved(results, [...new Set(buffers)]);
@@ -249,7 +253,7 @@ export class Workshop {
       try {
         results.push({ value: await this.#open.streams.exportTo(target, context.signal) });
       } catch (error) {
-        results.push({ error: errorToData(this.#told(toStoreError(error, 'reading'))) });
+        results.push({ error: errorToData(this.#told(toStoreError(error, 'reading'), target.id)) });
       }
     }
     return results;
@@ -274,6 +278,12 @@ export class Workshop {
     context.progress({ blobs, bytes });
     return result;
   }
+}
+
+/** The blob that a call is about. */
+function askedFor(args: unknown): string | undefined {
+  const id = (args as { readonly id?: unknown } | undefined)?.id;
+  return typeof id === 'string' && /^[0-9a-f]{64}$/.test(id) ? id : undefined;
 }
 
 /** Runs a call about a path of the caller's, whose failure names it. */

@@ -1,5 +1,5 @@
 /** The work the commit thread offers by name: opening with recovery, group commits, collection, the catalog's side of scrubs. */
-import type { EncryptionOptions, GcOptions, StoreParameters } from '../api.ts';
+import type { GcOptions } from '../api.ts';
 import { type BlobRow, partNameOf } from '../catalog/blob-rows.ts';
 import { Catalog, type Transaction } from '../catalog/catalog.ts';
 import { openConnection } from '../catalog/connection.ts';
@@ -14,14 +14,15 @@ import { Committer } from '../commit/committer.ts';
 import { fillBallast, removeFolderIfThere, removeIfThere } from '../commit/create.ts';
 import type { Operation } from '../commit/operations.ts';
 import { Contents } from '../content/contents.ts';
+import { mendKeyFiles } from '../commit/key-files.ts';
 import { setAside } from '../commit/quarantine.ts';
 import { VolumeSet } from '../commit/volume-set.ts';
-import { type DatabaseClass, type DriverChoice, loadDriver } from '../driver.ts';
+import { type DatabaseClass, loadDriver } from '../driver.ts';
 import { StoreError, invariant, poisons, toStoreError, writeError } from '../errors.ts';
 import type { Host } from '../host.ts';
 import { collect } from '../maintenance/gc.ts';
 import type { MirrorContext } from '../maintenance/mirror.ts';
-import { type RecoverContext, type RecoverReport, recover, tempFolders } from '../maintenance/recover.ts';
+import { type RecoverContext, recover, tempFolders } from '../maintenance/recover.ts';
 import { removeCondemned } from '../maintenance/tombstones.ts';
 import {
   type SettleRequest,
@@ -32,31 +33,11 @@ import {
   settleRange,
 } from '../maintenance/settle-scrub.ts';
 import { type CallContext, type Handler, errorToData } from '../rpc.ts';
-import { type KeyContext, keyHandlers } from './key-work.ts';
-import { type Realm, findUnlocked, realmOf } from './realms.ts';
+import { type KeyContext, type KeyView, checkNewest, keyHandlers } from './key-work.ts';
+import { type Realm, findUnlocked, realmOf, wipeKeys } from './realms.ts';
 import { groupHandlers } from './group-work.ts';
 import { committed, nameTold } from './naming.ts';
-
-export interface WriterOptions {
-  readonly root: string;
-  readonly mode: 'create' | 'open' | 'read-only';
-  readonly durability: 'full' | 'relaxed';
-  readonly driver: DriverChoice;
-  readonly parameters: StoreParameters;
-  readonly encryption?: EncryptionOptions;
-}
-
-/** What the calling thread and the workers need to know of an open store. */
-export interface OpenedStore {
-  readonly layout: StoreLayout;
-  readonly storeId: string;
-  readonly format: number;
-  readonly parameters: StoreParameters;
-  /** Encoded, of an encrypted store that was opened with a key. Whoever takes it wipes it. */
-  readonly keyring?: Uint8Array;
-  readonly lease?: string;
-  readonly recovered?: RecoverReport;
-}
+import type { OpenedStore, WriterOptions } from './opened.ts';
 
 interface Parts {
   readonly realm: Realm;
@@ -73,12 +54,16 @@ interface Parts {
 interface Found {
   readonly facts: OpenedStore;
   readonly realm: Realm;
+  /** The file that its keys came out of; absent without keys, and where they were made just now. */
+  readonly keysFile: Uint8Array | undefined;
 }
 
 export class Writer {
   readonly #host: Host;
   readonly #provider: Provider;
   #parts: Parts | undefined;
+  /** Also where it is open for reading only. */
+  #found: Found | undefined;
   #poison: StoreError | undefined;
   #collecting = false;
 
@@ -94,8 +79,7 @@ export class Writer {
       gc: (options: Pick<GcOptions, 'graceMs' | 'dryRun'>, context: CallContext) =>
         this.#gc(options, context),
       'scrub-ranges': () => scrubRanges(this.#open.volumes),
-      'scrub-settle': (request: SettleRequest) =>
-        this.#write(() => settleRange(this.#open.catalog, this.#open.recovery, request)),
+      'scrub-settle': (request: SettleRequest) => this.#settle(request),
       'scrub-recount': (bucket: number) => this.#write(() => recountBucket(this.#open.catalog, bucket)),
       'scrub-clear': () =>
         this.#write(() => {
@@ -106,7 +90,10 @@ export class Writer {
         (work) => this.#onGroup(work),
         (id) => nameTold(this.#open.realm, id),
       ),
-      ...keyHandlers(() => this.#keyContext()),
+      ...keyHandlers(
+        () => this.#keyContext(),
+        () => this.#keyView(),
+      ),
       poison: (message: string) => this.#setPoison(new StoreError('needs-reopen', message)),
       close: () => this.#close(),
     };
@@ -120,7 +107,7 @@ export class Writer {
   async #openStore(options: WriterOptions): Promise<OpenedStore> {
     const host = this.#host;
     const driver = await loadDriver(options.driver);
-    const { layout, superblock, keyring } = await findUnlocked(options, {
+    const { layout, superblock, keyring, keysFile } = await findUnlocked(options, {
       host,
       driver,
       provider: this.#provider,
@@ -133,6 +120,8 @@ export class Writer {
       ...(keyring === undefined ? {} : { keyring: keyring.encode() }),
     };
     const realm = realmOf(host, this.#provider, { encryption: superblock.parameters.encryption, keyring });
+    const found: Found = { facts, realm, keysFile };
+    this.#found = found;
     if (options.mode === 'read-only') return facts;
     if (superblock.roCompat.length > 0) {
       throw new StoreError(
@@ -141,7 +130,7 @@ export class Writer {
       );
     }
     try {
-      return this.#takeOnFullDisk(driver, options, { facts, realm });
+      return this.#takeOnFullDisk(driver, options, found);
     } catch (error) {
       throw toStoreError(error, `opening the store in ${options.root}`, { path: options.root });
     }
@@ -162,7 +151,7 @@ export class Writer {
   }
 
   /** Opens for writing: marker, catalog, lease and recovery; takes everything back where one of them fails. */
-  #take(driver: DatabaseClass, options: WriterOptions, { facts, realm }: Found): OpenedStore {
+  #take(driver: DatabaseClass, options: WriterOptions, { facts, realm, keysFile }: Found): OpenedStore {
     const host = this.#host;
     const { layout } = facts;
     const uuid = toHex(host.random(16));
@@ -224,10 +213,10 @@ export class Writer {
       const recovered = catalog.transaction((transaction) => {
         lease = this.#takeLease(transaction, driver, layout, uuid);
         undo.push(() => lease!.close());
-        refuseWhileRebuilt(driver, host.files, layout);
-        if (before?.ino !== host.files.facts(layout.index)?.ino)
-          throw new StoreError('busy', 'the catalog was replaced by a rebuild while it was opened');
+        refuseWhileRebuilt(driver, host.files, { layout, opened: before });
         marker.confirm();
+        if (keysFile !== undefined)
+          mendKeyFiles(host.files, layout, { bytes: keysFile, provider: this.#provider });
         return recover(transaction, recovery);
       });
       removeCondemned(catalog, volumes);
@@ -283,11 +272,22 @@ export class Writer {
     });
   }
 
-  /** In a store that is open for reading only there is nothing to change. */
   #keyContext(): KeyContext {
     if (this.#poison !== undefined) throw this.#poison;
-    const { catalog, realm, recovery } = this.#open;
-    return { host: this.#host, provider: this.#provider, layout: recovery.layout, catalog, realm };
+    return { ...this.#keyView(), catalog: this.#open.catalog };
+  }
+
+  #keyView(): KeyView {
+    invariant(this.#found !== undefined, 'the commit thread was asked before it was opened');
+    const { realm, facts } = this.#found;
+    const { layout } = facts;
+    return { host: this.#host, provider: this.#provider, layout, realm, catalog: this.#parts?.catalog };
+  }
+
+  #settle(request: SettleRequest): unknown {
+    // Of an epoch that is not known here: another process has turned it, or it was forged.
+    if (request.damaged.some(({ unknown }) => unknown === true)) checkNewest(this.#keyView());
+    return this.#write(() => settleRange(this.#open.catalog, this.#open.recovery, request));
   }
 
   /** A process died between its append to the root log and its COMMIT: what it left is dealt with before anything is appended. */
@@ -357,6 +357,7 @@ export class Writer {
   #close(): void {
     const parts = this.#parts;
     this.#parts = undefined;
+    if (this.#found !== undefined) wipeKeys(this.#found.realm);
     if (parts === undefined) return;
     const { catalog, volumes, recovery, lease, marker } = parts;
     const { files } = this.#host;

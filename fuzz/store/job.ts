@@ -3,7 +3,7 @@ import type { Store } from '../../engine/index.ts';
 import { type Job, failureOf } from '../job.ts';
 import { shrinkList, signatureOf } from '../shrink.ts';
 import { type Sabotage, type Stage, play } from './player.ts';
-import { type Placed, makeSteps } from './steps.ts';
+import { type Placed, makeSteps, withKeySteps } from './steps.ts';
 import { makeUniverse } from './universe.ts';
 
 /** Plays that shrinking may cost; each takes as long as a run. */
@@ -16,7 +16,10 @@ interface Kept {
 }
 
 function makeJob(name: string, stage: Stage, runs: number): Job {
-  const stepsOf = (seed: number, run: number): Placed[] => makeSteps(seed, run, makeUniverse(seed).length);
+  const stepsOf = (seed: number, run: number): Placed[] => {
+    const steps = makeSteps(seed, run, makeUniverse(seed).length);
+    return stage.encrypted === true ? withKeySteps(seed, run, steps) : steps;
+  };
   return {
     name,
     slowMs: 20_000,
@@ -56,9 +59,11 @@ function failureKind(message: string): string {
 
 export const storeJobs: readonly Job[] = [
   makeJob('store', { threads: 0 }, 300),
+  makeJob('store-encrypted', { threads: 0, encrypted: true }, 300),
   /** The same with real threads: slower, and not quite the same each time. */
   makeJob('store-threads', { threads: 2 }, 40),
   makeJob('store-rebuild', { threads: 0, rebuildEvery: 12 }, 60),
+  makeJob('store-rebuild-encrypted', { threads: 0, rebuildEvery: 12, encrypted: true }, 60),
 ];
 
 /** A store of which one method is another. */

@@ -1,28 +1,15 @@
 /** Plays steps on a real store and on the model, and compares what they say. */
-import {
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readFileSync,
-  readdirSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import {
-  type CompressionMode,
-  type ErrorCode,
-  type Session,
-  type Store,
-  StoreError,
-  openStore,
-  rebuildStore,
-} from '../../engine/index.ts';
-import { Finding, promise, same, unexpected } from '../target.ts';
+import { type CompressionMode, type Session, type Store, StoreError, openStore } from '../../engine/index.ts';
+import { Finding, promise, refused, same, unexpected } from '../target.ts';
+import { damageFile, damageSealed } from './damage.ts';
 import { compareAll } from './look.ts';
 import { Model } from './model.ts';
 import { Puts, kindOf } from './puts.ts';
+import { encryption, lookLocked, resealAll } from './sealed.ts';
+import { rebuilt } from './rebuilt.ts';
 import type { Placed, Put, Step } from './steps.ts';
 import { type Blob, makeUniverse, parameters } from './universe.ts';
 
@@ -30,11 +17,12 @@ import { type Blob, makeUniverse, parameters } from './universe.ts';
 export type Sabotage = (store: Store) => Store;
 
 /** A step that one handle does by itself. */
-type StoreStep = Exclude<Step, { step: 'reopen' | 'second' | 'session' }>;
+type StoreStep = Exclude<Step, { step: 'reopen' | 'second' | 'session' | 'rotate' | 'locked' }>;
 
 export interface Stage {
   /** Worker threads; 0 is fastest and does everything in the same order each time. */
   readonly threads: number;
+  readonly encrypted?: true;
   readonly sabotage?: Sabotage;
   /** The catalog is lost and made again after every so many steps, and at the end. */
   readonly rebuildEvery?: number;
@@ -83,6 +71,10 @@ class Player {
     this.#stage = stage;
   }
 
+  get #known(): { readonly model: Model; readonly blobs: readonly Blob[] } {
+    return { model: this.#model, blobs: this.#blobs };
+  }
+
   async do(placed: Placed): Promise<void> {
     const { handle } = placed;
     switch (placed.step) {
@@ -96,6 +88,11 @@ class Player {
         return;
       case 'session':
         return this.#changeSession(placed.change, handle);
+      case 'rotate':
+        return this.#rotate(await this.#store(handle), handle);
+      case 'locked':
+        await this.close();
+        return lookLocked(this.#directory, this.#model, this.#blobs);
       default:
         return this.#onStore(await this.#store(handle), placed);
     }
@@ -134,35 +131,8 @@ class Player {
     await this.close();
     // What is damaged would be lost: that is for other tests.
     if (this.#model.damagedBlobs().length > 0) return;
-    rmSync(join(this.#directory, 'index.db'));
-    const { lostBlobs, damagedCopies, missing, gap } = await rebuildStore(this.#directory, {
-      threads: { count: this.#stage.threads },
-    });
-    const said = JSON.stringify({ lostBlobs, damagedCopies, missing, gap });
-    promise(
-      said === JSON.stringify({ lostBlobs: 0, damagedCopies: 0, missing: [] }),
-      `a rebuild of a sound store says ${said}`,
-    );
-    const store = await this.#store(0);
-    // The dead record of a node, put as bytes since, is a node again where all that it links to is here, be it dead.
-    for (const blob of this.#model.all())
-      if (this.#model.get(blob)!.kind === 'raw') await this.#revive(store, blob);
-    const { recounted, badRows, adopted, damaged } = await store.scrub();
-    promise(recounted + badRows + adopted + damaged.length === 0, 'a scrub corrects what a rebuild made');
-    // What was collected came back, and goes again.
-    const gone = this.#model.collectable();
-    const { blocked } = await store.gc({ graceMs: 0 });
-    promise(blocked === undefined, `after a rebuild collection is blocked: ${blocked}`);
-    this.#model.drop(gone);
-    await compareAll(store, this.#model, this.#blobs);
-  }
-
-  async #revive(store: Store, blob: number): Promise<void> {
-    const { kind } = (await store.stat(this.#blobs[blob]!.id))!;
-    if (this.#model.get(blob)?.kind === kind) return;
-    this.#model.put(blob, kind, undefined);
-    const missing = kind === 'node' ? this.#model.missing(blob) : [];
-    for (const child of missing) await this.#revive(store, child);
+    const open = (): Promise<Store> => this.#store(0);
+    await this.#look(await rebuilt(this.#directory, { ...this.#stage, ...this.#known, open }));
   }
 
   async close(): Promise<void> {
@@ -181,8 +151,15 @@ class Player {
       parameters,
       durability: 'relaxed',
       ...(compression === undefined ? {} : { compression }),
+      ...(this.#stage.encrypted === true ? { encryption } : {}),
     });
     return (this.#stores[handle] = sabotage === undefined ? store : sabotage(store));
+  }
+
+  /** Whoever else has the store open goes on under the old keys until he opens it again. */
+  async #rotate(store: Store, handle: 0 | 1): Promise<void> {
+    await this.#close(handle === 0 ? 1 : 0);
+    await store.keys.rotate();
   }
 
   async #close(handle: 0 | 1): Promise<void> {
@@ -217,7 +194,7 @@ class Player {
       case 'storm':
         return this.#storm(store, step);
       case 'broken-put':
-        return this.#brokenPut(store, step.blob);
+        return this.#puts.broken(store, step.blob);
       case 'retain':
       case 'release':
         return this.#hold(store, step);
@@ -232,9 +209,12 @@ class Player {
       case 'damage':
         return this.#damage(store, step);
       case 'look':
-        return compareAll(store, this.#model, this.#blobs);
+        return this.#look(store);
       case 'scrub':
         return this.#scrub(store);
+      case 'reseal':
+        await this.#close(store === this.#stores[0] ? 1 : 0);
+        return resealAll(store, this.#model);
     }
   }
 
@@ -297,22 +277,11 @@ class Player {
     );
     await store.gc({ graceMs: 0 });
     this.#model.drop(this.#model.collectable());
-    await compareAll(store, this.#model, this.#blobs);
+    await this.#look(store);
   }
 
-  async #brokenPut(store: Store, blob: number): Promise<void> {
-    const broken = new Error('the source broke');
-    const source = async function* (bytes: Uint8Array): AsyncGenerator<Uint8Array> {
-      yield bytes.slice(0, bytes.length / 2);
-      throw broken;
-    };
-    try {
-      await store.put(source(this.#blobs[blob]!.bytes), { owner: 'nobody' });
-    } catch (error) {
-      if (error === broken) return;
-      throw error;
-    }
-    throw new Finding('a put whose source broke succeeded');
+  #look(store: Store): Promise<void> {
+    return compareAll(store, { ...this.#known, encrypted: this.#stage.encrypted === true });
   }
 
   async #hold(
@@ -397,20 +366,14 @@ class Player {
     promise(here.size === 0, 'something is there after it was collected');
   }
 
-  /** Flips a bit of a file, of the first blob from this one on that has a file, and lets a scrub find it. */
-  async #damage(store: Store, { blob: from, at }: Extract<Step, { step: 'damage' }>): Promise<void> {
-    for (let i = 0; i < this.#blobs.length; i++) {
-      const blob = (from + i) % this.#blobs.length;
-      const { id, bytes } = this.#blobs[blob]!;
-      if (this.#model.get(blob)?.damaged !== false) continue;
-      const path = await store.pathOf(id);
-      if (path === undefined) continue;
-      const changed = bytes.slice();
-      changed[at % changed.length]! ^= 1;
-      writeFileSync(path, changed);
-      this.#model.damage(blob);
-      return await this.#scrub(store);
-    }
+  /** Turns a bit of a file, and lets a scrub find it. */
+  async #damage(store: Store, place: Extract<Step, { step: 'damage' }>): Promise<void> {
+    const harmed = this.#stage.encrypted
+      ? await damageSealed(this.#directory, store, place)
+      : await damageFile(store, { ...place, model: this.#model, blobs: this.#blobs });
+    if (harmed === undefined) return;
+    this.#model.damage(this.#blobs.findIndex(({ id }) => id === harmed));
+    await this.#scrub(store);
   }
 
   async #scrub(store: Store): Promise<void> {
@@ -436,15 +399,4 @@ class Player {
     promise(adopted === 0, `a scrub adopts ${adopted}`);
     promise(blobs === this.#model.all().length, `a scrub sees ${blobs} blobs of ${this.#model.all().length}`);
   }
-}
-
-async function refused(work: Promise<unknown>, codes: readonly ErrorCode[]): Promise<void> {
-  let result: unknown;
-  try {
-    result = await work;
-  } catch (error) {
-    if (StoreError.is(error) && codes.includes(error.code)) return;
-    throw error;
-  }
-  throw new Finding(`should be refused with ${codes.join(' or ')}, and gave ${JSON.stringify(result)}`);
 }

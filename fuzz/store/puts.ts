@@ -2,7 +2,7 @@
 import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { PutOptions, PutResult, PutSource, Store } from '../../engine/index.ts';
-import { promise } from '../target.ts';
+import { Finding, promise } from '../target.ts';
 import type { Put } from './steps.ts';
 import type { Blob as KnownBlob } from './universe.ts';
 
@@ -37,6 +37,22 @@ export class Puts {
     promise(result.id === id, 'a put gives another id');
     promise(result.size === bytes.length, 'a put gives another size');
     return result;
+  }
+
+  /** A put whose source breaks off leaves nothing, and throws what the source threw. */
+  async broken(store: Store, blob: number): Promise<void> {
+    const broken = new Error('the source broke');
+    const source = async function* (bytes: Uint8Array): AsyncGenerator<Uint8Array> {
+      yield bytes.slice(0, bytes.length / 2);
+      throw broken;
+    };
+    try {
+      await store.put(source(this.#blobs[blob]!.bytes), { owner: 'nobody' });
+    } catch (error) {
+      if (error === broken) return;
+      throw error;
+    }
+    throw new Finding('a put whose source broke succeeded');
   }
 
   #sourceOf({ blob, way }: Put, bytes: Uint8Array): PutSource {

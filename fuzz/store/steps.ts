@@ -33,7 +33,10 @@ export type Step =
   | { readonly step: 'damage'; readonly blob: number; readonly at: number }
   | { readonly step: 'session'; readonly change: 'begin' | 'end' }
   | { readonly step: 'look' | 'scrub' }
-  | { readonly step: 'reopen' | 'second' };
+  | { readonly step: 'reopen' | 'second' }
+  /** Of encrypted stores: a new epoch, everything sealed anew, a look without keys. */
+  | { readonly step: 'rotate' | 'locked' }
+  | { readonly step: 'reseal' };
 
 /** A step, and which of the two handles of the store does it. */
 export type Placed = Step & { readonly handle: 0 | 1 };
@@ -62,6 +65,16 @@ const weights: readonly (readonly [Step['step'], number])[] = [
   ['second', 2],
 ];
 const weightSum = weights.reduce((sum, [, weight]) => sum + weight, 0);
+
+/** The same steps, and some of an encrypted store among them. */
+export function withKeySteps(seed: number, run: number, steps: readonly Placed[]): Placed[] {
+  const random = randomOf(seed ^ 0x6b65_7973, run);
+  return steps.flatMap((step): Placed[] => {
+    if (!random.chance(0.12)) return [step];
+    const handle = random.chance(0.25) ? 1 : 0;
+    return [step, { step: random.pick(['rotate', 'reseal', 'reseal', 'locked']), handle }];
+  });
+}
 
 export function makeSteps(seed: number, run: number, blobs: number): Placed[] {
   const random = randomOf(seed, run);
@@ -122,6 +135,9 @@ function makeStep(random: Random, blob: () => number): Step {
     case 'scrub':
     case 'reopen':
     case 'second':
+    case 'rotate':
+    case 'reseal':
+    case 'locked':
       return { step };
   }
 }

@@ -3,6 +3,7 @@ import type { Verb } from './verb.ts';
 import { move } from './volumes.ts';
 
 export const compact: Verb = {
+  keyless: true,
   define: (program) =>
     program
       .command('compact')

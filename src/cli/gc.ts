@@ -4,6 +4,7 @@ import { parseDuration, showBytes, showCount } from './units.ts';
 import { type Verb, withStore } from './verb.ts';
 
 export const gc: Verb = {
+  keyless: true,
   define: (program) =>
     program
       .command('gc')

@@ -1,9 +1,29 @@
 /** `holdfast init DIR`: makes a store in an absent or empty folder. */
-import { readdir } from 'node:fs/promises';
 import { Option } from 'commander';
-import { type ChunkingMode, type CompressionMode, type Layout, openStore } from '../index.ts';
-import { exitCodes } from './exit.ts';
-import { type Verb, brief } from './verb.ts';
+import {
+  type ChunkingMode,
+  type CompressionMode,
+  type EncryptionParameters,
+  type Layout,
+  type Secret,
+  type Store,
+  StoreError,
+  openStore,
+  readParameters,
+} from '../index.ts';
+import { UsageError, exitCodes } from './exit.ts';
+import { describeSlot, tellRecoveryKey } from './keys.ts';
+import { askNewPassphrase, isGiven, readSecret, secretToOpen, wipe } from './secret.ts';
+import { type Context, type Verb, brief } from './verb.ts';
+
+interface InitOptions {
+  readonly compress: CompressionMode;
+  readonly chunking: ChunkingMode;
+  readonly layout: Layout;
+  readonly encrypt?: true;
+  readonly padding?: EncryptionParameters['padding'];
+  readonly recovery?: true;
+}
 
 export const init: Verb = {
   define: (program) =>
@@ -28,27 +48,93 @@ export const init: Verb = {
         new Option('--layout <layout>', 'large blobs as files, or all content in SQLite volumes')
           .choices(['hybrid', 'sqlite-only'])
           .default('hybrid'),
+      )
+      .option('--encrypt', 'encrypt the store; without one of the keys below, asks for a passphrase')
+      .option('--recovery', 'with --encrypt: make a recovery key as well, and print it')
+      .addOption(
+        new Option('--padding <how>', 'with --encrypt: round sizes up, by 12 % at most').choices([
+          'none',
+          'padme',
+        ]),
       ),
-  async run({ output, signal }, [directory], options) {
-    const before = await readdir(directory!).catch(() => []);
+  async run(context, [directory], given) {
+    const options = given as unknown as InitOptions;
+    const { encrypt, padding, recovery, compress: compression, chunking, layout } = options;
+    const wanted = isGiven(context.key) || padding !== undefined || recovery === true;
+    if (encrypt !== true && wanted)
+      throw new UsageError('a key, --recovery and --padding are for an encrypted store: say --encrypt');
+    const isThere = await readParameters(directory!).then(
+      () => true,
+      () => false, // opening says what is wrong
+    );
+    if (isThere && recovery === true)
+      throw new UsageError(
+        `${directory!} is a store already: use holdfast keys add ${directory!} --recovery`,
+      );
+    const secret = encrypt === true ? await firstSecret(directory!, { ...context, isThere }) : undefined;
     const store = await openStore(directory!, {
       ...brief,
       mode: 'create',
-      compression: options['compress'] as CompressionMode,
-      chunking: options['chunking'] as ChunkingMode,
-      layout: options['layout'] as Layout,
-      signal,
-    });
+      compression,
+      chunking,
+      layout,
+      ...(secret === undefined ? {} : { encryption: { secret, padding: padding ?? 'none' } }),
+      signal: context.signal,
+    }).finally(() => wipe(secret));
     try {
-      const { storeId, format } = await store.stats();
-      const created = before.length === 0;
-      await output.line(
-        created ? `made store ${storeId} in ${directory!}` : `${directory!} is store ${storeId} already`,
-      );
-      await output.result({ directory, storeId, format, created });
+      if (encrypt === true && store.parameters.encryption === null)
+        throw new StoreError('conflict', `${directory!} is a store already, and is not encrypted`);
+      await tell(store, {
+        ...context,
+        directory: directory!,
+        created: !isThere,
+        recovery: recovery === true,
+      });
     } finally {
       await store.close();
     }
     return exitCodes.fine;
   },
 };
+
+async function firstSecret(
+  directory: string,
+  context: Context & { readonly isThere: boolean },
+): Promise<Secret | undefined> {
+  if (context.isThere) return await secretToOpen(directory, context.key, context);
+  return (
+    (await readSecret(context.key, context)) ??
+    (await askNewPassphrase(context, '--key-file or --passphrase-fd'))
+  );
+}
+
+async function tell(
+  store: Store,
+  context: Context & { readonly directory: string; readonly created: boolean; readonly recovery: boolean },
+): Promise<void> {
+  const { output, directory, created, recovery } = context;
+  const { storeId, format } = await store.stats();
+  await output.line(
+    created ? `made store ${storeId} in ${directory}` : `${directory} is store ${storeId} already`,
+  );
+  const { encryption } = store.parameters;
+  if (encryption === null) return await output.result({ directory, storeId, format, created, encryption });
+  const added = recovery ? await store.keys.add('recovery-key') : undefined;
+  const { realm, slots } = await store.keys.list();
+  await output.line(`realm ${realm}, padding ${encryption.padding}`);
+  for (const slot of slots) await output.line(describeSlot(slot));
+  if (added?.recoveryKey !== undefined) await tellRecoveryKey(context, added.recoveryKey);
+  else if (created)
+    output.note(
+      `Nobody can read this store without its key. "holdfast keys add ${directory} --recovery" makes a second one.`,
+    );
+  await output.result({
+    directory,
+    storeId,
+    format,
+    created,
+    encryption,
+    slots,
+    ...(added === undefined ? {} : { recoveryKey: added.recoveryKey }),
+  });
+}

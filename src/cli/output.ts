@@ -46,6 +46,11 @@ export class Output {
     });
   }
 
+  /** A question; the answer is typed behind it. */
+  ask(question: string): void {
+    this.#stderr.write(question);
+  }
+
   /** Something to know that is no result. */
   note(text: string): void {
     this.#stderr.write(`${text}\n`);

@@ -7,11 +7,13 @@ import { Stopped, exitCodes, toldError } from './exit.ts';
 import { gc } from './gc.ts';
 import { get } from './get.ts';
 import { init } from './init.ts';
+import { keys } from './keys.ts';
 import { ls } from './ls.ts';
 import { Output } from './output.ts';
 import { rebuild } from './rebuild.ts';
 import { rm } from './rm.ts';
 import { scrub } from './scrub.ts';
+import { type Sources, addKeyOptions } from './secret.ts';
 import { stat } from './stat.ts';
 import { stats } from './stats.ts';
 import { onStop } from './stop.ts';
@@ -29,6 +31,7 @@ const verbs: readonly Verb[] = [
   gc,
   compact,
   volumes,
+  keys,
   scrub,
   rebuild,
   stats,
@@ -47,10 +50,16 @@ export async function runProgram(argv: readonly string[]): Promise<number> {
     const command = verb
       .define(program)
       .option('--json', 'print one JSON object as the last line; progress goes to stderr');
+    addKeyOptions(command);
     command.exitOverride().configureOutput({ writeErr: () => undefined });
     command.action(async () => {
       exit = await verb.run(
-        { output, signal: stop.signal },
+        {
+          output,
+          signal: stop.signal,
+          key: command.opts<Sources>(),
+          keyless: verb.keyless === true,
+        },
         command.processedArgs.flat() as string[],
         command.opts(),
       );

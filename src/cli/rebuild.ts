@@ -5,7 +5,7 @@ import { printableName } from './ls.ts';
 import type { Output } from './output.ts';
 import { Progress } from './progress.ts';
 import { showBytes, showCount, showSeconds } from './units.ts';
-import type { Verb } from './verb.ts';
+import { type Verb, unlocking } from './verb.ts';
 
 /** Lines of each list that people are shown; with --json there are more. */
 const shownMax = 20;
@@ -17,13 +17,16 @@ export const rebuild: Verb = {
       .description('make a new catalog from volumes and roots.log, when index.db is lost')
       .argument('<dir>', 'the store')
       .option('--accept-gap', 'let collection go on without what could not be brought back'),
-  async run({ output, signal }, [directory], options) {
+  async run(context, [directory], options) {
+    const { output } = context;
     const progress = new Progress(output, 'rebuild', 'blob');
-    const result = await rebuildStore(directory!, {
-      acceptGap: options['acceptGap'] === true,
-      signal,
-      onProgress: ({ blobs, bytes }) => progress.update({ files: blobs, bytes }),
-    }).finally(() => progress.end());
+    const result = await unlocking(directory!, context, (key) =>
+      rebuildStore(directory!, {
+        ...key,
+        acceptGap: options['acceptGap'] === true,
+        onProgress: ({ blobs, bytes }) => progress.update({ files: blobs, bytes }),
+      }),
+    ).finally(() => progress.end());
     tell(output, result);
     const { blobs, bytes, roots, owners, milliseconds } = result;
     await output.line(

@@ -4,6 +4,7 @@ import { showBytes, showCount } from './units.ts';
 import { type Verb, brief, withReadableStore } from './verb.ts';
 
 export const stats: Verb = {
+  keyless: true,
   define: (program) =>
     program
       .command('stats')
@@ -11,7 +12,7 @@ export const stats: Verb = {
       .argument('<dir>', 'the store'),
   async run(context, [directory]) {
     const { output } = context;
-    const { found, compression, chunking, layout } = await withReadableStore(
+    const { found, compression, chunking, layout, encryption } = await withReadableStore(
       directory!,
       context,
       async (store) => ({
@@ -19,6 +20,7 @@ export const stats: Verb = {
         compression: store.parameters.compression,
         chunking: store.parameters.chunking,
         layout: store.parameters.layout,
+        encryption: store.parameters.encryption,
       }),
       brief,
     );
@@ -33,6 +35,10 @@ export const stats: Verb = {
       ['layout', layout],
       ['compression', mode === 'off' ? mode : `${mode}, ${codec} level ${level}`],
       ['chunking', chunking.mode === 'off' ? 'off' : `fastcdc, ${showBytes(chunking.average)} on average`],
+      [
+        'encryption',
+        encryption === null ? 'off' : `realm ${encryption.realm}, padding ${encryption.padding}`,
+      ],
       ['unreferenced', `${showCount(found.unreferenced, 'blob')}, ${showBytes(found.unreferencedBytes)}`],
       ['suspect', showCount(found.suspect, 'blob')],
       ['roots', String(found.roots)],
@@ -47,7 +53,7 @@ export const stats: Verb = {
       ),
     ];
     for (const [name, value] of rows) await output.line(`${name.padEnd(13)} ${value}`);
-    await output.result({ ...found, layout, compression, chunking });
+    await output.result({ ...found, layout, compression, chunking, encryption });
     return exitCodes.fine;
   },
 };

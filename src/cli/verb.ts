@@ -2,15 +2,22 @@
 import type { Command } from 'commander';
 import { type OpenOptions, type Store, StoreError, openStore } from '../index.ts';
 import type { Output } from './output.ts';
+import { type Sources, isGiven, readSecret, secretToOpen, wipe } from './secret.ts';
 
 export interface Context {
   readonly output: Output;
   /** Aborts on SIGINT, SIGTERM and when nobody reads stdout; the reason is a Stopped. */
   readonly signal: AbortSignal;
+  /** What was given to open an encrypted store with. */
+  readonly key: Sources;
+  /** The work needs no keys: none is asked for, and an encrypted store is opened without. One that is given is used. */
+  readonly keyless: boolean;
 }
 
 export interface Verb {
-  /** Adds the command with its arguments and options; `--json` is added to every one. */
+  /** All it does, it does on an encrypted store without keys. */
+  readonly keyless?: true;
+  /** Adds the command with its arguments and options; `--json` and what opens an encrypted store are added to every one. */
   define(program: Command): Command;
   /** Resolves to the exit code. */
   run(context: Context, args: readonly string[], options: Readonly<Record<string, unknown>>): Promise<number>;
@@ -29,7 +36,8 @@ export async function withStore<Result>(
   work: (store: Store) => Promise<Result>,
   options: OpenOptions = {},
 ): Promise<Result> {
-  return await using(await openStore(directory, { ...options, mode: 'open', signal: context.signal }), work);
+  const open = (key: Unlocking): Promise<Store> => openStore(directory, { ...options, ...key, mode: 'open' });
+  return await using(await unlocking(directory, context, open), work);
 }
 
 /** Like `withStore`, for verbs that only read: works on a store that may not be written too. */
@@ -39,7 +47,30 @@ export async function withReadableStore<Result>(
   work: (store: Store) => Promise<Result>,
   options: OpenOptions = {},
 ): Promise<Result> {
-  return await using(await openReadable(directory, { ...options, signal: context.signal }), work);
+  const open = (key: Unlocking): Promise<Store> => openReadable(directory, { ...options, ...key });
+  return await using(await unlocking(directory, context, open), work);
+}
+
+/** Whether the store is encrypted and was opened without keys. */
+export function isLocked(store: Store, { key }: Context): boolean {
+  return store.parameters.encryption !== null && !isGiven(key);
+}
+
+type Unlocking = Pick<OpenOptions, 'signal' | 'encryption'>;
+
+/** Works with what opens the store, asked for where it is needed, and wiped afterwards. */
+export async function unlocking<Result>(
+  directory: string,
+  context: Context,
+  work: (options: Unlocking) => Promise<Result>,
+): Promise<Result> {
+  const { key, keyless, signal } = context;
+  const secret = keyless ? await readSecret(key, context) : await secretToOpen(directory, key, context);
+  try {
+    return await work({ signal, ...(secret === undefined ? {} : { encryption: { secret } }) });
+  } finally {
+    wipe(secret);
+  }
 }
 
 async function openReadable(directory: string, options: OpenOptions): Promise<Store> {

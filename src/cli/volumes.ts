@@ -20,6 +20,7 @@ interface Action {
 }
 
 export const volumes: Verb = {
+  keyless: true,
   define: (program) =>
     program
       .command('volumes')

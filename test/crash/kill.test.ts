@@ -12,7 +12,7 @@ const skip = why === undefined ? false : `NOT RUN, ${why}`;
 const seed = Number(process.env['HOLDFAST_SEED'] ?? 1);
 
 test('three processes on one store die at random moments and lose nothing', { skip }, async (t) => {
-  const report = await runKill({ seed, kills: 6, roundsPerStore: 2 });
+  const report = await runKill({ seed, kills: 6, killsPerRound: 3, roundsPerStore: 1 });
   t.diagnostic(
     `seed ${seed}: ${report.kills} kills, ${report.acknowledged} acknowledged, ${report.verifications} verifications, ${report.seconds.toFixed(1)} s`,
   );

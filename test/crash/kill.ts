@@ -29,6 +29,8 @@ export interface KillOptions {
   readonly processes?: number;
   /** Kill moments between two verifications. */
   readonly killsPerRound?: number;
+  /** Every store, or none; else half of them. */
+  readonly encrypted?: boolean;
   /** Verifications before a new store is begun. */
   readonly roundsPerStore?: number;
   /** Keep the folder of a loss (default); not where a loss is what is wanted. */
@@ -146,6 +148,7 @@ class KillCampaign {
   readonly #seats: Seat[];
   readonly #started = performance.now();
   #store = '';
+  #encrypted = false;
   #kills = 0;
   #births = 0;
   #verifications = 0;
@@ -197,6 +200,8 @@ class KillCampaign {
     const area = join(this.#ground.work, `store-${number}`);
     mkdirSync(join(area, 'scratch'), { recursive: true });
     this.#store = join(area, 'store');
+    const mixed = this.#ground.subject.kind === 'engine' && (number % 4 === 1 || number % 4 === 2);
+    this.#encrypted = this.#options.encrypted ?? mixed;
     for (const seat of this.#seats) {
       this.#acknowledged += seat.oracle.acknowledged();
       seat.oracle = createOracle();
@@ -225,6 +230,8 @@ class KillCampaign {
       rounds: [1_000_000_000],
       lanes: 3,
       leaveOpen: true,
+      encrypted: this.#encrypted,
+      rekeys: this.#encrypted && this.#seats.length === 1,
       left: seat.oracle.expectation(),
     };
     seat.worker = await this.#ground.bench.take(plan);
@@ -276,7 +283,12 @@ class KillCampaign {
     const copy = join(area, 'copy');
     if (existsSync(this.#store)) cpSync(this.#store, copy, { recursive: true });
     const expectation = this.#expectation();
-    const answer = await this.#ground.verifiers.ask({ store: copy, expectation, deep: true });
+    const answer = await this.#ground.verifiers.ask({
+      store: copy,
+      expectation,
+      deep: true,
+      encrypted: this.#encrypted,
+    });
     this.#verifications++;
     rmSync(copy, { recursive: true, force: true });
     const problems = [...expectation.complaints, ...answer.problems];

@@ -119,7 +119,14 @@ function planOf(options: PowerLossOptions, work: string): Plan {
     rounds: options.rounds ?? [110, 70],
     lanes: 1 + (seed % 6),
     leaveOpen: seed % 3 === 0,
+    encrypted: isEncrypted(options),
+    rekeys: isEncrypted(options),
   };
+}
+
+/** Every second store of the engine is. */
+function isEncrypted({ seed, subject = engineSubject }: PowerLossOptions): boolean {
+  return subject.kind === 'engine' && seed % 2 === 0;
 }
 
 function keptInodes(folder: string): Map<string, bigint> {
@@ -205,6 +212,7 @@ class Campaign {
     const deep = point.number % 2 === 0;
     if (this.#options.only !== undefined) cpSync(folder, before, { recursive: true });
     const answer = await this.#ground.verifiers.ask({
+      encrypted: isEncrypted(this.#options),
       store,
       expectation: { ...expectation, complaints: [] },
       deep,

@@ -24,5 +24,7 @@ export interface StoreUnderTest {
     readonly badRows?: number;
   }>;
   list(): AsyncIterable<{ readonly id: string; readonly size: number }>;
+  /** Of stores that can be encrypted. */
+  readonly keys?: { rotate(): Promise<void>; reseal(): Promise<unknown> };
   close(): Promise<void>;
 }

@@ -21,6 +21,9 @@ export function engineMissing(): string | undefined {
     : 'there is no engine/index.ts yet';
 }
 
+/** What opens an encrypted store. */
+export const encryption = { secret: { kind: 'raw-key', key: new Uint8Array(32).fill(5) } } as const;
+
 /** Loads the code once; the function it returns opens stores. */
 export async function loadSubject(
   subject: Subject,

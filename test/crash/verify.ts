@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { checkCatalog } from './catalog-check.ts';
 import type { Expectation } from './oracle.ts';
 import type { StoreUnderTest } from './store-under-test.ts';
-import { loadSubject, rootValue, type Subject } from './subject.ts';
+import { encryption, loadSubject, rootValue, type Subject } from './subject.ts';
 
 export interface Question {
   readonly number: number;
@@ -15,6 +15,7 @@ export interface Question {
   readonly expectation: Expectation;
   /** Also collect garbage and check that nothing that is held went with it, and that every reference is what it should be. */
   readonly deep: boolean;
+  readonly encrypted: boolean;
 }
 export interface Answer {
   readonly number: number;
@@ -37,7 +38,10 @@ async function check(given: Given, question: Question): Promise<string[]> {
   problems.push(...given.checkBefore(question.store));
   let store: StoreUnderTest;
   try {
-    store = await given.openStore(question.store, { threads: { count: 0 } });
+    store = await given.openStore(question.store, {
+      threads: { count: 0 },
+      ...(question.encrypted ? { encryption } : {}),
+    });
   } catch (error) {
     problems.push(
       `${expectation.opened ? 'the store' : 'the half-created store'} does not open: ${text(error)}`,

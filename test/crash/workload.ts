@@ -11,7 +11,7 @@ import { createInterface } from 'node:readline';
 import type { Expectation, Line } from './oracle.ts';
 import { seededBytes, seededRandom, type Random } from './random.ts';
 import type { StoreUnderTest } from './store-under-test.ts';
-import { loadSubject, rootValue, type Subject } from './subject.ts';
+import { encryption, loadSubject, rootValue, type Subject } from './subject.ts';
 
 export interface Plan {
   readonly subject: Subject;
@@ -30,6 +30,9 @@ export interface Plan {
   readonly lanes: number;
   /** Leave without closing the store. */
   readonly leaveOpen: boolean;
+  readonly encrypted: boolean;
+  /** Epochs turn, and everything is sealed anew, among the rest: for a process that has the store for itself. */
+  readonly rekeys: boolean;
   /** What earlier processes with these owners left, where there were any. */
   readonly left?: Expectation;
 }
@@ -51,7 +54,7 @@ async function main(argument: Plan | Subject): Promise<void> {
   const random = seededRandom(plan.seed, 1);
   const state = createState(plan, random);
   // Some contents compress, some do not: files that are the content, and framed ones.
-  const options = { compression: 'auto' };
+  const options = { compression: 'auto', ...(plan.encrypted ? { encryption } : {}) };
   let store = await openStore(plan.store, options);
   say({ k: 'opened' });
   for (const [round, operations] of plan.rounds.entries()) {
@@ -117,7 +120,8 @@ function contentOf(plan: Plan, index: number): Uint8Array {
 type Say = (line: Line) => void;
 
 async function operate(state: State, store: StoreUnderTest, say: Say): Promise<void> {
-  const { random } = state;
+  const { random, plan } = state;
+  if (plan.rekeys && random.chance(0.03)) return rekey(store, say, random.chance(0.5) ? 'rotate' : 'reseal');
   const dice = random.below(100);
   if (dice < 36) return put(state, store, say, random.below(contents.small));
   if (dice < 46) return put(state, store, say, contents.small + random.below(contents.large));
@@ -242,6 +246,14 @@ async function collect(store: StoreUnderTest, say: Say): Promise<void> {
     await store.gc({ graceMs: 0 });
   } catch (error) {
     complain(say, 'gc', error);
+  }
+}
+
+async function rekey(store: StoreUnderTest, say: Say, how: 'rotate' | 'reseal'): Promise<void> {
+  try {
+    await store.keys![how]();
+  } catch (error) {
+    complain(say, how, error);
   }
 }
 

@@ -1,7 +1,7 @@
 /** Encrypted stores through the Store's door: what callers see is what they see of any store; what is on disk tells nothing of it. */
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
-import type { OpenOptions, Secret } from '../../engine/index.ts';
+import { chmodSync, readFileSync, writeFileSync } from 'node:fs';
+import { type OpenOptions, type Secret, readParameters } from '../../engine/index.ts';
 import {
   type StoreFolder,
   collect,
@@ -176,4 +176,23 @@ storeTest('slots come and go, epochs turn, and everything is sealed anew', async
 storeTest('a key for a store that is not encrypted is refused', async (folder) => {
   await (await folder.open()).close();
   await assert.rejects(folder.open({ encryption: { secret } }), withCode('wrong-key'));
+});
+
+storeTest('whether a store asks for a key is told without opening it', async (folder) => {
+  await assert.rejects(readParameters(folder.path), withCode('not-a-store'));
+  const store = await folder.open({ encryption: { secret, padding: 'padme' } });
+  assert.deepEqual(await readParameters(folder.path), store.parameters);
+  assert.equal(store.parameters.encryption?.padding, 'padme');
+  const before = folder.files('.').sort();
+  await readParameters(folder.path);
+  assert.deepEqual(folder.files('.').sort(), before);
+  await store.close();
+
+  const bytes = readFileSync(folder.at('superblock'));
+  bytes[bytes.indexOf('padme')]! ^= 1;
+  chmodSync(folder.at('superblock'), 0o644);
+  writeFileSync(folder.at('superblock'), bytes);
+  await assert.rejects(readParameters(folder.path), withCode('corrupt'));
+  bytes[bytes.indexOf('qadme')]! ^= 1;
+  writeFileSync(folder.at('superblock'), bytes);
 });

@@ -1,99 +1,23 @@
 /** Mirrored groups lose what is in one member, whole or in part: everything reads as it was, and is whole again after a scrub. */
 import assert from 'node:assert/strict';
-import {
-  chmodSync,
-  existsSync,
-  mkdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  statSync,
-  truncateSync,
-  writeFileSync,
-} from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type BlobId, type Store, nodeHost } from '../../engine/index.ts';
 import { faultyHost } from '../world/faulty-host.ts';
 import {
-  type Member,
+  harms,
   allHave,
   extendBy,
   filesOf,
   isWhole,
   membersOf,
+  mirrored,
   putMixed,
   readsAll,
   volumeAt,
   volumesOf,
 } from './mirror-store.ts';
-import { type StoreFolder, noise, sha256, smallParameters, storeTest, withCode } from './store-folder.ts';
-
-async function mirrored(folder: StoreFolder, copies: number): Promise<{ ids: BlobId[]; members: Member[] }> {
-  const store = await folder.open();
-  const members = membersOf(folder);
-  await extendBy(store, members);
-  await store.volumes.mirror(copies);
-  // Whatever member is first: striped, so that each holds something.
-  const ids = [...(await putMixed(store)), ...(await putMixed(store, 2))];
-  await folder.closeAll();
-  return { ids, members };
-}
-
-/** Turns a bit in the middle of each 16 KiB page or so, but for the first ones, which hold SQLite's own. */
-function turnBits(path: string, from: number): void {
-  const bytes = readFileSync(path);
-  for (let at = from; at < bytes.length; at += 16_384) bytes[at]! ^= 4;
-  chmodSync(path, 0o644);
-  writeFileSync(path, bytes);
-}
-
-const harms: Readonly<Record<string, (member: Member) => void>> = {
-  'bits turned': (member) => {
-    for (const path of filesOf(member)) turnBits(path, Math.floor(statSync(path).size / 2));
-    for (const path of volumesOf(member)) turnBits(path, 4 * 16_384 + 9000);
-  },
-  'files cut short': (member) => {
-    for (const path of filesOf(member)) {
-      chmodSync(path, 0o644);
-      truncateSync(path, statSync(path).size - 1);
-    }
-    for (const path of volumesOf(member)) truncateSync(path, 16_384 * 3);
-  },
-  'files emptied': (member) => {
-    for (const path of [...filesOf(member), ...volumesOf(member)]) {
-      chmodSync(path, 0o644);
-      truncateSync(path, 0);
-    }
-  },
-  'files deleted': (member) => {
-    for (const path of [...filesOf(member), ...volumesOf(member)]) rmSync(path);
-  },
-};
-
-for (const copies of [2, 3])
-  for (const [name, harm] of Object.entries(harms))
-    storeTest(
-      `${copies} copies, ${name} in any one member: nothing is lost, and a scrub makes it whole`,
-      async (folder) => {
-        const { ids, members } = await mirrored(folder, copies);
-        for (const member of members) {
-          harm(member);
-          let store = await folder.open({ mode: 'open' });
-          await readsAll(store, ids);
-          await folder.closeAll();
-          // Reads healed some of it; the rest is found here.
-          harm(member);
-          store = await folder.open({ mode: 'open' });
-          const { damaged, missingCopies } = await store.scrub();
-          assert.deepEqual([damaged, missingCopies], [[], 0]);
-          allHave(folder, copies);
-          await isWhole(store, ids, copies);
-          assert.equal((await store.gc({ graceMs: 0 })).blocked, undefined);
-          await isWhole(store, ids, copies);
-          await folder.closeAll();
-        }
-      },
-    );
+import { noise, sha256, smallParameters, storeTest, withCode } from './store-folder.ts';
 
 storeTest(
   'a member whose folders are gone: with a third one a scrub makes it whole there, and the lost one is removed',

@@ -1,6 +1,6 @@
 // A store whose group is mirrored over three members, its own and two others, for the tests of mirrors.
 import assert from 'node:assert/strict';
-import { readdirSync } from 'node:fs';
+import { chmodSync, readFileSync, readdirSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import type { BlobId, Store, VolumeInfo } from '../../engine/index.ts';
@@ -117,3 +117,49 @@ export async function volumeAt(store: Store, path: string): Promise<VolumeInfo> 
   assert.ok(found !== undefined, `no volume in ${path}`);
   return found;
 }
+
+/** A closed store of three members, with blobs of every form. */
+export async function mirrored(
+  folder: StoreFolder,
+  copies: number,
+): Promise<{ ids: BlobId[]; members: Member[] }> {
+  const store = await folder.open();
+  const members = membersOf(folder);
+  await extendBy(store, members);
+  await store.volumes.mirror(copies);
+  const ids = await putMixed(store);
+  await folder.closeAll();
+  return { ids, members };
+}
+
+/** Turns a bit in the middle of each 16 KiB page or so, but for the first ones, which hold SQLite's own. */
+function turnBits(path: string, from: number): void {
+  const bytes = readFileSync(path);
+  for (let at = from; at < bytes.length; at += 16_384) bytes[at]! ^= 4;
+  chmodSync(path, 0o644);
+  writeFileSync(path, bytes);
+}
+
+/** What may happen to all that lies in one member. */
+export const harms: Readonly<Record<string, (member: Member) => void>> = {
+  'bits turned': (member) => {
+    for (const path of filesOf(member)) turnBits(path, Math.floor(statSync(path).size / 2));
+    for (const path of volumesOf(member)) turnBits(path, 4 * 16_384 + 9000);
+  },
+  'files cut short': (member) => {
+    for (const path of filesOf(member)) {
+      chmodSync(path, 0o644);
+      truncateSync(path, statSync(path).size - 1);
+    }
+    for (const path of volumesOf(member)) truncateSync(path, 16_384 * 3);
+  },
+  'files emptied': (member) => {
+    for (const path of [...filesOf(member), ...volumesOf(member)]) {
+      chmodSync(path, 0o644);
+      truncateSync(path, 0);
+    }
+  },
+  'files deleted': (member) => {
+    for (const path of [...filesOf(member), ...volumesOf(member)]) rmSync(path);
+  },
+};

@@ -16,9 +16,11 @@ import { watchJob } from '../../fuzz/watch.ts';
 /** Another one every release, if you like; `npm run fuzz` takes a new one each time. */
 const seed = 20_260_101;
 const runs: Readonly<Record<string, number>> = {
-  store: 6,
+  store: 4,
+  'store-encrypted': 4,
   'store-threads': 1,
   'store-rebuild': 2,
+  'store-rebuild-encrypted': 2,
   address: 500,
   salvage: 400,
 };
