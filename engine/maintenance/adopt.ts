@@ -106,7 +106,7 @@ function adoptRecord(
     extent: locator.extent,
     start: locator.offset,
     incarnation: name.incarnation,
-    label: context.contents.labelOf(record.facts) ?? found?.row.label ?? null,
+    label: context.contents.labelOf(record.facts),
   };
   let row: BlobRow;
   if (found === undefined) row = transaction.insert({ id, ...facts });
