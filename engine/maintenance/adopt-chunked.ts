@@ -9,7 +9,7 @@ import { Frame } from '../codec/frame.ts';
 import type { Hasher, Provider } from '../codec/provider.ts';
 import { type VolumeSet, locatorOf } from '../commit/volume-set.ts';
 import { type Contents, copyOf } from '../content/contents.ts';
-import { FramedFile, Scratch, isFramed } from '../content/blob-file.ts';
+import { type BlobFile, FramedFile, Scratch, bytesFile, isFramed } from '../content/blob-file.ts';
 import { randomIncarnation } from '../content/encoder.ts';
 import { recordContent } from '../content/reader.ts';
 import { StoreError } from '../errors.ts';
@@ -155,32 +155,42 @@ export class Walk {
 
   /** Stored content of a record, or of a chunk that was there as a file before. */
   stored(row: BlobRow): Uint8Array {
-    const { volumes, provider } = this.#context;
-    const missing = new StoreError('corrupt', 'its record is missing');
-    if (isChunked(row)) throw missing;
-    if (volumes.isDirectory(row.volume)) return this.#file(row);
-    const bytes = volumes
-      .sqlite(volumes.row(row.volume))
-      .read(partNameOf(row), locatorOf(row), 0, row.stored);
-    if (bytes === undefined || bytes.length < row.stored) throw missing;
-    return recordContent(provider, row, bytes);
-  }
-
-  /** Of a file nothing is verified but its size: the whole is hashed. */
-  #file(row: BlobRow): Uint8Array {
-    const { volumes, provider, contents } = this.#context;
-    const file = volumes.directory(row.volume).open(partNameOf(row));
-    if (file === undefined || row.size > (contents.sealed ? 2 : 1) * chunkBytesMax) {
-      file?.close();
-      throw new StoreError('corrupt', 'its file is missing, or too large for a chunk');
-    }
+    const file = this.open(row);
     try {
-      const read = new Scratch().reader(file);
-      if (!isFramed(row)) return read(0, row.size).slice();
-      return new FramedFile(file, new Frame(provider, read, row.stored), read).read(0, row.size);
+      if (file.size > (this.#context.contents.sealed ? 2 : 1) * chunkBytesMax)
+        throw new StoreError('corrupt', 'it is too large for a chunk');
+      return file.read(0, file.size);
     } finally {
       file.close();
     }
+  }
+
+  /** The same, to be read by ranges. Of a bare file nothing is verified but its size. */
+  open(row: BlobRow): BlobFile {
+    const { volumes, provider } = this.#context;
+    const missing = new StoreError('corrupt', 'its record or file is missing');
+    if (isChunked(row)) throw missing;
+    if (!volumes.isDirectory(row.volume)) {
+      const bytes = volumes
+        .sqlite(volumes.row(row.volume))
+        .read(partNameOf(row), locatorOf(row), 0, row.stored);
+      if (bytes === undefined || bytes.length < row.stored) throw missing;
+      return bytesFile(recordContent(provider, row, bytes));
+    }
+    const file = volumes.directory(row.volume).open(partNameOf(row));
+    if (file === undefined) throw missing;
+    const read = new Scratch().reader(file);
+    try {
+      if (isFramed(row)) return new FramedFile(file, new Frame(provider, read, row.stored), read);
+    } catch (error) {
+      file.close();
+      throw error;
+    }
+    return {
+      size: row.size,
+      read: (from, to) => read(from, to - from).slice(),
+      close: () => file.close(),
+    };
   }
 }
 

@@ -1,20 +1,17 @@
 /** Links, roots and owners become references: dead nodes are left out, what is lost gets a row that says so, counts are made. */
-import { type BlobRow, noVolume, storedForms } from '../catalog/blob-rows.ts';
+import { noVolume, storedForms } from '../catalog/blob-rows.ts';
 import type { Transaction } from '../catalog/catalog.ts';
 import { ownerKinds } from '../catalog/reference-rows.ts';
-import { fromHex, toHex } from '../codec/bytes.ts';
-import { nodeBytesMax } from '../codec/node.ts';
-import { type NamedLink, copyOf } from '../content/contents.ts';
-import { isDamage } from '../content/damage.ts';
+import { toHex } from '../codec/bytes.ts';
 import { randomIncarnation } from '../content/encoder.ts';
-import { StoreError } from '../errors.ts';
 import { fanOut } from '../volumes/directory.ts';
-import { Walk, adoptChunked, rootManifest } from './adopt-chunked.ts';
+import { Walk, adoptChunked } from './adopt-chunked.ts';
 import { adoptVerifiedCopy } from './adopt-copy.ts';
 import { dropCopies, keepFurtherCopy } from './further-copy.ts';
 import { type RebuildContext, inSlices, paged, resolve } from './rebuild-context.ts';
 import { tellLost } from './rebuild-lost.ts';
-import { type Copy, becomeCopy, noteNode } from './rebuild-scan.ts';
+import { makeNodes, unlessOther } from './rebuild-nodes.ts';
+import { type Copy, becomeCopy } from './rebuild-scan.ts';
 
 const pageRows = 1000;
 
@@ -22,7 +19,7 @@ const pageRows = 1000;
 export async function linkAll(context: RebuildContext): Promise<{ chunked: number }> {
   const { catalog } = context;
   const chunked = await chunkedBlobs(context);
-  resolve(catalog, 'links');
+  for (const table of ['links', 'roots', 'owners'] as const) resolve(catalog, table);
   await makeNodes(context);
   for (const table of ['links', 'roots', 'owners'] as const) resolve(catalog, table);
   catalog.db.exec('CREATE INDEX work.links_by_n ON links (n)');
@@ -31,57 +28,6 @@ export async function linkAll(context: RebuildContext): Promise<{ chunked: numbe
   await writeReferences(context);
   await writeCounts(context);
   return { chunked };
-}
-
-/**
- * A blob that a node links to as a node, and of which there are only plain bytes: a put of those may have healed it once. Where they
- * are a node's, and all that it links to is here, it is one.
- */
-async function makeNodes(context: RebuildContext): Promise<void> {
-  const { catalog, contents } = context;
-  const linked = catalog.sql.values(
-    'SELECT DISTINCT l.n FROM work.links l JOIN main.blobs b ON b.n = l.n WHERE l.kind = 1 AND b.kind = 0 AND b.size <= ?',
-  );
-  // Sealed and padded it takes less than twice that.
-  const bytesMax = (contents.sealed ? 2 : 1) * nodeBytesMax;
-  // One that becomes a node may link to the next.
-  for (let found = -1; found !== 0;) {
-    found = 0;
-    await inSlices(context, linked.all(bytesMax) as number[], (transaction, n) => {
-      const row = catalog.blobs.byNumber(n)!;
-      const node = nodeIn(transaction, context, row);
-      if (node?.links.every(({ name }) => catalog.blobs.inspect(fromHex(name)!)) !== true) return;
-      found++;
-      row.kind = 1;
-      transaction.changed = true;
-      catalog.blobs.update(row);
-      const { links, content } = node;
-      noteNode(transaction, row, { links, manifest: rootManifest(content) !== undefined });
-    });
-    if (found > 0) resolve(catalog, 'links');
-  }
-}
-
-interface FoundNode {
-  readonly stored: Uint8Array;
-  readonly content: Uint8Array;
-  readonly links: readonly NamedLink[];
-}
-
-/** Undefined where the bytes of a blob are no node. */
-function nodeIn(transaction: Transaction, context: RebuildContext, row: BlobRow): FoundNode | undefined {
-  const { contents } = context;
-  try {
-    const stored = new Walk(transaction, context).stored(row);
-    return {
-      stored,
-      content: contents.content(copyOf(row), stored),
-      links: contents.linksOf(copyOf(row), stored),
-    };
-  } catch (error) {
-    if (isDamage(error) || StoreError.is(error, 'incompatible-format')) return undefined;
-    throw error;
-  }
 }
 
 async function chunkedBlobs(context: RebuildContext): Promise<number> {
@@ -95,9 +41,9 @@ async function chunkedBlobs(context: RebuildContext): Promise<number> {
   );
   await inSlices(context, manifests, (transaction, n) => {
     const row = catalog.blobs.byNumber(n);
-    const node = row === undefined ? undefined : nodeIn(transaction, context, row);
-    if (node !== undefined && adoptChunked(transaction, context, { row: row!, stored: node.stored }))
-      chunked++;
+    if (row === undefined) return;
+    const stored = unlessOther(() => new Walk(transaction, context).stored(row));
+    if (stored !== undefined && adoptChunked(transaction, context, { row, stored })) chunked++;
   });
   return chunked;
 }

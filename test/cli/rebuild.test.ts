@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { chmodSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { holdfast, workFolder, writeFiles } from './command.ts';
+import { holdfast, holdfastRunning, workFolder, writeFiles } from './command.ts';
 
 test('a lost catalog: needs-rebuild, rebuild, and all is there', async (t) => {
   const folder = workFolder(t);
@@ -60,4 +60,30 @@ test('what is no store is not rebuilt', async (t) => {
   const folder = workFolder(t);
   const { exit, json } = await holdfast(['rebuild', 'nothing', '--json'], { cwd: folder });
   assert.deepEqual([exit, json.error.code], [1, 'not-a-store']);
+});
+
+test('an encrypted store is rebuilt with a key, and without one left as it was', async (t) => {
+  const folder = workFolder(t);
+  const options = { cwd: folder, timeout: 60_000 };
+  writeFiles(folder, {
+    key: Buffer.alloc(64, 'k'),
+    'in/a': 'one',
+    'in/large': Buffer.alloc(700_000, 'large '),
+  });
+  const key = ['--key-file', 'key'];
+  const made = await holdfast(['init', 'store', '--encrypt', ...key, '--recovery', '--json'], options);
+  await holdfast(['add', 'store', 'in', ...key], options);
+  rmSync(join(folder, 'store/index.db'));
+  const locked = await holdfast(['rebuild', 'store', '--json'], options);
+  assert.deepEqual([locked.exit, locked.json.error.code], [1, 'wrong-key']);
+  const rebuilt = await holdfast(['rebuild', 'store', ...key, '--json'], options);
+  assert.equal(rebuilt.exit, 0, rebuilt.stderr);
+  assert.deepEqual([rebuilt.json.roots, rebuilt.json.lostBlobs], [1, 0]);
+  assert.equal((await holdfast(['cat', 'store', 'main:in/a', ...key], options)).stdout, 'one');
+  const { child, ended } = holdfastRunning(['rebuild', 'store', '--recovery-key-fd', '0'], {
+    ...options,
+    stdio: ['pipe', 'pipe', 'pipe'],
+  });
+  child.stdin!.end(`${made.json.recoveryKey}\n`);
+  assert.equal((await ended).exit, 0);
 });

@@ -148,3 +148,20 @@ storeTest('a node that was healed by a put of its plain bytes is a node again', 
   assert.equal((await store.stat(node.id))?.kind, 'node');
   assert.equal((await store.stat(leaf.id))?.references, 1);
 });
+
+storeTest('with the keys of before a rotation what is newer is not taken for lost', async (folder) => {
+  const store = await folder.open({ parameters, ...keys });
+  await putAll(store, [noise(500, 1)], 'x');
+  const old = readFileSync(folder.at('keys'));
+  await store.keys.rotate();
+  await putAll(store, [noise(600, 2), noise(60_000, 3)], 'x');
+  await store.close();
+  const now = readFileSync(folder.at('keys'));
+  for (const name of ['keys', 'keys.copy']) writeFileSync(folder.at(name), old);
+  loseCatalog(folder);
+  await assert.rejects(rebuild(folder, keys), withCode('wrong-key'));
+  await assert.rejects(folder.open({ mode: 'open', ...keys }), withCode('needs-rebuild'));
+  for (const name of ['keys', 'keys.copy']) writeFileSync(folder.at(name), now);
+  assert.deepEqual((await rebuild(folder, keys)).lost, []);
+  assert.equal((await (await folder.open({ mode: 'open', ...keys })).stats()).blobs, 3);
+});

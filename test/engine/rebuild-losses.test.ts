@@ -9,6 +9,7 @@ import {
   readdirSync,
   renameSync,
   rmSync,
+  statSync,
   truncateSync,
   writeFileSync,
 } from 'node:fs';
@@ -49,8 +50,10 @@ async function waits(store: Store, reason: RegExp): Promise<void> {
   assert.match(blocked ?? 'not blocked', reason);
 }
 
+/** The largest: there may be several, in no order. */
 function volumeFile(folder: StoreFolder): string {
-  return folder.files('volumes').find((name) => name.endsWith('.db'))!;
+  const files = folder.files('volumes').filter((name) => name.endsWith('.db'));
+  return files.toSorted((a, b) => statSync(b).size - statSync(a).size)[0]!;
 }
 
 storeTest(
