@@ -22,6 +22,8 @@ export type {
   MirrorResult,
   MoveOptions,
   MoveResult,
+  RebuildOptions,
+  RebuildResult,
   VolumeInfo,
   Volumes,
 } from './group.ts';

@@ -1,4 +1,7 @@
-/** The contract of the group: the volumes of a store as one pool, and how they are added, emptied and removed. */
+/** The contract of the group: the volumes of a store as one pool, how they are added, emptied and removed, and what a rebuild finds in them. */
+import type { DriverChoice } from './driver.ts';
+import type { EncryptionOptions } from './encryption.ts';
+import type { Host } from './host.ts';
 
 /** A physical volume of the group, or a folder in which SQLite volumes are made. */
 export interface VolumeInfo {
@@ -99,4 +102,50 @@ export interface Volumes {
   mirror(copies: number, options?: MirrorOptions): Promise<MirrorResult>;
   /** Moves blobs until directories, and folders of volumes, are about equally full. */
   rebalance(options?: MoveOptions): Promise<MoveResult>;
+}
+
+export interface RebuildOptions {
+  /** Collection then does not wait for what could not be brought back. Default false. */
+  readonly acceptGap?: boolean;
+  /** Takes any secret of the store. Without it the rebuild of an encrypted store is refused with `wrong-key`. */
+  readonly encryption?: Pick<EncryptionOptions, 'secret'>;
+  readonly driver?: DriverChoice;
+  /** 0 runs on the calling thread. */
+  readonly threads?: { readonly count?: number };
+  readonly host?: Host;
+  readonly signal?: AbortSignal;
+  /** What was verified so far. */
+  readonly onProgress?: (progress: { readonly blobs: number; readonly bytes: number }) => void;
+}
+
+/** What a rebuild found. Lists hold the first 1,000 entries; the counts beside them all. */
+export interface RebuildResult {
+  readonly blobs: number;
+  readonly nodes: number;
+  readonly chunked: number;
+  /** Content bytes, those of chunked blobs counted as chunks; in an encrypted store of sealed objects. */
+  readonly bytes: number;
+  readonly roots: number;
+  readonly owners: number;
+  /** Records that were copied out of damaged SQLite volumes. */
+  readonly salvaged: number;
+  /** Copies that are not what they should be: a file, a place in an extent, or a SQLite volume as a whole. Nothing of them was deleted. */
+  readonly damaged: readonly { readonly volume: string; readonly name: string; readonly reason: string }[];
+  readonly damagedCopies: number;
+  /** Volumes that are not there: what lies in them is not known. */
+  readonly missing: readonly { readonly volume: string; readonly path: string }[];
+  /**
+   * Who refers to a blob of which no good copy was found: a root or owner by name, a node by its id. Read, the blob is damaged. In an
+   * encrypted store `id` is the name on disk of a blob that no node links to.
+   */
+  readonly lost: readonly {
+    readonly as: 'root' | 'owner' | 'node';
+    readonly name: string;
+    readonly id: string;
+  }[];
+  /** Blobs that are lost. */
+  readonly lostBlobs: number;
+  /** Why `roots.log` may have held more roots and owners than could be read. */
+  readonly gap?: string;
+  readonly milliseconds: number;
 }

@@ -1,12 +1,13 @@
 /** The door of the engine: opens a store, and exports what applications and the layers above may use. */
 import PQueue from 'p-queue';
-import type { OpenOptions, Store } from './api.ts';
+import type { OpenOptions, RebuildOptions, RebuildResult, Store } from './api.ts';
 import { absolutePath } from './arguments.ts';
 import { checkParameters, chunkingOf, compressionOf, defaultParameters } from './codec/superblock.ts';
 import { Crew } from './crew.ts';
 import { StoreError } from './errors.ts';
 import { nodeHost } from './hosts/node.ts';
 import { nodeProvider } from './providers/node.ts';
+import { rebuildOnThread } from './rebuild.ts';
 import { checkRuntime } from './runtime.ts';
 import { EngineStore } from './store.ts';
 import type { OpenedStore } from './threads/opened.ts';
@@ -91,6 +92,26 @@ export async function openStore(directory: string, options: OpenOptions = {}): P
     await closeQuietly(crew);
     throw error;
   }
+}
+
+/**
+ * Makes a new catalog (index.db) for the store in a folder, from its volumes and its root log alone. `busy` while anybody has the store
+ * open, and whoever opens it meanwhile is told the same. Every byte is read and verified. The old catalog and what is damaged are set
+ * aside in `quarantine/`, never deleted. Killed at any moment it leaves the store as it was, or saying `needs-rebuild`.
+ */
+export async function rebuildStore(directory: string, options: RebuildOptions = {}): Promise<RebuildResult> {
+  checkRuntime();
+  options.signal?.throwIfAborted();
+  if (typeof directory !== 'string' || directory === '')
+    throw new StoreError('invalid-argument', 'the folder of a store must be a path');
+  const host = options.host ?? nodeHost({ inline: options.threads?.count === 0 });
+  const parts = {
+    host,
+    entry: new URL(`./threads/commit.${extension}`, import.meta.url),
+    driver: options.driver ?? { module: import.meta.resolve('better-sqlite3') },
+    root: absolutePath(host, directory),
+  };
+  return await rebuildOnThread(parts, options);
 }
 
 /** The error that stopped the opening is the one to tell; a lease that could not be given back is found dead by the next opener. */

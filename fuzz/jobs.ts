@@ -12,6 +12,7 @@ import {
   sealedTrailer,
   slotFile,
 } from './targets/sealed.ts';
+import { salvage } from './targets/salvage.ts';
 import { cbor, entry, mapNode, mapPayload } from './targets/tree.ts';
 
 const targets = [
@@ -23,6 +24,7 @@ const targets = [
   rootLog,
   superblock,
   listing,
+  salvage,
   sealedHead,
   sealedTrailer,
   sealedObject,

@@ -71,12 +71,12 @@ export function readGroup(sql: Statements): GroupState {
   return text === undefined ? plain : { ...plain, ...(JSON.parse(text) as StoredGroup) };
 }
 
-function storedGroup({ sequence, allocation, copies, minCopies }: GroupState): StoredGroup {
+function storedGroup({ sequence, allocation, copies = 1, minCopies = 1 }: StoredGroup): StoredGroup {
   return { sequence, allocation, ...(copies === 1 ? {} : { copies, minCopies }) };
 }
 
 /** In a running transaction. */
-export function writeGroup(sql: Statements, group: GroupState): void {
+export function writeGroup(sql: Statements, group: StoredGroup): void {
   sql
     .rows(`INSERT OR REPLACE INTO meta (key, value) VALUES ('group', ?)`)
     .run(JSON.stringify(storedGroup(group)));

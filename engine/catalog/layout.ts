@@ -17,6 +17,10 @@ export interface StoreLayout {
   readonly keysCopy: string;
   /** Held while a store is being made; its presence says that what else lies there is an unfinished store of ours. */
   readonly creating: string;
+  /** Locked while a catalog is rebuilt. */
+  readonly rebuilding: string;
+  /** The catalog that is being built. */
+  readonly rebuilt: string;
 }
 
 export function layoutOf(files: Files, root: string): StoreLayout {
@@ -35,5 +39,7 @@ export function layoutOf(files: Files, root: string): StoreLayout {
     keys: at('keys'),
     keysCopy: at('keys.copy'),
     creating: at('creating.db'),
+    rebuilding: at('rebuilding.db'),
+    rebuilt: at('rebuilt.db'),
   };
 }

@@ -74,6 +74,14 @@ export function childrenOf(
   return kinds.map((kind) => ({ by: { kind, owner: row.n }, children: refs.childrenOf(row.n, kind) }));
 }
 
+/**
+ * Whether all that is known of a blob is who refers to it: its copies were lost, and a rebuild gave it the row of a chunked blob
+ * without a manifest. It reads as damaged, and is whole again once its bytes are put, or a copy turns up.
+ */
+export function isLost(refs: ReferenceRows, row: BlobRow): boolean {
+  return row.suspect !== 0 && isChunked(row) && refs.childrenOf(row.n, ownerKinds.chunked).length === 0;
+}
+
 export interface RootRow {
   /** The key it is found by; in a store without encryption its name. */
   readonly name: string;

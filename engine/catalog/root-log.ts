@@ -90,25 +90,8 @@ export class RootLog {
   }
 
   /** Whole records behind the position, up to the first torn or damaged one. */
-  *tail(position: LogPosition): Generator<{ entry: RootLogEntry; next: LogPosition }> {
-    let { offset, hash } = position;
-    const end = this.#file.facts().size;
-    let window: Uint8Array = new Uint8Array(0);
-    let at = 0;
-    for (;;) {
-      let record = decodeLogRecord(this.#provider, window, at, hash);
-      if (record === undefined) {
-        window = new Uint8Array(Math.min(windowBytes, end - offset));
-        this.#file.read(window, offset);
-        at = 0;
-        record = decodeLogRecord(this.#provider, window, at, hash);
-        if (record === undefined) return;
-      }
-      at += record.length;
-      offset += record.length;
-      hash = record.hash;
-      yield { entry: record.entry, next: { offset, sequence: record.entry.sequence, hash } };
-    }
+  tail(position: LogPosition): Generator<{ entry: RootLogEntry; next: LogPosition }> {
+    return recordsIn(this.#file, this.#provider, position);
   }
 
   close(): void {
@@ -118,6 +101,32 @@ export class RootLog {
 
 /** Far larger than any record. */
 const windowBytes = 1024 * 1024;
+
+/** Whole records of a log behind the position, up to the first torn or damaged one. */
+export function* recordsIn(
+  file: OpenFile,
+  provider: Provider,
+  position: LogPosition,
+): Generator<{ entry: RootLogEntry; next: LogPosition }> {
+  let { offset, hash } = position;
+  const end = file.facts().size;
+  let window: Uint8Array = new Uint8Array(0);
+  let at = 0;
+  for (;;) {
+    let record = decodeLogRecord(provider, window, at, hash);
+    if (record === undefined) {
+      window = new Uint8Array(Math.max(0, Math.min(windowBytes, end - offset)));
+      file.read(window, offset);
+      at = 0;
+      record = decodeLogRecord(provider, window, at, hash);
+      if (record === undefined) return;
+    }
+    at += record.length;
+    offset += record.length;
+    hash = record.hash;
+    yield { entry: record.entry, next: { offset, sequence: record.entry.sequence, hash } };
+  }
+}
 
 function openLog(files: Files, path: string): OpenFile {
   try {

@@ -88,6 +88,17 @@ export function writeRecord(
   return place;
 }
 
+/** A copy of a raw blob's record that says it is a node's: what heals a node stays one for whoever has nothing but records. */
+export function recordOfNode(provider: Provider, record: Uint8Array): Uint8Array {
+  const bytes = record.slice();
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  const chunks = chunkCount(view.getUint32(68, true), view.getUint8(7));
+  const tableEnd = recordHeadBytes + entryBytes * chunks;
+  view.setUint8(4, kinds.indexOf('node'));
+  view.setUint32(tableEnd, provider.crc32(bytes.subarray(0, tableEnd)), true);
+  return bytes;
+}
+
 export interface RecordView {
   readonly head: RecordHead;
   /** Bytes the record takes. */
@@ -98,20 +109,26 @@ export interface RecordView {
 
 /** Reads the record at `at` and verifies its head and table; `corrupt` with the reason otherwise. Chunks are verified when they are read. */
 export function readRecord(provider: Provider, bytes: Uint8Array, at: number): RecordView {
-  if (at + recordHeadBytes + 4 > bytes.length) throw damaged('ends inside its header');
+  const found = measureRecord(provider, bytes, at);
+  if (typeof found === 'string') throw damaged(found);
   const view = new DataView(bytes.buffer, bytes.byteOffset + at, bytes.length - at);
-  if (view.getUint32(0, true) !== magic) throw damaged('has no magic');
-  const chunkLog2 = view.getUint8(7);
-  const contentBytes = view.getUint32(68, true);
-  if (chunkLog2 < chunkLog2Min || chunkLog2 > chunkLog2Max) throw damaged('has an impossible chunk size');
-  const chunks = chunkCount(contentBytes, chunkLog2);
-  const tableEnd = recordHeadBytes + entryBytes * chunks;
-  const length = tableEnd + 4 + view.getUint32(72, true);
-  if (at + length > bytes.length) throw damaged('ends inside its payload');
-  if (view.getUint32(tableEnd, true) !== provider.crc32(bytes.subarray(at, at + tableEnd)))
-    throw damaged('header checksum does not hold');
   const head = readHead(view, bytes.subarray(at + 8, at + 40));
-  return new StoredRecord(provider, bytes.subarray(at, at + length), head);
+  return new StoredRecord(provider, bytes.subarray(at, at + found), head);
+}
+
+/** Bytes of the record at `at`, of which head and table are right, or why they are not: for whoever looks at many places. */
+export function measureRecord(provider: Provider, bytes: Uint8Array, at: number): number | string {
+  if (at + recordHeadBytes + 4 > bytes.length) return 'ends inside its header';
+  const view = new DataView(bytes.buffer, bytes.byteOffset + at, bytes.length - at);
+  if (view.getUint32(0, true) !== magic) return 'has no magic';
+  const chunkLog2 = view.getUint8(7);
+  if (chunkLog2 < chunkLog2Min || chunkLog2 > chunkLog2Max) return 'has an impossible chunk size';
+  const tableEnd = recordHeadBytes + entryBytes * chunkCount(view.getUint32(68, true), chunkLog2);
+  const length = tableEnd + 4 + view.getUint32(72, true);
+  if (at + length > bytes.length) return 'ends inside its payload';
+  if (view.getUint32(tableEnd, true) !== provider.crc32(bytes.subarray(at, at + tableEnd)))
+    return 'header checksum does not hold';
+  return length;
 }
 
 function readHead(view: DataView, id: Uint8Array): RecordHead {

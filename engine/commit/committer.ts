@@ -13,9 +13,10 @@ import type {
 } from './operations.ts';
 import { ownerKinds } from '../catalog/reference-rows.ts';
 import { fromHex } from '../codec/bytes.ts';
+import { recordOfNode } from '../codec/record.ts';
 import { StoreError, invariant } from '../errors.ts';
 import type { Named } from '../keys/realm.ts';
-import type { Locator } from '../volume.ts';
+import type { Locator, Part } from '../volume.ts';
 import { fanOut } from '../volumes/directory.ts';
 import { setHorizon, setSide, unchunk } from './notes.ts';
 import { copyAt } from '../catalog/copy-rows.ts';
@@ -108,21 +109,21 @@ export class Committer {
 
   /** Writes the records that are not here already, all in one volume commit, before any row speaks of them. */
   #placeRecords(transaction: Transaction, operations: readonly Operation[]): Map<string, Placed> {
-    const wanted = new Map<string, { readonly put: SmallPut; readonly fresh: boolean }>();
+    const wanted = new Map<string, { readonly part: Part; readonly fresh: boolean }>();
     for (const put of operations) {
       if (put.op !== 'put-small' || wanted.has(keyOf(put))) continue;
-      const found = this.#catalog.blobs.inspect(fromHex(put.id)!);
+      const { id, incarnation, record } = put;
+      const found = this.#catalog.blobs.inspect(fromHex(id)!);
       if (put.instead === undefined) {
         if (found !== undefined && this.#stands(found, put.kind === 'node' ? 1 : 0)) continue;
       } else if (found?.row.incarnation !== put.instead) continue;
-      wanted.set(keyOf(put), { put, fresh: found === undefined });
+      const healsNode = put.kind === 'raw' && found?.sound === true && found.row.kind === 1;
+      const bytes = healsNode ? recordOfNode(this.#volumes.options.provider, record) : record;
+      wanted.set(keyOf(put), { part: { name: { id, incarnation }, bytes }, fresh: found === undefined });
     }
     const placed = new Map<string, Placed>();
     if (wanted.size === 0) return placed;
-    const parts = [...wanted.values()].map(({ put }) => ({
-      name: { id: put.id, incarnation: put.incarnation },
-      bytes: put.record,
-    }));
+    const parts = [...wanted.values()].map(({ part }) => part);
     const [first, ...others] = appendCopies(transaction, this.#volumes, parts);
     [...wanted].forEach(([key, { fresh }], i) => {
       const further =

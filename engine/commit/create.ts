@@ -76,6 +76,20 @@ export function makePath(files: Files, path: string): void {
   }
 }
 
+/** The superblock of the store in a folder, whatever has become of its catalog; `not-a-store` where there is none. */
+export function findLostStore(root: string, { files }: Host, provider: Provider): FoundStore {
+  try {
+    const layout = layoutOf(files, resolveRoot(files, root, 'open'));
+    const superblock = readSuperblock(files, layout, provider);
+    if (superblock !== undefined) return { layout, superblock };
+    throw new StoreError('not-a-store', `${layout.root} is not a store: it has no superblock`, {
+      path: layout.root,
+    });
+  } catch (error) {
+    throw toStoreError(error, `opening the store in ${root}`, { path: root });
+  }
+}
+
 /** Undefined where there is none: the folder is no store, or not one yet. */
 export function readSuperblock(
   files: Files,

@@ -367,6 +367,6 @@ export class VolumeSet implements ChoosableVolumes {
   }
 }
 
-export function locatorOf(row: BlobRow): Locator {
+export function locatorOf(row: Pick<BlobRow, 'extent' | 'start' | 'stored'>): Locator {
   return { extent: row.extent, offset: row.start, length: row.stored };
 }

@@ -23,6 +23,13 @@ export interface StoredCopy {
   readonly label?: Uint8Array | null;
 }
 
+/** A link, by what it points to is called on disk. */
+export interface NamedLink {
+  readonly kind: BlobKind;
+  /** Hex. */
+  readonly name: string;
+}
+
 /** Objects kept open, and chunks of the largest that is kept: its table takes 4 bytes each. */
 const openMax = 32;
 const openChunksMax = 1_000_000;
@@ -99,7 +106,7 @@ export class Contents {
     if (file instanceof SealedFile) {
       yield* file.verifyPadding();
       if (!equalBytes(id, file.id)) throw new StoreError('tampered', 'its content does not hash to its id');
-      const facts = { id: toHex(id), size };
+      const facts = { id: toHex(id), size, epoch: file.epoch };
       this.checkLabel(copy, facts);
       return facts;
     }
@@ -116,18 +123,25 @@ export class Contents {
     }
   }
 
-  /** What a node links to, by names on disk: of a sealed one its clear head tells them. */
-  linksOf(stored: Uint8Array): { readonly kind: BlobKind; readonly name: string }[] {
-    if (!this.sealed) return decodeNode(stored).links.map(({ kind, id }) => ({ kind, name: id }));
-    return decodeLinkLocators(decodeHead(stored).header.clear).map(({ kind, locator }) => ({
-      kind,
-      name: locator,
-    }));
+  /**
+   * What a node links to: of a sealed one its clear head tells that. Raw bytes in the place of a node have to be opened for it, which
+   * without keys fails with `wrong-key`. `corrupt` when the content is no node.
+   */
+  linksOf(copy: StoredCopy, stored: Uint8Array): NamedLink[] {
+    if (this.sealed) {
+      const { role, clear } = decodeHead(stored).header;
+      if (role === 'node')
+        return decodeLinkLocators(clear).map(({ kind, locator }) => ({ kind, name: locator }));
+    }
+    const { links } = decodeNode(this.content(copy, stored));
+    return links.map(({ kind, id }) => ({ kind, name: this.realm.nameOf(id) }));
   }
 
   /** The label of a blob that was found without a row, if it can be made. */
   labelOf(facts: BlobFacts | undefined): Uint8Array | null {
-    return facts === undefined || this.realm.state !== 'open' ? null : this.realm.label(facts);
+    if (facts === undefined || this.realm.state !== 'open') return null;
+    const { epoch } = facts;
+    return this.realm.label(facts, epoch === undefined ? {} : { epoch });
   }
 
   /** Forgets what is known of objects, keys of theirs too. */

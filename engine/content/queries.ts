@@ -64,7 +64,7 @@ export class Queries {
 
   stat(id: string): BlobStat | undefined {
     const row = this.#reader.row(id);
-    return row === undefined ? undefined : this.#stat(row);
+    return row && this.#stat(row, this.#reader.realm.state === 'locked' ? undefined : id);
   }
 
   pathOf(id: string): string | undefined {
@@ -78,9 +78,10 @@ export class Queries {
   /** Blobs behind `after` whose ids begin with `prefix`, in id order; in an encrypted store in the order of their names on disk. */
   list(after: string, prefix: string): BlobStat[] {
     if (!this.#reader.contents.sealed) return this.#names(after, prefix).map((row) => this.#stat(row));
-    const { realm } = this.#reader;
-    // Without keys what was told before is what it is called on disk.
-    for (let name = after === '' || realm.state === 'locked' ? after : realm.nameOf(after); ;) {
+    const { realm, rows: blobs } = this.#reader;
+    // What was told before may be what it is called on disk: without keys, and where nothing tells the id.
+    const isName = after === '' || realm.state === 'locked' || blobs.numberOf(fromHex(after)!) !== undefined;
+    for (let name = isName ? after : realm.nameOf(after); ;) {
       const rows = this.#names(name, '');
       const found = rows.map((row) => this.#stat(row)).filter(({ id }) => id.startsWith(prefix));
       if (found.length > 0 || rows.length === 0) return found;
@@ -109,7 +110,7 @@ export class Queries {
   /** By name. */
   roots(): RootEntry[] {
     const rows = this.#reader.sql.rows('SELECT * FROM roots ORDER BY name').all() as StoredRoot[];
-    const entries = rows.map((root) => this.#root(root));
+    const entries = rows.map((root) => this.#root(root, (row) => this.#told(row)));
     return this.#reader.contents.sealed ? entries.sort((a, b) => (a.name < b.name ? -1 : 1)) : entries;
   }
 
@@ -117,7 +118,7 @@ export class Queries {
    * `corrupt` where the row is not what was written. In an encrypted store a root's name is bound to the key it is found by and to the
    * blob it points to: `tampered` where it stands for another, or points to another.
    */
-  #root(root: StoredRoot): RootEntry {
+  #root(root: StoredRoot, tell = (row: BlobRow): string => this.#reader.tell(row)): RootEntry {
     const { realm, rows } = this.#reader;
     const { name: key, blob, changed, sequence, shown, sum } = root;
     if (!equalBytes(rows.hasher.sum('roots', [key, blob, changed, sequence, shown]), sum))
@@ -126,7 +127,7 @@ export class Queries {
       throw new StoreError('tampered', 'the name of a root stands in the place of another');
     const row = rows.byNumber(blob);
     if (row === undefined) throw new StoreError('corrupt', 'a root points to a blob that is not here');
-    return { name: realm.tell('root', shown, toHex(row.id)), id: this.#reader.tell(row), changedMs: changed };
+    return { name: realm.tell('root', shown, toHex(row.id)), id: tell(row), changedMs: changed };
   }
 
   /** Committed records of the root log with a sequence above `after`. O(length of the log). */
@@ -261,13 +262,13 @@ export class Queries {
     return rows.map(([id, kind, state, bytes, deadBytes]) => ({ id, kind, state, bytes, deadBytes }));
   }
 
-  #stat(row: BlobRow): BlobStat {
+  #stat(row: BlobRow, id: string = this.#told(row)): BlobStat {
     const volume = this.#reader.sql.values('SELECT id FROM volumes WHERE n = ?').get(row.volume) as
       string | undefined;
     const verifiedMs = this.#reader.sql.values('SELECT at FROM verified WHERE blob = ?').get(row.n) as
       number | undefined;
     return {
-      id: this.#reader.tell(row),
+      id,
       kind: kindName(row.kind),
       size: this.#sizeOf(row),
       storedSize: row.stored,
@@ -279,6 +280,16 @@ export class Queries {
       copies: goodCopies(this.#reader.sql, row),
       ...this.#pathOf(row),
     };
+  }
+
+  /** Its id. One blob that is lost or damaged and has no label that tells it keeps nobody from listing the others: what it is called on disk. */
+  #told(row: BlobRow): string {
+    try {
+      return this.#reader.tell(row);
+    } catch (error) {
+      if (isDamage(error)) return toHex(row.id);
+      throw error;
+    }
   }
 
   /** Of a blob that cannot be looked at, its label missing and its bytes away or without keys, what is stored of it. */

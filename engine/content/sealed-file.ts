@@ -16,8 +16,10 @@ import type { BlobFile } from './blob-file.ts';
 /** Whether stored bytes begin as a sealed object does. `incompatible-format` for one of a later version. */
 export function looksSealed(stored: BlobFile): boolean {
   if (stored.size < fixedHeadBytes + trailerBytes) return false;
+  // What is damaged by itself is not judged here: that says nothing of what was written.
+  const head = stored.read(0, fixedHeadBytes);
   try {
-    headBytesOf(stored.read(0, fixedHeadBytes));
+    headBytesOf(head);
     return true;
   } catch (error) {
     if (StoreError.is(error, 'corrupt')) return false;

@@ -15,6 +15,8 @@ export interface BlobFacts {
   readonly id: string;
   /** Bytes of the content. */
   readonly size: number;
+  /** What its object was sealed under; absent where it is the newest. */
+  readonly epoch?: number;
 }
 
 /** A link of a node, and what it points to is called on disk. */

@@ -5,14 +5,19 @@ import { ownerKinds } from '../catalog/reference-rows.ts';
 import { fromHex, toHex } from '../codec/bytes.ts';
 import { type ManifestNode, type ManifestRoot, decodeManifest, isManifest } from '../codec/manifest.ts';
 import { decodeNode } from '../codec/node.ts';
+import { Frame } from '../codec/frame.ts';
 import type { Hasher, Provider } from '../codec/provider.ts';
 import { type VolumeSet, locatorOf } from '../commit/volume-set.ts';
 import { type Contents, copyOf } from '../content/contents.ts';
+import { type BlobFile, FramedFile, Scratch, bytesFile, isFramed } from '../content/blob-file.ts';
 import { randomIncarnation } from '../content/encoder.ts';
 import { recordContent } from '../content/reader.ts';
 import { StoreError } from '../errors.ts';
 import type { Host } from '../host.ts';
 import { fanOut } from '../volumes/directory.ts';
+
+/** The greatest size content is cut to. Sealed and padded it takes less than twice that. */
+const chunkBytesMax = 16 * 1024 * 1024;
 
 interface AdoptChunkedContext {
   readonly volumes: VolumeSet;
@@ -34,7 +39,8 @@ export function adoptChunked(
   const { contents } = context;
   // Without keys nobody can tell what it is a manifest of.
   if (contents.realm.state === 'locked') return false;
-  const root = rootManifest(contents.content(copyOf(node.row), node.stored));
+  const content = unlessDamaged(() => contents.content(copyOf(node.row), node.stored));
+  const root = content && rootManifest(content);
   if (root === undefined) return false;
   const { catalog } = transaction;
   const whole = root.root;
@@ -43,14 +49,19 @@ export function adoptChunked(
   // One that is here stays as it is, unless it is a chunked one of which the manifest was lost, and this is the one.
   const mayStay = found === undefined || (found.sound && lacksManifest(transaction, found.row));
   if (!mayStay || !hashesTo(whole, new Walk(transaction, context), root)) return false;
+  const size = contents.sealed ? 0 : whole.size;
   let row: BlobRow;
-  if (found !== undefined) ({ row } = found);
-  else
+  if (found !== undefined) {
+    ({ row } = found);
+    Object.assign(row, { size, suspect: 0, label: contents.labelOf(whole) });
+    transaction.changed = true;
+    catalog.blobs.update(row);
+  } else
     row = transaction.insert({
       id: fromHex(name)!,
       kind: 0,
       codec: storedForms.chunked,
-      size: contents.sealed ? 0 : whole.size,
+      size,
       stored: 0,
       volume: noVolume,
       extent: fanOut(name),
@@ -92,9 +103,12 @@ function lacksManifest({ catalog }: Transaction, row: BlobRow): boolean {
 }
 
 /** Undefined for lower nodes, and for what only looks like a manifest. */
-function rootManifest(content: Uint8Array): (ManifestNode & { readonly root: ManifestRoot }) | undefined {
-  if (!isManifest(decodeNode(content).payload)) return undefined;
-  const manifest = unlessDamaged(() => decodeManifest(content));
+export function rootManifest(
+  content: Uint8Array,
+): (ManifestNode & { readonly root: ManifestRoot }) | undefined {
+  const manifest = unlessDamaged(() =>
+    isManifest(decodeNode(content).payload) ? decodeManifest(content) : undefined,
+  );
   return manifest?.root === undefined ? undefined : { ...manifest, root: manifest.root };
 }
 
@@ -106,7 +120,7 @@ function hashesTo(root: ManifestRoot, walk: Walk, manifest: ManifestNode): boole
   return id === root.id;
 }
 
-class Walk {
+export class Walk {
   readonly #transaction: Transaction;
   readonly #context: AdoptChunkedContext;
   readonly #hasher: Hasher;
@@ -139,16 +153,44 @@ class Walk {
     return this.#hasher.digest();
   }
 
-  /** Content of a record, as it is stored. A chunk that was there as a file before is not looked for: then its blob is not taken in. */
+  /** Stored content of a record, or of a chunk that was there as a file before. */
   stored(row: BlobRow): Uint8Array {
+    const file = this.open(row);
+    try {
+      if (file.size > (this.#context.contents.sealed ? 2 : 1) * chunkBytesMax)
+        throw new StoreError('corrupt', 'it is too large for a chunk');
+      return file.read(0, file.size);
+    } finally {
+      file.close();
+    }
+  }
+
+  /** The same, to be read by ranges. Of a bare file nothing is verified but its size. */
+  open(row: BlobRow): BlobFile {
     const { volumes, provider } = this.#context;
-    const missing = new StoreError('corrupt', 'its record is missing');
-    if (isChunked(row) || volumes.isDirectory(row.volume)) throw missing;
-    const bytes = volumes
-      .sqlite(volumes.row(row.volume))
-      .read(partNameOf(row), locatorOf(row), 0, row.stored);
-    if (bytes === undefined || bytes.length < row.stored) throw missing;
-    return recordContent(provider, row, bytes);
+    const missing = new StoreError('corrupt', 'its record or file is missing');
+    if (isChunked(row)) throw missing;
+    if (!volumes.isDirectory(row.volume)) {
+      const bytes = volumes
+        .sqlite(volumes.row(row.volume))
+        .read(partNameOf(row), locatorOf(row), 0, row.stored);
+      if (bytes === undefined || bytes.length < row.stored) throw missing;
+      return bytesFile(recordContent(provider, row, bytes));
+    }
+    const file = volumes.directory(row.volume).open(partNameOf(row));
+    if (file === undefined) throw missing;
+    const read = new Scratch().reader(file);
+    try {
+      if (isFramed(row)) return new FramedFile(file, new Frame(provider, read, row.stored), read);
+    } catch (error) {
+      file.close();
+      throw error;
+    }
+    return {
+      size: row.size,
+      read: (from, to) => read(from, to - from).slice(),
+      close: () => file.close(),
+    };
   }
 }
 

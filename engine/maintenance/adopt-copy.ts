@@ -7,6 +7,7 @@ import { recordContent } from '../content/reader.ts';
 import { StoreError } from '../errors.ts';
 import type { Locator, PartName } from '../volume.ts';
 import type { Provider } from '../codec/provider.ts';
+import type { CopyPlace } from './further-copy.ts';
 import { copiesOf, viewOf } from './placed.ts';
 
 /** Whether a row of this blob leads to this very record, or to this very file. */
@@ -71,6 +72,22 @@ export function adoptFileCopy(
   if (!isSameForm(row, name, volumes.directory(volume).size(name)) || !file.isGood()) return false;
   volumes.charge(transaction, volume, row.stored);
   take(transaction, row, { volume, extent, start: 0, incarnation: name.incarnation });
+  return true;
+}
+
+/** The same of a copy that was verified just now, a record or a file. */
+export function adoptVerifiedCopy(
+  transaction: Transaction,
+  volumes: VolumeSet,
+  row: BlobRow,
+  copy: CopyPlace,
+): boolean {
+  const { codec, stored, volume, extent, start, incarnation } = copy;
+  const isFile = volumes.isDirectory(volume);
+  if (isChunked(row) || isFile !== volumes.isDirectory(row.volume)) return false;
+  const same = codec === row.codec && stored === row.stored && (isFile || incarnation === row.incarnation);
+  if (!same || !isWanted(transaction, volumes, row, volume)) return false;
+  take(transaction, row, { volume, extent, start, incarnation });
   return true;
 }
 

@@ -33,7 +33,6 @@ export async function findUnlocked(
   options: Wanted,
   parts: { readonly host: Host; readonly provider: Provider; readonly driver: DatabaseClass },
 ): Promise<UnlockedStore> {
-  const { host } = parts;
   const fresh = await newKeys(options, parts);
   try {
     const parameters = withKeys(options.parameters, fresh, options.encryption?.padding);
@@ -41,22 +40,53 @@ export async function findUnlocked(
     const { encryption } = found.superblock.parameters;
     if (encryption === null) {
       if (options.encryption === undefined) return { ...found, keyring: undefined };
-      throw new StoreError('wrong-key', 'a key was given, and this store is not encrypted', {
-        path: options.root,
-      });
+      throw notEncrypted(found);
     }
     if (fresh?.keyring.realmId === encryption.realm) return { ...found, keyring: fresh.keyring };
     fresh?.keyring.wipe();
     if (options.encryption === undefined) return { ...found, keyring: undefined };
-    const keysFile = readKeyFiles(host.files, found.layout, parts.provider);
-    const { keyring } = await unlockKeys(parts.provider, keysFile, options.encryption.secret);
-    if (keyring.realmId === encryption.realm) return { ...found, keyring, keysFile };
-    keyring.wipe();
-    throw new StoreError('tampered', 'the file of keys is of another store', { path: found.layout.keys });
+    return { ...found, ...(await unlock(found, options.encryption, parts)) };
   } catch (error) {
     fresh?.keyring.wipe();
     throw error;
   }
+}
+
+/**
+ * The same for a store whose catalog is to be made again, which takes its keys: without them nobody can tell what lies in it. Undefined
+ * where it is not encrypted.
+ */
+export async function unlockLost(
+  found: FoundStore,
+  encryption: Pick<EncryptionOptions, 'secret'> | undefined,
+  parts: { readonly host: Host; readonly provider: Provider },
+): Promise<Keyring | undefined> {
+  if (found.superblock.parameters.encryption === null) {
+    if (encryption === undefined) return undefined;
+    throw notEncrypted(found);
+  }
+  if (encryption !== undefined) return (await unlock(found, encryption, parts)).keyring;
+  throw new StoreError('wrong-key', 'this store is encrypted: its catalog is only made again with a key', {
+    path: found.layout.root,
+  });
+}
+
+async function unlock(
+  { layout, superblock }: FoundStore,
+  { secret }: Pick<EncryptionOptions, 'secret'>,
+  { host, provider }: { readonly host: Host; readonly provider: Provider },
+): Promise<{ readonly keyring: Keyring; readonly keysFile: Uint8Array }> {
+  const keysFile = readKeyFiles(host.files, layout, provider);
+  const { keyring } = await unlockKeys(provider, keysFile, secret);
+  if (keyring.realmId === superblock.parameters.encryption?.realm) return { keyring, keysFile };
+  keyring.wipe();
+  throw new StoreError('tampered', 'the file of keys is of another store', { path: layout.keys });
+}
+
+function notEncrypted({ layout }: FoundStore): StoreError {
+  return new StoreError('wrong-key', 'a key was given, and this store is not encrypted', {
+    path: layout.root,
+  });
 }
 
 /** Keys for the store that is about to be made. Another process may be faster: then they are for nothing. */

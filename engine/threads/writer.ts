@@ -5,6 +5,7 @@ import { Catalog, type Transaction } from '../catalog/catalog.ts';
 import { openConnection } from '../catalog/connection.ts';
 import type { StoreLayout } from '../catalog/layout.ts';
 import { Lease, LibraryMarker } from '../catalog/leases.ts';
+import { refuseWhileRebuilt } from '../catalog/rebuild-lock.ts';
 import { RootLog } from '../catalog/root-log.ts';
 import { checkCatalog, migrate } from '../catalog/schema.ts';
 import { fromHex, toHex } from '../codec/bytes.ts';
@@ -162,6 +163,7 @@ export class Writer {
         { process: `${host.pid} ${host.processStart}`, library: options.driver.module },
       );
       undo.push(() => marker.close());
+      const before = host.files.facts(layout.index);
       const db = openConnection(layout.index, {
         driver,
         durability: options.durability,
@@ -211,6 +213,7 @@ export class Writer {
       const recovered = catalog.transaction((transaction) => {
         lease = this.#takeLease(transaction, driver, layout, uuid);
         undo.push(() => lease!.close());
+        refuseWhileRebuilt(driver, host.files, { layout, opened: before });
         marker.confirm();
         if (keysFile !== undefined)
           mendKeyFiles(host.files, layout, { bytes: keysFile, provider: this.#provider });

@@ -181,6 +181,28 @@ export class SqliteVolume implements Volume {
     return { bytes: pages * pageBytes, extents: this.#lastExtent(), generation };
   }
 
+  /** The group's layout as this volume was last told, as JSON. */
+  layout(): string {
+    const row = this.#told(() =>
+      this.#db.prepare(`SELECT value FROM header WHERE key = 'layout'`).pluck().get(),
+    );
+    return typeof row === 'string' ? row : '{}';
+  }
+
+  /**
+   * What is wrong with the file as a database, or undefined: SQLite's own check of all pages, and that no extent is missing in the
+   * count, since rows that fell off a page are not missed by SQLite. Says nothing of what is in the extents. O(bytes of the file).
+   */
+  trouble(): string | undefined {
+    return this.#told(() => {
+      const said = this.#db.pragma('quick_check(1)', { simple: true });
+      if (said !== 'ok') return String(said).replaceAll('\n', ' ');
+      const extents = this.#db.prepare('SELECT count(*) FROM extents').pluck().get() as number;
+      const last = this.#lastExtent();
+      return extents === last ? undefined : `it has ${extents} extents of ${last}`;
+    });
+  }
+
   /** A volume that went back in time is a restored copy: its newest records are missing, and it must not be taken for whole. */
   expectGeneration(known: number): void {
     const { generation } = this.facts();
@@ -254,7 +276,7 @@ export class SqliteVolume implements Volume {
       throw new StoreError(
         'unavailable',
         `the file of volume ${volumeId} belongs to volume ${String(header.get('volume'))} of store ${String(header.get('store'))}`,
-        { volume: volumeId },
+        { volume: volumeId, foundStore: String(header.get('store')) },
       );
     }
   }

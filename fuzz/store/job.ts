@@ -62,6 +62,8 @@ export const storeJobs: readonly Job[] = [
   makeJob('store-encrypted', { threads: 0, encrypted: true }, 300),
   /** The same with real threads: slower, and not quite the same each time. */
   makeJob('store-threads', { threads: 2 }, 40),
+  makeJob('store-rebuild', { threads: 0, rebuildEvery: 12 }, 60),
+  makeJob('store-rebuild-encrypted', { threads: 0, rebuildEvery: 12, encrypted: true }, 60),
 ];
 
 /** A store of which one method is another. */

@@ -2,13 +2,14 @@
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type Session, type Store, StoreError, openStore } from '../../engine/index.ts';
+import { type CompressionMode, type Session, type Store, StoreError, openStore } from '../../engine/index.ts';
 import { Finding, promise, refused, same, unexpected } from '../target.ts';
 import { damageFile, damageSealed } from './damage.ts';
 import { compareAll } from './look.ts';
 import { Model } from './model.ts';
 import { Puts, kindOf } from './puts.ts';
 import { encryption, lookLocked, resealAll } from './sealed.ts';
+import { rebuilt } from './rebuilt.ts';
 import type { Placed, Put, Step } from './steps.ts';
 import { type Blob, makeUniverse, parameters } from './universe.ts';
 
@@ -23,6 +24,9 @@ export interface Stage {
   readonly threads: number;
   readonly encrypted?: true;
   readonly sabotage?: Sabotage;
+  /** The catalog is lost and made again after every so many steps, and at the end. */
+  readonly rebuildEvery?: number;
+  readonly compression?: CompressionMode;
 }
 
 /** Plays all steps in a fresh folder, then checks that everything is as the model says, and that it all can be given back. */
@@ -32,7 +36,11 @@ export async function play(seed: number, steps: readonly Placed[], stage: Stage)
   const player = new Player(base, makeUniverse(seed), stage);
   let at = 0;
   try {
-    for (; at < steps.length; at++) await player.do(steps[at]!);
+    for (; at < steps.length; at++) {
+      await player.do(steps[at]!);
+      if ((at + 1) % (stage.rebuildEvery ?? Number.POSITIVE_INFINITY) === 0) await player.rebuild();
+    }
+    if (stage.rebuildEvery !== undefined) await player.rebuild();
     await player.finish();
   } catch (error) {
     const step = steps[at];
@@ -61,6 +69,10 @@ class Player {
     this.#blobs = blobs;
     this.#model = new Model(blobs);
     this.#stage = stage;
+  }
+
+  get #known(): { readonly model: Model; readonly blobs: readonly Blob[] } {
+    return { model: this.#model, blobs: this.#blobs };
   }
 
   async do(placed: Placed): Promise<void> {
@@ -113,6 +125,16 @@ class Player {
     }
   }
 
+  /** Loses the catalog, makes it again, and compares all that the store says. */
+  async rebuild(): Promise<void> {
+    await this.#store(0);
+    await this.close();
+    // What is damaged would be lost: that is for other tests.
+    if (this.#model.damagedBlobs().length > 0) return;
+    const open = (): Promise<Store> => this.#store(0);
+    await this.#look(await rebuilt(this.#directory, { ...this.#stage, ...this.#known, open }));
+  }
+
   async close(): Promise<void> {
     await this.#close(1);
     await this.#close(0);
@@ -121,13 +143,14 @@ class Player {
   async #store(handle: 0 | 1): Promise<Store> {
     // The first handle makes the store.
     if (handle === 1 && this.#stores[0] === undefined) await this.#store(0);
-    const { threads, sabotage } = this.#stage;
+    const { threads, sabotage, compression } = this.#stage;
     const open = this.#stores[handle];
     if (open !== undefined) return open;
     const store = await openStore(this.#directory, {
       threads: { count: threads },
       parameters,
       durability: 'relaxed',
+      ...(compression === undefined ? {} : { compression }),
       ...(this.#stage.encrypted === true ? { encryption } : {}),
     });
     return (this.#stores[handle] = sabotage === undefined ? store : sabotage(store));
@@ -258,11 +281,7 @@ class Player {
   }
 
   #look(store: Store): Promise<void> {
-    return compareAll(store, {
-      model: this.#model,
-      blobs: this.#blobs,
-      encrypted: this.#stage.encrypted === true,
-    });
+    return compareAll(store, { ...this.#known, encrypted: this.#stage.encrypted === true });
   }
 
   async #hold(

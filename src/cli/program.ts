@@ -12,6 +12,7 @@ import { ls } from './ls.ts';
 import { Output } from './output.ts';
 import { pull } from './pull.ts';
 import { push } from './push.ts';
+import { rebuild } from './rebuild.ts';
 import { rm } from './rm.ts';
 import { scrub } from './scrub.ts';
 import { type Sources, addKeyOptions } from './secret.ts';
@@ -35,6 +36,7 @@ const verbs: readonly Verb[] = [
   volumes,
   keys,
   scrub,
+  rebuild,
   stats,
   pull,
   push,

@@ -36,9 +36,8 @@ export async function withStore<Result>(
   work: (store: Store) => Promise<Result>,
   options: OpenOptions = {},
 ): Promise<Result> {
-  const open = (unlocked: OpenOptions): Promise<Store> =>
-    openStore(directory, { ...options, ...unlocked, mode: 'open' });
-  return await using(await unlock(directory, context, open), work);
+  const open = (key: Unlocking): Promise<Store> => openStore(directory, { ...options, ...key, mode: 'open' });
+  return await using(await unlocking(directory, context, open), work);
 }
 
 /** Like `withStore`, for verbs that only read: works on a store that may not be written too. */
@@ -48,9 +47,8 @@ export async function withReadableStore<Result>(
   work: (store: Store) => Promise<Result>,
   options: OpenOptions = {},
 ): Promise<Result> {
-  const open = (unlocked: OpenOptions): Promise<Store> =>
-    openReadable(directory, { ...options, ...unlocked });
-  return await using(await unlock(directory, context, open), work);
+  const open = (key: Unlocking): Promise<Store> => openReadable(directory, { ...options, ...key });
+  return await using(await unlocking(directory, context, open), work);
 }
 
 /** Whether the store is encrypted and was opened without keys. */
@@ -58,15 +56,18 @@ export function isLocked(store: Store, { key }: Context): boolean {
   return store.parameters.encryption !== null && !isGiven(key);
 }
 
-async function unlock(
+type Unlocking = Pick<OpenOptions, 'signal' | 'encryption'>;
+
+/** Works with what opens the store, asked for where it is needed, and wiped afterwards. */
+export async function unlocking<Result>(
   directory: string,
   context: Context,
-  open: (options: OpenOptions) => Promise<Store>,
-): Promise<Store> {
+  work: (options: Unlocking) => Promise<Result>,
+): Promise<Result> {
   const { key, keyless, signal } = context;
   const secret = keyless ? await readSecret(key, context) : await secretToOpen(directory, key, context);
   try {
-    return await open({ signal, ...(secret === undefined ? {} : { encryption: { secret } }) });
+    return await work({ signal, ...(secret === undefined ? {} : { encryption: { secret } }) });
   } finally {
     wipe(secret);
   }

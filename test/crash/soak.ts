@@ -1,5 +1,8 @@
-// `npm run soak -- power-loss|kill|move|mutants --runs N --seed S`: the full number of crash runs; exits 1 on any loss.
+// `npm run soak -- power-loss|kill|move|mutants|rebuild --runs N --seed S`: the full number of crash runs; exits 1 on any loss.
 import { parseArgs } from 'node:util';
+import { play } from '../../fuzz/store/player.ts';
+import { makeSteps } from '../../fuzz/store/steps.ts';
+import { makeUniverse } from '../../fuzz/store/universe.ts';
 import { runKill } from './kill.ts';
 import { runMoves } from './move.ts';
 import { buildMutant, huntMutant, mutants } from './mutants.ts';
@@ -11,6 +14,7 @@ const usage = `usage: soak power-loss [--runs STATES] [--seed S] [--per-seed STA
        soak kill       [--runs KILLS] [--seed S] [--processes N]
        soak move       [--runs KILLS] [--seed S] [--copies N]
        soak mutants    [--runs STATES] [--seed S]
+       soak rebuild    [--runs STORES] [--seed S]
   --stand-in runs the tools' own small store instead of the engine`;
 
 const { positionals, values } = parseArgs({
@@ -36,6 +40,7 @@ const campaigns: Readonly<Record<string, () => Promise<boolean>>> = {
   kill,
   move,
   mutants: allMutants,
+  rebuild,
 };
 
 async function powerLoss(): Promise<boolean> {
@@ -148,6 +153,32 @@ async function allMutants(): Promise<boolean> {
   }
   print(`mutants: ${caught} of ${mutants.length} caught`);
   return caught === mutants.length;
+}
+
+/** Random steps on a store that loses its catalog every few of them. */
+async function rebuild(): Promise<boolean> {
+  const runs = Number(values.runs ?? 200);
+  const started = performance.now();
+  let failed = 0;
+  for (let run = 0; run < runs; run++) {
+    const stage = {
+      threads: 0,
+      rebuildEvery: 6 + (run % 9),
+      compression: (['off', 'auto', 'always'] as const)[run % 3]!,
+    };
+    try {
+      await play(seed + run, makeSteps(seed + run, run, makeUniverse(seed + run).length), stage);
+    } catch (error) {
+      failed++;
+      print(
+        `FAILED run ${run} (seed ${seed + run}): ${error instanceof Error ? error.message : String(error)}`,
+      );
+    }
+    if ((run + 1) % 25 === 0) print(`${run + 1} stores, ${failed} failed`);
+  }
+  const seconds = ((performance.now() - started) / 1000).toFixed(0);
+  print(`rebuild: ${runs} stores, ${failed} failed, ${seconds} s, seed ${seed}`);
+  return failed === 0;
 }
 
 function needRecorder(): void {

@@ -19,7 +19,10 @@ const runs: Readonly<Record<string, number>> = {
   store: 4,
   'store-encrypted': 2,
   'store-threads': 1,
+  'store-rebuild': 2,
+  'store-rebuild-encrypted': 2,
   address: 500,
+  salvage: 400,
 };
 const runsElse = 1500;
 

@@ -1,0 +1,66 @@
+/** Nodes that a put of their plain bytes healed, after a rebuild: as records, files, frames and chunks, held by a root, an owner or a node. */
+import assert from 'node:assert/strict';
+import { readFileSync, writeFileSync } from 'node:fs';
+import type { OpenOptions } from '../../engine/index.ts';
+import { chunking } from './chunked-store.ts';
+import { encryption, loseCatalog, rebuild } from './rebuild-store.ts';
+import { type StoreFolder, noise, smallParameters, storeTest } from './store-folder.ts';
+
+const shapes: Readonly<Record<string, OpenOptions>> = {
+  'in a file': { parameters: smallParameters },
+  'in a frame': { parameters: smallParameters, compression: 'always' },
+  'in chunks': { parameters: { ...smallParameters, chunking } },
+  'encrypted, in a frame': { parameters: smallParameters, encryption },
+  'encrypted, in chunks': { parameters: { ...smallParameters, chunking }, encryption },
+};
+
+/** Turns a bit of every record of a blob. */
+function spoil(folder: StoreFolder, name: Uint8Array): void {
+  for (const path of folder.files('volumes').filter((file) => file.endsWith('.db'))) {
+    const bytes = readFileSync(path);
+    for (let at = bytes.indexOf(name); at >= 0; at = bytes.indexOf(name, at + 1)) bytes[at + 400]! ^= 1;
+    writeFileSync(path, bytes);
+  }
+}
+
+for (const [shape, options] of Object.entries(shapes))
+  storeTest(`${shape}: a large node that was put as bytes still holds what it links to`, async (folder) => {
+    const keys = options.encryption === undefined ? {} : { encryption };
+    let store = await folder.open(options);
+    const leaves = [noise(300, 1), noise(30_000, 2), noise(400, 3)];
+    const nodes = [];
+    for (const [i, leaf] of leaves.entries()) {
+      const { id } = await store.put(leaf);
+      nodes.push((await store.put(noise(90_000, 10 + i), { links: [{ kind: 'raw', id }] })).id);
+    }
+    const above = await store.put(noise(10, 9), { links: [{ kind: 'node', id: nodes[2]! }] });
+    await store.roots.set('root', nodes[0]!);
+    await store.retain(nodes[1]!, 'owner');
+    await store.roots.set('above', above.id);
+    const contents = await Promise.all(nodes.map(async (id) => (await store.get(id))!));
+    await store.close();
+    let names: Uint8Array[] = [];
+    folder.edit((db) => {
+      names = db
+        .prepare('SELECT id FROM blobs WHERE kind = 1 AND stored > 80000')
+        .pluck()
+        .all() as Uint8Array[];
+    });
+    assert.equal(names.length, 3);
+    for (const name of names) spoil(folder, name);
+    store = await folder.open({ mode: 'open', ...keys });
+    assert.equal((await store.scrub()).damaged.length, 3);
+    for (const content of contents) await store.put(content);
+    assert.equal((await store.scrub()).damaged.length, 0);
+    await store.close();
+    loseCatalog(folder);
+    assert.equal((await rebuild(folder, keys)).lostBlobs, 0);
+    store = await folder.open({ mode: 'open', ...keys });
+    await store.gc({ graceMs: 0 });
+    for (const id of nodes) {
+      assert.equal((await store.stat(id))!.kind, 'node');
+      assert.equal((await store.getNode(id))!.links.length, 1);
+    }
+    assert.equal((await store.stats()).blobs - (await store.stats()).nodes >= 3, true);
+    assert.deepEqual((await store.scrub()).damaged, []);
+  });
