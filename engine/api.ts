@@ -150,6 +150,7 @@ export interface PutResult {
 }
 
 export interface BlobStat {
+  /** In the list of an encrypted store the name on disk of a blob that is lost, when nothing tells its id. */
   readonly id: BlobId;
   readonly kind: BlobKind;
   readonly size: number;
