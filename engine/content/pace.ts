@@ -15,7 +15,7 @@ export function paceMemory(): SharedArrayBuffer {
 }
 
 /** What may be made up for after a pause in which nothing was read: more would be a burst. */
-const burstUs = 100_000;
+const burstUs = 250_000;
 
 export class Pace {
   readonly #clock: Clock;

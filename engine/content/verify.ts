@@ -86,9 +86,11 @@ export class Verifier {
     const rows = this.#copies(range, run);
     const turns = new Turns(this.#clock, pace, context.signal);
     try {
-      if (range.volume === noVolume) await this.#chunked(rows, run);
-      else if (this.#reader.places.isDirectory(range.volume)) await this.#files({ range, turns }, rows, run);
-      else await this.#extents({ range, turns }, rows, run);
+      if (range.volume === noVolume) await this.#chunked(this.#oldestFirst(rows), run);
+      else if (this.#reader.places.isDirectory(range.volume))
+        await this.#files({ range, turns }, this.#oldestFirst(rows), run);
+      else await this.#around({ range, turns }, rows, run);
+      await turns.end();
     } catch (error) {
       if (!context.signal.aborted || StoreError.is(error)) throw error;
       // Orphans are for who looked at the whole range.
@@ -113,6 +115,30 @@ export class Verifier {
       return row === undefined ? [] : [{ ...copyAt(row, copy), further: true }];
     });
     return [...first, ...further].toSorted((a, b) => a.extent - b.extent || a.start - b.start);
+  }
+
+  /** A scrub that was stopped within a range must not begin with the same copies again. */
+  #oldestFirst(rows: readonly Copy[]): Copy[] {
+    const verified = this.#reader.sql.values('SELECT at FROM verified WHERE blob = ? AND volume = ?');
+    const since = rows.map((row) => ({
+      row,
+      at: (verified.get(row.n, row.volume) as number | undefined) ?? row.created,
+    }));
+    return since.toSorted((a, b) => a.at - b.at).map(({ row }) => row);
+  }
+
+  /** Likewise, reading extents in their order: from the one with the copy that waits longest to the end, then those before it. */
+  async #around({ range, turns }: Passing, rows: readonly Copy[], run: Run): Promise<void> {
+    const first = this.#oldestFirst(rows)[0]?.extent ?? range.fromExtent;
+    const parts = [
+      { ...range, fromExtent: first },
+      { ...range, toExtent: first - 1 },
+    ];
+    for (const part of parts) {
+      if (part.fromExtent > part.toExtent) continue;
+      const within = rows.filter(({ extent }) => extent >= part.fromExtent && extent <= part.toExtent);
+      await this.#extents({ range: part, turns }, within, run);
+    }
   }
 
   async #chunked(rows: readonly Copy[], run: Run): Promise<void> {
@@ -198,14 +224,20 @@ class Turns {
     this.#turn = this.#pace?.turn(turnBytes) ?? turnBytes;
   }
 
+  /** After bytes were read. */
   async after(bytes: number): Promise<void> {
     this.#since += bytes;
     if (this.#since < this.#turn) return;
+    await this.end();
+    this.#signal.throwIfAborted();
+  }
+
+  /** Pays for what is not paid for: many small ranges must not go free. */
+  async end(): Promise<void> {
     const since = this.#since;
     this.#since = 0;
     if (this.#pace === undefined) await this.#clock.yield();
     else await this.#pace.spend(since, this.#signal);
-    this.#signal.throwIfAborted();
   }
 }
 
