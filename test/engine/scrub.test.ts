@@ -79,16 +79,16 @@ storeTest('the rate is held by all threads together, and puts and reads go on', 
   const rate = 2_000_000;
   const running = store.scrub({ rate });
   let beside = 0;
-  let isRunning = true;
+  const done = new AbortController();
   const work = (async () => {
-    for (; isRunning; beside++) {
+    for (; !done.signal.aborted; beside++) {
       await store.put(noise(2000, 1000 + beside), { owner: 'test' });
       assert.ok((await store.get(first!)) !== undefined);
       await new Promise((resolve) => setTimeout(resolve, 20));
     }
   })();
   const { bytes, milliseconds } = await running;
-  isRunning = false;
+  done.abort();
   await work;
   const measured = (bytes / milliseconds) * 1000;
   assert.ok(measured <= rate * 1.05, `${Math.round(measured)} of ${rate} bytes a second`);
