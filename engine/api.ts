@@ -5,6 +5,7 @@ import type { CompactResult, MoveOptions, Volumes } from './group.ts';
 import type { ExportTarget, FileWork, SourceFacts } from './folders.ts';
 import type { EncryptionOptions, EncryptionParameters, Keys } from './encryption.ts';
 import type { Host } from './host.ts';
+import type { Damage, HealthOptions, ScrubOptions, ScrubResult, StoreHealth } from './scrubbing.ts';
 
 export type { ExportTarget, FileStep, FileWork, FolderListing, SourceFacts } from './folders.ts';
 export type {
@@ -27,6 +28,20 @@ export type {
   VolumeInfo,
   Volumes,
 } from './group.ts';
+
+export type {
+  Damage,
+  DamageFound,
+  HealthOptions,
+  HealthState,
+  ScrubOptions,
+  ScrubProgress,
+  ScrubRecord,
+  ScrubResult,
+  StoreHealth,
+  Touched,
+  TouchedRoot,
+} from './scrubbing.ts';
 
 /** sha256 of the caller's bytes: 64 lower-case hex digits. */
 export type BlobId = string;
@@ -213,42 +228,6 @@ export interface GcResult {
   readonly blocked?: string;
 }
 
-export interface Damage {
-  readonly id: BlobId;
-  readonly reason: string;
-  readonly references: number;
-}
-
-export interface ScrubOptions {
-  readonly signal?: AbortSignal;
-  readonly onProgress?: (progress: {
-    readonly blobs: number;
-    readonly bytes: number;
-    readonly totalBlobs: number;
-    readonly totalBytes: number;
-  }) => void;
-}
-
-export interface ScrubResult {
-  /** In a mirrored group every copy counts. */
-  readonly blobs: number;
-  /** Content bytes verified. */
-  readonly bytes: number;
-  /** What was found damaged and is so still. */
-  readonly damaged: readonly Damage[];
-  /** Copies of a mirrored group that were damaged, lost or never made, and were made from another one. */
-  readonly healed: number;
-  /** Blobs that have fewer good copies than the group wants, when the scrub had made those it could. */
-  readonly missingCopies: number;
-  /** Stored copies without a catalog row, taken back in as unreferenced. */
-  readonly adopted: number;
-  /** Rows whose reference count was wrong, and is right now. */
-  readonly recounted: number;
-  /** Catalog rows or row buckets whose checksum does not hold. */
-  readonly badRows: number;
-  readonly milliseconds: number;
-}
-
 export interface StoreStats {
   readonly storeId: string;
   readonly format: number;
@@ -352,7 +331,10 @@ export interface Store {
   session(): Promise<Session>;
 
   gc(options?: GcOptions): Promise<GcResult>;
+  /** What was verified longest ago comes first, and what was verified when it is stopped, killed or closed counts. */
   scrub(options?: ScrubOptions): Promise<ScrubResult>;
+  /** Whether every byte was verified lately, and what else is not as it should be. O(blobs). Writes nothing. */
+  health(options?: HealthOptions): Promise<StoreHealth>;
   /**
    * Gives the space of dead records back: copies what lives out of SQLite volumes that are more than half dead, and removes them. Also
    * ends what a `reduce` or `move` that was interrupted had begun.

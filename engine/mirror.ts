@@ -24,8 +24,7 @@ export async function mirrorVolumes(
     throw new StoreError('invalid-argument', `minCopies must be a whole number from 1 to copies (${copies})`);
   // What stays must be good before anything that is too much goes.
   const before = await crew.commit<MirrorStart>('mirror-begin', 0);
-  if (before.mirrored && copies < before.copies)
-    await verifyStore(parts, options.signal === undefined ? {} : { signal: options.signal });
+  if (before.mirrored && copies < before.copies) await verifyStore(parts, options.signal);
   await crew.commit('mirror-set', { copies, minCopies });
   const done = await resyncAll(crew, options);
   if (done === undefined) return { blobs: 0, bytes: 0, missing: 0 };

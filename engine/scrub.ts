@@ -1,11 +1,13 @@
 /** A scrub from the calling thread: ranges spread over the workers, what they find settled by the commit thread, then counts. */
 import PQueue from 'p-queue';
-import type { Damage, ScrubOptions, ScrubResult, StoreEvents } from './api.ts';
+import type { Damage, ScrubOptions, ScrubResult, StoreEvents, Touched } from './api.ts';
 import { noVolume } from './catalog/blob-rows.ts';
-import type { VerifyRange, VerifyResult } from './content/verify.ts';
+import { type PaceOrder, paceMemory } from './content/pace.ts';
+import type { FoundDamage, VerifyOrder, VerifyRange, VerifyResult } from './content/verify.ts';
 import type { Crew } from './crew.ts';
 import { StoreError } from './errors.ts';
 import type { Host } from './host.ts';
+import type { ScrubEnd } from './maintenance/scrub-log.ts';
 import type { RecountResult, SettleResult } from './maintenance/settle-scrub.ts';
 import { missingOf, resyncAll } from './resync.ts';
 
@@ -16,22 +18,73 @@ const chunkedRanges: readonly VerifyRange[] = Array.from({ length: 16 }, (_, i) 
   toExtent: 16 * i + 15,
 }));
 
+/** Ranges that are looked up in one question, so that reads need not wait for it. */
+const rangesAsked = 64;
+
 export interface ScrubParts {
   readonly host: Host;
   readonly crew: Crew;
   readonly emit: <Name extends keyof StoreEvents>(name: Name, event: StoreEvents[Name]) => void;
 }
 
+/** Damage as it was found, and what the blob is called on disk. */
+interface NamedDamage extends Damage {
+  readonly name: string;
+}
+
+/** What was read, and whether that was everything. */
+export interface Verified extends Pick<ScrubResult, 'blobs' | 'bytes' | 'adopted' | 'badRows'> {
+  readonly complete: boolean;
+  readonly left: ScrubResult['left'];
+  readonly damaged: readonly NamedDamage[];
+}
+
 /**
  * Verifies every stored copy against its chunk checksums and its id, volumes against the catalog both ways, and counts against
  * references. In a mirrored group, what is damaged or lacks is then made anew from good copies. Puts, reads and collection go on
- * meanwhile.
+ * meanwhile. What was verified longest ago comes first; what was verified until it is stopped counts.
  */
 export async function scrubStore(parts: ScrubParts, options: ScrubOptions): Promise<ScrubResult> {
-  const { host, crew, emit } = parts;
+  const { host, crew } = parts;
   const start = host.clock.monotonic();
-  const { damaged, ...result } = await verifyStore(parts, options);
-  const counts = { recounted: 0, badRows: result.badRows };
+  const elapsed = (): number => host.clock.monotonic() - start;
+  const n = await crew.commit<number>('scrub-begin', undefined);
+  const run = new Run(parts, options);
+  let end = { damaged: 0, healed: 0, complete: false };
+  try {
+    const { damaged, ...result } = await run.verify();
+    end = { ...end, damaged: damaged.length };
+    options.signal?.throwIfAborted();
+    // In a part of the store nothing can be said of the whole.
+    const counts = result.complete ? await recount(crew, result.badRows) : {};
+    const mended = await heal(parts, damaged, options.signal);
+    const told = await withTouched(crew, mended.damaged);
+    const { complete } = result;
+    end = { damaged: told.length, healed: mended.healed, complete };
+    return {
+      recounted: 0,
+      ...result,
+      ...counts,
+      ...mended,
+      damaged: told,
+      milliseconds: Math.round(elapsed()),
+    };
+  } finally {
+    const { blobs, bytes } = run.result;
+    const record: ScrubEnd = { n, blobs, bytes, ...end, milliseconds: elapsed() };
+    // History is no reason to fail, nor to hide why it failed.
+    await crew.commit('scrub-end', record).catch(() => undefined);
+  }
+}
+
+/** Everything verified, and nothing else. */
+export async function verifyStore(parts: ScrubParts, signal: AbortSignal | undefined): Promise<void> {
+  await new Run(parts, signal === undefined ? {} : { signal }).verify();
+  signal?.throwIfAborted();
+}
+
+async function recount(crew: Crew, badRows: number): Promise<{ recounted: number; badRows: number }> {
+  const counts = { recounted: 0, badRows };
   let sound = true;
   for (let bucket: number | undefined = 0; bucket !== undefined;) {
     const counted: RecountResult = await crew.commit<RecountResult>('scrub-recount', bucket);
@@ -41,56 +94,131 @@ export async function scrubStore(parts: ScrubParts, options: ScrubOptions): Prom
     bucket = counted.next;
   }
   if (sound) await crew.commit('scrub-clear', undefined);
-  const mended = await heal({ crew, emit }, damaged, options.signal);
-  return { ...result, ...counts, ...mended, milliseconds: Math.round(host.clock.monotonic() - start) };
+  return counts;
 }
 
 /** The part of a scrub that reads: damage is marked and told, orphans are taken in. */
-export async function verifyStore(
-  { crew, emit }: ScrubParts,
-  options: ScrubOptions,
-): Promise<Pick<ScrubResult, 'blobs' | 'bytes' | 'adopted' | 'badRows' | 'damaged'>> {
-  const totals = await crew.work<{ blobs: number; bytes: number }>('query', { name: 'work', args: [] });
-  const done = { blobs: 0, bytes: 0 };
-  const result = { blobs: 0, bytes: 0, adopted: 0, badRows: 0 };
-  const damaged: Damage[] = [];
-  const note = (value: unknown): void => {
-    const more = value as { blobs: number; bytes: number };
-    done.blobs += more.blobs;
-    done.bytes += more.bytes;
-    options.onProgress?.({ ...done, totalBlobs: totals.blobs, totalBytes: totals.bytes });
-  };
-  const verify = async (range: VerifyRange): Promise<void> => {
-    const found = await crew.work<VerifyResult>('verify', range, {
-      signal: options.signal,
-      onProgress: note,
-    });
-    result.blobs += found.blobs;
-    result.bytes += found.bytes;
-    const settled = await crew.commit<SettleResult>('scrub-settle', { range, ...found });
-    result.adopted += settled.adopted;
-    result.badRows += settled.repairedRows;
-    for (const { told: id, reason, references } of settled.damaged) {
-      damaged.push({ id, reason, references });
-      emit('damage', { id, reason, references });
+class Run {
+  readonly result = { blobs: 0, bytes: 0, adopted: 0, badRows: 0 };
+  readonly #parts: ScrubParts;
+  readonly #options: ScrubOptions;
+  readonly #start: number;
+  readonly #memory = paceMemory();
+  readonly #damaged: NamedDamage[] = [];
+  readonly #read = { blobs: 0, bytes: 0 };
+  #totals = { blobs: 0, bytes: 0 };
+  #complete = true;
+  #stop: AbortSignal = AbortSignal.any([]);
+
+  constructor(parts: ScrubParts, options: ScrubOptions) {
+    this.#parts = parts;
+    this.#options = options;
+    this.#start = parts.host.clock.monotonic();
+  }
+
+  /** Ends early, and not with an error, when it is stopped. */
+  async verify(): Promise<Verified> {
+    const { host, crew } = this.#parts;
+    const { signal, timeBoxMs } = this.#options;
+    const box = new AbortController();
+    const done = new AbortController();
+    this.#stop = AbortSignal.any([box.signal, ...(signal === undefined ? [] : [signal])]);
+    if (timeBoxMs !== undefined)
+      void host.clock.sleep(timeBoxMs, done.signal).then(() => box.abort(new Error('out of time')));
+    try {
+      this.#totals = await crew.work('query', { name: 'work', args: [] });
+      const ranges = await crew.commit<VerifyRange[]>('scrub-ranges', undefined);
+      await this.#all(await this.#oldestFirst([...ranges, ...chunkedRanges]));
+      // Again, now that it is known which chunks are damaged.
+      if (this.#damaged.length > 0) await this.#all(chunkedRanges, 'again');
+    } finally {
+      done.abort();
     }
-  };
-  const queue = new PQueue({ concurrency: crew.workers });
-  const ranges = await crew.commit<VerifyRange[]>('scrub-ranges', undefined);
-  const verifyAll = (list: readonly VerifyRange[]): Promise<unknown> =>
-    Promise.all(list.map((range) => queue.add(() => aborting(options.signal, () => verify(range)))));
-  await verifyAll(ranges);
-  // When it is known which chunks are damaged.
-  await verifyAll(chunkedRanges);
-  return { ...result, damaged };
+    const { blobs, bytes } = this.#totals;
+    const lacks = (all: number, read: number): number => (this.#complete ? 0 : Math.max(0, all - read));
+    return {
+      ...this.result,
+      complete: this.#complete,
+      left: { blobs: lacks(blobs, this.result.blobs), bytes: lacks(bytes, this.result.bytes) },
+      damaged: this.#damaged,
+    };
+  }
+
+  /** Those in which a copy waits longest come first; of equals, chunked blobs come last. */
+  async #oldestFirst(ranges: readonly VerifyRange[]): Promise<VerifyRange[]> {
+    const since: number[] = [];
+    for (let at = 0; at < ranges.length && !this.#stop.aborted; at += rangesAsked) {
+      const args = [ranges.slice(at, at + rangesAsked)];
+      since.push(...(await this.#parts.crew.work<number[]>('query', { name: 'waitingSince', args })));
+    }
+    const order = ranges.map((range, i) => ({ range, since: since[i] ?? 0 }));
+    return order.toSorted((a, b) => a.since - b.since).map(({ range }) => range);
+  }
+
+  async #all(ranges: readonly VerifyRange[], pass: 'first' | 'again' = 'first'): Promise<void> {
+    const queue = new PQueue({ concurrency: this.#parts.crew.workers });
+    await Promise.all(ranges.map((range) => queue.add(() => this.#one(range, pass))));
+  }
+
+  async #one(range: VerifyRange, pass: 'first' | 'again'): Promise<void> {
+    if (this.#stop.aborted) return void (this.#complete = false);
+    const { crew } = this.#parts;
+    const pace = this.#pace();
+    const order: VerifyOrder = pace === undefined ? range : { ...range, pace };
+    const found = await crew.work<VerifyResult>('verify', order, {
+      signal: this.#stop,
+      onProgress: (value) => pass === 'first' && this.#progress(value as { blobs: number; bytes: number }),
+    });
+    if (found.reached !== undefined) this.#complete = false;
+    if (pass === 'first') {
+      this.result.blobs += found.blobs;
+      this.result.bytes += found.bytes;
+    }
+    const settled = await crew.commit<SettleResult>('scrub-settle', { range, ...found });
+    this.result.adopted += settled.adopted;
+    this.result.badRows += settled.repairedRows;
+    for (const damage of settled.damaged) this.#tell(damage, pass);
+  }
+
+  #tell({ id: name, told: id, reason, references }: FoundDamage, pass: 'first' | 'again'): void {
+    if (pass === 'again' && this.#damaged.some((known) => known.name === name)) return;
+    this.#damaged.push({ id, reason, references, name });
+    this.#parts.emit('damage', { id, reason, references });
+  }
+
+  #pace(): PaceOrder | undefined {
+    const { rate } = this.#options;
+    if (rate === undefined) return undefined;
+    return { bytesPerSecond: rate, elapsedMs: this.#elapsed(), memory: this.#memory };
+  }
+
+  #elapsed(): number {
+    return this.#parts.host.clock.monotonic() - this.#start;
+  }
+
+  #progress(more: { readonly blobs: number; readonly bytes: number }): void {
+    this.#read.blobs += more.blobs;
+    this.#read.bytes += more.bytes;
+    const { blobs, bytes } = this.#read;
+    const bytesPerSecond = Math.round((bytes / Math.max(1, this.#elapsed())) * 1000);
+    const left = Math.max(0, this.#totals.bytes - bytes);
+    this.#options.onProgress?.({
+      blobs,
+      bytes,
+      totalBlobs: this.#totals.blobs,
+      totalBytes: this.#totals.bytes,
+      bytesPerSecond,
+      ...(bytesPerSecond === 0 ? {} : { leftMs: Math.round((left / bytesPerSecond) * 1000) }),
+    });
+  }
 }
 
 /** `unavailable` when nothing can be said of some blobs, because all their copies are away. */
 async function heal(
   { crew, emit }: Pick<ScrubParts, 'crew' | 'emit'>,
-  found: readonly Damage[],
+  found: readonly NamedDamage[],
   signal: AbortSignal | undefined,
-): Promise<Pick<ScrubResult, 'damaged' | 'healed' | 'missingCopies'>> {
+): Promise<Pick<ScrubResult, 'healed' | 'missingCopies'> & { readonly damaged: readonly NamedDamage[] }> {
   const done = await resyncAll(crew, { ...(signal === undefined ? {} : { signal }) });
   if (done === undefined) return { damaged: found, healed: 0, missingCopies: 0 };
   if (done.unreachable > 0)
@@ -108,10 +236,12 @@ async function heal(
   };
 }
 
-async function aborting<Result>(
-  signal: AbortSignal | undefined,
-  work: () => Promise<Result>,
-): Promise<Result> {
-  signal?.throwIfAborted();
-  return await work();
+/** With the roots and owners that need each blob. */
+async function withTouched(crew: Crew, found: readonly NamedDamage[]): Promise<ScrubResult['damaged']> {
+  const told: ScrubResult['damaged'][number][] = [];
+  for (const { name, ...damage } of found) {
+    const [touches] = await crew.work<Touched[]>('query', { name: 'touched', args: [[name]] });
+    told.push({ ...damage, touches: touches! });
+  }
+  return told;
 }

@@ -8,6 +8,7 @@ import type {
   FileWork,
   GcOptions,
   GcResult,
+  HealthOptions,
   Keys,
   Link,
   MoveOptions,
@@ -21,6 +22,7 @@ import type {
   SideTable,
   Store,
   StoreEvents,
+  StoreHealth,
   StoreParameters,
   StoreStats,
   Volumes,
@@ -266,6 +268,11 @@ export class EngineStore implements Store {
 
   scrub(options: ScrubOptions = {}): Promise<ScrubResult> {
     return this.#upkeep.scrub(options);
+  }
+
+  health(options: HealthOptions = {}): Promise<StoreHealth> {
+    const { queue } = this.#parts;
+    return this.#upkeep.health(options, () => queue.size + queue.pending);
   }
 
   compact(options: MoveOptions = {}): Promise<CompactResult> {

@@ -3,11 +3,13 @@ import type {
   CompactResult,
   GcOptions,
   GcResult,
+  HealthOptions,
   MoveOptions,
   MoveResult,
   ScrubOptions,
   ScrubResult,
   StoreEvents,
+  StoreHealth,
   VolumeInfo,
   Volumes,
 } from './api.ts';
@@ -59,6 +61,9 @@ export class Upkeep {
   }
 
   scrub(options: ScrubOptions): Promise<ScrubResult> {
+    const { rate, timeBoxMs } = options;
+    const wrong = checkScrub(rate, timeBoxMs);
+    if (wrong !== undefined) return Promise.reject(wrong);
     const { run, writing, emit } = this.#parts;
     return run(async () => {
       const result = await writing(() => scrubStore(this.#parts, options));
@@ -67,6 +72,16 @@ export class Upkeep {
       emit('maintenance', { job: 'scrub', step: 'done', detail });
       return result;
     });
+  }
+
+  health({ days = 30 }: HealthOptions, putsWaiting: () => number): Promise<StoreHealth> {
+    const { run, query } = this.#parts;
+    if (!(days > 0 && days < 1e6))
+      return Promise.reject(new StoreError('invalid-argument', 'days must be a number above 0'));
+    return run(async () => ({
+      ...(await query<Omit<StoreHealth, 'putsWaiting'>>('health', days)),
+      putsWaiting: putsWaiting(),
+    }));
   }
 
   compact(options: MoveOptions): Promise<CompactResult> {
@@ -120,6 +135,19 @@ export class Upkeep {
       }
     });
   }
+}
+
+/** What timers can wait. */
+const timeBoxMax = 2 ** 31 - 1;
+/** Slower than this, a scrub of anything takes for ever. */
+const rateMin = 1024;
+
+function checkScrub(rate: number | undefined, timeBoxMs: number | undefined): StoreError | undefined {
+  if (rate !== undefined && !(rate >= rateMin && Number.isFinite(rate)))
+    return new StoreError('invalid-argument', `rate must be at least ${rateMin} bytes a second`);
+  if (timeBoxMs !== undefined && !(timeBoxMs > 0 && timeBoxMs <= timeBoxMax))
+    return new StoreError('invalid-argument', `timeBoxMs must be above 0, at most ${timeBoxMax}`);
+  return undefined;
 }
 
 function checkExtend(

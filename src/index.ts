@@ -19,6 +19,7 @@ export {
   sshTransport,
   streamTransport,
 } from '../sync/index.ts';
+export { pathOfChain } from './snapshot/chain-path.ts';
 export { type PathTotals, countPaths } from './snapshot/count.ts';
 export type { FileEntry, FolderEntry, LinkEntry, SnapshotEntry } from './snapshot/entry.ts';
 export { type ImportOptions, importPaths } from './snapshot/import.ts';

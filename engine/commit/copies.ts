@@ -96,7 +96,6 @@ export function exchange(transaction: Transaction, row: BlobRow, copy: CopyRow):
   catalog.copies.put({ blob, volume, extent, start, incarnation, suspect });
   Object.assign(row, copyAt(row, copy));
   catalog.blobs.update(row);
-  catalog.sql.rows('DELETE FROM verified WHERE blob = ?').run(blob);
 }
 
 /** Whether a blob has fewer copies, not counting those found damaged, than the group wants. */

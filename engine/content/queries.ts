@@ -1,5 +1,14 @@
 /** Questions to the catalog that a worker answers: existence, facts, lists, roots, statistics. */
-import type { BlobStat, RootEntry, RootLogEntry, StoreStats, VolumeInfo, VolumeStats } from '../api.ts';
+import type {
+  BlobStat,
+  RootEntry,
+  RootLogEntry,
+  StoreHealth,
+  StoreStats,
+  Touched,
+  VolumeInfo,
+  VolumeStats,
+} from '../api.ts';
 import {
   type BlobRow,
   isChunked,
@@ -21,7 +30,11 @@ import type { Realm } from '../keys/realm.ts';
 import { isFramed } from './blob-file.ts';
 import { goodCopies, mirrorFacts, scrubWork } from './copy-facts.ts';
 import { isDamage } from './damage.ts';
+import { health } from './health.ts';
 import type { Reader } from './reader.ts';
+import { waitingSince } from './scrub-facts.ts';
+import { touchedBy } from './touched.ts';
+import type { VerifyRange } from './verify.ts';
 
 /** What an entry of a side table is found by. Names hold no NUL, so no two entries are found by one key. */
 export function sideKey(realm: Realm, table: string, key: string): string {
@@ -191,6 +204,26 @@ export class Queries {
     return scrubWork(this.#reader.sql);
   }
 
+  /** Since when the longest waiting copy of each range waits to be verified. */
+  waitingSince(ranges: readonly VerifyRange[]): number[] {
+    return waitingSince(this.#reader.sql, ranges);
+  }
+
+  /** Who needs the blobs that are called so on disk. */
+  touched(names: readonly string[]): Touched[] {
+    return names.map((name) => {
+      const found = this.#reader.rows.inspect(fromHex(name)!);
+      return found === undefined
+        ? { roots: [], owners: [], more: false }
+        : touchedBy(this.#reader, found.row.n);
+    });
+  }
+
+  health(days: number): Omit<StoreHealth, 'putsWaiting'> {
+    const parts = { host: this.#host, layout: this.#layout, volumes: this.volumes() };
+    return health(this.#reader.sql, parts, days);
+  }
+
   stats(storeId: string, format: number): Omit<StoreStats, 'openHandles'> {
     const { sql } = this.#reader;
     const totals = sql
@@ -265,8 +298,9 @@ export class Queries {
   #stat(row: BlobRow, id: string = this.#told(row)): BlobStat {
     const volume = this.#reader.sql.values('SELECT id FROM volumes WHERE n = ?').get(row.volume) as
       string | undefined;
-    const verifiedMs = this.#reader.sql.values('SELECT at FROM verified WHERE blob = ?').get(row.n) as
-      number | undefined;
+    const verifiedMs = this.#reader.sql
+      .values('SELECT at FROM verified WHERE blob = ? AND volume = ?')
+      .get(row.n, row.volume) as number | undefined;
     return {
       id,
       kind: kindName(row.kind),

@@ -11,12 +11,18 @@ import type { ListedPart } from '../volume.ts';
 import { partFile } from '../volumes/directory.ts';
 import { copyOf } from './contents.ts';
 import { blaming, damaged, isDamage, isUnreadable, mayHaveMoved } from './damage.ts';
+import { Pace, type PaceOrder } from './pace.ts';
 import { type Reader, recordContent } from './reader.ts';
 
 export interface VerifyRange {
   readonly volume: number;
   readonly fromExtent: number;
   readonly toExtent: number;
+}
+
+/** A range, and how fast. */
+export interface VerifyOrder extends VerifyRange {
+  readonly pace?: PaceOrder;
 }
 
 export interface FoundDamage {
@@ -44,6 +50,8 @@ export interface VerifyResult {
   readonly unsoundCopies: readonly Pick<CopyRow, 'blob' | 'volume'>[];
   /** Catalog generation before anything was read. */
   readonly generation: number;
+  /** Where it was stopped on the way: numbers of the blobs it had verified. */
+  readonly reached?: readonly number[];
 }
 
 export interface VerifyContext {
@@ -69,14 +77,25 @@ export class Verifier {
     this.#clock = clock;
   }
 
-  async verify(range: VerifyRange, context: VerifyContext): Promise<VerifyResult> {
+  /** When the signal aborts it ends with what it has: that counts. */
+  async verify(order: VerifyOrder, context: VerifyContext): Promise<VerifyResult> {
     const { generation } = readState(this.#reader.sql);
+    const { pace, ...range } = order;
     const run = new Run(this.#reader, this.#provider, context);
     if (range.volume !== noVolume && !this.#isThere(range)) return { ...run.result(), generation };
     const rows = this.#copies(range, run);
-    if (range.volume === noVolume) await this.#chunked(rows, run);
-    else if (this.#reader.places.isDirectory(range.volume)) await this.#files(range, rows, run);
-    else await this.#extents(range, rows, run);
+    const turns = new Turns(this.#clock, pace, context.signal);
+    try {
+      if (range.volume === noVolume) await this.#chunked(this.#oldestFirst(rows), run);
+      else if (this.#reader.places.isDirectory(range.volume))
+        await this.#files({ range, turns }, this.#oldestFirst(rows), run);
+      else await this.#around({ range, turns }, rows, run);
+      await turns.end();
+    } catch (error) {
+      if (!context.signal.aborted || StoreError.is(error)) throw error;
+      // Orphans are for who looked at the whole range.
+      return { ...run.result(), orphans: [], generation, reached: run.reached };
+    }
     return { ...run.result(), generation };
   }
 
@@ -98,21 +117,37 @@ export class Verifier {
     return [...first, ...further].toSorted((a, b) => a.extent - b.extent || a.start - b.start);
   }
 
+  /** A scrub that was stopped within a range must not begin with the same copies again. */
+  #oldestFirst(rows: readonly Copy[]): Copy[] {
+    const verified = this.#reader.sql.values('SELECT at FROM verified WHERE blob = ? AND volume = ?');
+    const since = rows.map((row) => ({
+      row,
+      at: (verified.get(row.n, row.volume) as number | undefined) ?? row.created,
+    }));
+    return since.toSorted((a, b) => a.at - b.at).map(({ row }) => row);
+  }
+
+  /** Likewise, reading extents in their order: from the one with the copy that waits longest to the end, then those before it. */
+  async #around({ range, turns }: Passing, rows: readonly Copy[], run: Run): Promise<void> {
+    const first = this.#oldestFirst(rows)[0]?.extent ?? range.fromExtent;
+    const parts = [
+      { ...range, fromExtent: first },
+      { ...range, toExtent: first - 1 },
+    ];
+    for (const part of parts) {
+      if (part.fromExtent > part.toExtent) continue;
+      const within = rows.filter(({ extent }) => extent >= part.fromExtent && extent <= part.toExtent);
+      await this.#extents({ range: part, turns }, within, run);
+    }
+  }
+
   async #chunked(rows: readonly Copy[], run: Run): Promise<void> {
     for (const row of rows) for (const _node of run.chunked(row)) await this.#clock.yield();
   }
 
-  async #files(range: VerifyRange, rows: readonly Copy[], run: Run): Promise<void> {
+  async #files({ range, turns }: Passing, rows: readonly Copy[], run: Run): Promise<void> {
     const slice = new Uint8Array(rows.length === 0 ? 0 : sliceBytes + this.#reader.chunkBytes);
-    for (const row of rows) {
-      let since = 0;
-      for (const bytes of run.file(row, slice)) {
-        since += bytes;
-        if (since < turnBytes) continue;
-        since = 0;
-        await this.#clock.yield();
-      }
-    }
+    for (const row of rows) for (const bytes of run.file(row, slice)) await turns.after(bytes);
     if (!this.#isThere(range)) return;
     const known = new Set(rows.map((row) => partFile(partNameOf(row))));
     for (const part of this.#reader.places.directory(range.volume).parts(range.fromExtent, range.toExtent)) {
@@ -120,10 +155,9 @@ export class Verifier {
     }
   }
 
-  async #extents(range: VerifyRange, rows: readonly Copy[], run: Run): Promise<void> {
+  async #extents({ range, turns }: Passing, rows: readonly Copy[], run: Run): Promise<void> {
     const freed = this.#freed(range);
     let next = 0;
-    let since = 0;
     try {
       for (const { extent, data } of this.#reader.places
         .sqlite(range.volume)
@@ -144,10 +178,7 @@ export class Verifier {
             locator: { extent, offset: found.at, length },
           });
         }
-        since += data.length;
-        if (since < turnBytes) continue;
-        since = 0;
-        await this.#clock.yield();
+        await turns.after(data.length);
       }
     } catch (error) {
       // The volume itself is damaged, or was emptied and removed; each row that is left is read for itself.
@@ -172,10 +203,50 @@ export class Verifier {
   }
 }
 
+/** A range while it is read. */
+interface Passing {
+  readonly range: VerifyRange;
+  readonly turns: Turns;
+}
+
+/** Lets other work of the thread run now and then, and keeps to the rate. */
+class Turns {
+  readonly #clock: Clock;
+  readonly #pace: Pace | undefined;
+  readonly #signal: AbortSignal;
+  readonly #turn: number;
+  #since = 0;
+
+  constructor(clock: Clock, pace: PaceOrder | undefined, signal: AbortSignal) {
+    this.#clock = clock;
+    this.#signal = signal;
+    this.#pace = pace && new Pace(clock, pace);
+    this.#turn = this.#pace?.turn(turnBytes) ?? turnBytes;
+  }
+
+  /** After bytes were read. */
+  async after(bytes: number): Promise<void> {
+    this.#since += bytes;
+    if (this.#since < this.#turn) return;
+    await this.end();
+    this.#signal.throwIfAborted();
+  }
+
+  /** Pays for what is not paid for: many small ranges must not go free. */
+  async end(): Promise<void> {
+    const since = this.#since;
+    this.#since = 0;
+    if (this.#pace === undefined) await this.#clock.yield();
+    else await this.#pace.spend(since, this.#signal);
+  }
+}
+
 /** What one range gave so far. */
 class Run {
   readonly orphans: ListedPart[] = [];
   readonly unsoundCopies: Pick<CopyRow, 'blob' | 'volume'>[] = [];
+  /** Numbers of the blobs that were looked at, good or bad. */
+  readonly reached: number[] = [];
   readonly #damaged: FoundDamage[] = [];
   readonly #unsound: number[] = [];
   readonly #reader: Reader;
@@ -225,7 +296,7 @@ class Run {
     } catch (error) {
       this.#blame(row, error);
     }
-    this.#blobs++;
+    this.#note(row);
     this.#context.progress(1, 0);
   }
 
@@ -242,7 +313,7 @@ class Run {
     } catch (error) {
       this.#blame(row, error);
     }
-    this.#blobs++;
+    this.#note(row);
     this.#context.progress(1, 0);
   }
 
@@ -254,9 +325,14 @@ class Run {
     } catch (error) {
       this.#retry(row, error);
     }
-    this.#blobs++;
+    this.#note(row);
     this.#bytes += row.size;
     this.#context.progress(1, row.size);
+  }
+
+  #note(row: Copy): void {
+    this.#blobs++;
+    this.reached.push(row.n);
   }
 
   /** Read once more, from the volume itself, before it is judged. */

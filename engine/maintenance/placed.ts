@@ -127,6 +127,10 @@ export function moveCopy(
 ): void {
   const { catalog } = transaction;
   transaction.changed = true;
+  // The copy was read back, but it is the scrub's word that goes with it.
+  catalog.sql
+    .rows('UPDATE OR REPLACE verified SET volume = ? WHERE blob = ? AND volume = ?')
+    .run(place.volume, row.n, copy?.volume ?? row.volume);
   if (copy === undefined) {
     Object.assign(row, place);
     catalog.blobs.update(row);

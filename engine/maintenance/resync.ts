@@ -185,6 +185,10 @@ function addCopy(
       retireCopy(transaction, context, { row, copy }, afterwards);
   transaction.changed = true;
   catalog.copies.put({ blob: row.n, ...place, suspect: 0 });
+  // Its bytes were read back before it counts.
+  catalog.sql
+    .rows('INSERT OR REPLACE INTO verified (blob, volume, at) VALUES (?, ?, ?)')
+    .run(row.n, place.volume, transaction.state.clockMs);
 }
 
 /** A good copy becomes the first, which reads try first; with enough of them, all others go. */

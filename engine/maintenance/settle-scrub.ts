@@ -23,6 +23,8 @@ export interface SettleRequest {
   readonly unsoundCopies: readonly Pick<CopyRow, 'blob' | 'volume'>[];
   /** As the range was read: what was put later was not verified. */
   readonly generation: number;
+  /** Where it was stopped on the way: numbers of the blobs it had verified. */
+  readonly reached?: readonly number[];
 }
 
 export interface SettleResult {
@@ -43,20 +45,27 @@ export function settleRange(catalog: Catalog, context: AdoptContext, request: Se
       request.range.volume === noVolume
         ? adoptLostChunked(transaction, context)
         : adoptOrphans(transaction, context, request);
-    const noted = catalog.sql
-      .rows(
-        'INSERT OR REPLACE INTO verified (blob, at) SELECT n, ? FROM blobs WHERE volume = ? AND extent BETWEEN ? AND ? AND suspect = 0 AND touched_gen <= ?',
-      )
-      .run(
-        transaction.state.clockMs,
-        request.range.volume,
-        request.range.fromExtent,
-        request.range.toExtent,
-        request.generation,
-      );
-    transaction.changed = noted.changes > 0;
+    noteVerified(transaction, request);
     return { adopted, repairedRows, damaged };
   });
+}
+
+/** What was found sound, and not put or moved since. Survives whatever ends the scrub. */
+function noteVerified(transaction: Transaction, { range, generation, reached }: SettleRequest): void {
+  const { sql } = transaction.catalog;
+  const { volume, fromExtent, toExtent } = range;
+  const only = reached === undefined ? '' : ' AND n = ?';
+  const sources = [
+    'SELECT n, volume, ? FROM blobs WHERE volume = ? AND extent BETWEEN ? AND ? AND suspect = 0 AND touched_gen <= ?',
+    `SELECT n, c.volume, ? FROM copies AS c JOIN blobs AS b ON b.n = c.blob
+       WHERE c.volume = ? AND c.extent BETWEEN ? AND ? AND c.suspect = 0 AND b.touched_gen <= ?`,
+  ];
+  for (const source of sources) {
+    const note = sql.rows(`INSERT OR REPLACE INTO verified (blob, volume, at) ${source}${only}`);
+    const place = [transaction.state.clockMs, volume, fromExtent, toExtent, generation] as const;
+    const noted = reached === undefined ? [note.run(...place)] : reached.map((n) => note.run(...place, n));
+    transaction.changed ||= noted.some(({ changes }) => changes > 0);
+  }
 }
 
 /** What the row led to is an orphan from now on, and taken in as the copy that lacks. */
@@ -120,13 +129,14 @@ export function recountBucket(catalog: Catalog, bucket: number): RecountResult {
   });
 }
 
-/** After a scrub that found every bucket as it was written: whatever the doubt was, it is settled. */
-export function clearDoubt(catalog: Catalog): void {
+/** After a scrub that found every bucket as it was written: whatever the doubt was, it is settled, and caps go by what is there. */
+export function clearDoubt(catalog: Catalog, volumes: VolumeSet): void {
   catalog.transaction((transaction) => {
     if (transaction.state.doubt === '') return;
     transaction.state.doubt = '';
     transaction.changed = true;
   });
+  recountDirectories(catalog, volumes);
 }
 
 /** Counts what the files of directories take anew, which is what caps go by. O(blobs in directories). */

@@ -23,7 +23,7 @@ import { Queries } from '../content/queries.ts';
 import { Reader } from '../content/reader.ts';
 import { type StageHow, Stager } from '../content/stager.ts';
 import { Streams } from '../content/streams.ts';
-import { Verifier, type VerifyRange } from '../content/verify.ts';
+import { Verifier, type VerifyOrder } from '../content/verify.ts';
 import { Keyring } from '../keys/keyring.ts';
 import { SealedRealm } from '../keys/realm.ts';
 import type { PartName } from '../volume.ts';
@@ -133,7 +133,7 @@ export class Workshop {
       export: (target: ExportTarget, context: CallContext) =>
         this.#open.streams.exportTo(target, context.signal),
       exports: (targets: readonly ExportTarget[], context: CallContext) => this.#exportMany(targets, context),
-      verify: (range: VerifyRange, context: CallContext) => this.#verify(range, context),
+      verify: (order: VerifyOrder, context: CallContext) => this.#verify(order, context),
       query: (args: { name: keyof Queries; args: readonly unknown[] }) =>
         this.#open.queries.run(args.name, args.args),
       handles: () => this.#open.streams.openHandles,
@@ -259,11 +259,11 @@ export class Workshop {
     return results;
   }
 
-  async #verify(range: VerifyRange, context: CallContext): Promise<unknown> {
+  async #verify(order: VerifyOrder, context: CallContext): Promise<unknown> {
     let blobs = 0;
     let bytes = 0;
     let last = this.#host.clock.monotonic();
-    const result = await this.#open.verifier.verify(range, {
+    const result = await this.#open.verifier.verify(order, {
       signal: context.signal,
       progress: (moreBlobs, moreBytes) => {
         blobs += moreBlobs;

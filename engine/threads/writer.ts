@@ -24,11 +24,11 @@ import { collect } from '../maintenance/gc.ts';
 import type { MirrorContext } from '../maintenance/mirror.ts';
 import { type RecoverContext, recover, tempFolders } from '../maintenance/recover.ts';
 import { removeCondemned } from '../maintenance/tombstones.ts';
+import { type ScrubEnd, beginScrub, endScrub } from '../maintenance/scrub-log.ts';
 import {
   type SettleRequest,
   clearDoubt,
   recountBucket,
-  recountDirectories,
   scrubRanges,
   settleRange,
 } from '../maintenance/settle-scrub.ts';
@@ -78,14 +78,12 @@ export class Writer {
       commit: (operations: readonly Operation[]) => this.#commit(operations),
       gc: (options: Pick<GcOptions, 'graceMs' | 'dryRun'>, context: CallContext) =>
         this.#gc(options, context),
+      'scrub-begin': () => this.#write(() => beginScrub(this.#open.catalog)),
+      'scrub-end': (end: ScrubEnd) => this.#write(() => endScrub(this.#open.catalog, end)),
       'scrub-ranges': () => scrubRanges(this.#open.volumes),
       'scrub-settle': (request: SettleRequest) => this.#settle(request),
       'scrub-recount': (bucket: number) => this.#write(() => recountBucket(this.#open.catalog, bucket)),
-      'scrub-clear': () =>
-        this.#write(() => {
-          clearDoubt(this.#open.catalog);
-          recountDirectories(this.#open.catalog, this.#open.volumes);
-        }),
+      'scrub-clear': () => this.#write(() => clearDoubt(this.#open.catalog, this.#open.volumes)),
       ...groupHandlers(
         (work) => this.#onGroup(work),
         (id) => nameTold(this.#open.realm, id),

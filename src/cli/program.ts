@@ -6,6 +6,7 @@ import { compact } from './compact.ts';
 import { Stopped, exitCodes, toldError } from './exit.ts';
 import { gc } from './gc.ts';
 import { get } from './get.ts';
+import { health } from './health.ts';
 import { init } from './init.ts';
 import { keys } from './keys.ts';
 import { ls } from './ls.ts';
@@ -36,6 +37,7 @@ const verbs: readonly Verb[] = [
   volumes,
   keys,
   scrub,
+  health,
   rebuild,
   stats,
   pull,

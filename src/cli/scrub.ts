@@ -1,26 +1,40 @@
 /** `holdfast scrub DIR`: reads and verifies every byte of a store. */
 import { Progress } from './progress.ts';
+import { type DamageFound, type Store, pathOfChain } from '../index.ts';
 import { exitCodes } from './exit.ts';
-import { showBytes, showCount, showRate, showSeconds } from './units.ts';
+import type { Output } from './output.ts';
+import { parseBytes, parseDuration, showBytes, showCount, showName, showRate, showSeconds } from './units.ts';
 import { type Verb, isLocked, withStore } from './verb.ts';
 
 export const scrub: Verb = {
   keyless: true,
   define: (program) =>
-    program.command('scrub').description('read and verify everything').argument('<dir>', 'the store'),
-  async run(context, [directory]) {
+    program
+      .command('scrub')
+      .description('read and verify everything, what was verified longest ago first')
+      .argument('<dir>', 'the store')
+      .option('--rate <size>', 'read at most so much a second: 50MB')
+      .option('--time-box <duration>', 'stop after 90s, 10m or 6h; the next scrub goes on there'),
+  async run(context, [directory], options) {
     const { output, signal } = context;
+    const rate = options['rate'] === undefined ? {} : { rate: parseBytes(String(options['rate'])) };
+    const box =
+      options['timeBox'] === undefined ? {} : { timeBoxMs: parseDuration(String(options['timeBox'])) };
     const progress = new Progress(output, 'scrub', 'blob');
-    const { result, verified } = await withStore(directory!, context, async (store) => ({
-      verified: isLocked(store, context) ? ('stored-bytes' as const) : ('content' as const),
-      result: await store.scrub({
+    const { result, verified } = await withStore(directory!, context, async (store) => {
+      const scrubbed = await store.scrub({
         signal,
+        ...rate,
+        ...box,
         onProgress: ({ blobs, bytes, totalBlobs, totalBytes }) =>
           progress.update({ files: blobs, bytes, totalFiles: totalBlobs, totalBytes }),
-      }),
-    })).finally(() => progress.end());
-    for (const { id, reason, references } of result.damaged)
-      output.note(`damaged: ${id}: ${reason} (${showCount(references, 'reference')})`);
+      });
+      return {
+        verified: isLocked(store, context) ? ('stored-bytes' as const) : ('content' as const),
+        result: { ...scrubbed, damaged: await withPaths(store, scrubbed.damaged) },
+      };
+    }).finally(() => progress.end());
+    for (const found of result.damaged) tellDamage(output, found);
     if (result.badRows > 0) output.note(`${showCount(result.badRows, 'row')} of the catalog damaged`);
     if (result.missingCopies > 0)
       output.note(`${showCount(result.missingCopies, 'blob')} with fewer copies than wanted`);
@@ -32,6 +46,10 @@ export const scrub: Verb = {
     await output.line(
       `${verdict}${healed}: ${showCount(result.blobs, 'blob')}, ${showBytes(result.bytes)}, in ${showSeconds(seconds)} (${showRate(result.bytes, seconds)})`,
     );
+    if (!result.complete)
+      await output.line(
+        `out of time: ${showCount(result.left.blobs, 'blob')}, ${showBytes(result.left.bytes)} left; the next scrub begins with those`,
+      );
     if (verified === 'stored-bytes')
       await output.line(
         'without a key only stored bytes were verified: damage is seen, whether the content is authentic is not',
@@ -41,3 +59,31 @@ export const scrub: Verb = {
     return result.missingCopies > 0 ? exitCodes.unavailable : exitCodes.fine;
   },
 };
+
+/** Damage, and where a snapshot that needs it has it. */
+interface PlacedDamage extends DamageFound {
+  readonly paths: readonly { readonly root: string; readonly path: string }[];
+}
+
+async function withPaths(store: Store, damaged: readonly DamageFound[]): Promise<PlacedDamage[]> {
+  const placed: PlacedDamage[] = [];
+  for (const found of damaged) {
+    const paths: PlacedDamage['paths'][number][] = [];
+    for (const { name: root, chain } of found.touches.roots) {
+      const path = await pathOfChain(store, chain);
+      if (path !== undefined) paths.push({ root, path });
+    }
+    placed.push({ ...found, paths });
+  }
+  return placed;
+}
+
+function tellDamage(output: Output, { id, reason, references, touches, paths }: PlacedDamage): void {
+  output.note(`damaged: ${id}: ${reason} (${showCount(references, 'reference')})`);
+  for (const { name } of touches.roots) {
+    const path = paths.find(({ root }) => root === name)?.path;
+    output.note(`  needed by ${showName(path === undefined ? `root ${name}` : `${name}:${path}`)}`);
+  }
+  for (const owner of touches.owners) output.note(`  needed by owner ${showName(owner)}`);
+  if (touches.more) output.note('  and by more than is told here');
+}

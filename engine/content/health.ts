@@ -1,0 +1,108 @@
+/** The health of a store, from its catalog and a look at its folders. */
+import type { StoreHealth, VolumeInfo } from '../api.ts';
+import { readState } from '../catalog/catalog.ts';
+import type { StoreLayout } from '../catalog/layout.ts';
+import type { Statements } from '../catalog/statements.ts';
+import type { Files, Host } from '../host.ts';
+import { mirrorFacts, scrubWork } from './copy-facts.ts';
+import { scrubRecords, waitingCopies } from './scrub-facts.ts';
+
+const dayMs = 86_400_000;
+/** Told of the history. */
+const recordsTold = 10;
+/** The promise is at risk when less is left than this many full scrubs, or this part of the days. */
+const scrubsLeft = 2;
+const partLeft = 0.1;
+
+export interface HealthParts {
+  readonly host: Host;
+  readonly layout: StoreLayout;
+  readonly volumes: readonly VolumeInfo[];
+}
+
+type Facts = Omit<StoreHealth, 'putsWaiting'>;
+
+export function health(sql: Statements, parts: HealthParts, days: number): Facts {
+  const { host, layout } = parts;
+  const { clockMs, doubt } = readState(sql);
+  // A wall clock that was set back makes nothing younger.
+  const now = Math.max(clockMs, host.clock.now());
+  const facts = {
+    promise: promiseOf(sql, days, now),
+    scrubs: scrubRecords(sql, recordsTold),
+    suspect: sql.values('SELECT count(*) FROM blobs WHERE suspect != 0').get() as number,
+    missingCopies: mirrorFacts(sql).missing,
+    ...(doubt === '' ? {} : { doubt }),
+    volumes: parts.volumes.flatMap(({ id, problem }) => (problem === undefined ? [] : [{ id, problem }])),
+    walBytes: host.files.facts(`${layout.index}-wal`)?.size ?? 0,
+    temporary: filesBelow(host.files, layout.temps),
+    freeBytes: host.files.space(layout.root).freeBytes,
+  };
+  return { ...judge(facts, now), ...facts };
+}
+
+function promiseOf(sql: Statements, days: number, now: number): Facts['promise'] {
+  const before = now - days * dayMs;
+  const { oldestMs, overdue } = waitingCopies(sql, before);
+  const fullScrubMs = fullScrub(sql);
+  return {
+    days,
+    kept: overdue.blobs === 0,
+    ...(oldestMs === undefined ? {} : { oldestMs, untilMs: oldestMs + days * dayMs }),
+    overdue,
+    ...(fullScrubMs === undefined ? {} : { fullScrubMs }),
+  };
+}
+
+/** At the rate of the last scrub that read something. */
+function fullScrub(sql: Statements): number | undefined {
+  const last = sql
+    .arrays('SELECT bytes, elapsed FROM scrubs WHERE bytes > 0 AND elapsed > 0 ORDER BY n DESC LIMIT 1')
+    .get() as [number, number] | undefined;
+  return last && Math.round((scrubWork(sql).bytes / last[0]) * last[1]);
+}
+
+function judge(facts: Omit<Facts, 'state' | 'reasons'>, now: number): Pick<Facts, 'state' | 'reasons'> {
+  const { promise, suspect, doubt, missingCopies, volumes } = facts;
+  const damage = [
+    ...(suspect > 0 ? [`${suspect} blob(s) are damaged`] : []),
+    ...(doubt === undefined ? [] : [`collection stands still: ${doubt}`]),
+  ];
+  const broken = [
+    ...(promise.kept
+      ? []
+      : [`${promise.overdue.blobs} blob(s) were not verified within ${promise.days} days`]),
+    ...(missingCopies > 0 ? [`${missingCopies} blob(s) have fewer copies than wanted`] : []),
+    ...volumes.map(({ id, problem }) => `volume ${id}: ${problem}`),
+  ];
+  const margin = Math.max(scrubsLeft * (promise.fullScrubMs ?? 0), partLeft * promise.days * dayMs);
+  const isNear = promise.kept && promise.untilMs !== undefined && promise.untilMs - now < margin;
+  const risk = isNear ? ['the promise ends soon: scrub now'] : [];
+  const reasons = [...damage, ...broken, ...risk];
+  if (damage.length > 0) return { state: 'damage', reasons };
+  if (broken.length > 0) return { state: 'broken', reasons };
+  return { state: risk.length > 0 ? 'at-risk' : 'fine', reasons };
+}
+
+/** What goes away meanwhile does not count. */
+function filesBelow(files: Files, folder: string): Facts['temporary'] {
+  let [count, bytes] = [0, 0];
+  const folders = [folder];
+  for (const path of folders) {
+    for (const name of namesIn(files, path)) {
+      const below = files.join(path, name);
+      const facts = files.linkFacts(below);
+      if (facts?.kind === 'folder') folders.push(below);
+      if (facts?.kind !== 'file') continue;
+      count++;
+      bytes += facts.size;
+    }
+  }
+  return { files: count, bytes };
+}
+
+function namesIn(files: Files, path: string): string[] {
+  if (files.facts(path) === undefined) return [];
+  const decoder = new TextDecoder();
+  return files.list(path).map((name) => decoder.decode(name));
+}

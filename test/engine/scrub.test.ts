@@ -1,0 +1,180 @@
+/** Scrubs with a promise: oldest first, lossless stops, rate and time box, who needs what is damaged, and health. */
+import assert from 'node:assert/strict';
+import { chmodSync, readFileSync, writeFileSync } from 'node:fs';
+import type { BlobId, Store } from '../../engine/index.ts';
+import { type StoreFolder, noise, storeTest, text, withCode } from './store-folder.ts';
+
+const dayMs = 86_400_000;
+
+async function fill(store: Store, count: number, size: number): Promise<BlobId[]> {
+  const ids: BlobId[] = [];
+  for (let i = 0; i < count; i++) ids.push((await store.put(noise(size, i + 1), { owner: 'test' })).id);
+  return ids;
+}
+
+async function verifiedOf(store: Store, ids: readonly BlobId[]): Promise<Set<BlobId>> {
+  const stats = await Promise.all(ids.map((id) => store.stat(id)));
+  return new Set(ids.filter((_, i) => stats[i]?.verifiedMs !== undefined));
+}
+
+async function spoil(folder: StoreFolder, store: Store, id: BlobId): Promise<void> {
+  const path = (await store.pathOf(id))!;
+  chmodSync(path, 0o644);
+  const bytes = readFileSync(path);
+  bytes[1000]! ^= 1;
+  writeFileSync(path, bytes);
+  folder.leaves([id]);
+}
+
+for (const [name, size] of [
+  ['files', 50_000],
+  ['records', 12_000],
+] as const) {
+  storeTest(`time boxes over ${name}: each goes on where the one before ended`, async (folder) => {
+    const store = await folder.open();
+    const count = Math.round(3_000_000 / size);
+    const ids = await fill(store, count, size);
+    let known = new Set<BlobId>();
+    for (let turn = 0; known.size < count; turn++) {
+      assert.ok(turn < 30, `stuck at ${known.size} of ${count}`);
+      const result = await store.scrub({ rate: 4_000_000, timeBoxMs: 200 });
+      const now = await verifiedOf(store, ids);
+      assert.ok([...known].every((id) => now.has(id)));
+      // Nothing is read twice while something waits, but what shares an extent with it.
+      const fresh = now.size - known.size;
+      assert.ok(result.blobs - fresh <= 2 || now.size === count, `${result.blobs} read, ${fresh} new`);
+      assert.equal(result.left.blobs, count - result.blobs);
+      if (result.complete) assert.equal(result.blobs, count);
+      known = now;
+    }
+    const [last] = (await store.health()).scrubs;
+    assert.ok(last !== undefined && last.endedMs !== undefined && last.blobs > 0);
+  });
+}
+
+storeTest('what was verified before an abort counts, and the abort is told', async (folder) => {
+  const store = await folder.open({ threads: { count: 2 } });
+  const ids = await fill(store, 60, 50_000);
+  const stop = new AbortController();
+  const stopped = store.scrub({
+    rate: 3_000_000,
+    signal: stop.signal,
+    onProgress: ({ bytes, bytesPerSecond, leftMs }) => {
+      assert.ok(bytesPerSecond >= 0 && (leftMs === undefined || leftMs >= 0));
+      if (bytes > 600_000) stop.abort(new Error('enough'));
+    },
+  });
+  await assert.rejects(stopped, /enough/);
+  const before = await verifiedOf(store, ids);
+  assert.ok(before.size > 5 && before.size < 60, `${before.size} verified`);
+  const { scrubs } = await store.health();
+  assert.deepEqual([scrubs[0]!.complete, scrubs[0]!.blobs], [false, before.size]);
+  const again = await store.scrub();
+  assert.deepEqual([again.complete, again.blobs, again.left], [true, 60, { blobs: 0, bytes: 0 }]);
+});
+
+storeTest('the rate is held by all threads together, and puts and reads go on', async (folder) => {
+  const store = await folder.open({ threads: { count: 3 } });
+  const [first] = await fill(store, 120, 50_000);
+  const rate = 2_000_000;
+  const running = store.scrub({ rate });
+  let beside = 0;
+  const done = new AbortController();
+  const work = (async () => {
+    for (; !done.signal.aborted; beside++) {
+      await store.put(noise(2000, 1000 + beside), { owner: 'test' });
+      assert.ok((await store.get(first!)) !== undefined);
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  })();
+  const { bytes, milliseconds } = await running;
+  done.abort();
+  await work;
+  const measured = (bytes / milliseconds) * 1000;
+  assert.ok(measured <= rate * 1.05, `${Math.round(measured)} of ${rate} bytes a second`);
+  assert.ok(beside > 10, `${beside} puts and reads meanwhile`);
+});
+
+storeTest('damage tells the roots with the way to it, and the owners', async (folder) => {
+  const store = await folder.open();
+  const large = await store.put(noise(60_000, 1));
+  const inner = await store.put(text('inner'), { links: [{ kind: 'raw', id: large.id }] });
+  const outer = await store.put(text('outer'), { links: [{ kind: 'node', id: inner.id }] });
+  const [owned] = await fill(store, 1, 70_000);
+  await store.roots.set('top', outer.id);
+  await store.roots.set('direct', large.id);
+  await store.retain(inner.id, 'somebody');
+  await spoil(folder, store, large.id);
+  const { damaged } = await store.scrub();
+  assert.deepEqual(
+    damaged.map(({ id }) => id),
+    [large.id],
+  );
+  const { roots, owners, more } = damaged[0]!.touches;
+  assert.deepEqual(
+    [...roots].sort((a, b) => (a.name < b.name ? -1 : 1)),
+    [
+      { name: 'direct', chain: [large.id] },
+      { name: 'top', chain: [outer.id, inner.id, large.id] },
+    ],
+  );
+  assert.deepEqual([owners, more], [['somebody'], false]);
+  assert.notEqual(owned, large.id);
+  const health = await store.health();
+  assert.deepEqual([health.state, health.suspect], ['damage', 1]);
+  await store.roots.set('more', large.id);
+});
+
+storeTest('a blob with many roots tells some, and that there are more', async (folder) => {
+  const store = await folder.open();
+  const { id } = await store.put(noise(60_000, 1));
+  for (let i = 0; i < 20; i++) await store.roots.set(`root ${i}`, id);
+  await spoil(folder, store, id);
+  const { touches } = (await store.scrub()).damaged[0]!;
+  assert.deepEqual([touches.roots.length, touches.more], [16, true]);
+});
+
+storeTest('the promise: kept, at risk, broken, and kept again after a scrub', async (folder) => {
+  const store = await folder.open();
+  const ids = await fill(store, 5, 50_000);
+  assert.equal((await store.health()).state, 'fine');
+  assert.equal((await store.scrub()).complete, true);
+  const fresh = await store.health();
+  assert.deepEqual([fresh.state, fresh.promise.kept, fresh.reasons], ['fine', true, []]);
+  assert.equal(fresh.promise.untilMs! - fresh.promise.oldestMs!, 30 * dayMs);
+  await store.close();
+  const age = (days: number): void =>
+    folder.edit((db) => {
+      db.prepare('UPDATE verified SET at = ? WHERE blob = 3').run(Date.now() - days * dayMs);
+    });
+  age(28);
+  let again = await folder.open();
+  assert.equal((await again.health()).state, 'at-risk');
+  assert.equal((await again.health({ days: 100 })).state, 'fine');
+  await again.close();
+  age(31);
+  again = await folder.open();
+  const broken = await again.health();
+  assert.deepEqual(
+    [broken.state, broken.promise.kept, broken.promise.overdue],
+    ['broken', false, { blobs: 1, bytes: 50_000 }],
+  );
+  // A short box is enough for the one that waits longest.
+  await again.scrub({ rate: 1_000_000, timeBoxMs: 60 });
+  assert.equal((await again.health()).state, 'fine');
+  assert.equal((await verifiedOf(again, ids)).size, 5);
+});
+
+storeTest('senseless rates, boxes and days are refused', async (folder) => {
+  const store = await folder.open();
+  for (const options of [
+    { rate: 0 },
+    { rate: 100 },
+    { rate: Number.NaN },
+    { timeBoxMs: 0 },
+    { timeBoxMs: -1 },
+  ])
+    await assert.rejects(store.scrub(options), withCode('invalid-argument'));
+  for (const days of [0, -1, Number.NaN])
+    await assert.rejects(store.health({ days }), withCode('invalid-argument'));
+});
