@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { chmodSync, readFileSync, writeFileSync } from 'node:fs';
 import type { BlobId, Store } from '../../engine/index.ts';
+import { extendBy, membersOf, putMixed } from './mirror-store.ts';
 import { type StoreFolder, noise, storeTest, text, withCode } from './store-folder.ts';
 
 const dayMs = 86_400_000;
@@ -163,6 +164,61 @@ storeTest('the promise: kept, at risk, broken, and kept again after a scrub', as
   await again.scrub({ rate: 1_000_000, timeBoxMs: 60 });
   assert.equal((await again.health()).state, 'fine');
   assert.equal((await verifiedOf(again, ids)).size, 5);
+});
+
+storeTest(
+  'copies of a mirrored group keep times of their own, and take them along when they move',
+  async (folder) => {
+    const store = await folder.open();
+    const members = membersOf(folder, 3);
+    await extendBy(store, members);
+    const ids = await putMixed(store);
+    await store.volumes.mirror(2);
+    const { blobs } = await store.scrub();
+    assert.ok(blobs > 2 * (ids.length - 1), 'copies count');
+    await store.close();
+    const rows = (sql: string): unknown => {
+      let found: unknown;
+      folder.edit((db) => (found = db.prepare(sql).pluck().get()));
+      return found;
+    };
+    const lacking = `SELECT count(*) FROM (SELECT n AS blob, volume FROM blobs UNION ALL SELECT blob, volume FROM copies) AS p
+    WHERE NOT EXISTS (SELECT 1 FROM verified AS v WHERE v.blob = p.blob AND v.volume = p.volume)`;
+    assert.equal(rows(lacking), 0, 'a scrub notes every copy');
+    const again = await folder.open();
+    const [own] = (await again.volumes.list()).filter(
+      ({ kind, folder: of }) => kind === 'directory' && of === undefined,
+    );
+    await again.volumes.move(own!.id);
+    assert.equal((await again.health()).state, 'fine');
+    await again.close();
+    assert.equal(rows(lacking), 0, 'also where they lie now');
+  },
+);
+
+storeTest('without keys a scrub tells damage by names on disk, and health needs none', async (folder) => {
+  const secret = { kind: 'raw-key', key: new Uint8Array(32).fill(7) } as const;
+  const store = await folder.open({ encryption: { secret } });
+  const { id } = await store.put(noise(60_000, 1), { owner: 'somebody' });
+  await store.roots.set('name', id);
+  await store.close();
+  const [file] = folder.files('blobs');
+  chmodSync(file!, 0o644);
+  const bytes = readFileSync(file!);
+  bytes[30_000]! ^= 1;
+  writeFileSync(file!, bytes);
+  folder.leavesNoStore();
+  const locked = await folder.open();
+  const found = (await locked.scrub()).damaged[0]!;
+  assert.notEqual(found.id, id);
+  assert.deepEqual([found.touches.roots.length, found.touches.owners.length], [1, 1]);
+  assert.deepEqual(found.touches.roots[0]!.chain, [found.id]);
+  assert.match(found.touches.roots[0]!.name, /^[0-9a-f]{64}$/);
+  assert.equal((await locked.health()).state, 'damage');
+  await locked.close();
+  const opened = await folder.open({ encryption: { secret } });
+  const told = (await opened.scrub()).damaged[0]!;
+  assert.deepEqual([told.id, told.touches.roots], [id, [{ name: 'name', chain: [id] }]]);
 });
 
 storeTest('senseless rates, boxes and days are refused', async (folder) => {
