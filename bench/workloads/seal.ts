@@ -1,6 +1,7 @@
 /** Encryption (W12): the large file in and out of an encrypted store and of a plain one; random ranges, compressed and encrypted. */
+import { readFile } from 'node:fs/promises';
 import type { OpenOptions, Store } from '../../src/index.ts';
-import { Noise } from '../data.ts';
+import { Noise, programFiles } from '../data.ts';
 import { inFlight } from '../window.ts';
 import type { Case, Workload } from '../workload.ts';
 import { putLarge } from './ingest.ts';
@@ -10,7 +11,6 @@ const encrypted: OpenOptions = {
 };
 const rangeBytes = 64 * 1024;
 const readsInFlight = 256;
-const pieceBytes = 1024 * 1024;
 
 export const sealedIn: Workload = {
   name: 'W12-in',
@@ -49,17 +49,9 @@ export const sealedOut: Workload = {
   goals: [{ figure: 'ratio', atLeast: 0.7, source: 'issue 3' }],
 };
 
-/** Words in no order, a piece at a time. */
-async function* words(bytes: number): AsyncGenerator<Uint8Array> {
-  const noise = new Noise(17);
-  const encoder = new TextEncoder();
-  const known = Array.from({ length: 4096 }, () => (noise.below(2 ** 32) + 2 ** 32).toString(36).slice(-7));
-  for (let at = 0; at < bytes; at += pieceBytes) {
-    const picks = noise.bytes(pieceBytes / 4);
-    let piece = '';
-    for (let i = 0; i < picks.length; i += 2) piece += `${known[picks.readUInt16LE(i) % known.length]!} `;
-    yield encoder.encode(piece.slice(0, pieceBytes));
-  }
+/** What W9 compresses, as one blob. */
+async function* programs(bytesMax: number): AsyncGenerator<Uint8Array> {
+  for (const path of programFiles(bytesMax)) yield await readFile(path);
 }
 
 function rangesOf(name: string, ours: boolean, options: OpenOptions = {}): Case {
@@ -68,7 +60,7 @@ function rangesOf(name: string, ours: boolean, options: OpenOptions = {}): Case 
     ours,
     async run({ open, target, scale, meter }) {
       const store = await open(target, options);
-      const { id, size } = await store.put(words(scale.largeBytes / 8));
+      const { id, size } = await store.put(programs(scale.programBytes));
       const noise = new Noise(18);
       const offsets = Array.from({ length: scale.reads }, () => noise.below(size - rangeBytes));
       await meter.time(async () => ({
@@ -91,7 +83,7 @@ async function readAll(store: Store, id: string, offsets: readonly number[]): Pr
 
 export const sealedRanges: Workload = {
   name: 'W12-ranges',
-  title: 'random ranges of 64 KiB of words, compressed and encrypted, warm',
+  title: 'random ranges of 64 KiB of programs and texts, compressed and encrypted, warm',
   unit: 'ops/s',
   cache: 'any',
   cases: [
