@@ -237,17 +237,17 @@ test('an unknown version, suite, flag or role is told apart from damage', () => 
   }
 });
 
-test('100,000 nonces never repeat, and each gives another key', { timeout: 120_000 }, () => {
+test('20,000 nonces never repeat, and each gives another key', { timeout: 120_000 }, () => {
   const random = (bytes: number): Uint8Array => crypto.getRandomValues(new Uint8Array(bytes));
   const seen = new Set<string>();
   const keysSeen = new Set<string>();
-  for (let i = 0; i < 100_000; i++) {
+  for (let i = 0; i < 20_000; i++) {
     const sealer = new ObjectSealer(provider, { ...objectOf(chunky), nonce: random(nonceBytes) });
     seen.add(toHex(sealer.head.subarray(12, 36)));
     keysSeen.add(toHex(sealer.head.subarray(40, 72)));
   }
-  assert.equal(seen.size, 100_000);
-  assert.equal(keysSeen.size, 100_000);
+  assert.equal(seen.size, 20_000);
+  assert.equal(keysSeen.size, 20_000);
 });
 
 test('no GCM nonce is used twice under the key of an object', () => {
