@@ -314,7 +314,7 @@ export interface Store {
   has(id: BlobId): Promise<boolean>;
   hasMany(ids: Iterable<BlobId>): Promise<ReadonlySet<BlobId>>;
   stat(id: BlobId): Promise<BlobStat | undefined>;
-  /** In id order. */
+  /** In id order; in an encrypted store in an order of its own, and there a `prefix` looks at all blobs. */
   list(options?: {
     readonly after?: BlobId;
     readonly prefix?: string;

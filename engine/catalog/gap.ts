@@ -20,6 +20,12 @@ export function gapText({ log, lost }: Gap): string {
   return [log, lost].filter((part) => part !== '').join('; ');
 }
 
+/** Why collection waits until a gap is accepted; empty where there is none. */
+export function waitingGap(sql: Statements): string {
+  const gap = gapText(readGap(sql));
+  return gap === '' ? '' : `${gap}; "holdfast rebuild --accept-gap" accepts that`;
+}
+
 /** In a running transaction. */
 export function writeGap(sql: Statements, { log, lost }: Gap): void {
   sql.rows(`INSERT OR REPLACE INTO meta (key, value) VALUES ('gap', ?)`).run(JSON.stringify({ log, lost }));

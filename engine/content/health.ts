@@ -1,6 +1,7 @@
 /** The health of a store, from its catalog and a look at its folders. */
 import type { StoreHealth, VolumeInfo } from '../api.ts';
 import { readState } from '../catalog/catalog.ts';
+import { waitingGap } from '../catalog/gap.ts';
 import type { StoreLayout } from '../catalog/layout.ts';
 import type { Statements } from '../catalog/statements.ts';
 import type { Files, Host } from '../host.ts';
@@ -24,7 +25,9 @@ type Facts = Omit<StoreHealth, 'putsWaiting'>;
 
 export function health(sql: Statements, parts: HealthParts, days: number): Facts {
   const { host, layout } = parts;
-  const { clockMs, doubt } = readState(sql);
+  const { clockMs, doubt: noted } = readState(sql);
+  // What a rebuild could not bring back stops collection as well, until it is accepted.
+  const doubt = noted === '' ? waitingGap(sql) : noted;
   // A wall clock that was set back makes nothing younger.
   const now = Math.max(clockMs, host.clock.now());
   const facts = {

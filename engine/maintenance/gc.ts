@@ -2,7 +2,7 @@
 import type { GcOptions, GcResult } from '../api.ts';
 import { type BlobRow, isChunked } from '../catalog/blob-rows.ts';
 import type { Catalog, Transaction } from '../catalog/catalog.ts';
-import { gapText, readGap } from '../catalog/gap.ts';
+import { waitingGap } from '../catalog/gap.ts';
 import type { VolumeRow } from '../catalog/group.ts';
 import { childrenOf } from '../catalog/reference-rows.ts';
 import { bucketOf } from '../catalog/row-sums.ts';
@@ -47,7 +47,9 @@ export async function collect(
   context.recover();
   const { catalog } = context;
   const doubt =
-    clockDoubt(context) ?? (await missingVolume(context)) ?? (waiting(catalog) || catalog.state().doubt);
+    clockDoubt(context) ??
+    (await missingVolume(context)) ??
+    (waitingGap(catalog.sql) || catalog.state().doubt);
   const held = (): number => unreferencedCount(context.catalog);
   if (doubt !== '') return { deleted: 0, freedBytes: 0, held: held(), blocked: doubt };
   const run = new Collection(context, graceMs);
@@ -290,12 +292,6 @@ interface Limits {
 
 function unreferencedCount(catalog: Catalog): number {
   return catalog.sql.values('SELECT count(*) FROM blobs WHERE zero_since IS NOT NULL').get() as number;
-}
-
-/** What a rebuild could not bring back, until it is accepted. */
-function waiting({ sql }: Catalog): string {
-  const gap = gapText(readGap(sql));
-  return gap === '' ? '' : `${gap}; "holdfast rebuild --accept-gap" accepts that`;
 }
 
 /** A look at each, with turns for others in between: there may be thousands. */

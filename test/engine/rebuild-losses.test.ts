@@ -48,6 +48,7 @@ async function waits(store: Store, reason: RegExp): Promise<void> {
   const { deleted, blocked } = await store.gc({ graceMs: 0 });
   assert.equal(deleted, 0);
   assert.match(blocked ?? 'not blocked', reason);
+  assert.match((await store.health()).doubt ?? 'fine', reason);
 }
 
 /** The largest: there may be several, in no order. */
