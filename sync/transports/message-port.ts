@@ -1,6 +1,7 @@
 /** The transport over a message port: between threads, Electron processes, or pages. Pieces of at most 1 MiB, each acknowledged. */
 import { StoreError } from '../../engine/index.ts';
 import type { Transport } from '../transport.ts';
+import { type Closing, Waiters, afterClose } from './waiters.ts';
 
 /**
  * What worker threads, `MessageChannel` and Electron's `MessagePortMain` have in common. Web ports hand an event with `data` to a
@@ -35,10 +36,10 @@ class PortTransport implements Transport {
   #open = 0;
   #sent = 0;
   #next = 0;
-  #closed: { readonly reason: Error | undefined } | undefined;
+  #closed: Closing | undefined;
   #peerEnded = false;
   #failure: Error | undefined;
-  #wakes: (() => void)[] = [];
+  readonly #waiters = new Waiters();
 
   constructor(port: MessagePortLike) {
     this.#port = port;
@@ -61,7 +62,7 @@ class PortTransport implements Transport {
       this.#open += piece.length;
       this.#port.postMessage({ n: this.#sent++, bytes: piece } satisfies Note);
       while (this.#open > openMax) {
-        await this.#change();
+        await this.#waiters.change();
         this.#check();
       }
     }
@@ -69,10 +70,7 @@ class PortTransport implements Transport {
 
   async receive(): Promise<Uint8Array | undefined> {
     for (;;) {
-      if (this.#closed !== undefined) {
-        if (this.#closed.reason !== undefined) throw this.#closed.reason;
-        return undefined;
-      }
+      if (this.#closed !== undefined) return afterClose(this.#closed);
       const next = this.#received.shift();
       if (next !== undefined) {
         this.#port.postMessage({ ack: next.length } satisfies Note);
@@ -80,7 +78,7 @@ class PortTransport implements Transport {
       }
       if (this.#failure !== undefined) throw this.#failure;
       if (this.#peerEnded) return undefined;
-      await this.#change();
+      await this.#waiters.change();
     }
   }
 
@@ -90,7 +88,7 @@ class PortTransport implements Transport {
       return;
     }
     this.#closed = { reason };
-    this.#wake();
+    this.#waiters.changed();
     if (this.#failure === undefined) {
       this.#port.postMessage({ end: reason === undefined ? null : 'failed' } satisfies Note);
       if (reason === undefined) await this.#delivered();
@@ -100,7 +98,7 @@ class PortTransport implements Transport {
 
   /** What was posted is received before the port closes. */
   async #delivered(): Promise<void> {
-    while (this.#open > 0 && this.#failure === undefined && !this.#peerEnded) await this.#change();
+    while (this.#open > 0 && this.#failure === undefined && !this.#peerEnded) await this.#waiters.change();
   }
 
   #take(value: unknown): void {
@@ -119,26 +117,18 @@ class PortTransport implements Transport {
     else if (note.end === null) this.#peerEnded = true;
     else if (typeof note.end === 'string') return this.#fail('the peer ended the connection');
     else return this.#fail('the peer posts what is no piece');
-    this.#wake();
+    this.#waiters.changed();
   }
 
   #fail(what: string): void {
     if (!this.#peerEnded) this.#failure ??= new StoreError('unavailable', what);
-    this.#wake();
+    this.#waiters.changed();
   }
 
   #check(): void {
     if (this.#closed !== undefined) throw new StoreError('closed', 'the transport is closed');
     if (this.#failure !== undefined) throw this.#failure;
     if (this.#peerEnded) throw new StoreError('unavailable', 'the peer has closed');
-  }
-
-  #change(): Promise<void> {
-    return new Promise((resolve) => this.#wakes.push(resolve));
-  }
-
-  #wake(): void {
-    for (const wake of this.#wakes.splice(0)) wake();
   }
 }
 
