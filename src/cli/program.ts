@@ -14,6 +14,7 @@ import { Output } from './output.ts';
 import { pull } from './pull.ts';
 import { push } from './push.ts';
 import { rebuild } from './rebuild.ts';
+import { remotes } from './remotes.ts';
 import { rm } from './rm.ts';
 import { scrub } from './scrub.ts';
 import { type Sources, addKeyOptions } from './secret.ts';
@@ -21,6 +22,7 @@ import { serve } from './serve.ts';
 import { stat } from './stat.ts';
 import { stats } from './stats.ts';
 import { onStop } from './stop.ts';
+import { token } from './token.ts';
 import type { Verb } from './verb.ts';
 import { volumes } from './volumes.ts';
 
@@ -42,7 +44,9 @@ const verbs: readonly Verb[] = [
   stats,
   pull,
   push,
+  remotes,
   serve,
+  token,
 ];
 
 /** Runs one command; resolves to the exit code. */

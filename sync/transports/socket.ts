@@ -38,21 +38,30 @@ class SocketTransport extends StreamTransport {
     this.#lingers = true;
     const gone = new AbortController();
     let dropped = 0;
+    const drop = (): void => {
+      for (let bytes = this.#read(); bytes !== null; bytes = this.#read()) dropped += bytes.length;
+      if (dropped > lingerBytes) this.#socket.destroy();
+    };
     this.#socket
-      .on('data', (bytes: Uint8Array) => {
-        dropped += bytes.length;
-        if (dropped > lingerBytes) this.#socket.destroy();
-      })
+      .on('readable', drop)
       .once('end', () => this.#socket.destroy())
-      .once('close', () => gone.abort())
-      .resume();
+      .once('close', () => gone.abort());
+    drop();
     void this.#host.clock.sleep(lingerMs, gone.signal).then(() => this.#socket.destroy());
   }
 
-  /** The peer learns from a reset that this was no end; TLS has none, and there it may look like one. */
+  #read(): Uint8Array | null {
+    return this.#socket.read() as Uint8Array | null;
+  }
+
+  /**
+   * The peer learns from a reset that this was no end. TLS has none, and there it may look like one. Nor has a socket whose end is
+   * on its way: libuv refuses, and Node would not close the handle any more, nor end its process.
+   */
   protected override cut(): void {
     if (this.#lingers || this.#socket.destroyed) return;
-    if (this.#socket instanceof Socket && !('encrypted' in this.#socket)) this.#socket.resetAndDestroy();
+    const plain = this.#socket instanceof Socket && !('encrypted' in this.#socket);
+    if (plain && !this.#socket.writableEnded) (this.#socket as Socket).resetAndDestroy();
     else this.#socket.destroy();
   }
 }
