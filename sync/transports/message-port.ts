@@ -19,6 +19,8 @@ export interface MessagePortLike {
 const pieceBytes = 1024 * 1024;
 /** Bytes posted and not acknowledged. */
 const openMax: number = 4 * pieceBytes;
+/** Pieces posted and not acknowledged, however small. */
+const piecesMax = 1024;
 
 type Note =
   | { readonly n: number; readonly bytes: Uint8Array }
@@ -34,6 +36,9 @@ class PortTransport implements Transport {
   #received: Uint8Array[] = [];
   /** Bytes that the peer has not received. */
   #open = 0;
+  #openPieces = 0;
+  /** Bytes that came and were not received. */
+  #waiting = 0;
   #sent = 0;
   #next = 0;
   #closed: Closing | undefined;
@@ -60,8 +65,9 @@ class PortTransport implements Transport {
       // A copy without the buffer behind it, which may be far larger.
       const piece = new Uint8Array(bytes.subarray(at, at + pieceBytes));
       this.#open += piece.length;
+      this.#openPieces++;
       this.#port.postMessage({ n: this.#sent++, bytes: piece } satisfies Note);
-      while (this.#open > openMax) {
+      while (this.#open > openMax || this.#openPieces >= piecesMax) {
         await this.#waiters.change();
         this.#check();
       }
@@ -73,6 +79,7 @@ class PortTransport implements Transport {
       if (this.#closed !== undefined) return afterClose(this.#closed);
       const next = this.#received.shift();
       if (next !== undefined) {
+        this.#waiting -= next.length;
         this.#port.postMessage({ ack: next.length } satisfies Note);
         return next;
       }
@@ -109,12 +116,14 @@ class PortTransport implements Transport {
       if (note.bytes.length > pieceBytes) return this.#fail('a piece is too large');
       if (this.#closed === undefined && note.bytes.length > 0) {
         this.#received.push(note.bytes);
-        if (this.#received.reduce((sum, piece) => sum + piece.length, 0) > openMax + pieceBytes)
+        this.#waiting += note.bytes.length;
+        if (this.#waiting > openMax + pieceBytes || this.#received.length > piecesMax)
           return this.#fail('the peer does not wait for acknowledgements');
       }
-    } else if (typeof note.ack === 'number' && note.ack >= 0 && note.ack <= this.#open)
+    } else if (typeof note.ack === 'number' && note.ack >= 0 && note.ack <= this.#open) {
       this.#open -= note.ack;
-    else if (note.end === null) this.#peerEnded = true;
+      this.#openPieces--;
+    } else if (note.end === null) this.#peerEnded = true;
     else if (typeof note.end === 'string') return this.#fail('the peer ended the connection');
     else return this.#fail('the peer posts what is no piece');
     this.#waiters.changed();

@@ -60,8 +60,9 @@ class SocketTransport extends StreamTransport {
    */
   protected override cut(): void {
     if (this.#lingers || this.#socket.destroyed) return;
-    const plain = this.#socket instanceof Socket && !('encrypted' in this.#socket);
-    if (plain && !this.#socket.writableEnded) (this.#socket as Socket).resetAndDestroy();
-    else this.#socket.destroy();
+    const socket = this.#socket;
+    if (socket instanceof Socket && !('encrypted' in socket) && !socket.writableEnded)
+      socket.resetAndDestroy();
+    else socket.destroy();
   }
 }
