@@ -123,7 +123,7 @@ class Sessions {
     try {
       admitted = await this.#admit(request.headers.authorization);
     } catch {
-      return refuse(socket, 503, 'unavailable', 'it cannot be said who is let in');
+      return refuse(socket, 500, 'unavailable', 'it cannot be said who is let in');
     }
     if (admitted === undefined) return refuse(socket, 401, 'forbidden', 'a token of this store is wanted');
     if (this.#closed) return void socket.destroy();
