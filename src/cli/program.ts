@@ -14,7 +14,7 @@ import { Output } from './output.ts';
 import { pull } from './pull.ts';
 import { push } from './push.ts';
 import { rebuild } from './rebuild.ts';
-import { remotes } from './remotes.ts';
+import { remote } from './remotes.ts';
 import { rm } from './rm.ts';
 import { scrub } from './scrub.ts';
 import { type Sources, addKeyOptions } from './secret.ts';
@@ -44,7 +44,7 @@ const verbs: readonly Verb[] = [
   stats,
   pull,
   push,
-  remotes,
+  remote,
   serve,
   token,
 ];

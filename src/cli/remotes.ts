@@ -20,7 +20,7 @@ type RemotesOptions = Pick<Remote, 'tokenFile' | 'tlsCa'>;
 /** How many arguments stand behind the store. */
 const counts: Readonly<Record<string, number>> = { add: 2, list: 0, remove: 1 };
 
-export const remotes: Verb = {
+export const remote: Verb = {
   keyless: true,
   define: (program) =>
     program
@@ -48,7 +48,7 @@ export const remotes: Verb = {
     await readParameters(directory!); // says what is wrong where this is no store
     if (action === 'list') return await list(context, directory!);
     if (action === 'remove') return await remove(context, directory!, name!);
-    return await add(context, directory!, { name: name!, remote: checked(address!, options) });
+    return await add(context, directory!, { name: name!, target: checked(address!, options) });
   },
 };
 
@@ -69,17 +69,17 @@ function checked(address: string, { tokenFile, tlsCa }: RemotesOptions): Remote 
 async function add(
   { output }: Context,
   directory: string,
-  { name, remote }: { readonly name: string; readonly remote: Remote },
+  { name, target }: { readonly name: string; readonly target: Remote },
 ): Promise<number> {
-  await remotesOf(directory).add(name, remote);
-  await output.line(describe({ name, ...remote }));
-  await output.result({ name, ...remote });
+  await remotesOf(directory).add(name, target);
+  await output.line(describe({ name, ...target }));
+  await output.result({ name, ...target });
   return exitCodes.fine;
 }
 
 async function list({ output }: Context, directory: string): Promise<number> {
   const found = await remotesOf(directory).list();
-  for (const remote of found) await output.line(describe(remote));
+  for (const one of found) await output.line(describe(one));
   await output.result({ remotes: found });
   return exitCodes.fine;
 }

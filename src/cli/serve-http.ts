@@ -82,7 +82,7 @@ function stopped(signal: AbortSignal): Promise<void> {
 /** `PORT`, `HOST:PORT` or `[ADDRESS]:PORT`. */
 function parseListen(text: string): { readonly host: string; readonly port: number } {
   const [, bracketed, plain, digits] =
-    /^(?:(?:\[([0-9a-fA-F:.]+)\]|([A-Za-z0-9.-]+)):)?([0-9]{1,5})$/.exec(text) ?? [];
+    /^(?:(?:\[([0-9a-fA-F:.]+)\]|([A-Za-z0-9][A-Za-z0-9.-]*)):)?([0-9]{1,5})$/.exec(text) ?? [];
   const port = Number(digits ?? Number.NaN);
   if (!(port <= 65_535)) throw new UsageError(`not HOST:PORT: ${JSON.stringify(text.slice(0, 80))}`);
   return { host: bracketed ?? plain ?? '127.0.0.1', port };

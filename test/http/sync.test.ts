@@ -171,7 +171,7 @@ twoStores(
       };
       await assert.rejects(pull(replica, revoking), withCode('forbidden'));
       assert.equal(await replica.roots.get('main'), undefined);
-      assert.equal((sessions[0]?.error as StoreError).code, 'forbidden');
+      assert.equal((sessions[0]!.error as StoreError).code, 'forbidden');
       await assert.rejects(httpTransport(url, { token }), withCode('forbidden'));
     });
   },
