@@ -315,8 +315,8 @@ export class EngineStore implements Store {
     this.#healing.stop();
     await Promise.allSettled(this.#active);
     try {
-      await crew.everyone('close', undefined);
-      await crew.commit('close', undefined);
+      // Where a worker's disk fails, the lease is given back none the less.
+      await crew.everyone('close', undefined).finally(() => crew.commit('close', undefined));
     } catch (error) {
       // A store that failed cannot be closed cleanly; its next opener recovers.
       if (this.#failure === undefined) throw error;

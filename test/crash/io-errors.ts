@@ -19,7 +19,10 @@ export interface IoErrorsOptions {
   readonly seed: number;
   /** Only scenarios whose name has this in it. */
   readonly only?: string;
-  readonly onCase?: (report: IoErrorsReport) => void;
+  /** With `of`: only every so manieth, for several at once. */
+  readonly share?: number;
+  readonly of?: number;
+  readonly onRun?: (report: IoErrorsReport) => void;
 }
 
 export interface IoErrorsReport {
@@ -52,8 +55,9 @@ export async function runIoErrors(options: IoErrorsOptions): Promise<IoErrorsRep
     const cases = stages.reduce((sum, { calls }) => sum + calls * ways, 0);
     const report: IoErrorsReport = { runs: 0, cases, scenarios: stages.length, losses: [], seconds: 0 };
     const step = stride(cases, options.seed);
-    const from = options.from ?? 0;
+    const { from = 0, share = 0, of = 1 } = options;
     for (let run = from; run < Math.min(cases, from + options.runs); run++) {
+      if (run % of !== share) continue;
       let left = Number((BigInt(run) * step + BigInt(options.seed)) % BigInt(cases));
       const stage = stages.find(({ calls }) => left < calls * ways || ((left -= calls * ways), false))!;
       const fault = {
@@ -74,7 +78,7 @@ export async function runIoErrors(options: IoErrorsOptions): Promise<IoErrorsRep
         const what = `${stage.name}: call ${nth}, ${code} ${lasts}, ${effect} of ${call}`;
         report.losses.push({ run, what, problem });
       }
-      options.onCase?.(report);
+      options.onRun?.(report);
     }
     return report;
   } finally {

@@ -221,6 +221,28 @@ storeTest(
   },
 );
 
+storeTest('where the disk cannot close what a stream read, the lease is given back', async (folder) => {
+  const host = faultyHost(nodeHost({ inline: true }));
+  const store = await openStore(folder.path, { ...options, host });
+  await store.put(byPath, { owner: 'x' });
+  await (await store.stream(sha256(byPath)))!.getReader().read();
+  host.arm({ operations: ['file.close'], path: '/blobs/', code: 'EIO', lasts: 'sticky' });
+  await assert.rejects(store.close(), withCode('unavailable'));
+  assert.deepEqual([readdirSync(folder.at('leases')), readdirSync(folder.at('tmp'))], [[], []]);
+});
+
+storeTest('where the disks of a mirrored group do not answer, a scrub says so', async (folder) => {
+  const host = faultyHost(nodeHost({ inline: true }));
+  const store = await folder.open({ host });
+  await store.volumes.extend(join(folder.side, 'disk'));
+  await store.volumes.extend(join(folder.side, 'packs'), { kind: 'sqlite' });
+  await store.volumes.mirror(2);
+  host.arm({ operations: ['facts'], code: 'EIO', lasts: 'sticky' });
+  await assert.rejects(store.scrub(), withCode('unavailable'));
+  host.disarm();
+  assert.deepEqual((await store.scrub()).damaged, []);
+});
+
 storeTest('EIO in a read is an error of that read alone', async (folder) => {
   const host = faultyHost(nodeHost({ inline: true }));
   const store = await folder.open({ host });
