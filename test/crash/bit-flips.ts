@@ -34,6 +34,8 @@ export interface FlipsOptions {
   /** The first of the order; neighbours in it lie far apart, so that a slice is a sample of everything. */
   readonly from?: number;
   readonly runs: number;
+  /** Only the store of this name. */
+  readonly only?: string;
   /** With `of`: only every so manieth, for several at once. */
   readonly share?: number;
   readonly of?: number;
@@ -71,7 +73,8 @@ export async function runFlips(options: FlipsOptions): Promise<FlipsReport> {
   const base = mkdtempSync(join(existsSync('/dev/shm') ? '/dev/shm' : tmpdir(), 'holdfast-bit-flips-'));
   try {
     const targets: Target[] = [];
-    for (const pattern of Object.keys(patterns)) targets.push(...(await makePattern(base, pattern)));
+    for (const pattern of Object.keys(patterns).filter((name) => name === (options.only ?? name)))
+      targets.push(...(await makePattern(base, pattern)));
     const bits = targets.reduce((sum, target) => sum + target.bits, 0);
     const report: FlipsReport = {
       runs: 0,

@@ -99,6 +99,31 @@ ${tombstone}`,
       },
     ],
   },
+  {
+    name: 'root log not synced',
+    patches: [
+      {
+        file: 'engine/catalog/root-log.ts',
+        find: '    if (this.#durable) this.#file.sync();\n',
+        replace: '',
+      },
+    ],
+  },
+  {
+    name: 'volumes without a journal on disk',
+    patches: [
+      {
+        file: 'engine/volumes/sqlite.ts',
+        find: "db.pragma('journal_mode = PERSIST')",
+        replace: "db.pragma('journal_mode = MEMORY')",
+      },
+      {
+        file: 'engine/volumes/sqlite.ts',
+        find: "journal !== 'persist'",
+        replace: "journal !== 'memory'",
+      },
+    ],
+  },
 ];
 
 const root = new URL('../../', import.meta.url).pathname;
