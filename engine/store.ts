@@ -316,7 +316,10 @@ export class EngineStore implements Store {
     await Promise.allSettled(this.#active);
     try {
       // Where a worker's disk fails, the lease is given back none the less.
-      await crew.everyone('close', undefined).finally(() => crew.commit('close', undefined));
+      const workers = crew.everyone('close', undefined);
+      await Promise.allSettled([workers]);
+      await crew.commit('close', undefined);
+      await workers;
     } catch (error) {
       // A store that failed cannot be closed cleanly; its next opener recovers.
       if (this.#failure === undefined) throw error;

@@ -100,11 +100,11 @@ ${tombstone}`,
     ],
   },
   {
-    name: 'root log not synced',
+    name: 'the name of a new fan-out folder not synced',
     patches: [
       {
-        file: 'engine/catalog/root-log.ts',
-        find: '    if (this.#durable) this.#file.sync();\n',
+        file: 'engine/volumes/directory.ts',
+        find: '    this.#files.syncFolder(this.root);\n',
         replace: '',
       },
     ],

@@ -45,7 +45,7 @@ const blobs = makeUniverse();
 /** A scrub of everything is dear: each so many schedules, and at the end. */
 const deepEvery = 16;
 
-const { openStore } = (await import(pathToFileURL(engine).href)) as {
+const door = (await import(pathToFileURL(engine).href)) as {
   openStore(folder: string, options: OpenOptions): Promise<Store>;
 };
 port.on('message', (episode: Episode) => void play(episode));
@@ -59,7 +59,7 @@ async function play(episode: Episode): Promise<void> {
   const host = gatedHost(turns, from);
   const path = join(folder, 'store');
   const open = (): Promise<Store> =>
-    openStore(path, {
+    door.openStore(path, {
       host,
       threads: { count: 0 },
       driver: { module: new URL('./gated-driver.ts', import.meta.url).href },

@@ -1,4 +1,4 @@
-/** better-sqlite3 where every statement is a point of the schedule, and waiting for a lock is handing the turn on. */
+/** SQLite (better-sqlite3) where every statement is a point of the schedule, and waiting for a lock is handing the turn on. */
 import { createRequire } from 'node:module';
 import type { Database, DatabaseClass, SqlValue, Statement } from '../../engine/driver.ts';
 import { turnsHere } from './turns.ts';

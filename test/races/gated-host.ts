@@ -44,7 +44,9 @@ function gatedClock(turns: Turns, epochMs: () => number): Clock {
     now: () => startMs + monotonic(),
     monotonic,
     async sleep(ms, signal) {
-      for (const due = monotonic() + ms; monotonic() < due && signal?.aborted !== true;) await turn();
+      const due = monotonic() + ms;
+      const isOver = (): boolean => monotonic() >= due || signal?.aborted === true;
+      while (!isOver()) await turn();
     },
     yield: turn,
   };
@@ -62,24 +64,28 @@ function gatedFiles(below: Files, turns: Turns): Files {
     open: gated('open', (path: string, mode: OpenMode, permissions?: number) =>
       gatedFile(below.open(path, mode, permissions), turns, path.endsWith('/ballast')),
     ),
-    facts: gated('facts', below.facts),
-    linkFacts: gated('linkFacts', below.linkFacts),
+    facts: gated('facts', (path: string) => below.facts(path)),
+    linkFacts: gated('linkFacts', (path: string | Uint8Array) => below.linkFacts(path)),
     // In an order that every run has.
-    list: gated('list', (path: string) => readdirSync(path, { encoding: 'buffer' }).sort(Buffer.compare)),
-    readLink: gated('readLink', below.readLink),
-    makeFolder: gated('makeFolder', below.makeFolder),
-    makeLink: gated('makeLink', below.makeLink),
-    removeFile: gated('removeFile', below.removeFile),
-    removeFolder: gated('removeFolder', below.removeFolder),
-    rename: gated('rename', below.rename),
+    list: gated('list', (path: string) =>
+      readdirSync(path, { encoding: 'buffer' }).sort((a, b) => Buffer.compare(a, b)),
+    ),
+    readLink: gated('readLink', (path: string) => below.readLink(path)),
+    makeFolder: gated('makeFolder', (path: string, permissions?: number) =>
+      below.makeFolder(path, permissions),
+    ),
+    makeLink: gated('makeLink', (path: string, target: string) => below.makeLink(path, target)),
+    removeFile: gated('removeFile', (path: string) => below.removeFile(path)),
+    removeFolder: gated('removeFolder', (path: string) => below.removeFolder(path)),
+    rename: gated('rename', (from: string, to: string) => below.rename(from, to)),
     syncFolder: (path) => turns.point(`syncFolder ${path.slice(-50)}`),
-    setMode: gated('setMode', below.setMode),
-    setTimes: gated('setTimes', below.setTimes),
-    clone: gated('clone', below.clone),
-    realPath: below.realPath,
+    setMode: gated('setMode', (path: string, mode: number) => below.setMode(path, mode)),
+    setTimes: gated('setTimes', (path: string, mtimeNs: bigint) => below.setTimes(path, mtimeNs)),
+    clone: gated('clone', (from: string, to: string) => below.clone(from, to)),
+    realPath: (path) => below.realPath(path),
     // The machine's own would differ from run to run.
     space: () => ({ freeBytes: 2 ** 40, type: 0 }),
-    join: below.join,
+    join: (...parts) => below.join(...parts),
   };
 }
 

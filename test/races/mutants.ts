@@ -156,7 +156,8 @@ export async function huntRaceMutant(
   mutant: RaceMutant,
   options: { readonly from?: number; readonly schedules: number },
 ): Promise<RaceVerdict> {
-  const { subject, remove } = buildMutant(mutant);
+  const copy = buildMutant(mutant);
+  const { subject } = copy;
   try {
     if (subject.kind !== 'engine') throw new Error('a mutant is a build of the engine');
     const { failures, schedules } = await runRaces({
@@ -167,6 +168,6 @@ export async function huntRaceMutant(
     });
     return { failure: failures[0], schedules };
   } finally {
-    remove();
+    copy.remove();
   }
 }

@@ -68,7 +68,7 @@ export function makeSchedule(
   const one = (kind: Kind): Step => {
     if (kind === 'move') return { step: kind, turn: random.below(9) };
     if (kind === 'tree') return { step: kind, blob: random.chance(0.5) ? options.blobs - 1 : blob() };
-    return { step: kind, blob: blob() } as Step;
+    return { step: kind, blob: blob() };
   };
   const mover = random.below(processes);
   const theme = random.pick(Object.keys(themes));
