@@ -36,7 +36,7 @@ export async function races({
       const schedules = Math.min(each, from + runs - first);
       let told = 0;
       const onStore = (report: RacesReport): void => {
-        if (report.stores % 16 === 0)
+        if (report.stores % 4 === 0)
           print(`${job}: ${report.schedules} schedules, ${report.failures.length} failed`);
         for (; told < report.failures.length; told++) print(lossOf(report.failures[told]!));
       };

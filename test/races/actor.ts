@@ -43,7 +43,7 @@ const port = parentPort!;
 const tell = (told: Told): void => port.postMessage(told);
 const blobs = makeUniverse();
 /** A scrub of everything is dear: each so many schedules, and at the end. */
-const deepEvery = 16;
+const deepEvery = 32;
 
 const door = (await import(pathToFileURL(engine).href)) as {
   openStore(folder: string, options: OpenOptions): Promise<Store>;

@@ -7,7 +7,7 @@ import { seededRandom } from '../crash/random.ts';
 import type { Turns } from './turns.ts';
 
 /** What a point takes: a collection's slice of 15 ms is some hundred points. */
-const msPerStep = 0.05;
+const msPerTick = 0.05;
 const startMs = Date.UTC(2026, 0, 1);
 
 /** `epochMs` is added to the clock: schedules on one store follow each other. */
@@ -32,7 +32,7 @@ export function gatedHost(turns: Turns, seed: number): GatedHost {
 }
 
 function gatedClock(turns: Turns, epochMs: () => number): Clock {
-  const monotonic = (): number => epochMs() + turns.steps * msPerStep;
+  const monotonic = (): number => epochMs() + turns.clock * msPerTick;
   const turn = (): Promise<void> =>
     new Promise((resolve) =>
       setImmediate(() => {

@@ -3,6 +3,7 @@
 /** What a schedule costs at most; beyond it somebody waits for what never comes. */
 const stepsMax = 400_000;
 const hotter = 8;
+const giveWayTicks = 40;
 /** Places in the shared memory; process p's own begin at `own + p * ownWords`. */
 const at = {
   random: 0,
@@ -11,8 +12,7 @@ const at = {
   live: 3,
   stop: 4,
   switches: 5,
-  failed: 6,
-  first: 8,
+  failed: 6, clock: 7, first: 8,
   own: 16,
 } as const;
 const ownWords = 4;
@@ -43,7 +43,12 @@ export class Turns {
     this.#trace = trace;
   }
 
-  /** Points passed since the schedule began. Also what the clock goes by. */
+  /** What the clock goes by: a point is one, to give way is many, since whoever does waits for time to pass. */
+  get clock(): number {
+    return this.#words[at.clock]!;
+  }
+
+  /** Points passed since the schedule began. */
   get steps(): number {
     return this.#words[at.steps]!;
   }
@@ -96,6 +101,7 @@ export class Turns {
     const words = this.#words;
     words[at.random] = options.seed | 0;
     words[at.steps] = 0;
+    words[at.clock] = 0;
     words[at.switches] = 0;
     words[at.rate] = options.rate;
     words[at.live] = (1 << options.processes) - 1;
@@ -111,6 +117,7 @@ export class Turns {
   point(what: string, hot = false): void {
     const words = this.#words;
     if (words[at.live] === 0) return;
+    words[at.clock]!++;
     if (++words[at.steps]! > stepsMax) throw new Standstill(`no end after ${stepsMax} steps, at ${what}`);
     this.#trace?.(`${words[at.steps]} ${this.me} ${what}`);
     if ((this.#random() & 0xffff) < words[at.rate]! * (hot ? hotter : 1)) this.#handOn();
@@ -119,6 +126,7 @@ export class Turns {
   /** Where this one gives way by itself: the more so, so that whoever it waits for comes to an end. */
   giveWay(what: string): void {
     this.point(what);
+    this.#words[at.clock]! += giveWayTicks;
     if (this.#words[at.rate]! > 0 && (this.#random() & 1) === 0) this.#handOn();
   }
 
