@@ -21,6 +21,7 @@ export {
 } from '../sync/index.ts';
 export { pathOfChain } from './snapshot/chain-path.ts';
 export { type PathTotals, countPaths } from './snapshot/count.ts';
+export { type DiffOptions, type TreeChange, diffTrees } from './snapshot/diff.ts';
 export type { FileEntry, FolderEntry, LinkEntry, SnapshotEntry } from './snapshot/entry.ts';
 export { type ImportOptions, importPaths } from './snapshot/import.ts';
 export type { ImportFailure, ImportProgress, ImportResult, SkippedPath } from './snapshot/import-report.ts';

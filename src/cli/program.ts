@@ -3,6 +3,7 @@ import { Command, CommanderError } from 'commander';
 import { add } from './add.ts';
 import { cat } from './cat.ts';
 import { compact } from './compact.ts';
+import { diff } from './diff.ts';
 import { Stopped, exitCodes, toldError } from './exit.ts';
 import { gc } from './gc.ts';
 import { get } from './get.ts';
@@ -29,6 +30,7 @@ const verbs: readonly Verb[] = [
   add,
   ls,
   cat,
+  diff,
   get,
   stat,
   rm,
