@@ -15,9 +15,11 @@ import { Output } from './output.ts';
 import { pull } from './pull.ts';
 import { push } from './push.ts';
 import { rebuild } from './rebuild.ts';
+import { receive } from './receive.ts';
 import { rm } from './rm.ts';
 import { scrub } from './scrub.ts';
 import { type Sources, addKeyOptions } from './secret.ts';
+import { send } from './send.ts';
 import { serve } from './serve.ts';
 import { stat } from './stat.ts';
 import { stats } from './stats.ts';
@@ -45,6 +47,8 @@ const verbs: readonly Verb[] = [
   pull,
   push,
   serve,
+  send,
+  receive,
 ];
 
 /** Runs one command; resolves to the exit code. */
