@@ -60,5 +60,5 @@ function seekable(): boolean {
 }
 
 function fileFrom(offset: number): Readable {
-  return createReadStream('', { fd: 0, start: offset, autoClose: false, highWaterMark: 1024 * 1024 });
+  return createReadStream('', { fd: 0, start: offset, autoClose: false, highWaterMark: 256 * 1024 });
 }
