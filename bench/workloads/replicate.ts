@@ -89,12 +89,13 @@ export const replicateLarge: Workload = {
   goals: [{ figure: 'ratio', atLeast: 0.7, source: 'performance.md' }],
 };
 
-/** Some more bytes in files that lie all over the tree. */
-function changeSome(folder: string): void {
+/** Some more bytes in files that lie all over the tree; how many. */
+function changeSome(folder: string): number {
   const paths = smallFiles({ large: '', huge: '', small: folder });
   const count = Math.min(changes, paths.length);
   for (let i = 0; i < count; i++)
     appendFileSync(paths[Math.floor((i * paths.length) / count)]!, 'and a little more\n');
+  return count;
 }
 
 async function settled({ scale }: Place): Promise<void> {
@@ -114,7 +115,7 @@ const pushChanged: Case = {
     await settled(place);
     await door.importPaths(store, [target], { root: 'small' });
     await pushToChild(place, store, { root: 'small', replica });
-    changeSome(target);
+    const changed = changeSome(target);
     await meter.time(async () => {
       const began = performance.now();
       await door.importPaths(store, [target], { root: 'small' });
@@ -122,7 +123,7 @@ const pushChanged: Case = {
       meter.fact('addSeconds', (added - began) / 1000);
       const { bytes } = await pushToChild(place, store, { root: 'small', replica });
       meter.fact('pushSeconds', (performance.now() - added) / 1000);
-      return { bytes, operations: changes };
+      return { bytes, operations: changed };
     });
     await store.close();
     for (const folder of [directory, replica]) rmSync(folder, { recursive: true });
@@ -146,7 +147,7 @@ const rsyncChanged: Case = {
       execFileSync('rsync', ['-a', '--stats', `${target}/`, replica], { encoding: 'utf8' });
     run();
     await settled(place);
-    changeSome(target);
+    const changed = changeSome(target);
     await meter.time(() => {
       const said = run();
       const bytes = [...said.matchAll(/^Total bytes (?:sent|received): ([\d,]+)/gm)];
@@ -154,7 +155,7 @@ const rsyncChanged: Case = {
         'wireBytes',
         bytes.reduce((sum, [, number]) => sum + Number(number!.replaceAll(',', '')), 0),
       );
-      return { bytes: 0, operations: changes };
+      return { bytes: 0, operations: changed };
     });
     rmSync(replica, { recursive: true });
   },

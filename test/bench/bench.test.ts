@@ -47,7 +47,7 @@ const operations: Readonly<Record<string, number>> = {
   'W5-ranges-cold': scale.reads,
   'W5-objects': scale.reads,
   'W8-large': 1,
-  'W8-changed': 100,
+  'W8-changed': Math.min(100, files),
   W11: 1,
 };
 
