@@ -5,6 +5,13 @@ import type { CompactResult, MoveOptions, Volumes } from './group.ts';
 import type { ExportTarget, FileWork, SourceFacts } from './folders.ts';
 import type { EncryptionOptions, EncryptionParameters, Keys } from './encryption.ts';
 import type { Host } from './host.ts';
+import type {
+  MaintainOptions,
+  MaintainResult,
+  MaintenanceJob,
+  Schedule,
+  ScheduleOptions,
+} from './schedule.ts';
 import type { Damage, HealthOptions, ScrubOptions, ScrubResult, StoreHealth } from './scrubbing.ts';
 
 export type { ExportTarget, FileStep, FileWork, FolderListing, SourceFacts } from './folders.ts';
@@ -28,6 +35,17 @@ export type {
   VolumeInfo,
   Volumes,
 } from './group.ts';
+
+export type {
+  CronSchedule,
+  MaintainOptions,
+  MaintainResult,
+  MaintenanceJob,
+  Schedule,
+  ScheduleOptions,
+  ScheduledJob,
+  ScrubSchedule,
+} from './schedule.ts';
 
 export type {
   Damage,
@@ -79,6 +97,11 @@ export interface OpenOptions {
    * whatever needs the keys fails with `wrong-key`.
    */
   readonly encryption?: EncryptionOptions;
+  /**
+   * `run` (default): this process may be the one that runs what is scheduled, from half a minute after it opened the store. `leave`: it
+   * is not; for programs that have the store open for a task.
+   */
+  readonly schedule?: 'run' | 'leave';
   readonly signal?: AbortSignal;
 }
 
@@ -264,8 +287,12 @@ export interface StoreEvents {
   damage: Damage;
   healed: { readonly id: BlobId };
   'needs-reopen': { readonly code: ErrorCode; readonly message: string };
+  /**
+   * `done` when a job is through, whoever called it. Of what is scheduled also: `begun`; `ended`, with its milliseconds; `skipped` once,
+   * with `why` it waits; `yielded`, with `why` it was stopped, to go on later; `failed`, with code and message, until its next time.
+   */
   maintenance: {
-    readonly job: 'gc' | 'scrub' | 'recover' | 'compact' | 'move' | 'mirror';
+    readonly job: MaintenanceJob | 'recover' | 'move' | 'mirror';
     readonly step: string;
     readonly detail: Readonly<Record<string, number | string>>;
   };
@@ -340,6 +367,18 @@ export interface Store {
    * ends what a `reduce` or `move` that was interrupted had begun.
    */
   compact(options?: MoveOptions): Promise<CompactResult>;
+  /**
+   * Has upkeep run by itself: the schedule is kept in the store, replaced as a whole, and removed by `null`; without an argument it is
+   * told. One of the processes that have the store open runs it, and another one when that is gone. A run that was missed, because nobody
+   * had the store open, is made up once. Nothing of it is thrown at the application: see the event `maintenance`. May be set at each
+   * start: a job whose cron stays as it was keeps its time. Fails with `invalid-argument` for what no schedule can be.
+   */
+  schedule(options?: ScheduleOptions | null): Promise<Schedule | undefined>;
+  /**
+   * Does what is due of collection, a scrub's share and compaction, then copies the catalog's log back. For cron, and for stores that no
+   * process has open all the time. Without a schedule all three are due, each time. A job that fails does not keep the next from running.
+   */
+  maintain(options?: MaintainOptions): Promise<MaintainResult>;
   readonly volumes: Volumes;
   /** Of an encrypted store; every call is refused (`invalid-argument`) where it is not. */
   readonly keys: Keys;

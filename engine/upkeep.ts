@@ -4,6 +4,8 @@ import type {
   GcOptions,
   GcResult,
   HealthOptions,
+  MaintainOptions,
+  MaintainResult,
   MoveOptions,
   MoveResult,
   ScrubOptions,
@@ -18,6 +20,8 @@ import type { Crew } from './crew.ts';
 import { StoreError } from './errors.ts';
 import type { Host } from './host.ts';
 import { compactVolumes, moveVolume, rebalanceVolumes } from './relocate.ts';
+import { type MaintainParts, maintainStore } from './maintain.ts';
+import type { ScrubGoal } from './maintenance/timetable.ts';
 import { mirrorVolumes } from './mirror.ts';
 import { scrubStore } from './scrub.ts';
 
@@ -34,12 +38,14 @@ export interface UpkeepParts {
 
 export class Upkeep {
   readonly volumes: Volumes;
+  readonly parts: MaintainParts & UpkeepParts;
   readonly #parts: UpkeepParts;
   #moving = false;
 
   constructor(parts: UpkeepParts) {
     this.#parts = parts;
     this.volumes = this.#makeVolumes();
+    this.parts = { ...parts, jobs: this };
   }
 
   async gc(options: GcOptions): Promise<GcResult> {
@@ -60,13 +66,14 @@ export class Upkeep {
     });
   }
 
-  scrub(options: ScrubOptions): Promise<ScrubResult> {
+  /** With a goal, until that is reached. */
+  scrub(options: ScrubOptions, goal?: ScrubGoal): Promise<ScrubResult> {
     const { rate, timeBoxMs } = options;
     const wrong = checkScrub(rate, timeBoxMs);
     if (wrong !== undefined) return Promise.reject(wrong);
     const { run, writing, emit } = this.#parts;
     return run(async () => {
-      const result = await writing(() => scrubStore(this.#parts, options));
+      const result = await writing(() => scrubStore(this.#parts, options, goal));
       const { blobs, healed } = result;
       const detail = { blobs, damaged: result.damaged.length, healed };
       emit('maintenance', { job: 'scrub', step: 'done', detail });
@@ -76,12 +83,20 @@ export class Upkeep {
 
   health({ days = 30 }: HealthOptions, putsWaiting: () => number): Promise<StoreHealth> {
     const { run, query } = this.#parts;
-    if (!(days > 0 && days < 1e6))
-      return Promise.reject(new StoreError('invalid-argument', 'days must be a number above 0'));
+    const wrong = checkDays(days);
+    if (wrong !== undefined) return Promise.reject(wrong);
     return run(async () => ({
       ...(await query<Omit<StoreHealth, 'putsWaiting'>>('health', days)),
       putsWaiting: putsWaiting(),
     }));
+  }
+
+  maintain(options: MaintainOptions): Promise<MaintainResult> {
+    const { days, rate, timeBoxMs } = options;
+    const wrong = checkScrub(rate, timeBoxMs) ?? checkDays(days);
+    if (wrong !== undefined) return Promise.reject(wrong);
+    const { run, writing } = this.#parts;
+    return run(() => writing(() => maintainStore(this.parts, options)));
   }
 
   compact(options: MoveOptions): Promise<CompactResult> {
@@ -148,6 +163,11 @@ function checkScrub(rate: number | undefined, timeBoxMs: number | undefined): St
   if (timeBoxMs !== undefined && !(timeBoxMs > 0 && timeBoxMs <= timeBoxMax))
     return new StoreError('invalid-argument', `timeBoxMs must be above 0, at most ${timeBoxMax}`);
   return undefined;
+}
+
+function checkDays(days: number | undefined): StoreError | undefined {
+  if (days === undefined || (days > 0 && days < 1e6)) return undefined;
+  return new StoreError('invalid-argument', 'days must be a number above 0');
 }
 
 function checkExtend(

@@ -21,6 +21,7 @@ import { type VolumeRow, volumeRows } from '../catalog/group.ts';
 import type { RootRow } from '../catalog/reference-rows.ts';
 import type { StoreLayout } from '../catalog/layout.ts';
 import { readState } from '../catalog/catalog.ts';
+import { type ScheduleState, readSchedule } from '../catalog/schedule-row.ts';
 import { equalBytes, fromHex, toHex } from '../codec/bytes.ts';
 import { chainBytes, decodeLogRecord, logHeadBytes } from '../codec/root-record.ts';
 import type { Provider } from '../codec/provider.ts';
@@ -32,7 +33,7 @@ import { goodCopies, mirrorFacts, scrubWork } from './copy-facts.ts';
 import { isDamage } from './damage.ts';
 import { health } from './health.ts';
 import type { Reader } from './reader.ts';
-import { waitingSince } from './scrub-facts.ts';
+import { scrubRecords, waitingSince } from './scrub-facts.ts';
 import { touchedBy } from './touched.ts';
 import type { VerifyRange } from './verify.ts';
 
@@ -207,6 +208,25 @@ export class Queries {
   /** Since when the longest waiting copy of each range waits to be verified. */
   waitingSince(ranges: readonly VerifyRange[]): number[] {
     return waitingSince(this.#reader.sql, ranges);
+  }
+
+  /** Blobs with fewer good copies than wanted. O(blobs) where mirrored. */
+  lackingCopies(): number {
+    return mirrorFacts(this.#reader.sql).missing;
+  }
+
+  /** When the last scrub began. */
+  lastScrubMs(): number | undefined {
+    return scrubRecords(this.#reader.sql, 1)[0]?.begunMs;
+  }
+
+  /** Of the catalog's write-ahead log. */
+  walBytes(): number {
+    return this.#host.files.facts(`${this.#layout.index}-wal`)?.size ?? 0;
+  }
+
+  schedule(): ScheduleState | undefined {
+    return readSchedule(this.#reader.sql);
   }
 
   /** Who needs the blobs that are called so on disk. */
