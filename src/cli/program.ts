@@ -10,11 +10,13 @@ import { health } from './health.ts';
 import { init } from './init.ts';
 import { keys } from './keys.ts';
 import { ls } from './ls.ts';
+import { maintain } from './maintain.ts';
 import { Output } from './output.ts';
 import { pull } from './pull.ts';
 import { push } from './push.ts';
 import { rebuild } from './rebuild.ts';
 import { rm } from './rm.ts';
+import { schedule } from './schedule.ts';
 import { scrub } from './scrub.ts';
 import { type Sources, addKeyOptions } from './secret.ts';
 import { serve } from './serve.ts';
@@ -38,6 +40,8 @@ const verbs: readonly Verb[] = [
   keys,
   scrub,
   health,
+  maintain,
+  schedule,
   rebuild,
   stats,
   pull,

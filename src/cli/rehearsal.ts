@@ -51,7 +51,7 @@ export async function rehearse(plan: RehearsalPlan): Promise<Rehearsal> {
     steps.push({ name, bytes: result.bytes, seconds: (performance.now() - began) / 1000 });
     return result;
   };
-  const store = await openStore(plan.store, { signal });
+  const store = await openStore(plan.store, { schedule: 'leave', signal });
   try {
     const imported = await timed('import', (onProgress) =>
       importPaths(store, [source], { root: 'start', signal, onProgress }),
