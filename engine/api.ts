@@ -1,6 +1,7 @@
 /** The Store as applications see it: what it promises, in types. Implemented by store.ts. */
 import type { ErrorCode } from './errors.ts';
 import type { DriverChoice } from './driver.ts';
+import type { GcOptions, GcResult, HeldAlone } from './collection.ts';
 import type { CompactResult, MoveOptions, Volumes } from './group.ts';
 import type { ExportTarget, FileWork, SourceFacts } from './folders.ts';
 import type { EncryptionOptions, EncryptionParameters, Keys } from './encryption.ts';
@@ -12,8 +13,11 @@ import type {
   Schedule,
   ScheduleOptions,
 } from './schedule.ts';
+import type { Roots } from './roots.ts';
 import type { Damage, HealthOptions, ScrubOptions, ScrubResult, StoreHealth } from './scrubbing.ts';
 
+export type { GcOptions, GcResult, HeldAlone } from './collection.ts';
+export type { DeletedRoot, RootEntry, RootLogEntry, Roots } from './roots.ts';
 export type { ExportTarget, FileStep, FileWork, FolderListing, SourceFacts } from './folders.ts';
 export type {
   EncryptionOptions,
@@ -207,50 +211,6 @@ export interface BlobStat {
   readonly path?: string;
 }
 
-export interface RootEntry {
-  readonly name: string;
-  readonly id: BlobId;
-  readonly changedMs: number;
-}
-
-/** One line of the root log. */
-export interface RootLogEntry {
-  readonly sequence: number;
-  readonly timeMs: number;
-  readonly change: 'set' | 'delete' | 'retain' | 'release';
-  /** Root name or owner. */
-  readonly name: string;
-  readonly id?: BlobId;
-}
-
-export interface Roots {
-  /** Compare-and-swap: `expect` null = must not exist, an id = must be it, absent = whatever. Fails with `conflict`. */
-  set(name: string, id: BlobId, options?: { readonly expect?: BlobId | null }): Promise<void>;
-  get(name: string): Promise<BlobId | undefined>;
-  list(): Promise<RootEntry[]>;
-  /** False when there was none. */
-  delete(name: string, options?: { readonly expect?: BlobId }): Promise<boolean>;
-  log(options?: { readonly after?: number; readonly limit?: number }): Promise<RootLogEntry[]>;
-}
-
-export interface GcOptions {
-  /** Milliseconds since the last loss of reference or last put; default 24 hours. */
-  readonly graceMs?: number;
-  readonly dryRun?: boolean;
-  readonly signal?: AbortSignal;
-  readonly onProgress?: (progress: GcResult) => void;
-}
-
-export interface GcResult {
-  readonly deleted: number;
-  /** Bytes given back or made reusable; in a dry run, what would be. */
-  readonly freedBytes: number;
-  /** Unreferenced but still inside the grace, or held by somebody's horizon. */
-  readonly held: number;
-  /** Why nothing (more) was deleted: any doubt stops collection. Absent when there was none. */
-  readonly blocked?: string;
-}
-
 export interface StoreStats {
   readonly storeId: string;
   readonly format: number;
@@ -358,6 +318,11 @@ export interface Store {
   session(): Promise<Session>;
 
   gc(options?: GcOptions): Promise<GcResult>;
+  /**
+   * What nothing but these roots holds, all of them together: what would be freed if they were deleted and the grace were over. An
+   * estimate while others write. O(what is counted, and what is unreferenced already). `not-found` for a root that is not there.
+   */
+  uniqueSize(roots: string | readonly string[]): Promise<HeldAlone>;
   /** What was verified longest ago comes first, and what was verified when it is stopped, killed or closed counts. */
   scrub(options?: ScrubOptions): Promise<ScrubResult>;
   /** Whether every byte was verified lately, and what else is not as it should be. O(blobs). Writes nothing. */

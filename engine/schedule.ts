@@ -1,4 +1,5 @@
 /** The contract of maintenance that runs by itself: what is scheduled, when it runs, and what a run came to. */
+import type { GcResult } from './collection.ts';
 import type { ErrorCode } from './errors.ts';
 import type { CompactResult } from './group.ts';
 import type { ScrubOptions, ScrubResult } from './scrubbing.ts';
@@ -63,17 +64,9 @@ export interface MaintainOptions {
   readonly onProgress?: ScrubOptions['onProgress'];
 }
 
-/** What collection came to, see GcResult. */
-interface Collected {
-  readonly deleted: number;
-  readonly freedBytes: number;
-  readonly held: number;
-  readonly blocked?: string;
-}
-
 /** Each job that ran, and was not cut by the time box. */
 export interface MaintainResult {
-  readonly gc?: Collected;
+  readonly gc?: GcResult;
   readonly scrub?: ScrubResult;
   readonly compact?: CompactResult;
   /** What did not run, or not to its end, and why. A scrub that the box ended is no failure, and has a result. */

@@ -9,6 +9,7 @@ import type {
   GcOptions,
   GcResult,
   HealthOptions,
+  HeldAlone,
   Keys,
   Link,
   MaintainOptions,
@@ -47,6 +48,7 @@ import { makeKeys } from './keys-facet.ts';
 import { idsHere, listBlobs } from './listing.ts';
 import { Scheduler } from './scheduler.ts';
 import { Sessions } from './sessions.ts';
+import { storeStats } from './stats.ts';
 import { openStream } from './stream.ts';
 import type { OpenedStore } from './threads/opened.ts';
 import { Upkeep } from './upkeep.ts';
@@ -258,6 +260,10 @@ export class EngineStore implements Store {
     return this.#upkeep.gc(options);
   }
 
+  uniqueSize(roots: string | readonly string[]): Promise<HeldAlone> {
+    return this.#upkeep.uniqueSize(roots);
+  }
+
   scrub(options: ScrubOptions = {}): Promise<ScrubResult> {
     return this.#upkeep.scrub(options);
   }
@@ -280,16 +286,8 @@ export class EngineStore implements Store {
   }
 
   stats(): Promise<StoreStats> {
-    return this.#run(async () => {
-      const { opened, crew } = this.#parts;
-      const stats = await this.#query<Omit<StoreStats, 'openHandles'>>(
-        'stats',
-        opened.storeId,
-        opened.format,
-      );
-      const handles = (await crew.everyone('handles', undefined)) as number[];
-      return { ...stats, openHandles: handles.reduce((sum, count) => sum + count, 0) };
-    });
+    const { opened, crew } = this.#parts;
+    return this.#run(() => storeStats(this.#calls, crew, opened));
   }
 
   sideTable(name: string): SideTable {

@@ -4,6 +4,7 @@ import type {
   GcOptions,
   GcResult,
   HealthOptions,
+  HeldAlone,
   MaintainOptions,
   MaintainResult,
   MoveOptions,
@@ -49,21 +50,34 @@ export class Upkeep {
   }
 
   async gc(options: GcOptions): Promise<GcResult> {
-    const { graceMs, dryRun, signal, onProgress } = options;
+    const { graceMs, dryRun, without, signal, onProgress } = options;
+    if (without !== undefined && dryRun !== true)
+      throw new StoreError('invalid-argument', 'without is of a dry run: roots are deleted one by one');
     if (graceMs !== undefined && !(graceMs >= 0))
       throw new StoreError('invalid-argument', 'graceMs must not be negative');
     const { crew, run, writing, emit } = this.#parts;
     return run(async () => {
+      const alone = without && (await this.#heldAlone(without));
       const told = (value: unknown): void => onProgress?.(value as GcResult);
       const result = await writing(() =>
         crew.commit<GcResult>('gc', { graceMs, dryRun }, { signal, onProgress: told }),
       );
       // Workers may hold volumes open that are gone now.
       if (result.deleted > 0) await crew.everyone('forget', undefined);
+      if (dryRun === true) return alone === undefined ? result : { ...result, without: alone };
       const { deleted, freedBytes } = result;
       emit('maintenance', { job: 'gc', step: 'done', detail: { deleted, freedBytes } });
       return result;
     });
+  }
+
+  uniqueSize(roots: string | readonly string[]): Promise<HeldAlone> {
+    return this.#parts.run(() => this.#heldAlone(typeof roots === 'string' ? [roots] : roots));
+  }
+
+  #heldAlone(roots: readonly string[]): Promise<HeldAlone> {
+    const names = roots.map((name) => checkName(name, 'root'));
+    return this.#parts.query<HeldAlone>('heldAlone', names);
   }
 
   /** With a goal, until that is reached. */
