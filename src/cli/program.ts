@@ -23,6 +23,8 @@ import { serve } from './serve.ts';
 import { stat } from './stat.ts';
 import { stats } from './stats.ts';
 import { onStop } from './stop.ts';
+import { trash } from './trash.ts';
+import { undelete } from './undelete.ts';
 import type { Verb } from './verb.ts';
 import { volumes } from './volumes.ts';
 
@@ -34,6 +36,8 @@ const verbs: readonly Verb[] = [
   get,
   stat,
   rm,
+  trash,
+  undelete,
   gc,
   compact,
   volumes,

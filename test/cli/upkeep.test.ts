@@ -64,3 +64,26 @@ test('maintain does all without a schedule, and with one what is due; damage is 
   assert.equal(ill.exit, 3);
   assert.match(ill.stderr, /needed by main:in\/large\n/);
 });
+
+test('a dropped root is in the trash, comes back, and its space is told before it goes', async (t) => {
+  const options = { cwd: workFolder(t) };
+  writeFiles(options.cwd, { 'in/large': large });
+  await holdfast(['init', 'store'], options);
+  await holdfast(['add', 'store', 'in'], options);
+  const { heldAlone } = (await holdfast(['stats', 'store', '--roots', '--json'], options)).json;
+  assert.deepEqual([heldAlone[0].name, heldAlone[0].blobs, heldAlone[0].bytes > 300_000], ['main', 3, true]);
+  const plan = await holdfast(['gc', 'store', '--dry-run', '--without', 'main'], options);
+  assert.match(
+    plan.stdout,
+    /^would free 0 blobs.*\nwithout "main": 3 blobs, 30\d kB more, when the grace is over\n$/,
+  );
+  await holdfast(['rm', 'store', 'main'], options);
+  const trash = await holdfast(['trash', 'store', '--json'], options);
+  assert.equal(trash.json.deleted[0].name, 'main');
+  const back = await holdfast(['undelete', 'store', 'main', '--as', 'old'], options);
+  assert.equal(back.stdout, `"old" is ${trash.json.deleted[0].id} again\n`);
+  await holdfast(['rm', 'store', 'old'], options);
+  await holdfast(['gc', 'store', '--grace', '0'], options);
+  assert.equal((await holdfast(['trash', 'store'], options)).stdout, '');
+  assert.equal((await holdfast(['undelete', 'store', 'old'], options)).exit, 1);
+});
