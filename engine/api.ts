@@ -249,10 +249,11 @@ export interface StoreEvents {
   'needs-reopen': { readonly code: ErrorCode; readonly message: string };
   /**
    * `done` when a job is through, whoever called it. Of what is scheduled also: `begun`; `ended`, with its milliseconds; `skipped` once,
-   * with `why` it waits; `yielded`, with `why` it was stopped, to go on later; `failed`, with code and message, until its next time.
+   * with `why` it waits; `yielded`, with `why` it was stopped, to go on later; `failed`, with code and message, until its next time;
+   * of the job `schedule` when it cannot be read or taken.
    */
   maintenance: {
-    readonly job: MaintenanceJob | 'recover' | 'move' | 'mirror';
+    readonly job: MaintenanceJob | 'recover' | 'move' | 'mirror' | 'schedule';
     readonly step: string;
     readonly detail: Readonly<Record<string, number | string>>;
   };

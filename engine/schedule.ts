@@ -52,6 +52,7 @@ export interface Schedule {
   readonly runsHere: boolean;
 }
 
+/** Hours and use do not count: whoever calls it has chosen the moment. */
 export interface MaintainOptions {
   /** Milliseconds after which all of it ends. */
   readonly timeBoxMs?: number;

@@ -40,7 +40,7 @@ export class Scheduler {
   readonly #parts: SchedulerParts;
   readonly #stop = new AbortController();
   /** What was said of a run that waits, so that it is said once. */
-  readonly #said = new Map<MaintenanceJob, string>();
+  readonly #said = new Map<MaintenanceJob | 'schedule', string>();
   #wake = new AbortController();
   #loop: Promise<void> | undefined;
 
@@ -106,7 +106,7 @@ export class Scheduler {
       return await this.#tick();
     } catch (error) {
       // A damaged schedule waits to be set again; a disk that cannot be asked may be better in a minute.
-      if (!this.#stop.signal.aborted) this.#sayOnce('gc', { step: 'failed', detail: factsOf(error) });
+      if (!this.#stop.signal.aborted) this.#sayOnce('schedule', { step: 'failed', detail: factsOf(error) });
       return lookMs;
     }
   }
@@ -174,7 +174,11 @@ export class Scheduler {
     const busy = new AbortController();
     const stop = AbortSignal.any([this.#stop.signal, busy.signal]);
     const box = timeBox(host.clock, Number.isFinite(plan.leftMs) ? plan.leftMs : undefined, stop);
-    if (plan.idleMs !== undefined) idle.onBusy = () => busy.abort(new Error('the store is in use'));
+    if (plan.idleMs !== undefined) {
+      idle.onBusy = () => busy.abort(new Error('the store is in use'));
+      // Somebody came while the run was being begun.
+      if (idle.quietMs() < plan.idleMs) idle.onBusy();
+    }
     try {
       await runJob(this.#parts, job, { scrub: plan.scrub, intervalMs: plan.intervalMs, box });
       await settleJob(crew, job, host.clock.now());
@@ -200,14 +204,14 @@ export class Scheduler {
     return waitMs;
   }
 
-  #sayOnce(job: MaintenanceJob, event: Omit<StoreEvents['maintenance'], 'job'>): void {
+  #sayOnce(job: MaintenanceJob | 'schedule', event: Omit<StoreEvents['maintenance'], 'job'>): void {
     const text = JSON.stringify(event);
     if (this.#said.get(job) === text) return;
     this.#said.set(job, text);
     this.#say(job, event);
   }
 
-  #say(job: MaintenanceJob, event: Omit<StoreEvents['maintenance'], 'job'>): void {
+  #say(job: MaintenanceJob | 'schedule', event: Omit<StoreEvents['maintenance'], 'job'>): void {
     this.#parts.emit('maintenance', { job, ...event });
   }
 }

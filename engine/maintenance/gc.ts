@@ -46,7 +46,7 @@ export async function collect(
   context.recover();
   const { catalog } = context;
   const doubt =
-    clockDoubt(context) ??
+    clockDoubt(context, graceMs) ??
     (await missingVolume(context)) ??
     (waitingGap(catalog.sql) || catalog.state().doubt);
   const held = (): number => unreferencedCount(context.catalog);
@@ -289,10 +289,19 @@ async function missingVolume({ volumes, host }: GcContext): Promise<string | und
   return undefined;
 }
 
-/** A wall clock that jumped forward would end every grace at once: collection waits until the store is reopened. */
-function clockDoubt({ host, opened }: GcContext): string | undefined {
+/**
+ * A wall clock that jumped forward would end every grace at once. While the store is open it is seen by the monotonic clock; then collection
+ * waits until the store is reopened. Between two commits a month or more apart it cannot be told from time that passed: then it waits for
+ * one grace, so that who sees a wrong clock in time loses nothing.
+ */
+function clockDoubt({ host, opened, catalog }: GcContext, graceMs: number): string | undefined {
   const wall = host.clock.now() - opened.wallMs;
   const monotonic = host.clock.monotonic() - opened.monotonicMs;
-  if (wall - monotonic <= clockJumpMs) return undefined;
-  return `the clock jumped forward by ${Math.round((wall - monotonic) / 60_000)} minutes since the store was opened; reopen it when the time is right`;
+  const minutes = Math.round((wall - monotonic) / 60_000);
+  if (wall - monotonic > clockJumpMs)
+    return `the clock jumped forward by ${minutes} minutes since the store was opened; reopen it when the time is right`;
+  const { leaptMs, clockMs } = catalog.state();
+  const untilMs = (leaptMs ?? Number.NEGATIVE_INFINITY) + graceMs;
+  if (Math.max(clockMs, host.clock.now()) >= untilMs) return undefined;
+  return `the clock is a month or more ahead of when the store was last written to; if that is right, collection goes on after ${new Date(untilMs).toISOString()}`;
 }
