@@ -60,11 +60,16 @@ export function deletedRoots(reader: Reader, place: LogPlace): DeletedRoot[] {
   }
   return [...gone.values()].reverse().flatMap(({ entry, id }) => {
     const row = rows.byId(fromHex(id)!);
-    if (row === undefined) return [];
     const { sequence, timeMs: deletedMs } = entry;
+    if (row === undefined || isAnother(row, deletedMs)) return [];
     const name = realm.tell('root', entry.name, '');
     return [{ name, id: reader.tell(row), deletedMs, sequence, ...keptUntil(row) }];
   });
+}
+
+/** Put as mere bytes after the deletion: had it been a node then, nothing would keep what it led to. */
+function isAnother({ kind, created }: BlobRow, deletedMs: number): boolean {
+  return kind === 0 && created > deletedMs;
 }
 
 function keptUntil({ zero_since }: BlobRow): { readonly keptUntilMs?: number } {

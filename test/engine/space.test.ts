@@ -123,6 +123,22 @@ storeTest('a deleted root comes back whole, until collection has taken it', asyn
   );
 });
 
+storeTest(
+  'bytes that were a node, put again as bytes after collection, are no root that comes back',
+  async (folder) => {
+    const host = manualHost(start);
+    const store = await folder.open({ host });
+    const id = await setTree(store, 'photos', [1, 2]);
+    const bytes = (await store.get(id))!;
+    await store.roots.delete('photos');
+    await store.gc({ graceMs: 0 });
+    host.clock.advance(1);
+    assert.equal((await store.put(bytes)).id, id);
+    assert.deepEqual(await store.roots.deleted(), []);
+    await assert.rejects(store.roots.restore('photos'), withCode('not-found'));
+  },
+);
+
 storeTest('a deleted root of an encrypted store has its name', async (folder) => {
   const secret = { kind: 'raw-key', key: new Uint8Array(32).fill(7) } as const;
   const store = await folder.open({ encryption: { secret } });
