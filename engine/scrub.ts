@@ -2,6 +2,7 @@
 import PQueue from 'p-queue';
 import type { ScrubOptions, ScrubResult, Touched } from './api.ts';
 import { noVolume } from './catalog/blob-rows.ts';
+import { Goal, type GoalOrder, goalMemory } from './content/goal.ts';
 import { type PaceOrder, paceMemory } from './content/pace.ts';
 import type { FoundDamage, VerifyOrder, VerifyRange, VerifyResult } from './content/verify.ts';
 import type { Crew } from './crew.ts';
@@ -42,8 +43,8 @@ export async function scrubStore(
   const { host, crew } = parts;
   const start = host.clock.monotonic();
   const elapsed = (): number => host.clock.monotonic() - start;
-  const box = timeBox(host.clock, options.timeBoxMs, options.signal);
   const n = await crew.commit<number>('scrub-begin', undefined);
+  const box = timeBox(host.clock, options.timeBoxMs, options.signal);
   const run = new Run(parts, options, { box, goal });
   const isPart = options.timeBoxMs !== undefined || goal !== undefined;
   let end = { damaged: 0, healed: 0, complete: false };
@@ -111,7 +112,7 @@ class Run {
   readonly result = { blobs: 0, bytes: 0, adopted: 0, badRows: 0 };
   readonly #parts: ScrubParts;
   readonly #options: ScrubOptions;
-  readonly #goal: ScrubGoal | undefined;
+  readonly #goal: GoalOrder | undefined;
   readonly #stop: AbortSignal;
   readonly #start: number;
   readonly #memory = paceMemory();
@@ -127,7 +128,7 @@ class Run {
   ) {
     this.#parts = parts;
     this.#options = options;
-    this.#goal = until.goal;
+    this.#goal = until.goal && { ...until.goal, memory: goalMemory() };
     this.#stop = until.box.signal;
     this.#start = parts.host.clock.monotonic();
   }
@@ -175,7 +176,11 @@ class Run {
       return void (this.#complete = false);
     const { crew } = this.#parts;
     const pace = this.#pace();
-    const order: VerifyOrder = pace === undefined ? range : { ...range, pace };
+    const order: VerifyOrder = {
+      ...range,
+      ...(pace === undefined ? {} : { pace }),
+      ...(this.#goal === undefined || pass === 'again' ? {} : { goal: this.#goal }),
+    };
     const found = await crew.work<VerifyResult>('verify', order, {
       signal: this.#stop,
       onProgress: (value) => pass === 'first' && this.#progress(value as { blobs: number; bytes: number }),
@@ -199,9 +204,8 @@ class Run {
 
   /** Ranges come oldest first: where one may wait, so may all behind it. An empty one has nothing to wait for. */
   #isEnough(since: number): boolean {
-    const goal = this.#goal;
-    if (goal === undefined || since === Number.MAX_SAFE_INTEGER) return false;
-    return this.#read.bytes >= Math.min(goal.bytes, this.#totals.bytes) && since >= goal.beforeMs;
+    if (this.#goal === undefined || since === Number.MAX_SAFE_INTEGER) return false;
+    return new Goal(this.#goal).isReached(since);
   }
 
   #pace(): PaceOrder | undefined {
