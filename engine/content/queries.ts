@@ -22,7 +22,6 @@ import {
 import { type VolumeRow, volumeRows } from '../catalog/group.ts';
 import type { RootRow } from '../catalog/reference-rows.ts';
 import type { StoreLayout } from '../catalog/layout.ts';
-import { readState } from '../catalog/catalog.ts';
 import { type ScheduleState, readSchedule } from '../catalog/schedule-row.ts';
 import { equalBytes, fromHex, toHex } from '../codec/bytes.ts';
 import type { Provider } from '../codec/provider.ts';

@@ -82,7 +82,7 @@ storeTest('a dry run tells what goes now, and what goes when', async (folder) =>
   assert.deepEqual([deleted, freedBytes], [plan.deleted, plan.freedBytes]);
   host.clock.advance(day);
   const rest = await store.gc();
-  assert.deepEqual([rest.deleted, rest.freedBytes], [plan.later!.blobs, plan.later!.bytes]);
+  assert.deepEqual([rest.deleted, rest.freedBytes], [plan.later.blobs, plan.later.bytes]);
 });
 
 storeTest('a deleted root comes back whole, until collection has taken it', async (folder) => {
