@@ -30,6 +30,8 @@ export interface MaintainParts {
   readonly host: Host;
   readonly crew: Crew;
   readonly jobs: Jobs;
+  /** Scheduled jobs that this process is running. */
+  readonly running: Set<MaintenanceJob>;
   readonly query: <Result>(name: string, ...args: readonly unknown[]) => Promise<Result>;
 }
 
@@ -40,7 +42,7 @@ type Skipped = MaintainResult['skipped'][number];
 
 export async function maintainStore(parts: MaintainParts, options: MaintainOptions): Promise<MaintainResult> {
   const { host, crew, query } = parts;
-  const state = await soundSchedule(query);
+  const state = await soundSchedule(parts);
   const table = await loadTimetable();
   const box = timeBox(host.clock, options.timeBoxMs, options.signal);
   const results: Pick<MaintainResult, MaintenanceJob> = {};
@@ -63,12 +65,12 @@ export async function maintainStore(parts: MaintainParts, options: MaintainOptio
     if (state !== undefined && !isDue(table, state, { job, nowMs })) return { why: 'not-due' };
     if (box.isOver()) return { why: 'out-of-time' };
     if (at !== undefined) {
-      const begun = await beginJob(crew, { job, fromMs: at.fromMs, nowMs });
+      const begun = await beginJob(parts, { job, fromMs: at.fromMs, nowMs });
       if (begun === 'taken') return { why: 'running-elsewhere' };
       if (begun === 'given-up') return { why: 'failed', message: diedOver };
     }
     const settle = async (fromMs?: number): Promise<void> => {
-      if (at !== undefined) await settleJob(crew, job, fromMs);
+      if (at !== undefined) await settleJob(parts, job, fromMs);
     };
     const scrub = { ...picked(options), ...picked(state?.options.scrub ?? {}) };
     const intervalMs = await interval(job);
@@ -101,16 +103,38 @@ export async function maintainStore(parts: MaintainParts, options: MaintainOptio
 /** Told of a job that was given up. */
 export const diedOver = 'the processes that ran it died; it waits for its next time';
 
-export function beginJob(
-  crew: Crew,
+/** What this process runs itself is taken; a claim of its own that nothing runs is one that could not be settled. */
+export async function beginJob(
+  { crew, running }: MaintainParts,
   run: { readonly job: MaintenanceJob; readonly fromMs: number; readonly nowMs: number },
 ): Promise<ReturnType<typeof beginRun>> {
-  return crew.commit('schedule-begin', run);
+  if (running.has(run.job)) return 'taken';
+  running.add(run.job);
+  const begun = await crew.commit<ReturnType<typeof beginRun>>('schedule-begin', run).catch((error) => {
+    running.delete(run.job);
+    throw error;
+  });
+  if (begun !== 'begun') running.delete(run.job);
+  return begun;
 }
 
 /** Without a moment it stays due. */
-export async function settleJob(crew: Crew, job: MaintenanceJob, fromMs?: number): Promise<void> {
+export async function settleJob(
+  { crew, running }: MaintainParts,
+  job: MaintenanceJob,
+  fromMs?: number,
+): Promise<void> {
+  running.delete(job);
   await crew.commit('schedule-settle', { job, ...(fromMs === undefined ? {} : { fromMs }) });
+}
+
+/** A wall clock that was set back: what is reckoned from a time to come is reckoned from now. */
+export async function readSchedule({ host, crew, query }: MaintainParts): Promise<ScheduleState | undefined> {
+  const state = await query<ScheduleState | undefined>('schedule');
+  const nowMs = host.clock.now();
+  if (state === undefined || Object.values(state.jobs).every(({ fromMs }) => fromMs <= nowMs)) return state;
+  await crew.commit('schedule-reckon', nowMs);
+  return await query<ScheduleState | undefined>('schedule');
 }
 
 /** When a scheduled job runs next; in the past where it is due. Undefined for one that is not scheduled. */
@@ -182,9 +206,9 @@ function picked({
 }
 
 /** A damaged schedule is no reason to leave a store without upkeep. */
-async function soundSchedule(query: MaintainParts['query']): Promise<ScheduleState | undefined> {
+async function soundSchedule(parts: MaintainParts): Promise<ScheduleState | undefined> {
   try {
-    return await query<ScheduleState | undefined>('schedule');
+    return await readSchedule(parts);
   } catch (error) {
     if (StoreError.is(error, 'corrupt')) return undefined;
     throw error;

@@ -10,7 +10,16 @@ import type {
 import type { ScheduleState } from './catalog/schedule-row.ts';
 import { StoreError } from './errors.ts';
 import type { Idle } from './idle.ts';
-import { type MaintainParts, beginJob, diedOver, intervalOf, nextOf, runJob, settleJob } from './maintain.ts';
+import {
+  type MaintainParts,
+  beginJob,
+  diedOver,
+  intervalOf,
+  nextOf,
+  readSchedule,
+  runJob,
+  settleJob,
+} from './maintain.ts';
 import {
   type Timetable,
   checkedSchedule,
@@ -60,7 +69,7 @@ export class Scheduler {
   }
 
   set(options: ScheduleOptions | null | undefined): Promise<Schedule | undefined> {
-    const { host, crew, run, writing } = this.#parts;
+    const { host, crew, run, writing, query } = this.#parts;
     return run(async () => {
       const table = await loadTimetable();
       if (options !== undefined) {
@@ -69,13 +78,9 @@ export class Scheduler {
         await writing(() => crew.commit('schedule-set', { options: kept, nowMs }));
         this.#wake.abort();
       }
-      const state = await this.#state();
+      const state = await query<ScheduleState | undefined>('schedule');
       return state && this.#told(state, table);
     });
-  }
-
-  #state(): Promise<ScheduleState | undefined> {
-    return this.#parts.query<ScheduleState | undefined>('schedule');
   }
 
   #told(state: ScheduleState, table: Timetable): Schedule {
@@ -113,14 +118,10 @@ export class Scheduler {
 
   async #tick(): Promise<number> {
     const { host, crew, lease } = this.#parts;
-    let state = await this.#state();
+    // Most often there is none, or another process has it: then nothing is written.
+    const state = await readSchedule(this.#parts);
     if (state === undefined) return lookMs;
     const nowMs = host.clock.now();
-    if (Object.values(state.jobs).some(({ fromMs }) => fromMs > nowMs)) {
-      await crew.commit('schedule-reckon', nowMs);
-      state = await this.#state();
-    }
-    if (state === undefined) return lookMs;
     if (state.owner !== lease && !(await crew.commit<boolean>('schedule-take', undefined))) return lookMs;
     const table = await loadTimetable();
     let waitMs = lookMs;
@@ -140,7 +141,7 @@ export class Scheduler {
     job: MaintenanceJob,
     { due, state, table }: { readonly due: Due; readonly state: ScheduleState; readonly table: Timetable },
   ): Promise<number> {
-    const { host, crew, idle } = this.#parts;
+    const { host, idle } = this.#parts;
     const { fromMs } = due.at;
     const nowMs = host.clock.now();
     const scrub: ScrubSchedule = state.options.scrub ?? { cron: '' };
@@ -150,7 +151,7 @@ export class Scheduler {
     const quietMs = idle.quietMs();
     if (idleMs !== undefined && quietMs < idleMs)
       return this.#waits(job, fromMs, { why: 'the store is in use', waitMs: idleMs - quietMs });
-    const begun = await beginJob(crew, { job, fromMs, nowMs });
+    const begun = await beginJob(this.#parts, { job, fromMs, nowMs });
     if (begun === 'taken')
       return this.#waits(job, fromMs, { why: 'another process runs it', waitMs: lookMs });
     if (begun === 'given-up') return this.#waits(job, fromMs, { why: diedOver, waitMs: 0 });
@@ -169,7 +170,7 @@ export class Scheduler {
       readonly leftMs: number;
     },
   ): Promise<void> {
-    const { host, crew, idle } = this.#parts;
+    const { host, idle } = this.#parts;
     const start = host.clock.monotonic();
     const busy = new AbortController();
     const stop = AbortSignal.any([this.#stop.signal, busy.signal]);
@@ -181,12 +182,12 @@ export class Scheduler {
     }
     try {
       await runJob(this.#parts, job, { scrub: plan.scrub, intervalMs: plan.intervalMs, box });
-      await settleJob(crew, job, host.clock.now());
+      await settleJob(this.#parts, job, host.clock.now());
       this.#said.delete(job);
       const milliseconds = Math.round(host.clock.monotonic() - start);
       this.#say(job, { step: 'ended', detail: { milliseconds } });
     } catch (error) {
-      await settleJob(crew, job, stop.aborted ? undefined : host.clock.now());
+      await settleJob(this.#parts, job, stop.aborted ? undefined : host.clock.now());
       if (!stop.aborted) this.#say(job, { step: 'failed', detail: factsOf(error) });
       else this.#say(job, { step: 'yielded', detail: { why: (stop.reason as Error).message } });
     } finally {

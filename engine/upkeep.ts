@@ -46,7 +46,7 @@ export class Upkeep {
   constructor(parts: UpkeepParts) {
     this.#parts = parts;
     this.volumes = this.#makeVolumes();
-    this.parts = { ...parts, jobs: this };
+    this.parts = { ...parts, jobs: this, running: new Set() };
   }
 
   async gc(options: GcOptions): Promise<GcResult> {

@@ -72,7 +72,8 @@ export function beginRun(
     const state = readSchedule(catalog.sql);
     const before = state?.jobs[job];
     if (state === undefined || before === undefined || before.fromMs !== fromMs) return 'taken';
-    if (before.by !== undefined && isAlive(context, before.by)) return 'taken';
+    // Its own is one that could not be settled: what it runs it does not begin again.
+    if (before.by !== undefined && before.by !== lease && isAlive(context, before.by)) return 'taken';
     const given = before.tries >= triesMax;
     const after: JobState = given
       ? { ...settled(before), fromMs: nowMs }
@@ -138,8 +139,7 @@ function soundSchedule(catalog: Catalog): ScheduleState | undefined {
 }
 
 /** A lease that was given back has no row; one whose process died has no lock. */
-function isAlive({ catalog, host, layout, driver, lease }: SchedulingContext, uuid: string): boolean {
-  if (uuid === lease) return true;
+function isAlive({ catalog, host, layout, driver }: SchedulingContext, uuid: string): boolean {
   if (catalog.sql.values('SELECT 1 FROM leases WHERE uuid = ?').get(uuid) === undefined) return false;
   return !isDead(driver, host.files, { folder: layout.leases, uuid });
 }

@@ -1,5 +1,6 @@
 /** Upkeep by itself: kept in the store, run once by one process, at its time, in its hours, when all is quiet. */
 import assert from 'node:assert/strict';
+import Database from 'better-sqlite3';
 import type { MaintenanceJob, OpenOptions, Store, StoreEvents } from '../../engine/index.ts';
 import { type ManualHost, manualHost, until } from './manual-host.ts';
 import { type StoreFolder, noise, putAll, sha256, storeTest, text, withCode } from './store-folder.ts';
@@ -139,6 +140,21 @@ storeTest('a process that died in a run: once more, then not before the next tim
   assert.equal(third.count('gc', 'begun'), 0);
   await pass(host, hour);
   await until(() => third.count('gc', 'ended') === 1, 'the next time');
+});
+
+storeTest('a claim of its own that could not be settled does not stand in the way', async (folder) => {
+  const host = manualHost(midnight + minute);
+  const { store, count } = await openWatched(folder, host);
+  await store.schedule({ gc: { cron: '0 * * * *' } });
+  await pass(host, 2 * minute);
+  const db = new Database(folder.at('index.db'));
+  const row = db.prepare(`SELECT value FROM meta WHERE key = 'schedule'`).pluck().get() as string;
+  const state = JSON.parse(row) as { owner: string; jobs: { gc: object } };
+  Object.assign(state.jobs.gc, { by: state.owner, tries: 1 });
+  db.prepare(`UPDATE meta SET value = ? WHERE key = 'schedule'`).run(JSON.stringify(state));
+  db.close();
+  await pass(host, hour);
+  await until(() => count('gc', 'ended') === 1, 'its run');
 });
 
 storeTest('a store in use is left alone; a job makes way, and goes on when all is quiet', async (folder) => {
@@ -309,6 +325,13 @@ storeTest('maintain: what is due, once, and its write-ahead log copied back', as
   const due = await store.maintain();
   assert.ok(due.gc !== undefined && due.scrub === undefined);
   assert.equal((await store.maintain()).gc, undefined, 'once');
+  // After a clock that ran ahead was set right, too.
+  host.clock.set(midnight + 3650 * day);
+  assert.ok((await store.maintain()).gc !== undefined);
+  host.clock.set(midnight + 10 * day);
+  await store.maintain();
+  host.clock.advance(day);
+  assert.ok((await store.maintain()).gc !== undefined);
   await assert.rejects(store.maintain({ timeBoxMs: 0 }), withCode('invalid-argument'));
   await assert.rejects(store.maintain({ days: -1 }), withCode('invalid-argument'));
   const stopped = AbortSignal.abort(new Error('enough'));
