@@ -12,12 +12,14 @@ import { health } from './health.ts';
 import { init } from './init.ts';
 import { keys } from './keys.ts';
 import { ls } from './ls.ts';
+import { maintain } from './maintain.ts';
 import { Output, type Streams } from './output.ts';
 import { pull } from './pull.ts';
 import { push } from './push.ts';
 import { rebuild } from './rebuild.ts';
 import { receive } from './receive.ts';
 import { rm } from './rm.ts';
+import { schedule } from './schedule.ts';
 import { scrub } from './scrub.ts';
 import { type Sources, addKeyOptions } from './secret.ts';
 import { send } from './send.ts';
@@ -25,6 +27,8 @@ import { serve } from './serve.ts';
 import { stat } from './stat.ts';
 import { stats } from './stats.ts';
 import { onStop } from './stop.ts';
+import { trash } from './trash.ts';
+import { undelete } from './undelete.ts';
 import type { Verb } from './verb.ts';
 import { volumes } from './volumes.ts';
 
@@ -37,12 +41,16 @@ const verbs: readonly Verb[] = [
   get,
   stat,
   rm,
+  trash,
+  undelete,
   gc,
   compact,
   volumes,
   keys,
   scrub,
   health,
+  maintain,
+  schedule,
   rebuild,
   stats,
   pull,

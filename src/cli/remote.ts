@@ -28,7 +28,7 @@ export async function withRemote<Result>(
   const store: Store =
     use === 'pull'
       ? await openReadable(remote, { signal })
-      : await openStore(remote, { mode: 'open', signal });
+      : await openStore(remote, { mode: 'open', schedule: 'leave', signal });
   try {
     const [here, there] = pair();
     const [done, served] = await Promise.allSettled([
