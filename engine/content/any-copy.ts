@@ -13,6 +13,12 @@ export interface CopySource {
   passedOver(error: StoreError): void;
 }
 
+/** A copy that could not be read. */
+interface Failure {
+  readonly copy: BlobRow;
+  readonly error: StoreError;
+}
+
 export class AnyCopy {
   readonly #source: CopySource;
 
@@ -26,7 +32,7 @@ export class AnyCopy {
       return read(row);
     } catch (error) {
       if (!mayHaveMoved(error)) throw error;
-      return this.elsewhere({ row, tried: [row], error: error as StoreError }, read);
+      return this.#elsewhere(row, { copy: row, error: error as StoreError }, read);
     }
   }
 
@@ -35,7 +41,7 @@ export class AnyCopy {
     let { copy, file } = this.read(row, (one) => ({ copy: one, file: open(one) }));
     const other = (offset: number, end: number, error: unknown): Uint8Array => {
       if (!mayHaveMoved(error)) throw error;
-      return this.elsewhere({ row, tried: [copy], error: error as StoreError }, (next) => {
+      return this.#elsewhere(row, { copy, error: error as StoreError }, (next) => {
         const opened = open(next);
         try {
           const bytes = opened.read(offset, end);
@@ -78,36 +84,41 @@ export class AnyCopy {
   }
 
   /**
-   * Reads the copies that were not tried yet. Where none is left, a copy that is away counts for more than a damaged one: it may hold the
-   * right bytes. Damage that was passed over is told.
+   * Reads the copies that were not tried yet, those that came to be meanwhile too. Where none is left, a copy that is away counts for more
+   * than a damaged one: it may hold the right bytes. Damage that was passed over is told, but not of a place that the blob has left.
    */
-  elsewhere<Result>(
-    failed: { readonly row: BlobRow; readonly tried: readonly BlobRow[]; readonly error: StoreError },
-    read: (copy: BlobRow) => Result,
-  ): Result {
-    const { row } = failed;
-    const tried = [...failed.tried];
-    const fresh = this.#source.rows.byNumber(row.n);
-    const all = fresh === undefined ? [] : [fresh, ...this.#source.copiesOf(fresh)];
-    const errors = [failed.error];
-    for (const copy of all) {
-      if (tried.some((one) => samePlace(one, copy))) continue;
-      tried.push(copy);
+  #elsewhere<Result>(row: BlobRow, failed: Failure, read: (copy: BlobRow) => Result): Result {
+    const failures = [failed];
+    for (;;) {
+      const next = this.#inUse(row).find((one) => !failures.some(({ copy }) => samePlace(copy, one)));
+      if (next === undefined) break;
       try {
-        const result = read(copy);
-        this.#tell(errors);
+        const result = read(next);
+        this.#tell(row, failures);
         return result;
       } catch (error) {
         if (!mayHaveMoved(error)) throw error;
-        errors.push(error as StoreError);
+        failures.push({ copy: next, error: error as StoreError });
       }
     }
-    const told = errors.find((error) => StoreError.is(error, 'unavailable')) ?? failed.error;
-    this.#tell(errors.filter((error) => error !== told));
-    throw told;
+    const told = failures.find(({ error }) => StoreError.is(error, 'unavailable')) ?? failed;
+    this.#tell(
+      row,
+      failures.filter((failure) => failure !== told),
+    );
+    throw told.error;
   }
 
-  #tell(errors: readonly StoreError[]): void {
-    for (const error of errors) if (isDamage(error)) this.#source.passedOver(error);
+  #inUse(row: BlobRow): BlobRow[] {
+    const fresh = this.#source.rows.byNumber(row.n);
+    return fresh === undefined ? [] : [fresh, ...this.#source.copiesOf(fresh)];
+  }
+
+  #tell(row: BlobRow, failures: readonly Failure[]): void {
+    const damage = failures.filter(({ error }) => isDamage(error));
+    if (damage.length === 0) return;
+    const inUse = this.#inUse(row);
+    for (const { copy, error } of damage)
+      if (inUse.some((one) => samePlace(one, copy))) this.#source.passedOver(error);
   }
 }

@@ -118,14 +118,18 @@ async function withFolder<Result>(
   use: RemoteUse,
   { context, options, work }: Task<Result>,
 ): Promise<Result> {
-  const { signal } = context;
+  const { signal, threads } = context;
   const secret = await secretOf(folder, context, options);
-  const opening = { signal, ...(secret === undefined ? {} : { encryption: { secret } }) };
+  const opening = {
+    signal,
+    ...(threads === undefined ? {} : { threads }),
+    ...(secret === undefined ? {} : { encryption: { secret } }),
+  };
   let store: Store;
   try {
     store = await (use === 'pull'
       ? openReadable(folder, opening)
-      : openStore(folder, { ...opening, mode: 'open' }));
+      : openStore(folder, { ...opening, mode: 'open', schedule: 'leave' }));
   } finally {
     wipe(secret);
   }

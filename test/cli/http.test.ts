@@ -46,7 +46,11 @@ async function run(
     NodeJS.Process,
     'stdout' | 'stderr'
   >;
-  await verb.run({ output: new Output('json', streams), signal, key: {}, keyless: false }, args, options);
+  await verb.run(
+    { output: new Output('json', streams), signal, key: {}, keyless: false, threads: { count: 0 } },
+    args,
+    options,
+  );
   return JSON.parse(String(stdout.read()));
 }
 
@@ -130,7 +134,13 @@ test('a server does not open a door by mistake', async (t) => {
       `${args.join(' ')} ${JSON.stringify(options)}`,
     );
   const output = new Output('json', { stdout: process.stderr, stderr: process.stderr });
-  const context = { output, signal: new AbortController().signal, key: {}, keyless: false };
+  const context = {
+    output,
+    signal: new AbortController().signal,
+    key: {},
+    keyless: false,
+    threads: { count: 0 },
+  };
   const remotes: [string, RemoteOptions, RegExp][] = [
     ['https://user:secret@host/', {}, /no place in an address/],
     ['https://host', { rate: '0' }, /at least one byte/],
@@ -160,7 +170,13 @@ test('a store without tokens is open to this machine, until its first token', as
     'stdout' | 'stderr'
   >;
   const stop = new AbortController();
-  const context = { output: new Output('json', streams), signal: stop.signal, key: {}, keyless: false };
+  const context = {
+    output: new Output('json', streams),
+    signal: stop.signal,
+    key: {},
+    keyless: false,
+    threads: { count: 0 },
+  };
   const ended = serve.run(context, [store], { http: '0' });
   const [line] = (await once(stdout, 'data')) as [Buffer];
   const { url } = JSON.parse(String(line)) as { readonly url: string };
@@ -187,7 +203,13 @@ test('a folder that is encrypted is a remote with its key', async (t) => {
     encryption: { secret: { kind: 'key-file', content: content.slice() } },
   });
   const output = new Output('json', { stdout: process.stderr, stderr: process.stderr });
-  const context = { output, signal: new AbortController().signal, key: {}, keyless: false };
+  const context = {
+    output,
+    signal: new AbortController().signal,
+    key: {},
+    keyless: false,
+    threads: { count: 0 },
+  };
   const work = (): Promise<never> => assert.fail('it was opened without its key');
   await assert.rejects(
     withRemote(vault, 'push', { context, directory: store, options: {}, work }),
