@@ -12,7 +12,9 @@ const at = {
   live: 3,
   stop: 4,
   switches: 5,
-  failed: 6, clock: 7, first: 8,
+  failed: 6,
+  clock: 7,
+  first: 8,
   own: 16,
 } as const;
 const ownWords = 4;
