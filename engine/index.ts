@@ -86,7 +86,8 @@ export async function openStore(directory: string, options: OpenOptions = {}): P
     keyring?.fill(0);
     await crew.link(host);
     const queue = new PQueue({ concurrency: workers });
-    store = new EngineStore({ host, crew, opened, queue, locked, onClosed: () => queue.clear() });
+    const { schedule = 'run' } = options;
+    store = new EngineStore({ host, crew, opened, queue, locked, schedule, onClosed: () => queue.clear() });
     return store;
   } catch (error) {
     await closeQuietly(crew);

@@ -9,13 +9,18 @@ import type {
   GcOptions,
   GcResult,
   HealthOptions,
+  HeldAlone,
   Keys,
   Link,
+  MaintainOptions,
+  MaintainResult,
   MoveOptions,
   PutOptions,
   PutResult,
   PutSource,
   Roots,
+  Schedule,
+  ScheduleOptions,
   ScrubOptions,
   ScrubResult,
   Session,
@@ -37,9 +42,13 @@ import type { Host } from './host.ts';
 import { type Calls, makeFiles, makeRoots, makeSideTable } from './facets.ts';
 import { Events } from './events.ts';
 import { Healing } from './healing.ts';
+import { Idle } from './idle.ts';
 import { Ingest } from './ingest.ts';
 import { makeKeys } from './keys-facet.ts';
+import { idsHere, listBlobs } from './listing.ts';
+import { Scheduler } from './scheduler.ts';
 import { Sessions } from './sessions.ts';
+import { storeStats } from './stats.ts';
 import { openStream } from './stream.ts';
 import type { OpenedStore } from './threads/opened.ts';
 import { Upkeep } from './upkeep.ts';
@@ -58,6 +67,7 @@ export interface StoreParts {
   readonly queue: PQueue;
   /** Encrypted, and opened without a key. */
   readonly locked: boolean;
+  readonly schedule: 'run' | 'leave';
   readonly onClosed: () => void;
 }
 
@@ -80,6 +90,8 @@ export class EngineStore implements Store {
   readonly #sessions: Sessions;
   readonly #upkeep: Upkeep;
   readonly #healing: Healing;
+  readonly #idle: Idle;
+  readonly #scheduler: Scheduler;
   readonly #calls: Calls;
   readonly #active = new Set<Promise<unknown>>();
   #failure: StoreError | undefined;
@@ -90,6 +102,7 @@ export class EngineStore implements Store {
     this.directory = parts.opened.layout.root;
     this.parameters = parts.opened.parameters;
     const { crew } = parts;
+    this.#idle = new Idle(parts.host.clock);
     this.#calls = {
       run: (work) => this.#run(work),
       writing: (work) => this.#writing(work),
@@ -138,18 +151,17 @@ export class EngineStore implements Store {
     });
     this.roots = makeRoots(this.#calls);
     this.files = makeFiles(this.#calls);
-    this.#upkeep = new Upkeep({
-      ...this.#calls,
-      host: parts.host,
-      crew,
-      emit: (name, event) => this.#events.emit(name, event),
-    });
+    const emit: Events['emit'] = (name, event) => this.#events.emit(name, event);
+    this.#upkeep = new Upkeep({ ...this.#calls, host: parts.host, crew, emit });
     this.volumes = this.#upkeep.volumes;
+    const { lease } = parts.opened;
+    this.#scheduler = new Scheduler({ ...this.#upkeep.parts, lease, idle: this.#idle });
+    if (parts.schedule === 'run') this.#scheduler.start();
     this.keys = makeKeys({ ...this.#calls, crew, ingest: this.#ingest });
   }
 
   put(source: PutSource, options: PutOptions = {}): Promise<PutResult> {
-    return this.#run(() => this.#writing(() => this.#ingest.put(source, options)));
+    return this.#idle.during(this.#run(() => this.#writing(() => this.#ingest.put(source, options))));
   }
 
   async get(
@@ -192,9 +204,11 @@ export class EngineStore implements Store {
     checkRange(offset, length);
     return this.#run(async () => {
       if (!(await this.#has(id))) return undefined;
-      return openStream(this.#parts.crew.worker(), { id, offset, length, signal: options.signal }, (error) =>
-        this.#healing.note(error),
-      );
+      const range = { id, offset, length, signal: options.signal };
+      return openStream(this.#parts.crew.worker(), range, {
+        onError: (error) => this.#healing.note(error),
+        onPull: () => this.#idle.touch(),
+      });
     });
   }
 
@@ -209,37 +223,17 @@ export class EngineStore implements Store {
   }
 
   hasMany(ids: Iterable<BlobId>): Promise<ReadonlySet<BlobId>> {
-    return this.#run(async () => {
-      const all = [...ids].map(checkId);
-      const found = new Set<BlobId>();
-      for (let at = 0; at < all.length; at += 10_000) {
-        const page = all.slice(at, at + 10_000);
-        const here = await this.#query<boolean[]>('hasMany', page);
-        page.forEach((id, i) => here[i] === true && found.add(id));
-      }
-      return found;
-    });
+    return this.#run(() => idsHere(this.#calls, ids));
   }
 
   async stat(id: BlobId): Promise<BlobStat | undefined> {
     return this.#read(checkId(id), () => this.#query<BlobStat | undefined>('stat', id));
   }
 
-  async *list(
+  list(
     options: { readonly after?: BlobId; readonly prefix?: string; readonly signal?: AbortSignal } = {},
   ): AsyncIterable<BlobStat> {
-    const prefix = options.prefix ?? '';
-    if (!/^[0-9a-f]{0,64}$/.test(prefix))
-      throw new StoreError('invalid-argument', `not the beginning of a blob id: ${prefix.slice(0, 80)}`);
-    let after = options.after === undefined ? '' : checkId(options.after);
-    for (;;) {
-      options.signal?.throwIfAborted();
-      const page = await this.#run(() => this.#query<BlobStat[]>('list', after, prefix));
-      yield* page;
-      const last = page.at(-1);
-      if (last === undefined) return;
-      after = last.id;
-    }
+    return listBlobs(this.#calls, options);
   }
 
   async pathOf(id: BlobId): Promise<string | undefined> {
@@ -266,6 +260,10 @@ export class EngineStore implements Store {
     return this.#upkeep.gc(options);
   }
 
+  uniqueSize(roots: string | readonly string[]): Promise<HeldAlone> {
+    return this.#upkeep.uniqueSize(roots);
+  }
+
   scrub(options: ScrubOptions = {}): Promise<ScrubResult> {
     return this.#upkeep.scrub(options);
   }
@@ -279,17 +277,17 @@ export class EngineStore implements Store {
     return this.#upkeep.compact(options);
   }
 
+  schedule(options?: ScheduleOptions | null): Promise<Schedule | undefined> {
+    return this.#scheduler.set(options);
+  }
+
+  maintain(options: MaintainOptions = {}): Promise<MaintainResult> {
+    return this.#upkeep.maintain(options);
+  }
+
   stats(): Promise<StoreStats> {
-    return this.#run(async () => {
-      const { opened, crew } = this.#parts;
-      const stats = await this.#query<Omit<StoreStats, 'openHandles'>>(
-        'stats',
-        opened.storeId,
-        opened.format,
-      );
-      const handles = (await crew.everyone('handles', undefined)) as number[];
-      return { ...stats, openHandles: handles.reduce((sum, count) => sum + count, 0) };
-    });
+    const { opened, crew } = this.#parts;
+    return this.#run(() => storeStats(this.#calls, crew, opened));
   }
 
   sideTable(name: string): SideTable {
@@ -313,10 +311,14 @@ export class EngineStore implements Store {
   async #close(): Promise<void> {
     const { crew, onClosed } = this.#parts;
     this.#healing.stop();
+    await this.#scheduler.stop();
     await Promise.allSettled(this.#active);
     try {
-      await crew.everyone('close', undefined);
+      // Where a worker's disk fails, the lease is given back none the less.
+      const workers = crew.everyone('close', undefined);
+      await Promise.allSettled([workers]);
       await crew.commit('close', undefined);
+      await workers;
     } catch (error) {
       // A store that failed cannot be closed cleanly; its next opener recovers.
       if (this.#failure === undefined) throw error;
@@ -338,7 +340,7 @@ export class EngineStore implements Store {
 
   /** A read whose damage is remembered and told. */
   #read<Result>(_id: BlobId, work: () => Promise<Result>): Promise<Result> {
-    return this.#run(async () => {
+    const read = this.#run(async () => {
       try {
         return await work();
       } catch (error) {
@@ -346,6 +348,7 @@ export class EngineStore implements Store {
         throw error;
       }
     });
+    return this.#idle.during(read);
   }
 
   #noteFailure(error: unknown): void {

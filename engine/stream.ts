@@ -17,7 +17,7 @@ export interface StreamRange {
 export function openStream(
   worker: Remote,
   range: StreamRange,
-  onError: (error: unknown) => void,
+  { onError, onPull }: { readonly onError: (error: unknown) => void; readonly onPull: () => void },
 ): ReadableStream<Uint8Array> {
   const { id, offset, length, signal } = range;
   let handle: number | undefined;
@@ -29,6 +29,7 @@ export function openStream(
     if (open !== undefined) await worker.call('stream-cancel', open);
   };
   const next = async (): Promise<Uint8Array | undefined> => {
+    onPull();
     if (handle === undefined) {
       const opened = await worker.call<{ handle: number } | undefined>('stream-open', { id, offset, length });
       if (opened === undefined)

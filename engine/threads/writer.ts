@@ -24,20 +24,14 @@ import { collect } from '../maintenance/gc.ts';
 import type { MirrorContext } from '../maintenance/mirror.ts';
 import { type RecoverContext, recover, tempFolders } from '../maintenance/recover.ts';
 import { removeCondemned } from '../maintenance/tombstones.ts';
-import { type ScrubEnd, beginScrub, endScrub } from '../maintenance/scrub-log.ts';
-import {
-  type SettleRequest,
-  clearDoubt,
-  recountBucket,
-  scrubRanges,
-  settleRange,
-} from '../maintenance/settle-scrub.ts';
+import { type SettleRequest, settleRange } from '../maintenance/settle-scrub.ts';
 import { type CallContext, type Handler, errorToData } from '../rpc.ts';
 import { type KeyContext, type KeyView, checkNewest, keyHandlers } from './key-work.ts';
 import { type Realm, findUnlocked, realmOf, wipeKeys } from './realms.ts';
 import { groupHandlers } from './group-work.ts';
 import { committed, nameTold } from './naming.ts';
 import type { OpenedStore, WriterOptions } from './opened.ts';
+import { upkeepHandlers } from './upkeep-work.ts';
 
 interface Parts {
   readonly realm: Realm;
@@ -78,12 +72,11 @@ export class Writer {
       commit: (operations: readonly Operation[]) => this.#commit(operations),
       gc: (options: Pick<GcOptions, 'graceMs' | 'dryRun'>, context: CallContext) =>
         this.#gc(options, context),
-      'scrub-begin': () => this.#write(() => beginScrub(this.#open.catalog)),
-      'scrub-end': (end: ScrubEnd) => this.#write(() => endScrub(this.#open.catalog, end)),
-      'scrub-ranges': () => scrubRanges(this.#open.volumes),
       'scrub-settle': (request: SettleRequest) => this.#settle(request),
-      'scrub-recount': (bucket: number) => this.#write(() => recountBucket(this.#open.catalog, bucket)),
-      'scrub-clear': () => this.#write(() => clearDoubt(this.#open.catalog, this.#open.volumes)),
+      ...upkeepHandlers((work) => {
+        const { catalog, recovery } = this.#open;
+        return this.#write(() => work({ ...recovery, catalog }));
+      }),
       ...groupHandlers(
         (work) => this.#onGroup(work),
         (id) => nameTold(this.#open.realm, id),

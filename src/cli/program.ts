@@ -12,12 +12,15 @@ import { health } from './health.ts';
 import { init } from './init.ts';
 import { keys } from './keys.ts';
 import { ls } from './ls.ts';
+import { maintain } from './maintain.ts';
 import { Output, type Streams } from './output.ts';
 import { pull } from './pull.ts';
 import { push } from './push.ts';
 import { rebuild } from './rebuild.ts';
 import { receive } from './receive.ts';
+import { remote } from './remotes.ts';
 import { rm } from './rm.ts';
+import { schedule } from './schedule.ts';
 import { scrub } from './scrub.ts';
 import { type Sources, addKeyOptions } from './secret.ts';
 import { send } from './send.ts';
@@ -25,6 +28,9 @@ import { serve } from './serve.ts';
 import { stat } from './stat.ts';
 import { stats } from './stats.ts';
 import { onStop } from './stop.ts';
+import { trash } from './trash.ts';
+import { undelete } from './undelete.ts';
+import { token } from './token.ts';
 import type { Verb } from './verb.ts';
 import { volumes } from './volumes.ts';
 
@@ -37,19 +43,25 @@ const verbs: readonly Verb[] = [
   get,
   stat,
   rm,
+  trash,
+  undelete,
   gc,
   compact,
   volumes,
   keys,
   scrub,
   health,
+  maintain,
+  schedule,
   rebuild,
   stats,
   pull,
   push,
+  remote,
   serve,
   send,
   receive,
+  token,
 ];
 
 /** Where a command speaks, and with how many threads it works, where others than this process's own and the usual number are meant. */

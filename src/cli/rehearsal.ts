@@ -58,7 +58,7 @@ const command = fileURLToPath(new URL(`./main.${extension}`, import.meta.url));
 
 export async function rehearse(plan: RehearsalPlan): Promise<Rehearsal> {
   const source = await realpath(plan.source);
-  const store = await openStore(plan.store, { signal: plan.signal });
+  const store = await openStore(plan.store, { schedule: 'leave', signal: plan.signal });
   try {
     const steps = new Steps(plan);
     const imported = await steps.import(store, source);

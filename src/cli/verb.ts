@@ -31,6 +31,9 @@ export interface Verb {
  */
 export const brief: OpenOptions = { threads: { count: 0 } };
 
+/** A command does what it was told to do; what is scheduled is `maintain`'s, and that of applications. */
+const task: OpenOptions = { schedule: 'leave' };
+
 /** Opens a store that exists, and closes it whatever happens. */
 export async function withStore<Result>(
   directory: string,
@@ -38,7 +41,8 @@ export async function withStore<Result>(
   work: (store: Store) => Promise<Result>,
   options: OpenOptions = {},
 ): Promise<Result> {
-  const open = (key: Unlocking): Promise<Store> => openStore(directory, { ...options, ...key, mode: 'open' });
+  const open = (key: Unlocking): Promise<Store> =>
+    openStore(directory, { ...options, ...key, ...task, mode: 'open' });
   return await using(await unlocking(directory, context, open), work);
 }
 
@@ -82,7 +86,7 @@ export async function unlocking<Result>(
 /** For reading, and for writing too where that is allowed. */
 export async function openReadable(directory: string, options: OpenOptions): Promise<Store> {
   try {
-    return await openStore(directory, { ...options, mode: 'open' });
+    return await openStore(directory, { ...options, ...task, mode: 'open' });
   } catch (error) {
     if (!StoreError.is(error, 'forbidden')) throw error;
     return await openStore(directory, { ...options, mode: 'read-only' });

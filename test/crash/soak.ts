@@ -1,8 +1,9 @@
-// `npm run soak -- power-loss|kill|move|mutants|rebuild|cuts|sync-kill|sync-races --runs N --seed S`: the full number of crash runs; exits 1 on any loss.
+// `npm run soak -- <campaign> --runs N`: the full number of runs of a campaign of crashes, faults or races; exits 1 on any loss.
 import { parseArgs } from 'node:util';
 import { play } from '../../fuzz/store/player.ts';
 import { makeSteps } from '../../fuzz/store/steps.ts';
 import { makeUniverse } from '../../fuzz/store/universe.ts';
+import { type CampaignArguments, bitFlips, ioErrors, raceMutantsAll, races } from './fault-campaigns.ts';
 import { runKill } from './kill.ts';
 import { runMoves } from './move.ts';
 import { buildMutant, huntMutant, mutants } from './mutants.ts';
@@ -18,6 +19,10 @@ const usage = `usage: soak power-loss [--runs STATES] [--seed S] [--per-seed STA
        soak move       [--runs KILLS] [--seed S] [--copies N]
        soak mutants    [--runs STATES] [--seed S]
        soak rebuild    [--runs STORES] [--seed S]
+       soak races        [--runs SCHEDULES] [--seed-from SCHEDULE] [--jobs N] [--processes N] [--trace]
+       soak race-mutants [--runs SCHEDULES]
+       soak io-errors    [--runs CASES] [--seed S] [--seed-from CASE] [--jobs N]
+       soak bit-flips    [--runs BITS] [--seed-from BIT] [--jobs N]
        soak cuts       [--runs CUTS] [--seed S]
        soak sync-kill  [--runs KILLS] [--seed S]
        soak sync-races [--runs RACES] [--seed S]
@@ -31,6 +36,9 @@ const { positionals, values } = parseArgs({
     'per-seed': { type: 'string', default: '100' },
     processes: { type: 'string' },
     copies: { type: 'string', default: '1' },
+    'seed-from': { type: 'string', default: '0' },
+    jobs: { type: 'string', default: '1' },
+    trace: { type: 'boolean', default: false },
     replay: { type: 'string' },
     state: { type: 'string' },
     'stand-in': { type: 'boolean', default: false },
@@ -40,6 +48,16 @@ const seed = Number(values.seed);
 const subject: Subject = values['stand-in'] ? { kind: 'stand-in', flaws: [] } : engineSubject;
 const print = (line: string): void => void process.stdout.write(`${line}\n`);
 
+const given: CampaignArguments = {
+  runs: values.runs === undefined ? undefined : Number(values.runs),
+  seed,
+  from: Number(values['seed-from']),
+  jobs: Number(values.jobs),
+  processes: values.processes === undefined ? undefined : Number(values.processes),
+  trace: values.trace,
+  print,
+};
+
 /** Each returns whether all was well. */
 const campaigns: Readonly<Record<string, () => Promise<boolean>>> = {
   'power-loss': powerLoss,
@@ -47,6 +65,10 @@ const campaigns: Readonly<Record<string, () => Promise<boolean>>> = {
   move,
   mutants: allMutants,
   rebuild,
+  races: () => races(given),
+  'race-mutants': () => raceMutantsAll(given),
+  'io-errors': () => ioErrors(given),
+  'bit-flips': () => bitFlips(given),
   cuts,
   'sync-kill': syncKill,
   'sync-races': syncRaces,
