@@ -179,7 +179,9 @@ function recount(transaction: Transaction, bucket: number): number {
   return fixed;
 }
 
+/** Folders of a range, where much lies in them; of a directory with little in it they are more, since a range costs a commit. */
 const foldersPerRange = 4;
+const rangeBytes = 64 * 1024 * 1024;
 /** About 32 MiB at the default extent size. */
 const extentsPerRange = 512;
 
@@ -194,8 +196,11 @@ export function scrubRanges(volumes: VolumeSet): VerifyRange[] {
     if (row.kind === 'folder') continue;
     if (mirrored && !volumes.isPresent(row.n) && volumes.trouble(row) !== undefined) continue;
     if (row.kind === 'directory') {
-      for (let from = 0; from < 256; from += foldersPerRange)
-        ranges.push({ volume: row.n, fromExtent: from, toExtent: from + foldersPerRange - 1 });
+      const parts = Math.min(256 / foldersPerRange, Math.max(1, Math.ceil(row.bytes / rangeBytes)));
+      for (let part = 0; part < parts; part++) {
+        const [from, next] = [part, part + 1].map((at) => Math.round((256 * at) / parts)) as [number, number];
+        ranges.push({ volume: row.n, fromExtent: from, toExtent: next - 1 });
+      }
       continue;
     }
     for (let from = 1; from <= row.extents; from += extentsPerRange) {

@@ -1,5 +1,6 @@
 /** The command line as a whole: the verbs, how their errors are told, and how they are stopped. */
 import { Command, CommanderError } from 'commander';
+import type { OpenOptions } from '../index.ts';
 import { add } from './add.ts';
 import { cat } from './cat.ts';
 import { compact } from './compact.ts';
@@ -11,7 +12,7 @@ import { init } from './init.ts';
 import { keys } from './keys.ts';
 import { ls } from './ls.ts';
 import { maintain } from './maintain.ts';
-import { Output } from './output.ts';
+import { Output, type Streams } from './output.ts';
 import { pull } from './pull.ts';
 import { push } from './push.ts';
 import { rebuild } from './rebuild.ts';
@@ -53,21 +54,31 @@ const verbs: readonly Verb[] = [
   serve,
 ];
 
+/** Where a command speaks, and with how many threads it works, where others than this process's own and the usual number are meant. */
+export interface Surroundings {
+  readonly streams?: Streams;
+  readonly threads?: OpenOptions['threads'];
+}
+
 /** Runs one command; resolves to the exit code. */
-export async function runProgram(argv: readonly string[]): Promise<number> {
-  const output = new Output(argv.includes('--json') ? 'json' : 'people');
-  const stop = onStop();
+export async function runProgram(
+  argv: readonly string[],
+  { streams = process, threads }: Surroundings = {},
+): Promise<number> {
+  const output = new Output(argv.includes('--json') ? 'json' : 'people', streams);
+  const stop = onStop(streams);
   let exit: number = exitCodes.fine;
+  const help = { writeOut: (text: string) => void streams.stdout.write(text), writeErr: () => undefined };
   const program = new Command('holdfast')
     .description('A content-addressed store for files: every blob once, every byte verified.')
     .exitOverride()
-    .configureOutput({ writeErr: () => undefined });
+    .configureOutput(help);
   for (const verb of verbs) {
     const command = verb
       .define(program)
       .option('--json', 'print one JSON object as the last line; progress goes to stderr');
     addKeyOptions(command);
-    command.exitOverride().configureOutput({ writeErr: () => undefined });
+    command.exitOverride().configureOutput(help);
     command.action(async () => {
       exit = await verb.run(
         {
@@ -75,6 +86,7 @@ export async function runProgram(argv: readonly string[]): Promise<number> {
           signal: stop.signal,
           key: command.opts<Sources>(),
           keyless: verb.keyless === true,
+          ...(threads === undefined ? {} : { threads }),
         },
         command.processedArgs.flat() as string[],
         command.opts(),

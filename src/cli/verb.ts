@@ -12,6 +12,8 @@ export interface Context {
   readonly key: Sources;
   /** The work needs no keys: none is asked for, and an encrypted store is opened without. One that is given is used. */
   readonly keyless: boolean;
+  /** For all stores that are opened, where it is given. */
+  readonly threads?: OpenOptions['threads'];
 }
 
 export interface Verb {
@@ -60,7 +62,7 @@ export function isLocked(store: Store, { key }: Context): boolean {
   return store.parameters.encryption !== null && !isGiven(key);
 }
 
-type Unlocking = Pick<OpenOptions, 'signal' | 'encryption'>;
+type Unlocking = Pick<OpenOptions, 'signal' | 'encryption' | 'threads'>;
 
 /** Works with what opens the store, asked for where it is needed, and wiped afterwards. */
 export async function unlocking<Result>(
@@ -68,10 +70,14 @@ export async function unlocking<Result>(
   context: Context,
   work: (options: Unlocking) => Promise<Result>,
 ): Promise<Result> {
-  const { key, keyless, signal } = context;
+  const { key, keyless, signal, threads } = context;
   const secret = keyless ? await readSecret(key, context) : await secretToOpen(directory, key, context);
   try {
-    return await work({ signal, ...(secret === undefined ? {} : { encryption: { secret } }) });
+    return await work({
+      signal,
+      ...(secret === undefined ? {} : { encryption: { secret } }),
+      ...(threads === undefined ? {} : { threads }),
+    });
   } finally {
     wipe(secret);
   }
