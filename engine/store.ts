@@ -314,8 +314,11 @@ export class EngineStore implements Store {
     await this.#scheduler.stop();
     await Promise.allSettled(this.#active);
     try {
-      await crew.everyone('close', undefined);
+      // Where a worker's disk fails, the lease is given back none the less.
+      const workers = crew.everyone('close', undefined);
+      await Promise.allSettled([workers]);
       await crew.commit('close', undefined);
+      await workers;
     } catch (error) {
       // A store that failed cannot be closed cleanly; its next opener recovers.
       if (this.#failure === undefined) throw error;

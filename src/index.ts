@@ -1,19 +1,28 @@
 /** The door of holdfast: the engine, snapshots of real folders over it, and replication between stores. */
 export * from '../engine/index.ts';
 export {
+  type Bookmark,
   type MessagePortLike,
   type PeerOptions,
   type PullOptions,
   type PushOptions,
   type Quota,
+  type ReceiveStreamOptions,
+  type ReceivedStream,
   type Replicated,
+  type SendStreamOptions,
+  type SentStream,
   type ServeOptions,
+  type StreamInput,
   type Streams,
   type Transport,
+  bookmarks,
   pair,
   portTransport,
   pull,
   push,
+  receiveStream,
+  sendStream,
   serve,
   spawnTransport,
   sshTransport,
@@ -21,6 +30,7 @@ export {
 } from '../sync/index.ts';
 export { pathOfChain } from './snapshot/chain-path.ts';
 export { type PathTotals, countPaths } from './snapshot/count.ts';
+export { type DiffOptions, type TreeChange, diffTrees } from './snapshot/diff.ts';
 export type { FileEntry, FolderEntry, LinkEntry, SnapshotEntry } from './snapshot/entry.ts';
 export { type ImportOptions, importPaths } from './snapshot/import.ts';
 export type { ImportFailure, ImportProgress, ImportResult, SkippedPath } from './snapshot/import-report.ts';

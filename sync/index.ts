@@ -10,6 +10,14 @@ export {
   serve,
 } from './replicate.ts';
 export type { Quota } from './receiving.ts';
+export {
+  type ReceiveStreamOptions,
+  type ReceivedStream,
+  type StreamInput,
+  receiveStream,
+} from './receive-stream.ts';
+export { type SendStreamOptions, type SentStream, sendStream } from './send-stream.ts';
+export { type Bookmark, bookmarks } from './peers/notes.ts';
 export type { Transport } from './transport.ts';
 export { type MessagePortLike, portTransport } from './transports/message-port.ts';
 export { pair } from './transports/pair.ts';

@@ -124,12 +124,15 @@ export class LibraryMarker {
     for (const raw of this.#files.list(this.#folder)) {
       const name = new TextDecoder().decode(raw);
       if (!name.endsWith('.library')) continue;
-      const [process, library] = readText(this.#files, this.#files.join(this.#folder, name)).split('\n');
-      if (process !== owner.process || library === owner.library || library === undefined) continue;
+      const lines = readText(this.#files, this.#files.join(this.#folder, name)).split('\n');
+      const [process, library] = lines;
+      // One that is not whole is being written by somebody who looks at ours next, or was left by a disk that failed.
+      const whole = lines.length === 3;
+      if (!whole || process !== owner.process || library === owner.library) continue;
       throw new StoreError(
         'busy',
         'this process has the store open through another copy of SQLite; two copies in one process lose data',
-        { open: library, refused: owner.library },
+        { open: library!, refused: owner.library },
       );
     }
   }

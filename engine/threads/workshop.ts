@@ -225,11 +225,17 @@ export class Workshop {
   #close(): void {
     const parts = this.#parts;
     this.#parts = undefined;
-    parts?.streams.close();
-    parts?.stager.close();
-    parts?.chopper.close();
-    parts?.reader.close();
-    if (parts !== undefined) wipeKeys(parts.reader.realm);
+    if (parts === undefined) return;
+    let failure: unknown;
+    // One that cannot be closed is no reason to leave the others open.
+    for (const part of [parts.streams, parts.stager, parts.chopper, parts.reader])
+      try {
+        part.close();
+      } catch (error) {
+        failure ??= error;
+      }
+    wipeKeys(parts.reader.realm);
+    if (failure !== undefined) throw toStoreError(failure, 'closing');
   }
 
   /** Short reads of many callers in one message. */

@@ -4,6 +4,7 @@ import type { OpenOptions } from '../index.ts';
 import { add } from './add.ts';
 import { cat } from './cat.ts';
 import { compact } from './compact.ts';
+import { diff } from './diff.ts';
 import { Stopped, exitCodes, toldError } from './exit.ts';
 import { gc } from './gc.ts';
 import { get } from './get.ts';
@@ -16,10 +17,12 @@ import { Output, type Streams } from './output.ts';
 import { pull } from './pull.ts';
 import { push } from './push.ts';
 import { rebuild } from './rebuild.ts';
+import { receive } from './receive.ts';
 import { rm } from './rm.ts';
 import { schedule } from './schedule.ts';
 import { scrub } from './scrub.ts';
 import { type Sources, addKeyOptions } from './secret.ts';
+import { send } from './send.ts';
 import { serve } from './serve.ts';
 import { stat } from './stat.ts';
 import { stats } from './stats.ts';
@@ -34,6 +37,7 @@ const verbs: readonly Verb[] = [
   add,
   ls,
   cat,
+  diff,
   get,
   stat,
   rm,
@@ -52,6 +56,8 @@ const verbs: readonly Verb[] = [
   pull,
   push,
   serve,
+  send,
+  receive,
 ];
 
 /** Where a command speaks, and with how many threads it works, where others than this process's own and the usual number are meant. */
