@@ -181,6 +181,33 @@ storeTest('a store in use is left alone; a job makes way, and goes on when all i
   assert.equal(count('scrub', 'begun'), 2);
 });
 
+storeTest(
+  'a run is in one process only; a store that is closed ends it, and it goes on later',
+  async (folder) => {
+    const host = manualHost(midnight + minute);
+    const { store, count } = await openWatched(folder, host);
+    await putAll(store, sources(10, 40_000), 'me');
+    await store.schedule({ scrub: { cron: '0 * * * *', days: 0.04, rate: 20_000 } });
+    await pass(host, hour);
+    await until(() => count('scrub', 'begun') === 1, 'a run');
+    const other = await openWatched(folder, host, { schedule: 'leave' });
+    const { skipped } = await other.store.maintain();
+    assert.equal(skipped.find(({ job }) => job === 'scrub')!.why, 'running-elsewhere');
+    const mine = await store.maintain();
+    assert.equal(mine.skipped.find(({ job }) => job === 'scrub')!.why, 'running-elsewhere');
+    await store.close();
+    assert.deepEqual([count('scrub', 'yielded'), count('scrub', 'ended')], [1, 0]);
+    assert.equal((await other.store.schedule())!.jobs[0]!.nextMs, midnight + hour, 'it is as due as before');
+    const paced = other.store.maintain();
+    let done = false;
+    void paced.then(() => (done = true));
+    for (let at = 0; at < 400 && !done; at++) await pass(host, 1_000, 1_000);
+    const { scrub } = await paced;
+    assert.ok(scrub!.blobs > 0);
+    assert.ok((await other.store.schedule())!.jobs[0]!.nextMs > midnight + hour);
+  },
+);
+
 storeTest('a scrub waits for its hours, and ends with them', async (folder) => {
   const host = manualHost(midnight + 20 * hour);
   const { store, events, count } = await openWatched(folder, host);
