@@ -339,6 +339,11 @@ storeTest('maintain: what is due, once, and its write-ahead log copied back', as
   const all = await store.maintain();
   assert.deepEqual([all.gc!.deleted, all.scrub!.blobs, all.compact!.volumes], [1, 0, 0]);
   assert.deepEqual([all.skipped, all.walBytes], [[], 0]);
+  // A share that is everything is a whole scrub, which counts references and settles doubts.
+  await putAll(store, sources(3, 20_000), 'me');
+  await store.put(noise(900_000, 9), { owner: 'me', chunking: 'fastcdc' });
+  assert.equal((await store.maintain({ days: 0.01 })).scrub!.complete, true);
+  assert.equal((await store.maintain({ days: 1000 })).scrub!.complete, false);
   await store.schedule({ gc: { cron: '0 3 * * *' }, scrub: { cron: '0 4 * * 0' } });
   const none = await store.maintain();
   assert.deepEqual(
