@@ -23,13 +23,13 @@ export { type MessagePortLike, portTransport } from './transports/message-port.t
 export { pair } from './transports/pair.ts';
 export {
   type SshTarget,
-  type Streams,
   parseSshTarget,
   spawnTransport,
   sshArguments,
   sshTransport,
-  streamTransport,
 } from './transports/stdio.ts';
+export { socketTransport } from './transports/socket.ts';
+export { type Streams, streamTransport } from './transports/streams.ts';
 export { type BuiltNode, MapBuilder, buildMap } from './tree/builder.ts';
 export { CborReader, CborWriter } from './tree/cbor.ts';
 export { type MapChild, type MapNode, decodeMapNode, encodeMapNode } from './tree/map-node.ts';

@@ -18,6 +18,7 @@ import { pull } from './pull.ts';
 import { push } from './push.ts';
 import { rebuild } from './rebuild.ts';
 import { receive } from './receive.ts';
+import { remote } from './remotes.ts';
 import { rm } from './rm.ts';
 import { schedule } from './schedule.ts';
 import { scrub } from './scrub.ts';
@@ -29,6 +30,7 @@ import { stats } from './stats.ts';
 import { onStop } from './stop.ts';
 import { trash } from './trash.ts';
 import { undelete } from './undelete.ts';
+import { token } from './token.ts';
 import type { Verb } from './verb.ts';
 import { volumes } from './volumes.ts';
 
@@ -55,9 +57,11 @@ const verbs: readonly Verb[] = [
   stats,
   pull,
   push,
+  remote,
   serve,
   send,
   receive,
+  token,
 ];
 
 /** Where a command speaks, and with how many threads it works, where others than this process's own and the usual number are meant. */
