@@ -39,7 +39,7 @@ export type StreamInput = AsyncIterable<Uint8Array> | ((offset: number) => Async
  * only from that base or from nothing (`conflict`). Else no root moves, and nothing wrong is kept:
  *
  * - `unavailable`: the stream was cut. What came is kept; `resume` goes on after the last whole part.
- * - `corrupt`, `limit-exceeded`: it is damaged, or no stream.
+ * - `corrupt`, `limit-exceeded`, `forbidden`: it is damaged, or no stream, or carries what its root does not name.
  * - `not-found`: the base is not here, told before anything is stored; or what a cut stream had brought was collected.
  */
 export async function receiveStream(

@@ -194,7 +194,10 @@ export class StreamWire implements Wire {
   }
 
   async #read(): Promise<void> {
-    const next = await this.#input.next();
+    const next = await this.#input.next().catch((error: unknown) => {
+      if (StoreError.is(error)) throw error;
+      throw new StoreError('unavailable', 'the stream cannot be read', { offset: this.#offset }, error);
+    });
     if (next.done === true)
       throw new StoreError('unavailable', 'the stream ends before its end: it was cut', {
         offset: this.#offset,

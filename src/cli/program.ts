@@ -17,8 +17,8 @@ import { Output, type Streams } from './output.ts';
 import { pull } from './pull.ts';
 import { push } from './push.ts';
 import { rebuild } from './rebuild.ts';
-import { remote } from './remotes.ts';
 import { receive } from './receive.ts';
+import { remote } from './remotes.ts';
 import { rm } from './rm.ts';
 import { schedule } from './schedule.ts';
 import { scrub } from './scrub.ts';
@@ -28,9 +28,9 @@ import { serve } from './serve.ts';
 import { stat } from './stat.ts';
 import { stats } from './stats.ts';
 import { onStop } from './stop.ts';
-import { token } from './token.ts';
 import { trash } from './trash.ts';
 import { undelete } from './undelete.ts';
+import { token } from './token.ts';
 import type { Verb } from './verb.ts';
 import { volumes } from './volumes.ts';
 
@@ -59,9 +59,9 @@ const verbs: readonly Verb[] = [
   push,
   remote,
   serve,
-  token,
   send,
   receive,
+  token,
 ];
 
 /** Where a command speaks, and with how many threads it works, where others than this process's own and the usual number are meant. */

@@ -118,18 +118,19 @@ async function withFolder<Result>(
   use: RemoteUse,
   { context, options, work }: Task<Result>,
 ): Promise<Result> {
-  const { signal, threads } = context;
+  const { signal } = context;
   const secret = await secretOf(folder, context, options);
   const opening = {
     signal,
-    ...(threads === undefined ? {} : { threads }),
+    schedule: 'leave' as const,
+    ...(context.threads === undefined ? {} : { threads: context.threads }),
     ...(secret === undefined ? {} : { encryption: { secret } }),
   };
   let store: Store;
   try {
     store = await (use === 'pull'
       ? openReadable(folder, opening)
-      : openStore(folder, { ...opening, mode: 'open', schedule: 'leave' }));
+      : openStore(folder, { ...opening, mode: 'open' }));
   } finally {
     wipe(secret);
   }
