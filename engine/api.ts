@@ -1,4 +1,12 @@
 /** The Store as applications see it: what it promises, in types. Implemented by store.ts. */
+import type {
+  AlternateOptions,
+  Alternates,
+  DissociateOptions,
+  DissociateResult,
+  RepairOptions,
+  RepairResult,
+} from './alternates.ts';
 import type { ErrorCode } from './errors.ts';
 import type { DriverChoice } from './driver.ts';
 import type { CompactResult, MoveOptions, Volumes } from './group.ts';
@@ -17,6 +25,16 @@ export type {
   ResealResult,
   Secret,
 } from './encryption.ts';
+export type {
+  AlternateInfo,
+  AlternateOptions,
+  Alternates,
+  BorrowerInfo,
+  DissociateOptions,
+  DissociateResult,
+  RepairOptions,
+  RepairResult,
+} from './alternates.ts';
 export type {
   CompactResult,
   MirrorOptions,
@@ -79,6 +97,11 @@ export interface OpenOptions {
    * whatever needs the keys fails with `wrong-key`.
    */
   readonly encryption?: EncryptionOptions;
+  /**
+   * Stores that are searched after this one, added like `alternates.add` where they are not yet. In a store that is opened for reading
+   * only they are searched while it is open, and not remembered.
+   */
+  readonly alternates?: readonly (string | (AlternateOptions & { readonly path: string }))[];
   readonly signal?: AbortSignal;
 }
 
@@ -182,6 +205,8 @@ export interface BlobStat {
   readonly copies: number;
   /** Raw large blobs only: the file that holds exactly the blob's bytes. */
   readonly path?: string;
+  /** Its bytes lie in an alternate. */
+  readonly borrowed?: true;
 }
 
 export interface RootEntry {
@@ -194,8 +219,8 @@ export interface RootEntry {
 export interface RootLogEntry {
   readonly sequence: number;
   readonly timeMs: number;
-  readonly change: 'set' | 'delete' | 'retain' | 'release';
-  /** Root name or owner. */
+  readonly change: 'set' | 'delete' | 'retain' | 'release' | 'borrow';
+  /** Root name or owner; of a borrowed blob its kind, size and the id of the store that has it. */
   readonly name: string;
   readonly id?: BlobId;
 }
@@ -341,6 +366,17 @@ export interface Store {
    */
   compact(options?: MoveOptions): Promise<CompactResult>;
   readonly volumes: Volumes;
+  readonly alternates: Alternates;
+  /**
+   * Copies in everything that is borrowed, verified, and then has no alternates any more. Until that is done nothing is borrowed anew by
+   * this process. Whatever stops it, what was copied stays, and the next call goes on.
+   */
+  dissociate(options?: DissociateOptions): Promise<DissociateResult>;
+  /**
+   * Scrubs, then has what is damaged or lost from an alternate or another store: verified in this operation, put anew, and the bad copy
+   * set aside. Rejects where this store itself cannot be worked with; what could not be had is told in `remaining`.
+   */
+  repair(options?: RepairOptions<Store>): Promise<RepairResult>;
   /** Of an encrypted store; every call is refused (`invalid-argument`) where it is not. */
   readonly keys: Keys;
   stats(): Promise<StoreStats>;

@@ -33,7 +33,10 @@ interface NamedDamage extends Damage {
 }
 
 /** What was read, and whether that was everything. */
-export interface Verified extends Pick<ScrubResult, 'blobs' | 'bytes' | 'adopted' | 'badRows'> {
+export interface Verified extends Pick<
+  ScrubResult,
+  'blobs' | 'bytes' | 'adopted' | 'badRows' | 'unreachable'
+> {
   readonly complete: boolean;
   readonly left: ScrubResult['left'];
   readonly damaged: readonly NamedDamage[];
@@ -99,7 +102,7 @@ async function recount(crew: Crew, badRows: number): Promise<{ recounted: number
 
 /** The part of a scrub that reads: damage is marked and told, orphans are taken in. */
 class Run {
-  readonly result = { blobs: 0, bytes: 0, adopted: 0, badRows: 0 };
+  readonly result = { blobs: 0, bytes: 0, adopted: 0, badRows: 0, unreachable: 0 };
   readonly #parts: ScrubParts;
   readonly #options: ScrubOptions;
   readonly #start: number;
@@ -173,6 +176,7 @@ class Run {
     if (pass === 'first') {
       this.result.blobs += found.blobs;
       this.result.bytes += found.bytes;
+      this.result.unreachable += found.unreachable.length;
     }
     const settled = await crew.commit<SettleResult>('scrub-settle', { range, ...found });
     this.result.adopted += settled.adopted;

@@ -1,6 +1,7 @@
 /** The Store on the calling thread: checks arguments, spreads work over the threads, resolves when it is durable. */
 import type PQueue from 'p-queue';
 import type {
+  Alternates,
   BlobId,
   BlobStat,
   CompactResult,
@@ -34,11 +35,13 @@ import type { Operation } from './commit/operations.ts';
 import type { Crew } from './crew.ts';
 import { StoreError } from './errors.ts';
 import type { Host } from './host.ts';
-import { type Calls, makeFiles, makeRoots, makeSideTable } from './facets.ts';
+import { type AlternatesParts, dissociate, makeAlternates } from './alternates-facet.ts';
+import { type Calls, knownOf, listBlobs, makeFiles, makeRoots, makeSideTable } from './facets.ts';
 import { Events } from './events.ts';
 import { Healing } from './healing.ts';
 import { Ingest } from './ingest.ts';
 import { makeKeys } from './keys-facet.ts';
+import { makeRepair, mendBlob } from './repair.ts';
 import { Sessions } from './sessions.ts';
 import { openStream } from './stream.ts';
 import type { OpenedStore } from './threads/opened.ts';
@@ -59,6 +62,8 @@ export interface StoreParts {
   /** Encrypted, and opened without a key. */
   readonly locked: boolean;
   readonly onClosed: () => void;
+  /** Opens another store for reading. */
+  readonly openOther: (directory: string) => Promise<Store>;
 }
 
 export class EngineStore implements Store {
@@ -68,6 +73,9 @@ export class EngineStore implements Store {
   readonly files: FileWork;
   readonly volumes: Volumes;
   readonly keys: Keys;
+  readonly alternates: Alternates;
+  readonly dissociate: Store['dissociate'];
+  readonly repair: Store['repair'];
   readonly #parts: StoreParts;
   readonly #events = new Events();
   readonly #operations: Batches<Operation, unknown>;
@@ -116,13 +124,6 @@ export class EngineStore implements Store {
       itemsMax: 64,
       send: async (batch) => unwrap(await crew.work('exports', batch)),
     });
-    this.#healing = new Healing({
-      ...this.#calls,
-      crew,
-      emit: (name, event) => this.#events.emit(name, event),
-      onFailure: (error) => this.#noteFailure(error),
-      isSilent: () => this.#closing !== undefined || parts.opened.lease === undefined,
-    });
     this.#ingest = new Ingest({
       crew,
       queue: parts.queue,
@@ -145,7 +146,30 @@ export class EngineStore implements Store {
       emit: (name, event) => this.#events.emit(name, event),
     });
     this.volumes = this.#upkeep.volumes;
-    this.keys = makeKeys({ ...this.#calls, crew, ingest: this.#ingest });
+    const copying: AlternatesParts = {
+      ...this.#calls,
+      host: parts.host,
+      crew,
+      ingest: this.#ingest,
+      during: (work) => this.#sessions.during(work),
+    };
+    this.keys = makeKeys(copying);
+    this.dissociate = (options = {}) => dissociate(copying, options);
+    this.repair = makeRepair({
+      ...copying,
+      directory: this.directory,
+      openOther: parts.openOther,
+      scrub: (signal) => this.#upkeep.scrub(signal === undefined ? {} : { signal }),
+    });
+    this.alternates = makeAlternates(copying);
+    this.#healing = new Healing({
+      ...this.#calls,
+      crew,
+      emit: (name, event) => this.#events.emit(name, event),
+      onFailure: (error) => this.#noteFailure(error),
+      mend: (id) => mendBlob(copying, id),
+      isSilent: () => this.#closing !== undefined || parts.opened.lease === undefined,
+    });
   }
 
   put(source: PutSource, options: PutOptions = {}): Promise<PutResult> {
@@ -209,37 +233,17 @@ export class EngineStore implements Store {
   }
 
   hasMany(ids: Iterable<BlobId>): Promise<ReadonlySet<BlobId>> {
-    return this.#run(async () => {
-      const all = [...ids].map(checkId);
-      const found = new Set<BlobId>();
-      for (let at = 0; at < all.length; at += 10_000) {
-        const page = all.slice(at, at + 10_000);
-        const here = await this.#query<boolean[]>('hasMany', page);
-        page.forEach((id, i) => here[i] === true && found.add(id));
-      }
-      return found;
-    });
+    return this.#run(() => knownOf(this.#calls, ids));
   }
 
   async stat(id: BlobId): Promise<BlobStat | undefined> {
     return this.#read(checkId(id), () => this.#query<BlobStat | undefined>('stat', id));
   }
 
-  async *list(
+  list(
     options: { readonly after?: BlobId; readonly prefix?: string; readonly signal?: AbortSignal } = {},
   ): AsyncIterable<BlobStat> {
-    const prefix = options.prefix ?? '';
-    if (!/^[0-9a-f]{0,64}$/.test(prefix))
-      throw new StoreError('invalid-argument', `not the beginning of a blob id: ${prefix.slice(0, 80)}`);
-    let after = options.after === undefined ? '' : checkId(options.after);
-    for (;;) {
-      options.signal?.throwIfAborted();
-      const page = await this.#run(() => this.#query<BlobStat[]>('list', after, prefix));
-      yield* page;
-      const last = page.at(-1);
-      if (last === undefined) return;
-      after = last.id;
-    }
+    return listBlobs(this.#calls, options);
   }
 
   async pathOf(id: BlobId): Promise<string | undefined> {

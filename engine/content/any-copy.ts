@@ -10,6 +10,8 @@ export interface CopySource {
   readonly rows: Pick<BlobReader, 'byNumber'>;
   readonly chunkBytes: number;
   copiesOf(row: BlobRow): BlobRow[];
+  /** As if it were borrowed, where an alternate has it. */
+  lentCopies(row: BlobRow): BlobRow[];
   passedOver(error: StoreError): void;
 }
 
@@ -90,16 +92,25 @@ export class AnyCopy {
     const fresh = this.#source.rows.byNumber(row.n);
     const all = fresh === undefined ? [] : [fresh, ...this.#source.copiesOf(fresh)];
     const errors = [failed.error];
-    for (const copy of all) {
-      if (tried.some((one) => samePlace(one, copy))) continue;
-      tried.push(copy);
+    for (const copies of [() => all, () => this.#source.lentCopies(row)]) {
+      let next: readonly BlobRow[] = [];
       try {
-        const result = read(copy);
-        this.#tell(errors);
-        return result;
+        next = copies();
       } catch (error) {
         if (!mayHaveMoved(error)) throw error;
         errors.push(error as StoreError);
+      }
+      for (const copy of next) {
+        if (tried.some((one) => samePlace(one, copy))) continue;
+        tried.push(copy);
+        try {
+          const result = read(copy);
+          this.#tell(errors);
+          return result;
+        } catch (error) {
+          if (!mayHaveMoved(error)) throw error;
+          errors.push(error as StoreError);
+        }
       }
     }
     const told = errors.find((error) => StoreError.is(error, 'unavailable')) ?? failed.error;

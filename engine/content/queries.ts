@@ -1,6 +1,9 @@
 /** Questions to the catalog that a worker answers: existence, facts, lists, roots, statistics. */
 import type {
+  AlternateInfo,
+  BlobKind,
   BlobStat,
+  BorrowerInfo,
   RootEntry,
   RootLogEntry,
   StoreHealth,
@@ -11,7 +14,9 @@ import type {
 } from '../api.ts';
 import {
   type BlobRow,
+  isBorrowed,
   isChunked,
+  isPlaced,
   kindName,
   partNameOf,
   prefixOf,
@@ -20,6 +25,7 @@ import {
 import { type VolumeRow, volumeRows } from '../catalog/group.ts';
 import type { RootRow } from '../catalog/reference-rows.ts';
 import type { StoreLayout } from '../catalog/layout.ts';
+import { readRegistrations } from '../catalog/registrations.ts';
 import { readState } from '../catalog/catalog.ts';
 import { equalBytes, fromHex, toHex } from '../codec/bytes.ts';
 import { chainBytes, decodeLogRecord, logHeadBytes } from '../codec/root-record.ts';
@@ -71,8 +77,7 @@ export class Queries {
   }
 
   hasMany(ids: readonly string[]): boolean[] {
-    const { realm, rows } = this.#reader;
-    return ids.map((id) => rows.numberOf(fromHex(realm.nameOf(id))!) !== undefined);
+    return this.#reader.has(ids);
   }
 
   stat(id: string): BlobStat | undefined {
@@ -199,6 +204,44 @@ export class Queries {
     });
   }
 
+  /** Blobs known to be damaged or lost, some at a time: behind a number, by number. */
+  suspects(after: number): { readonly n: number; readonly id: string; readonly kind: BlobKind }[] {
+    const rows = this.#reader.sql
+      .rows('SELECT * FROM blobs WHERE suspect != 0 AND n > ? ORDER BY n LIMIT ?')
+      .all(after, listRows) as BlobRow[];
+    return rows.map((row) => ({ n: row.n, id: this.#told(row), kind: kindName(row.kind) }));
+  }
+
+  /** Borrowed blobs, likewise. */
+  borrowed(after: number): { readonly n: number; readonly id: string; readonly kind: BlobKind }[] {
+    const rows = this.#reader.sql
+      .rows('SELECT * FROM blobs WHERE codec = 3 AND n > ? ORDER BY n LIMIT ?')
+      .all(after, listRows) as BlobRow[];
+    return rows.map((row) => ({ n: row.n, id: toHex(row.id), kind: kindName(row.kind) }));
+  }
+
+  /** What there is of these ids: nothing, a row that stands for bytes elsewhere or is damaged, or a blob that is here. And in alternates. */
+  presence(ids: readonly string[]): { readonly here: boolean; readonly lent?: BlobKind }[] {
+    const { rows, realm } = this.#reader;
+    return ids.map((id) => {
+      const name = fromHex(realm.nameOf(id))!;
+      const row = rows.inspect(name)?.row;
+      const here = row !== undefined && row.suspect === 0 && !isBorrowed(row);
+      if (here) return { here };
+      const [lent] = this.#reader.lent(name);
+      return { here, ...(lent === undefined ? {} : { lent: kindName(lent.row.kind) }) };
+    });
+  }
+
+  alternates(): AlternateInfo[] {
+    return this.#reader.alternates?.list() ?? [];
+  }
+
+  borrowers(): BorrowerInfo[] {
+    const found = readRegistrations(this.#host.files, this.#provider, this.#layout.borrowers);
+    return found.map(({ storeId: id, path }) => ({ id, path }));
+  }
+
   /** What a scrub has to verify: copies, and their content bytes. */
   work(): { readonly blobs: number; readonly bytes: number } {
     return scrubWork(this.#reader.sql);
@@ -228,7 +271,7 @@ export class Queries {
     const { sql } = this.#reader;
     const totals = sql
       .arrays(
-        'SELECT count(*), coalesce(sum(kind), 0), coalesce(sum(iif(codec = ?, 0, size)), 0), coalesce(sum(stored), 0), coalesce(sum(suspect), 0) FROM blobs',
+        'SELECT count(*), coalesce(sum(kind), 0), coalesce(sum(iif(codec >= ?, 0, size)), 0), coalesce(sum(stored), 0), coalesce(sum(suspect), 0) FROM blobs',
       )
       .get(storedForms.chunked) as number[];
     const [blobs, nodes, bytes, storedBytes, suspect] = totals as [number, number, number, number, number];
@@ -310,7 +353,8 @@ export class Queries {
       createdMs: row.created,
       ...(verifiedMs === undefined ? {} : { verifiedMs }),
       suspect: row.suspect !== 0,
-      volume: isChunked(row) ? 'chunks' : (volume ?? String(row.volume)),
+      volume: isBorrowed(row) ? 'alternate' : isChunked(row) ? 'chunks' : (volume ?? String(row.volume)),
+      ...(isBorrowed(row) ? { borrowed: true } : {}),
       copies: goodCopies(this.#reader.sql, row),
       ...this.#pathOf(row),
     };
@@ -345,7 +389,7 @@ export class Queries {
   /** Without looking whether the volume is there: facts of a blob can be told while its bytes are away. */
   #pathOf(row: BlobRow): { readonly path?: string } {
     const { places } = this.#reader;
-    if (isChunked(row)) return {};
+    if (!isPlaced(row)) return {};
     const plain = places.isDirectory(row.volume) && !isFramed(row);
     return plain ? { path: places.pathOf(row.volume, partNameOf(row)) } : {};
   }

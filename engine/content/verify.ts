@@ -1,5 +1,5 @@
 /** Verification on a worker thread: every stored copy of a range of a volume against the catalog, and the catalog against the copies. */
-import { type BlobRow, noVolume, partNameOf } from '../catalog/blob-rows.ts';
+import { type BlobRow, isBorrowed, noVolume, partNameOf } from '../catalog/blob-rows.ts';
 import { readState } from '../catalog/catalog.ts';
 import { type CopyRow, type Place, copyAt, samePlace } from '../catalog/copy-rows.ts';
 import { toHex } from '../codec/bytes.ts';
@@ -11,8 +11,9 @@ import type { ListedPart } from '../volume.ts';
 import { partFile } from '../volumes/directory.ts';
 import { copyOf } from './contents.ts';
 import { blaming, damaged, isDamage, isUnreadable, mayHaveMoved } from './damage.ts';
-import { Pace, type PaceOrder } from './pace.ts';
+import type { PaceOrder } from './pace.ts';
 import { type Reader, recordContent } from './reader.ts';
+import { Turns } from './turns.ts';
 
 export interface VerifyRange {
   readonly volume: number;
@@ -48,6 +49,8 @@ export interface VerifyResult {
   readonly unsoundRows: readonly number[];
   /** Rows of further copies whose checksum does not hold: good for nothing. */
   readonly unsoundCopies: readonly Pick<CopyRow, 'blob' | 'volume'>[];
+  /** Numbers of borrowed blobs of which nothing can be said: an alternate is away. */
+  readonly unreachable: readonly number[];
   /** Catalog generation before anything was read. */
   readonly generation: number;
   /** Where it was stopped on the way: numbers of the blobs it had verified. */
@@ -64,7 +67,6 @@ export interface VerifyContext {
 type Copy = BlobRow & { readonly further?: true };
 
 const sliceBytes = 1024 * 1024;
-const turnBytes = 4 * 1024 * 1024;
 
 export class Verifier {
   readonly #reader: Reader;
@@ -142,7 +144,10 @@ export class Verifier {
   }
 
   async #chunked(rows: readonly Copy[], run: Run): Promise<void> {
-    for (const row of rows) for (const _node of run.chunked(row)) await this.#clock.yield();
+    for (const row of rows) {
+      if (isBorrowed(row)) run.borrowed(row);
+      else for (const _node of run.chunked(row)) await this.#clock.yield();
+    }
   }
 
   async #files({ range, turns }: Passing, rows: readonly Copy[], run: Run): Promise<void> {
@@ -209,42 +214,12 @@ interface Passing {
   readonly turns: Turns;
 }
 
-/** Lets other work of the thread run now and then, and keeps to the rate. */
-class Turns {
-  readonly #clock: Clock;
-  readonly #pace: Pace | undefined;
-  readonly #signal: AbortSignal;
-  readonly #turn: number;
-  #since = 0;
-
-  constructor(clock: Clock, pace: PaceOrder | undefined, signal: AbortSignal) {
-    this.#clock = clock;
-    this.#signal = signal;
-    this.#pace = pace && new Pace(clock, pace);
-    this.#turn = this.#pace?.turn(turnBytes) ?? turnBytes;
-  }
-
-  /** After bytes were read. */
-  async after(bytes: number): Promise<void> {
-    this.#since += bytes;
-    if (this.#since < this.#turn) return;
-    await this.end();
-    this.#signal.throwIfAborted();
-  }
-
-  /** Pays for what is not paid for: many small ranges must not go free. */
-  async end(): Promise<void> {
-    const since = this.#since;
-    this.#since = 0;
-    if (this.#pace === undefined) await this.#clock.yield();
-    else await this.#pace.spend(since, this.#signal);
-  }
-}
-
 /** What one range gave so far. */
 class Run {
   readonly orphans: ListedPart[] = [];
   readonly unsoundCopies: Pick<CopyRow, 'blob' | 'volume'>[] = [];
+  /** Numbers of borrowed blobs of which nothing can be said: an alternate is away. */
+  readonly unreachable: number[] = [];
   /** Numbers of the blobs that were looked at, good or bad. */
   readonly reached: number[] = [];
   readonly #damaged: FoundDamage[] = [];
@@ -269,6 +244,7 @@ class Run {
       orphans: this.orphans,
       unsoundRows: this.#unsound,
       unsoundCopies: this.unsoundCopies,
+      unreachable: this.unreachable,
     };
   }
 
@@ -283,6 +259,23 @@ class Run {
       const stored = recordContent(this.#provider, row, extent.subarray(row.start));
       blaming(row, () => this.#reader.contents.check(copyOf(row), stored));
     });
+  }
+
+  /** Its bytes are verified by scrubs of the store that has them; here it is seen whether that one has them, and believes in them. */
+  borrowed(row: Copy): void {
+    this.#context.signal.throwIfAborted();
+    try {
+      const [lent] = this.#reader.lent(row.id);
+      if (lent === undefined) throw damaged(row, 'no alternate has it any more');
+      if (lent.row.suspect !== 0) throw damaged(row, `it is damaged in the alternate ${lent.lender.path}`);
+      if (lent.row.size !== row.size) throw damaged(row, 'it has another size in the alternate');
+      this.#sound(row);
+    } catch (error) {
+      if (StoreError.is(error, 'unavailable')) return void this.unreachable.push(row.n);
+      this.#blame(row, error);
+    }
+    this.#note(row);
+    this.#context.progress(1, 0);
   }
 
   /** Its bytes are those of its chunks, and count there. */

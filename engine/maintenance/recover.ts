@@ -57,6 +57,7 @@ function clearLease(transaction: Transaction, context: RecoverContext, uuid: str
   transaction.changed = true;
   sql.rows('DELETE FROM leases WHERE uuid = ?').run(uuid);
   sql.rows('UPDATE volumes SET lease = NULL WHERE lease = ?').run(uuid);
+  sql.rows('DELETE FROM dying WHERE lease = ?').run(uuid);
   for (const temps of tempFolders(context)) removeFolderIfThere(host.files, host.files.join(temps, uuid));
   removeLeaseFile(host.files, { folder: layout.leases, uuid });
   const marker = host.files.join(layout.leases, `${uuid}.library`);
