@@ -12,7 +12,7 @@ import { fromHex, toHex } from '../codec/bytes.ts';
 import type { Provider } from '../codec/provider.ts';
 import { borrowFirst } from '../commit/borrow.ts';
 import { Committer } from '../commit/committer.ts';
-import { fillBallast, removeFolderIfThere, removeIfThere } from '../commit/create.ts';
+import { fillBallast, removeIfThere } from '../commit/create.ts';
 import type { Operation } from '../commit/operations.ts';
 import { Alternates } from '../content/alternates.ts';
 import { Contents } from '../content/contents.ts';
@@ -26,7 +26,7 @@ import type { Host } from '../host.ts';
 import { collect } from '../maintenance/gc.ts';
 import { Borrowers } from '../maintenance/lent.ts';
 import type { MirrorContext } from '../maintenance/mirror.ts';
-import { type RecoverContext, recover, tempFolders } from '../maintenance/recover.ts';
+import { type RecoverContext, recover } from '../maintenance/recover.ts';
 import { removeCondemned } from '../maintenance/tombstones.ts';
 import { type ScrubEnd, beginScrub, endScrub } from '../maintenance/scrub-log.ts';
 import {
