@@ -227,10 +227,16 @@ export class Transaction {
 
   /** A row for a blob whose bytes lie in an alternate; nobody refers to it yet. False when there is a row of that id already. */
   borrow(id: BlobId, lent: Borrow): boolean {
+    if (!this.borrowAgain(id, lent)) return false;
+    this.#note('borrow', encodeBorrow(lent), id);
+    return true;
+  }
+
+  /** The same of what stands in the log already. */
+  borrowAgain(id: BlobId, lent: Borrow): boolean {
     const bytes = fromHex(id)!;
     if (this.catalog.blobs.numberOf(bytes) !== undefined) return false;
     this.insert(borrowedRow(bytes, lent));
-    this.#note('borrow', encodeBorrow(lent), id);
     return true;
   }
 
@@ -303,7 +309,7 @@ export class Transaction {
     let done = true;
     const name = { key: this.catalog.keyOf(entry.name), shown: entry.name };
     try {
-      if (entry.change === 'borrow') this.borrow(entry.id!, decodeBorrow(entry.name));
+      if (entry.change === 'borrow') this.borrowAgain(entry.id!, decodeBorrow(entry.name));
       else if (entry.change === 'set') this.setRoot(name, entry.id!);
       else if (entry.change === 'delete') this.deleteRoot(name);
       else if (entry.change === 'retain') this.retain(entry.id!, name);

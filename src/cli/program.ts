@@ -1,8 +1,10 @@
 /** The command line as a whole: the verbs, how their errors are told, and how they are stopped. */
 import { Command, CommanderError } from 'commander';
 import { add } from './add.ts';
+import { alternates } from './alternates.ts';
 import { cat } from './cat.ts';
 import { compact } from './compact.ts';
+import { dissociate } from './dissociate.ts';
 import { Stopped, exitCodes, toldError } from './exit.ts';
 import { gc } from './gc.ts';
 import { get } from './get.ts';
@@ -14,6 +16,7 @@ import { Output } from './output.ts';
 import { pull } from './pull.ts';
 import { push } from './push.ts';
 import { rebuild } from './rebuild.ts';
+import { repair } from './repair.ts';
 import { rm } from './rm.ts';
 import { scrub } from './scrub.ts';
 import { type Sources, addKeyOptions } from './secret.ts';
@@ -35,10 +38,13 @@ const verbs: readonly Verb[] = [
   gc,
   compact,
   volumes,
+  alternates,
+  dissociate,
   keys,
   scrub,
   health,
   rebuild,
+  repair,
   stats,
   pull,
   push,
