@@ -47,13 +47,34 @@ async function repairStore(parts: RepairParts, options: RepairOptions<Store>): P
         if ('reason' in found) remaining.push({ id: suspect.id, reason: found.reason });
         else {
           sources[found.by]++;
-          options.onProgress?.(++healed);
+          healed++;
+          options.onProgress?.(healed);
         }
       }
     }
-    return { healed, sources, remaining, unreachable: scrubbed?.unreachable ?? 0 };
+    // Chunks that nobody has by themselves came back with the blob they are a part of.
+    const still = await leftOf(parts, remaining);
+    return { healed, sources, remaining: still, unreachable: scrubbed?.unreachable ?? 0 };
   } finally {
     await opened?.close();
+  }
+}
+
+async function leftOf<One extends { readonly id: BlobId }>(
+  parts: RepairParts,
+  found: readonly One[],
+): Promise<One[]> {
+  const left: One[] = [];
+  for (const one of found) if (!(await isHere(parts, one.id))) left.push(one);
+  return left;
+}
+
+async function isHere(parts: CopyInParts, id: BlobId): Promise<boolean> {
+  try {
+    return (await presenceOf(parts, id)).here;
+  } catch (error) {
+    if (StoreError.is(error, 'unavailable')) return false; // neither here, nor to be had from alternates now
+    throw error;
   }
 }
 
@@ -81,7 +102,7 @@ async function repairBlob(
       const known = await source.kindOf(id);
       if (known === undefined) continue;
       await copyIn(parts, source, { id, kind: known === 'node' ? 'node' : kind }, how.signal);
-      if ((await presenceOf(parts, id)).here) return { by };
+      if (await isHere(parts, id)) return { by };
       reasons.push('what was put was found damaged again');
     } catch (error) {
       how.signal?.throwIfAborted();

@@ -10,7 +10,7 @@ import { type VolumeSet, locatorOf } from '../commit/volume-set.ts';
 import { StoreError, toStoreError } from '../errors.ts';
 import type { Host } from '../host.ts';
 import { verifyBucket } from './buckets.ts';
-import { type Borrowers, everything, markDying, unmarkDying } from './lent.ts';
+import { type Borrowers, everything, markDying, unmarkDying, verifiedBorrowers } from './lent.ts';
 import { bury, copiesOf, viewOf } from './placed.ts';
 import { removeCondemned } from './tombstones.ts';
 
@@ -61,7 +61,7 @@ export async function collect(
   if (doubt !== '') return { deleted: 0, freedBytes: 0, held: held(), blocked: doubt };
   let borrowers: Borrowers;
   try {
-    borrowers = context.borrowers();
+    borrowers = await verifiedBorrowers(context.borrowers, () => context.host.clock.yield());
   } catch (error) {
     if (!StoreError.is(error)) throw error;
     return { deleted: 0, freedBytes: 0, held: held(), blocked: error.message };

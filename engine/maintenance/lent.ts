@@ -1,12 +1,13 @@
 /** What other stores borrow from this one: their catalogs are asked before anything is deleted, and when one cannot be, nothing is. */
-import { BlobReader, isBorrowed } from '../catalog/blob-rows.ts';
+import { BlobReader, type BlobRow, isBorrowed } from '../catalog/blob-rows.ts';
 import type { Transaction } from '../catalog/catalog.ts';
 import { openConnection } from '../catalog/connection.ts';
 import { type StoreLayout, layoutOf } from '../catalog/layout.ts';
 import { refuseOtherLibrary } from '../catalog/leases.ts';
 import { type Registration, readRegistrations } from '../catalog/registrations.ts';
-import { RowHasher } from '../catalog/row-sums.ts';
+import { RowHasher, bucketOf, bucketRows, sumBytes, xorInto } from '../catalog/row-sums.ts';
 import { checkCatalog } from '../catalog/schema.ts';
+import { equalBytes } from '../codec/bytes.ts';
 import type { Provider } from '../codec/provider.ts';
 import { readSuperblock } from '../commit/create.ts';
 import type { Database, DatabaseClass } from '../driver.ts';
@@ -64,8 +65,63 @@ export class Borrowers {
     });
   }
 
+  /**
+   * Whether the rows that tell what is borrowed are all there and as they were written, a bucket at a time; throws `unavailable`, naming
+   * the first store in which they are not. O(blobs of all borrowers), with turns for others.
+   */
+  async verify(pause: () => Promise<void>): Promise<void> {
+    for (const { db, rows, path } of this.#borrowers) {
+      const last = (db.prepare('SELECT max(n) FROM blobs').pluck().get() as number | null) ?? 0;
+      for (let bucket = 0; bucket <= bucketOf(last); bucket++) {
+        if (!isWhole(db, rows, bucket))
+          throw new StoreError(
+            'unavailable',
+            `the catalog of ${path}, which borrows from this store, is damaged`,
+            {
+              path,
+            },
+          );
+        await pause();
+      }
+    }
+  }
+
   close(): void {
     for (const { db } of this.#borrowers) db.close();
+  }
+}
+
+/** Opens the borrowers and takes them back where they are not as they should be. */
+export async function verifiedBorrowers(
+  open: () => Borrowers,
+  pause: () => Promise<void>,
+): Promise<Borrowers> {
+  const borrowers = open();
+  try {
+    await borrowers.verify(pause);
+    return borrowers;
+  } catch (error) {
+    borrowers.close();
+    throw error;
+  }
+}
+
+function isWhole(db: Database, reader: BlobReader, bucket: number): boolean {
+  // Both at one moment: the borrower goes on writing.
+  db.exec('BEGIN');
+  try {
+    const from = bucket * bucketRows;
+    const rows = db.prepare('SELECT * FROM blobs WHERE n BETWEEN ? AND ?').all(from, from + bucketRows - 1);
+    const stored = db.prepare('SELECT count, hash FROM buckets WHERE kind = 1 AND bucket = ?').get(bucket) as
+      { readonly count: number; readonly hash: Uint8Array } | undefined;
+    const hash = new Uint8Array(sumBytes);
+    for (const row of rows as (BlobRow & { readonly sum: Uint8Array })[]) {
+      if (!reader.holds(row)) return false;
+      xorInto(hash, row.sum);
+    }
+    return rows.length === (stored?.count ?? 0) && (stored === undefined || equalBytes(hash, stored.hash));
+  } finally {
+    db.exec('COMMIT');
   }
 }
 

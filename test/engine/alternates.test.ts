@@ -260,7 +260,10 @@ storeTest(
   }),
 );
 
-storeTest('a hundred stores over one base cost the base and their differences', async (folder) => {
+/** A hundred take a minute of disk time on a slow machine, and cost the same each. */
+const tenants = 20;
+
+storeTest('many stores over one base cost the base and their differences', async (folder) => {
   folder.leavesNoStore();
   try {
     const base = await openBeside(folder, 'base', { durability: 'relaxed' });
@@ -268,7 +271,7 @@ storeTest('a hundred stores over one base cost the base and their differences', 
     for (const bytes of contents) await base.put(bytes, { owner: 'x' });
     const whole = (await base.stats()).storedBytes;
     let more = 0;
-    for (let i = 0; i < 100; i++) {
+    for (let i = 0; i < tenants; i++) {
       const path = join(folder.side, `tenant${i}`);
       const tenant = await openStore(path, {
         threads: { count: 0 },
@@ -285,8 +288,8 @@ storeTest('a hundred stores over one base cost the base and their differences', 
       more += (await tenant.stats()).storedBytes;
       await tenant.close();
     }
-    assert.ok(whole >= 80_000 && more < 100 * 1200, `${whole} and ${more} bytes`);
-    assert.equal((await base.alternates.borrowers()).length, 100);
+    assert.ok(whole >= 80_000 && more < tenants * 1200, `${whole} and ${more} bytes`);
+    assert.equal((await base.alternates.borrowers()).length, tenants);
     for await (const { id } of base.list()) await base.release(id, 'x');
     assert.equal((await base.gc({ graceMs: 0 })).deleted, 0);
   } finally {
