@@ -35,7 +35,12 @@ export function alternatesOf(parts: CopyInParts): BlobSource {
   const whole = { offset: 0, length: Number.MAX_SAFE_INTEGER, lent: true } as const;
   return {
     kindOf: async (id) => (await presenceOf(parts, id)).lent,
-    stream: async (id, signal) => openStream(parts.crew.worker(), { id, signal, ...whole }, () => undefined),
+    stream: async (id, signal) =>
+      openStream(
+        parts.crew.worker(),
+        { id, signal, ...whole },
+        { onError: () => undefined, onPull: () => undefined },
+      ),
   };
 }
 

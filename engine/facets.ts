@@ -1,8 +1,8 @@
 /** The parts of the Store's interface that are objects of their own: roots, real folders, side tables. */
-import type { BlobId, BlobStat, FileWork, Roots, SideTable } from './api.ts';
+import type { BlobId, DeletedRoot, FileWork, Roots, SideTable } from './api.ts';
 import { checkId, checkName } from './arguments.ts';
-import { StoreError } from './errors.ts';
 import type { Operation } from './commit/operations.ts';
+import { StoreError } from './errors.ts';
 
 /** What a facet may ask of the store it belongs to. */
 export interface Calls {
@@ -15,37 +15,6 @@ export interface Calls {
   readonly query: <Result>(name: string, ...args: readonly unknown[]) => Promise<Result>;
   /** A call of a worker thread. */
   readonly work: <Result>(method: string, args: unknown) => Promise<Result>;
-}
-
-/** Blobs page by page. */
-export async function* listBlobs(
-  { run, query }: Pick<Calls, 'run' | 'query'>,
-  options: { readonly after?: BlobId; readonly prefix?: string; readonly signal?: AbortSignal },
-): AsyncIterable<BlobStat> {
-  const prefix = options.prefix ?? '';
-  if (!/^[0-9a-f]{0,64}$/.test(prefix))
-    throw new StoreError('invalid-argument', `not the beginning of a blob id: ${prefix.slice(0, 80)}`);
-  let after = options.after === undefined ? '' : checkId(options.after);
-  for (;;) {
-    options.signal?.throwIfAborted();
-    const page = await run(() => query<BlobStat[]>('list', after, prefix));
-    yield* page;
-    const last = page.at(-1);
-    if (last === undefined) return;
-    after = last.id;
-  }
-}
-
-/** Which of many ids are known, asked some at a time. */
-export async function knownOf({ query }: Pick<Calls, 'query'>, ids: Iterable<BlobId>): Promise<Set<BlobId>> {
-  const all = [...ids].map(checkId);
-  const found = new Set<BlobId>();
-  for (let at = 0; at < all.length; at += 10_000) {
-    const page = all.slice(at, at + 10_000);
-    const here = await query<boolean[]>('hasMany', page);
-    page.forEach((id, i) => here[i] === true && found.add(id));
-  }
-  return found;
 }
 
 export function makeRoots({ run, submit, query }: Calls): Roots {
@@ -71,6 +40,21 @@ export function makeRoots({ run, submit, query }: Calls): Roots {
         }),
       ),
     log: ({ after = 0, limit = 1000 } = {}) => run(() => query('rootLog', after, limit)),
+    deleted: () => run(() => query<DeletedRoot[]>('deletedRoots')),
+    restore: (name, { sequence, as = name } = {}) =>
+      run(async () => {
+        const [wanted, target] = [root(name), root(as)];
+        const found = (await query<DeletedRoot[]>('deletedRoots')).find(
+          (one) => one.name === wanted && (sequence === undefined || one.sequence === sequence),
+        );
+        if (found === undefined)
+          throw new StoreError('not-found', `no deleted root ${JSON.stringify(wanted)} is kept`, {
+            root: wanted,
+          });
+        // Collected meanwhile, it is not-found as well; set meanwhile, a conflict.
+        await submit<void>({ op: 'set-root', name: target, id: found.id, expect: null });
+        return found.id;
+      }),
   };
 }
 

@@ -103,7 +103,8 @@ export async function openStore(directory: string, options: OpenOptions = {}): P
       return openStore(other, how);
     };
     const onClosed = (): void => queue.clear();
-    store = new EngineStore({ host, crew, opened, queue, locked, onClosed, openOther });
+    const { schedule = 'run' } = options;
+    store = new EngineStore({ host, crew, opened, queue, locked, schedule, onClosed, openOther });
     for (const { path, immutable } of mode === 'read-only' ? [] : alternates)
       await store.alternates.add(path, { immutable });
     return store;

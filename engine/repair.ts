@@ -1,5 +1,5 @@
 /** Repair: what is damaged or lost here is had from other copies, from alternates, from another store, verified and put anew. */
-import type { AlternatesParts } from './alternates-facet.ts';
+import { type AlternatesParts, dissociate, makeAlternates } from './alternates-facet.ts';
 import type { BlobId, BlobKind, RepairOptions, RepairResult, ScrubResult, Store } from './api.ts';
 import { type BlobSource, type CopyInParts, alternatesOf, copyIn, presenceOf, sourceOf } from './copy-in.ts';
 import { StoreError } from './errors.ts';
@@ -18,9 +18,17 @@ interface Suspect {
   readonly kind: BlobKind;
 }
 
-export function makeRepair(parts: RepairParts): Store['repair'] {
+/** What copies blobs in from elsewhere. `mend`: one that a read found damaged; false when no alternate has it. */
+export function makeCopies(
+  parts: RepairParts,
+): Pick<Store, 'alternates' | 'dissociate' | 'repair'> & { readonly mend: (id: BlobId) => Promise<boolean> } {
   const { run, writing, during } = parts;
-  return (options = {}) => run(() => writing(() => during(() => repairStore(parts, options))));
+  return {
+    alternates: makeAlternates(parts),
+    dissociate: (options = {}) => dissociate(parts, options),
+    repair: (options = {}) => run(() => writing(() => during(() => repairStore(parts, options)))),
+    mend: (id) => mendBlob(parts, id),
+  };
 }
 
 /** What was put anew lies in a new place; a bad file is set aside in `quarantine/`, a bad record is dead. */
@@ -79,7 +87,7 @@ async function isHere(parts: CopyInParts, id: BlobId): Promise<boolean> {
 }
 
 /** After a read got around damage: from an alternate, where one has the blob. False when it is as it was. */
-export async function mendBlob(parts: CopyInParts, id: BlobId): Promise<boolean> {
+async function mendBlob(parts: CopyInParts, id: BlobId): Promise<boolean> {
   const { here, lent } = await presenceOf(parts, id);
   if (here || lent === undefined) return false;
   return (await copyIn(parts, alternatesOf(parts), { id, kind: lent }, undefined)) !== undefined;

@@ -102,7 +102,7 @@ export interface HealthOptions {
 
 /**
  * The worst that is the case. `broken`: some copy was not verified for longer than promised, blobs lack copies, or a volume cannot be
- * used. `at-risk`: the promise ends before two full scrubs would be through, or within a tenth of the days. `damage`: blobs are known
+ * used. `at-risk`: the promise ends before two full scrubs would be through, or within a tenth of the days; or the store's clock is ahead. `damage`: blobs are known
  * to be damaged, or the catalog is in doubt.
  */
 export type HealthState = 'fine' | 'at-risk' | 'broken' | 'damage';
@@ -129,6 +129,11 @@ export interface StoreHealth {
   readonly missingCopies: number;
   /** Why collection stands still until somebody has looked. */
   readonly doubt?: string;
+  /**
+   * Milliseconds that the store's clock, which never goes back, is ahead of the machine's; absent below a day. A clock ran ahead once: what
+   * loses its references now is kept until the machine's clock is there, and copies seem verified later than they were.
+   */
+  readonly clockAheadMs?: number;
   /** Volumes that cannot be used now. */
   readonly volumes: readonly { readonly id: string; readonly problem: string }[];
   /** Bytes of the catalog's write-ahead log. */

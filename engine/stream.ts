@@ -19,7 +19,7 @@ export interface StreamRange {
 export function openStream(
   worker: Remote,
   range: StreamRange,
-  onError: (error: unknown) => void,
+  { onError, onPull }: { readonly onError: (error: unknown) => void; readonly onPull: () => void },
 ): ReadableStream<Uint8Array> {
   const { id, offset, length, signal, lent } = range;
   let handle: number | undefined;
@@ -31,6 +31,7 @@ export function openStream(
     if (open !== undefined) await worker.call('stream-cancel', open);
   };
   const next = async (): Promise<Uint8Array | undefined> => {
+    onPull();
     if (handle === undefined) {
       const opened = await worker.call<{ handle: number } | undefined>('stream-open', {
         id,

@@ -24,7 +24,12 @@ export interface CatalogState {
   log: LogPosition;
   /** Why collection must not run until somebody has looked; empty when nothing is wrong. */
   doubt: string;
+  /** Where the clock stood when it was last found to be far ahead of the commit before. Absent where it never was. */
+  leaptMs?: number;
 }
+
+/** Nobody knows whether a store was not used for so long, or the machine's clock is wrong. */
+const leapMs = 30 * 24 * 60 * 60 * 1000;
 
 export class Catalog {
   readonly db: Database;
@@ -80,10 +85,13 @@ export class Catalog {
       const state = readState(this.sql);
       this.blobs.begin();
       this.copies.begin();
+      const nowMs = Math.floor(this.#clock.now());
+      const leapt = state.generation > 0 && nowMs - state.clockMs > leapMs;
       const transaction = new Transaction(this, {
         ...state,
         generation: state.generation + 1,
-        clockMs: Math.max(state.clockMs, Math.floor(this.#clock.now())),
+        clockMs: Math.max(state.clockMs, nowMs),
+        ...(leapt ? { leaptMs: nowMs } : {}),
       });
       this.#transaction = transaction;
       const result = work(transaction);

@@ -133,12 +133,15 @@ export function refuseOtherLibrary(
   for (const raw of files.list(folder)) {
     const name = new TextDecoder().decode(raw);
     if (!name.endsWith('.library')) continue;
-    const [process, library] = readText(files, files.join(folder, name)).split('\n');
-    if (process !== owner.process || library === owner.library || library === undefined) continue;
+    const lines = readText(files, files.join(folder, name)).split('\n');
+    const [process, library] = lines;
+    // One that is not whole is being written by somebody who looks at ours next, or was left by a disk that failed.
+    const whole = lines.length === 3;
+    if (!whole || process !== owner.process || library === owner.library) continue;
     throw new StoreError(
       'busy',
       'this process has the store open through another copy of SQLite; two copies in one process lose data',
-      { open: library, refused: owner.library },
+      { open: library!, refused: owner.library },
     );
   }
 }

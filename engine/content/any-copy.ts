@@ -10,9 +10,15 @@ export interface CopySource {
   readonly rows: Pick<BlobReader, 'byNumber'>;
   readonly chunkBytes: number;
   copiesOf(row: BlobRow): BlobRow[];
-  /** As if it were borrowed, where an alternate has it. */
+  /** As if it were borrowed, where an alternate has it; `unavailable` where one is away and none has. */
   lentCopies(row: BlobRow): BlobRow[];
   passedOver(error: StoreError): void;
+}
+
+/** A copy that could not be read. */
+interface Failure {
+  readonly copy: BlobRow;
+  readonly error: StoreError;
 }
 
 export class AnyCopy {
@@ -28,7 +34,7 @@ export class AnyCopy {
       return read(row);
     } catch (error) {
       if (!mayHaveMoved(error)) throw error;
-      return this.elsewhere({ row, tried: [row], error: error as StoreError }, read);
+      return this.#elsewhere(row, { copy: row, error: error as StoreError }, read);
     }
   }
 
@@ -37,7 +43,7 @@ export class AnyCopy {
     let { copy, file } = this.read(row, (one) => ({ copy: one, file: open(one) }));
     const other = (offset: number, end: number, error: unknown): Uint8Array => {
       if (!mayHaveMoved(error)) throw error;
-      return this.elsewhere({ row, tried: [copy], error: error as StoreError }, (next) => {
+      return this.#elsewhere(row, { copy, error: error as StoreError }, (next) => {
         const opened = open(next);
         try {
           const bytes = opened.read(offset, end);
@@ -80,45 +86,55 @@ export class AnyCopy {
   }
 
   /**
-   * Reads the copies that were not tried yet. Where none is left, a copy that is away counts for more than a damaged one: it may hold the
-   * right bytes. Damage that was passed over is told.
+   * Reads the copies that were not tried yet, those that came to be meanwhile too. Where none is left, a copy that is away counts for more
+   * than a damaged one: it may hold the right bytes. Damage that was passed over is told, but not of a place that the blob has left.
    */
-  elsewhere<Result>(
-    failed: { readonly row: BlobRow; readonly tried: readonly BlobRow[]; readonly error: StoreError },
-    read: (copy: BlobRow) => Result,
-  ): Result {
-    const { row } = failed;
-    const tried = [...failed.tried];
-    const fresh = this.#source.rows.byNumber(row.n);
-    const all = fresh === undefined ? [] : [fresh, ...this.#source.copiesOf(fresh)];
-    const errors = [failed.error];
-    for (const copies of [() => all, () => this.#source.lentCopies(row)]) {
-      let next: readonly BlobRow[] = [];
+  #elsewhere<Result>(row: BlobRow, failed: Failure, read: (copy: BlobRow) => Result): Result {
+    const failures = [failed];
+    let lent: readonly BlobRow[] | undefined;
+    for (;;) {
+      const isNew = (one: BlobRow): boolean => !failures.some(({ copy }) => samePlace(copy, one));
+      const own = this.#inUse(row).find(isNew);
+      if (own === undefined) lent ??= this.#lent(row, failures);
+      const next = own ?? lent?.find(isNew);
+      if (next === undefined) break;
       try {
-        next = copies();
+        const result = read(next);
+        this.#tell(row, failures);
+        return result;
       } catch (error) {
         if (!mayHaveMoved(error)) throw error;
-        errors.push(error as StoreError);
-      }
-      for (const copy of next) {
-        if (tried.some((one) => samePlace(one, copy))) continue;
-        tried.push(copy);
-        try {
-          const result = read(copy);
-          this.#tell(errors);
-          return result;
-        } catch (error) {
-          if (!mayHaveMoved(error)) throw error;
-          errors.push(error as StoreError);
-        }
+        failures.push({ copy: next, error: error as StoreError });
       }
     }
-    const told = errors.find((error) => StoreError.is(error, 'unavailable')) ?? failed.error;
-    this.#tell(errors.filter((error) => error !== told));
-    throw told;
+    const told = failures.find(({ error }) => StoreError.is(error, 'unavailable')) ?? failed;
+    this.#tell(
+      row,
+      failures.filter((failure) => failure !== told),
+    );
+    throw told.error;
   }
 
-  #tell(errors: readonly StoreError[]): void {
-    for (const error of errors) if (isDamage(error)) this.#source.passedOver(error);
+  #lent(row: BlobRow, failures: Failure[]): readonly BlobRow[] {
+    try {
+      return this.#source.lentCopies(row);
+    } catch (error) {
+      if (!mayHaveMoved(error)) throw error;
+      failures.push({ copy: row, error: error as StoreError });
+      return [];
+    }
+  }
+
+  #inUse(row: BlobRow): BlobRow[] {
+    const fresh = this.#source.rows.byNumber(row.n);
+    return fresh === undefined ? [] : [fresh, ...this.#source.copiesOf(fresh)];
+  }
+
+  #tell(row: BlobRow, failures: readonly Failure[]): void {
+    const damage = failures.filter(({ error }) => isDamage(error));
+    if (damage.length === 0) return;
+    const inUse = this.#inUse(row);
+    for (const { copy, error } of damage)
+      if (inUse.some((one) => samePlace(one, copy))) this.#source.passedOver(error);
   }
 }

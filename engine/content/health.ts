@@ -14,6 +14,8 @@ const recordsTold = 10;
 /** The promise is at risk when less is left than this many full scrubs, or this part of the days. */
 const scrubsLeft = 2;
 const partLeft = 0.1;
+/** Clocks are corrected by seconds; more than this is worth telling. */
+const clockAheadMin = dayMs;
 
 export interface HealthParts {
   readonly host: Host;
@@ -30,6 +32,7 @@ export function health(sql: Statements, parts: HealthParts, days: number): Facts
   const doubt = noted === '' ? waitingGap(sql) : noted;
   // A wall clock that was set back makes nothing younger.
   const now = Math.max(clockMs, host.clock.now());
+  const ahead = clockMs - host.clock.now();
   const facts = {
     promise: promiseOf(sql, days, now),
     scrubs: scrubRecords(sql, recordsTold),
@@ -37,6 +40,7 @@ export function health(sql: Statements, parts: HealthParts, days: number): Facts
     missingCopies: mirrorFacts(sql).missing,
     ...(doubt === '' ? {} : { doubt }),
     volumes: parts.volumes.flatMap(({ id, problem }) => (problem === undefined ? [] : [{ id, problem }])),
+    ...(ahead > clockAheadMin ? { clockAheadMs: Math.round(ahead) } : {}),
     walBytes: host.files.facts(`${layout.index}-wal`)?.size ?? 0,
     temporary: filesBelow(host.files, layout.temps),
     freeBytes: host.files.space(layout.root).freeBytes,
@@ -80,7 +84,15 @@ function judge(facts: Omit<Facts, 'state' | 'reasons'>, now: number): Pick<Facts
   ];
   const margin = Math.max(scrubsLeft * (promise.fullScrubMs ?? 0), partLeft * promise.days * dayMs);
   const isNear = promise.kept && promise.untilMs !== undefined && promise.untilMs - now < margin;
-  const risk = isNear ? ['the promise ends soon: scrub now'] : [];
+  const { clockAheadMs } = facts;
+  const risk = [
+    ...(isNear ? ['the promise ends soon: scrub now'] : []),
+    ...(clockAheadMs === undefined
+      ? []
+      : [
+          `the store's clock is ${Math.round(clockAheadMs / dayMs)} day(s) ahead of the machine's: until then no grace ends, and the promise tells nothing`,
+        ]),
+  ];
   const reasons = [...damage, ...broken, ...risk];
   if (damage.length > 0) return { state: 'damage', reasons };
   if (broken.length > 0) return { state: 'broken', reasons };

@@ -61,6 +61,13 @@ export function openLent(row: BlobRow, lent: readonly LentCopy[]): BlobFile {
   throw failure;
 }
 
+/** `corrupt` where no alternate has it, or the one that does believes it damaged. */
+export function checkLent(row: BlobRow, [lent]: readonly LentCopy[]): void {
+  if (lent === undefined) throw damaged(row, 'no alternate has it any more');
+  if (lent.row.suspect !== 0) throw damaged(row, `it is damaged in the alternate ${lent.lender.path}`);
+  if (lent.row.size !== row.size) throw damaged(row, 'it has another size in the alternate');
+}
+
 function told(row: BlobRow, { lender }: LentCopy, error: unknown): unknown {
   if (!StoreError.is(error)) return error;
   const reason = typeof error.facts['reason'] === 'string' ? error.facts['reason'] : error.message;

@@ -47,11 +47,8 @@ export class Mover {
   }
 
   async move(move: FileMove, signal: AbortSignal): Promise<MoveOutcome> {
-    const row = this.#reader.rows.byNumber(move.n);
-    if (row === undefined) return { gone: true };
-    const all = [row, ...this.#reader.copiesOf(row)];
-    const meant = all.find(({ volume, incarnation }) => volume === move.from && incarnation === move.old);
-    if (meant === undefined) return { gone: true };
+    const { row, all, meant } = this.#find(move);
+    if (row === undefined || meant === undefined) return { gone: true };
     let failure: StoreError | undefined;
     const bad: StoreError[] = [];
     // Any copy does, the one meant first.
@@ -67,11 +64,26 @@ export class Mover {
         if (failure === undefined || told.code === 'unavailable') failure = told;
       }
     }
+    // Another process may have collected it, or moved it itself: what was found where it lay is no damage.
+    if (this.#find(move).meant === undefined) return { gone: true };
     if (!isDamage(failure)) throw failure!;
     // Each is damaged somewhere, and maybe not in the same place: what is right of each makes a whole one.
     if (all.length > 1 && !isFramed(row) && (await this.#assemble(row, move, signal)))
       return { copied: true };
     return { damaged: reasonOf(failure) };
+  }
+
+  /** The blob, its copies, and that of them which is to be moved. */
+  #find(move: FileMove): {
+    readonly row?: BlobRow;
+    readonly all: readonly BlobRow[];
+    readonly meant?: BlobRow;
+  } {
+    const row = this.#reader.rows.byNumber(move.n);
+    if (row === undefined) return { all: [] };
+    const all = [row, ...this.#reader.copiesOf(row)];
+    const meant = all.find(({ volume, incarnation }) => volume === move.from && incarnation === move.old);
+    return { row, all, ...(meant === undefined ? {} : { meant }) };
   }
 
   async #from(copy: BlobRow, move: FileMove, signal: AbortSignal): Promise<void> {

@@ -1,9 +1,8 @@
 /** Questions to the catalog that a worker answers: existence, facts, lists, roots, statistics. */
 import type {
-  AlternateInfo,
-  BlobKind,
   BlobStat,
-  BorrowerInfo,
+  DeletedRoot,
+  HeldAlone,
   RootEntry,
   RootLogEntry,
   StoreHealth,
@@ -25,10 +24,8 @@ import {
 import { type VolumeRow, volumeRows } from '../catalog/group.ts';
 import type { RootRow } from '../catalog/reference-rows.ts';
 import type { StoreLayout } from '../catalog/layout.ts';
-import { readRegistrations } from '../catalog/registrations.ts';
-import { readState } from '../catalog/catalog.ts';
+import { type ScheduleState, readSchedule } from '../catalog/schedule-row.ts';
 import { equalBytes, fromHex, toHex } from '../codec/bytes.ts';
-import { chainBytes, decodeLogRecord, logHeadBytes } from '../codec/root-record.ts';
 import type { Provider } from '../codec/provider.ts';
 import { StoreError, invariant } from '../errors.ts';
 import type { Host } from '../host.ts';
@@ -36,9 +33,12 @@ import type { Realm } from '../keys/realm.ts';
 import { isFramed } from './blob-file.ts';
 import { goodCopies, mirrorFacts, scrubWork } from './copy-facts.ts';
 import { isDamage } from './damage.ts';
+import { heldAlone } from './freed.ts';
 import { health } from './health.ts';
+import { LentQueries } from './lent-queries.ts';
 import type { Reader } from './reader.ts';
-import { waitingSince } from './scrub-facts.ts';
+import { type LogPlace, deletedRoots, logEntries } from './root-history.ts';
+import { scrubRecords, waitingSince } from './scrub-facts.ts';
 import { touchedBy } from './touched.ts';
 import type { VerifyRange } from './verify.ts';
 
@@ -58,6 +58,7 @@ export class Queries {
   readonly #reader: Reader;
   readonly #host: Host;
   readonly #layout: StoreLayout;
+  readonly #lent: LentQueries;
   readonly #provider: Provider;
 
   constructor(
@@ -68,12 +69,14 @@ export class Queries {
     this.#host = parts.host;
     this.#provider = parts.provider;
     this.#layout = parts.layout;
+    this.#lent = new LentQueries(reader, parts, (row) => this.#told(row));
   }
 
-  run(name: keyof Queries, args: readonly unknown[]): unknown {
-    const query = this[name] as (...args: unknown[]) => unknown;
+  run(name: string, args: readonly unknown[]): unknown {
+    const target = name in this ? this : this.#lent;
+    const query = (target as unknown as Record<string, unknown>)[name] as (...args: unknown[]) => unknown;
     invariant(typeof query === 'function', `no query ${name}`);
-    return query.apply(this, [...args]);
+    return query.apply(target, [...args]);
   }
 
   hasMany(ids: readonly string[]): boolean[] {
@@ -150,27 +153,35 @@ export class Queries {
 
   /** Committed records of the root log with a sequence above `after`. O(length of the log). */
   rootLog(after: number, limit: number): RootLogEntry[] {
-    const end = readState(this.#reader.sql).log.offset;
-    const bytes = new Uint8Array(Math.max(0, end - logHeadBytes));
-    const file = this.#host.files.open(this.#layout.rootLog, 'read');
-    try {
-      file.read(bytes, logHeadBytes);
-    } finally {
-      file.close();
-    }
     const entries: RootLogEntry[] = [];
-    let hash: Uint8Array = new Uint8Array(chainBytes);
-    for (let at = 0; at < bytes.length && entries.length < limit;) {
-      const record = decodeLogRecord(this.#provider, bytes, at, hash);
-      if (record === undefined)
-        throw new StoreError('corrupt', `roots.log is damaged at byte ${logHeadBytes + at}`, {
-          path: this.#layout.rootLog,
-        });
-      at += record.length;
-      hash = record.hash;
-      if (record.entry.sequence > after) entries.push(this.#toldEntry(record.entry));
+    for (const entry of logEntries(this.#reader, this.#log())) {
+      if (entries.length >= limit) break;
+      if (entry.sequence > after) entries.push(this.#toldEntry(entry));
     }
     return entries;
+  }
+
+  /** Newest first. O(length of the log). */
+  deletedRoots(): DeletedRoot[] {
+    return deletedRoots(this.#reader, this.#log());
+  }
+
+  #log(): LogPlace {
+    return { files: this.#host.files, provider: this.#provider, path: this.#layout.rootLog };
+  }
+
+  /** What nothing but these roots holds. */
+  heldAlone(names: readonly string[]): Promise<HeldAlone> {
+    const { realm, sql } = this.#reader;
+    // Each once, whatever it is called.
+    const keys = new Map(names.map((name) => [realm.find('root', name), name]));
+    const blobs = [...keys].map(([key, root]) => {
+      const n = sql.values('SELECT blob FROM roots WHERE name = ?').get(key) as number | undefined;
+      if (n === undefined)
+        throw new StoreError('not-found', `there is no root ${JSON.stringify(root)}`, { root });
+      return n;
+    });
+    return heldAlone(sql, this.#host.clock, blobs);
   }
 
   #toldEntry(entry: RootLogEntry): RootLogEntry {
@@ -204,44 +215,6 @@ export class Queries {
     });
   }
 
-  /** Blobs known to be damaged or lost, some at a time: behind a number, by number. */
-  suspects(after: number): { readonly n: number; readonly id: string; readonly kind: BlobKind }[] {
-    const rows = this.#reader.sql
-      .rows('SELECT * FROM blobs WHERE suspect != 0 AND n > ? ORDER BY n LIMIT ?')
-      .all(after, listRows) as BlobRow[];
-    return rows.map((row) => ({ n: row.n, id: this.#told(row), kind: kindName(row.kind) }));
-  }
-
-  /** Borrowed blobs, likewise. */
-  borrowed(after: number): { readonly n: number; readonly id: string; readonly kind: BlobKind }[] {
-    const rows = this.#reader.sql
-      .rows('SELECT * FROM blobs WHERE codec = 3 AND n > ? ORDER BY n LIMIT ?')
-      .all(after, listRows) as BlobRow[];
-    return rows.map((row) => ({ n: row.n, id: toHex(row.id), kind: kindName(row.kind) }));
-  }
-
-  /** What there is of these ids: nothing, a row that stands for bytes elsewhere or is damaged, or a blob that is here. And in alternates. */
-  presence(ids: readonly string[]): { readonly here: boolean; readonly lent?: BlobKind }[] {
-    const { rows, realm } = this.#reader;
-    return ids.map((id) => {
-      const name = fromHex(realm.nameOf(id))!;
-      const row = rows.inspect(name)?.row;
-      const here = row !== undefined && row.suspect === 0 && !isBorrowed(row);
-      if (here) return { here };
-      const [lent] = this.#reader.lent(name);
-      return { here, ...(lent === undefined ? {} : { lent: kindName(lent.row.kind) }) };
-    });
-  }
-
-  alternates(): AlternateInfo[] {
-    return this.#reader.alternates?.list() ?? [];
-  }
-
-  borrowers(): BorrowerInfo[] {
-    const found = readRegistrations(this.#host.files, this.#provider, this.#layout.borrowers);
-    return found.map(({ storeId: id, path }) => ({ id, path }));
-  }
-
   /** What a scrub has to verify: copies, and their content bytes. */
   work(): { readonly blobs: number; readonly bytes: number } {
     return scrubWork(this.#reader.sql);
@@ -250,6 +223,25 @@ export class Queries {
   /** Since when the longest waiting copy of each range waits to be verified. */
   waitingSince(ranges: readonly VerifyRange[]): number[] {
     return waitingSince(this.#reader.sql, ranges);
+  }
+
+  /** Blobs with fewer good copies than wanted. O(blobs) where mirrored. */
+  lackingCopies(): number {
+    return mirrorFacts(this.#reader.sql).missing;
+  }
+
+  /** When the last scrub began. */
+  lastScrubMs(): number | undefined {
+    return scrubRecords(this.#reader.sql, 1)[0]?.begunMs;
+  }
+
+  /** Of the catalog's write-ahead log. */
+  walBytes(): number {
+    return this.#host.files.facts(`${this.#layout.index}-wal`)?.size ?? 0;
+  }
+
+  schedule(): ScheduleState | undefined {
+    return readSchedule(this.#reader.sql);
   }
 
   /** Who needs the blobs that are called so on disk. */

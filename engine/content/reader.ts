@@ -24,7 +24,7 @@ import { Chunks } from './chunks.ts';
 import { Contents, copyOf, revealed } from './contents.ts';
 import { blaming, damaged, isDamage, mayHaveMoved } from './damage.ts';
 import { loadChunkSums } from './chunk-sums.ts';
-import { openLent, rowOfLent } from './lent.ts';
+import { checkLent, openLent, rowOfLent } from './lent.ts';
 import { Places, type PlacesOptions } from './places.ts';
 
 export interface ReaderOptions extends PlacesOptions {
@@ -268,9 +268,13 @@ export class Reader {
     return this.copies.of(row.n).map((copy) => copyAt(row, copy));
   }
 
-  /** Whether a chunked blob is whole, as far as that shows without reading its chunks; `corrupt` otherwise. Yields now and then. */
-  verifyChunked(row: BlobRow): Generator<void> {
-    return this.#chunks.verify(row);
+  /**
+   * Whether a chunked blob is whole, as far as that shows without reading its chunks, and whether an alternate has a borrowed one; `corrupt`
+   * otherwise. Yields now and then.
+   */
+  *verifyChunked(row: BlobRow): Generator<void> {
+    if (isBorrowed(row)) checkLent(row, this.lent(row.id));
+    else yield* this.#chunks.verify(row);
   }
 
   /** The stored bytes of a large blob, whatever their form. */

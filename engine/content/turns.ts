@@ -1,4 +1,4 @@
-/** Turns for other work of a thread while much is read, and a rate that is kept to. */
+/** Reads much without keeping a thread to itself: other work gets its turn, and a rate is kept. */
 import type { Clock } from '../host.ts';
 import { Pace, type PaceOrder } from './pace.ts';
 

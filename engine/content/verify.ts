@@ -11,6 +11,7 @@ import type { ListedPart } from '../volume.ts';
 import { partFile } from '../volumes/directory.ts';
 import { copyOf } from './contents.ts';
 import { blaming, damaged, isDamage, isUnreadable, mayHaveMoved } from './damage.ts';
+import { Goal, type GoalOrder } from './goal.ts';
 import type { PaceOrder } from './pace.ts';
 import { type Reader, recordContent } from './reader.ts';
 import { Turns } from './turns.ts';
@@ -21,9 +22,10 @@ export interface VerifyRange {
   readonly toExtent: number;
 }
 
-/** A range, and how fast. */
+/** A range, how fast, and when what is left of it may wait. */
 export interface VerifyOrder extends VerifyRange {
   readonly pace?: PaceOrder;
+  readonly goal?: GoalOrder;
 }
 
 export interface FoundDamage {
@@ -66,6 +68,12 @@ export interface VerifyContext {
 /** A copy to be verified, as if it were the only one. `further`: it is not the one in the blob's own row. */
 type Copy = BlobRow & { readonly further?: true };
 
+interface AgedCopy {
+  readonly row: Copy;
+  /** Since when it waits. */
+  readonly at: number;
+}
+
 const sliceBytes = 1024 * 1024;
 
 export class Verifier {
@@ -82,19 +90,26 @@ export class Verifier {
   /** When the signal aborts it ends with what it has: that counts. */
   async verify(order: VerifyOrder, context: VerifyContext): Promise<VerifyResult> {
     const { generation } = readState(this.#reader.sql);
-    const { pace, ...range } = order;
-    const run = new Run(this.#reader, this.#provider, context);
+    const { pace, goal: wanted, ...range } = order;
+    const goal = wanted && new Goal(wanted);
+    const run = new Run(this.#reader, this.#provider, {
+      signal: context.signal,
+      progress(blobs, bytes) {
+        goal?.add(bytes);
+        context.progress(blobs, bytes);
+      },
+    });
     if (range.volume !== noVolume && !this.#isThere(range)) return { ...run.result(), generation };
     const rows = this.#copies(range, run);
     const turns = new Turns(this.#clock, pace, context.signal);
     try {
       if (range.volume === noVolume) await this.#chunked(this.#oldestFirst(rows), run);
       else if (this.#reader.places.isDirectory(range.volume))
-        await this.#files({ range, turns }, this.#oldestFirst(rows), run);
+        await this.#files({ range, turns, goal }, this.#oldestFirst(rows), run);
       else await this.#around({ range, turns }, rows, run);
       await turns.end();
     } catch (error) {
-      if (!context.signal.aborted || StoreError.is(error)) throw error;
+      if (!(error instanceof Enough) && (!context.signal.aborted || StoreError.is(error))) throw error;
       // Orphans are for who looked at the whole range.
       return { ...run.result(), orphans: [], generation, reached: run.reached };
     }
@@ -120,18 +135,18 @@ export class Verifier {
   }
 
   /** A scrub that was stopped within a range must not begin with the same copies again. */
-  #oldestFirst(rows: readonly Copy[]): Copy[] {
+  #oldestFirst(rows: readonly Copy[]): AgedCopy[] {
     const verified = this.#reader.sql.values('SELECT at FROM verified WHERE blob = ? AND volume = ?');
     const since = rows.map((row) => ({
       row,
       at: (verified.get(row.n, row.volume) as number | undefined) ?? row.created,
     }));
-    return since.toSorted((a, b) => a.at - b.at).map(({ row }) => row);
+    return since.toSorted((a, b) => a.at - b.at);
   }
 
   /** Likewise, reading extents in their order: from the one with the copy that waits longest to the end, then those before it. */
   async #around({ range, turns }: Passing, rows: readonly Copy[], run: Run): Promise<void> {
-    const first = this.#oldestFirst(rows)[0]?.extent ?? range.fromExtent;
+    const first = this.#oldestFirst(rows)[0]?.row.extent ?? range.fromExtent;
     const parts = [
       { ...range, fromExtent: first },
       { ...range, toExtent: first - 1 },
@@ -143,18 +158,19 @@ export class Verifier {
     }
   }
 
-  async #chunked(rows: readonly Copy[], run: Run): Promise<void> {
-    for (const row of rows) {
-      if (isBorrowed(row)) run.borrowed(row);
-      else for (const _node of run.chunked(row)) await this.#clock.yield();
-    }
+  async #chunked(rows: readonly AgedCopy[], run: Run): Promise<void> {
+    for (const { row } of rows) for (const _node of run.chunked(row)) await this.#clock.yield();
   }
 
-  async #files({ range, turns }: Passing, rows: readonly Copy[], run: Run): Promise<void> {
+  /** A folder of large files is worth hours, so it is left in the middle; extents are read as a whole. */
+  async #files({ range, turns, goal }: Passing, rows: readonly AgedCopy[], run: Run): Promise<void> {
     const slice = new Uint8Array(rows.length === 0 ? 0 : sliceBytes + this.#reader.chunkBytes);
-    for (const row of rows) for (const bytes of run.file(row, slice)) await turns.after(bytes);
+    for (const { row, at } of rows) {
+      if (goal?.isReached(at) === true) throw new Enough();
+      for (const bytes of run.file(row, slice)) await turns.after(bytes);
+    }
     if (!this.#isThere(range)) return;
-    const known = new Set(rows.map((row) => partFile(partNameOf(row))));
+    const known = new Set(rows.map(({ row }) => partFile(partNameOf(row))));
     for (const part of this.#reader.places.directory(range.volume).parts(range.fromExtent, range.toExtent)) {
       if (part.name !== undefined && !known.has(partFile(part.name))) run.orphans.push(part);
     }
@@ -212,7 +228,11 @@ export class Verifier {
 interface Passing {
   readonly range: VerifyRange;
   readonly turns: Turns;
+  readonly goal?: Goal | undefined;
 }
+
+/** What is left of the range may wait. */
+class Enough extends Error {}
 
 /** What one range gave so far. */
 class Run {
@@ -261,24 +281,7 @@ class Run {
     });
   }
 
-  /** Its bytes are verified by scrubs of the store that has them; here it is seen whether that one has them, and believes in them. */
-  borrowed(row: Copy): void {
-    this.#context.signal.throwIfAborted();
-    try {
-      const [lent] = this.#reader.lent(row.id);
-      if (lent === undefined) throw damaged(row, 'no alternate has it any more');
-      if (lent.row.suspect !== 0) throw damaged(row, `it is damaged in the alternate ${lent.lender.path}`);
-      if (lent.row.size !== row.size) throw damaged(row, 'it has another size in the alternate');
-      this.#sound(row);
-    } catch (error) {
-      if (StoreError.is(error, 'unavailable')) return void this.unreachable.push(row.n);
-      this.#blame(row, error);
-    }
-    this.#note(row);
-    this.#context.progress(1, 0);
-  }
-
-  /** Its bytes are those of its chunks, and count there. */
+  /** Chunked, or borrowed: its bytes are those of its chunks, or of another store, and count there. */
   *chunked(row: Copy): Generator<void> {
     try {
       for (const _node of this.#reader.verifyChunked(row)) {
@@ -287,6 +290,7 @@ class Run {
       }
       this.#sound(row);
     } catch (error) {
+      if (isBorrowed(row) && StoreError.is(error, 'unavailable')) return void this.unreachable.push(row.n);
       this.#blame(row, error);
     }
     this.#note(row);

@@ -7,6 +7,7 @@ import type { VolumeRow } from '../catalog/group.ts';
 import { childrenOf } from '../catalog/reference-rows.ts';
 import { bucketOf } from '../catalog/row-sums.ts';
 import { type VolumeSet, locatorOf } from '../commit/volume-set.ts';
+import { Fall, defaultGraceMs } from '../content/freed.ts';
 import { StoreError, toStoreError } from '../errors.ts';
 import type { Host } from '../host.ts';
 import { verifyBucket } from './buckets.ts';
@@ -14,8 +15,6 @@ import { type Borrowers, everything, markDying, unmarkDying, verifiedBorrowers }
 import { bury, copiesOf, viewOf } from './placed.ts';
 import { removeCondemned } from './tombstones.ts';
 
-/** Default time between the last loss of a reference and collection. */
-export const defaultGraceMs: number = 24 * 60 * 60 * 1000;
 /** A write transaction of ours lasts about this long, so that puts of others go on in between. */
 const sliceMs = 15;
 /** Candidates looked at in one go; bounds memory, not the work. */
@@ -54,7 +53,7 @@ export async function collect(
   context.recover();
   const { catalog } = context;
   const doubt =
-    clockDoubt(context) ??
+    clockDoubt(context, graceMs) ??
     (await missingVolume(context)) ??
     (waitingGap(catalog.sql) || catalog.state().doubt);
   const held = (): number => unreferencedCount(context.catalog);
@@ -68,7 +67,7 @@ export async function collect(
   }
   const run = new Collection(context, graceMs, borrowers);
   try {
-    if (options.dryRun === true) return run.plan();
+    if (options.dryRun === true) return await run.plan();
     await run.deleteAll();
     return {
       deleted: run.deleted,
@@ -117,45 +116,38 @@ class Collection {
     await this.#dropDeadVolumes();
   }
 
-  /** What a run would do, from the same rows, without writing. */
-  plan(): GcResult {
-    const { catalog } = this.#context;
-    const losses = new Map<number, number>();
-    const seen = new Set<number>();
-    let queue: BlobRow[] = [];
-    for (let after = 0; ;) {
-      const page = this.#candidates(after);
-      if (page.length === 0) break;
-      after = page.at(-1)!;
-      for (const n of page) {
-        const row = catalog.blobs.byNumber(n);
-        if (row !== undefined && this.#mayGo(row, this.#limits()) && !this.#borrowers.isBorrowed(row.id))
-          queue.push(row);
-      }
-    }
-    let freedBytes = 0;
-    while (queue.length > 0) {
-      const next: BlobRow[] = [];
-      for (const row of queue) {
-        if (seen.has(row.n)) continue;
-        seen.add(row.n);
-        freedBytes += row.stored * copiesOf(catalog, row).length;
-        for (const child of childrenOf(catalog.refs, row).flatMap(({ children }) => children)) {
-          const lost = (losses.get(child) ?? 0) + 1;
-          losses.set(child, lost);
-          const childRow = catalog.blobs.byNumber(child);
-          if (childRow === undefined || lost < childRow.refcount) continue;
-          const since = {
-            zero_since: Math.max(row.zero_since ?? 0, childRow.touched),
-            zero_gen: Math.max(row.zero_gen ?? 0, childRow.touched_gen),
-          };
-          if (this.#mayGo(since, this.#limits()) && !this.#borrowers.isBorrowed(childRow.id))
-            next.push({ ...childRow, ...since });
+  /** What a run would do, and later ones, without writing. */
+  async plan(): Promise<GcResult> {
+    const { catalog, host } = this.#context;
+    const limits = this.#limits();
+    const now = { deleted: 0, freedBytes: 0 };
+    const later = { blobs: 0, bytes: 0, firstMs: Number.POSITIVE_INFINITY, lastMs: 0 };
+    let held = 0;
+    const isLent = (n: number): boolean => {
+      const lent = this.#borrowers.count > 0 && this.#isLent(n);
+      if (lent) held++;
+      return lent;
+    };
+    await new Fall(catalog.sql, host.clock, isLent).unreferenced(
+      ({ ms, generation, bytes, isUnreferenced }) => {
+        if (this.#mayGo({ zero_since: ms, zero_gen: generation }, limits)) {
+          now.deleted++;
+          now.freedBytes += bytes;
+          return;
         }
-      }
-      queue = next;
-    }
-    return { deleted: seen.size, freedBytes, held: Math.max(0, unreferencedCount(catalog) - seen.size) };
+        if (isUnreferenced) held++;
+        later.blobs++;
+        later.bytes += bytes;
+        later.firstMs = Math.min(later.firstMs, ms + this.#graceMs);
+        later.lastMs = Math.max(later.lastMs, ms + this.#graceMs);
+      },
+    );
+    return { ...now, held, ...(later.blobs === 0 ? {} : { later }) };
+  }
+
+  #isLent(n: number): boolean {
+    const row = this.#context.catalog.blobs.byNumber(n);
+    return row !== undefined && this.#borrowers.isBorrowed(row.id);
   }
 
   close(): void {
@@ -381,10 +373,19 @@ async function missingVolume({ volumes, host }: GcContext): Promise<string | und
   return undefined;
 }
 
-/** A wall clock that jumped forward would end every grace at once: collection waits until the store is reopened. */
-function clockDoubt({ host, opened }: GcContext): string | undefined {
+/**
+ * A wall clock that jumped forward would end every grace at once. While the store is open it is seen by the monotonic clock; then collection
+ * waits until the store is reopened. Between two commits a month or more apart it cannot be told from time that passed: then it waits for
+ * one grace, so that who sees a wrong clock in time loses nothing.
+ */
+function clockDoubt({ host, opened, catalog }: GcContext, graceMs: number): string | undefined {
   const wall = host.clock.now() - opened.wallMs;
   const monotonic = host.clock.monotonic() - opened.monotonicMs;
-  if (wall - monotonic <= clockJumpMs) return undefined;
-  return `the clock jumped forward by ${Math.round((wall - monotonic) / 60_000)} minutes since the store was opened; reopen it when the time is right`;
+  const minutes = Math.round((wall - monotonic) / 60_000);
+  if (wall - monotonic > clockJumpMs)
+    return `the clock jumped forward by ${minutes} minutes since the store was opened; reopen it when the time is right`;
+  const { leaptMs, clockMs } = catalog.state();
+  const untilMs = (leaptMs ?? Number.NEGATIVE_INFINITY) + graceMs;
+  if (Math.max(clockMs, host.clock.now()) >= untilMs) return undefined;
+  return `the clock is a month or more ahead of when the store was last written to; if that is right, collection goes on after ${new Date(untilMs).toISOString()}`;
 }

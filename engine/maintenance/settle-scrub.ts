@@ -2,12 +2,13 @@
 import { type BlobRow, noVolume } from '../catalog/blob-rows.ts';
 import type { Catalog, Transaction } from '../catalog/catalog.ts';
 import type { CopyRow } from '../catalog/copy-rows.ts';
-import { readGroup } from '../catalog/group.ts';
+import { type VolumeRow, readGroup } from '../catalog/group.ts';
 import { bucketRows } from '../catalog/row-sums.ts';
 import { fromHex } from '../codec/bytes.ts';
 import { markCopy } from '../commit/copies.ts';
 import type { VolumeSet } from '../commit/volume-set.ts';
 import type { FoundDamage, VerifyRange } from '../content/verify.ts';
+import { toStoreError } from '../errors.ts';
 import type { ListedPart } from '../volume.ts';
 import { adoptLostChunked } from './adopt-chunked.ts';
 import { type AdoptContext, adoptFile, adoptRecords, emptyReport } from './adopt.ts';
@@ -185,7 +186,9 @@ function recount(transaction: Transaction, bucket: number): number {
   return fixed;
 }
 
+/** Folders of a range, where much lies in them; of a directory with little in it they are more, since a range costs a commit. */
 const foldersPerRange = 4;
+const rangeBytes = 64 * 1024 * 1024;
 /** About 32 MiB at the default extent size. */
 const extentsPerRange = 512;
 
@@ -198,10 +201,13 @@ export function scrubRanges(volumes: VolumeSet): VerifyRange[] {
   const mirrored = readGroup(volumes.catalog.sql).copies > 1;
   for (const row of volumes.rows()) {
     if (row.kind === 'folder') continue;
-    if (mirrored && !volumes.isPresent(row.n) && volumes.trouble(row) !== undefined) continue;
+    if (mirrored && isAway(volumes, row)) continue;
     if (row.kind === 'directory') {
-      for (let from = 0; from < 256; from += foldersPerRange)
-        ranges.push({ volume: row.n, fromExtent: from, toExtent: from + foldersPerRange - 1 });
+      const parts = Math.min(256 / foldersPerRange, Math.max(1, Math.ceil(row.bytes / rangeBytes)));
+      for (let part = 0; part < parts; part++) {
+        const [from, next] = [part, part + 1].map((at) => Math.round((256 * at) / parts)) as [number, number];
+        ranges.push({ volume: row.n, fromExtent: from, toExtent: next - 1 });
+      }
       continue;
     }
     for (let from = 1; from <= row.extents; from += extentsPerRange) {
@@ -213,4 +219,12 @@ export function scrubRanges(volumes: VolumeSet): VerifyRange[] {
     }
   }
   return ranges;
+}
+
+function isAway(volumes: VolumeSet, row: VolumeRow): boolean {
+  try {
+    return !volumes.isPresent(row.n) && volumes.trouble(row) !== undefined;
+  } catch (error) {
+    throw toStoreError(error, `looking at volume ${row.id}`, { volume: row.id });
+  }
 }

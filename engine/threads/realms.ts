@@ -5,7 +5,7 @@ import type { Provider } from '../codec/provider.ts';
 import { type FoundStore, findStore } from '../commit/create.ts';
 import { readKeyFiles } from '../commit/key-files.ts';
 import type { DatabaseClass } from '../driver.ts';
-import { StoreError } from '../errors.ts';
+import { StoreError, toStoreError } from '../errors.ts';
 import type { Host } from '../host.ts';
 import type { Keyring } from '../keys/keyring.ts';
 import { type Keys, type KeyTools, createKeys, unlockKeys } from '../keys/keys.ts';
@@ -36,7 +36,10 @@ export async function findUnlocked(
   const fresh = await newKeys(options, parts);
   try {
     const parameters = withKeys(options.parameters, fresh, options.encryption?.padding);
-    const found = findStore(options.root, options.mode, { ...parts, parameters, keys: fresh?.file });
+    // Without keys no store is made where an encrypted one is wanted.
+    const mode =
+      options.mode === 'create' && options.encryption !== undefined && !fresh ? 'open' : options.mode;
+    const found = findStore(options.root, mode, { ...parts, parameters, keys: fresh?.file });
     const { encryption } = found.superblock.parameters;
     if (encryption === null) {
       if (options.encryption === undefined) return { ...found, keyring: undefined };
@@ -95,16 +98,15 @@ async function newKeys(
   { host, provider }: { readonly host: Host; readonly provider: Provider },
 ): Promise<Keys | undefined> {
   const { superblock } = layoutOf(host.files, root);
-  if (encryption === undefined || mode !== 'create' || isThere(host, superblock)) return undefined;
+  if (encryption === undefined || mode !== 'create' || isThere(host, root, superblock)) return undefined;
   return await createKeys(toolsOf(host, provider), encryption.secret);
 }
 
-function isThere(host: Host, path: string): boolean {
+function isThere({ files }: Host, root: string, path: string): boolean {
   try {
-    return host.files.facts(path) !== undefined;
-  } catch {
-    // Whatever it is, finding the store says it.
-    return true;
+    return files.facts(path) !== undefined;
+  } catch (error) {
+    throw toStoreError(error, `opening the store in ${root}`, { path });
   }
 }
 

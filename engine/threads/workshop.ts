@@ -139,7 +139,7 @@ export class Workshop {
         this.#open.streams.exportTo(target, context.signal),
       exports: (targets: readonly ExportTarget[], context: CallContext) => this.#exportMany(targets, context),
       verify: (order: VerifyOrder, context: CallContext) => this.#verify(order, context),
-      query: (args: { name: keyof Queries; args: readonly unknown[] }) =>
+      query: (args: { name: string; args: readonly unknown[] }) =>
         this.#open.queries.run(args.name, args.args),
       handles: () => this.#open.streams.openHandles,
       forget: () => {
@@ -249,12 +249,17 @@ export class Workshop {
   #close(): void {
     const parts = this.#parts;
     this.#parts = undefined;
-    parts?.streams.close();
-    parts?.stager.close();
-    parts?.chopper.close();
-    parts?.reader.close();
-    parts?.alternates?.close();
-    if (parts !== undefined) wipeKeys(parts.reader.realm);
+    if (parts === undefined) return;
+    let failure: unknown;
+    // One that cannot be closed is no reason to leave the others open.
+    for (const part of [parts.streams, parts.stager, parts.chopper, parts.reader, parts.alternates])
+      try {
+        part?.close();
+      } catch (error) {
+        failure ??= error;
+      }
+    wipeKeys(parts.reader.realm);
+    if (failure !== undefined) throw toStoreError(failure, 'closing');
   }
 
   /** Short reads of many callers in one message. */

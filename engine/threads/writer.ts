@@ -28,14 +28,7 @@ import { Borrowers } from '../maintenance/lent.ts';
 import type { MirrorContext } from '../maintenance/mirror.ts';
 import { type RecoverContext, recover } from '../maintenance/recover.ts';
 import { removeCondemned } from '../maintenance/tombstones.ts';
-import { type ScrubEnd, beginScrub, endScrub } from '../maintenance/scrub-log.ts';
-import {
-  type SettleRequest,
-  clearDoubt,
-  recountBucket,
-  scrubRanges,
-  settleRange,
-} from '../maintenance/settle-scrub.ts';
+import { type SettleRequest, settleRange } from '../maintenance/settle-scrub.ts';
 import { type CallContext, type Handler, errorToData } from '../rpc.ts';
 import { alternateHandlers, unknownIsNotAbsent } from './alternate-work.ts';
 import { type KeyContext, type KeyView, checkNewest, keyHandlers } from './key-work.ts';
@@ -44,6 +37,7 @@ import { type Parts, closeParts } from './closing.ts';
 import { groupHandlers } from './group-work.ts';
 import { committed, nameTold } from './naming.ts';
 import type { OpenedStore, WriterOptions } from './opened.ts';
+import { upkeepHandlers } from './upkeep-work.ts';
 
 /** A store that was found, and how ids and names stand in it. */
 interface Found {
@@ -73,12 +67,11 @@ export class Writer {
       commit: (operations: readonly Operation[]) => this.#commit(operations),
       gc: (options: Pick<GcOptions, 'graceMs' | 'dryRun'>, context: CallContext) =>
         this.#gc(options, context),
-      'scrub-begin': () => this.#write(() => beginScrub(this.#open.catalog)),
-      'scrub-end': (end: ScrubEnd) => this.#write(() => endScrub(this.#open.catalog, end)),
-      'scrub-ranges': () => scrubRanges(this.#open.volumes),
       'scrub-settle': (request: SettleRequest) => this.#settle(request),
-      'scrub-recount': (bucket: number) => this.#write(() => recountBucket(this.#open.catalog, bucket)),
-      'scrub-clear': () => this.#write(() => clearDoubt(this.#open.catalog, this.#open.volumes)),
+      ...upkeepHandlers((work) => {
+        const { catalog, recovery } = this.#open;
+        return this.#write(() => work({ ...recovery, catalog }));
+      }),
       ...groupHandlers(
         (work) => this.#onGroup(work),
         (id) => nameTold(this.#open.realm, id),

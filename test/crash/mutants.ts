@@ -99,6 +99,31 @@ ${tombstone}`,
       },
     ],
   },
+  {
+    name: 'the name of a new fan-out folder not synced',
+    patches: [
+      {
+        file: 'engine/volumes/directory.ts',
+        find: '    this.#files.syncFolder(this.root);\n',
+        replace: '',
+      },
+    ],
+  },
+  {
+    name: 'volumes without a journal on disk',
+    patches: [
+      {
+        file: 'engine/volumes/sqlite.ts',
+        find: "db.pragma('journal_mode = PERSIST')",
+        replace: "db.pragma('journal_mode = MEMORY')",
+      },
+      {
+        file: 'engine/volumes/sqlite.ts',
+        find: "journal !== 'persist'",
+        replace: "journal !== 'memory'",
+      },
+    ],
+  },
 ];
 
 const root = new URL('../../', import.meta.url).pathname;

@@ -1,13 +1,17 @@
-// `npm run soak -- power-loss|kill|move|mutants|rebuild --runs N --seed S`: the full number of crash runs; exits 1 on any loss.
+// `npm run soak -- <campaign> --runs N`: the full number of runs of a campaign of crashes, faults or races; exits 1 on any loss.
 import { parseArgs } from 'node:util';
 import { play } from '../../fuzz/store/player.ts';
 import { makeSteps } from '../../fuzz/store/steps.ts';
 import { makeUniverse } from '../../fuzz/store/universe.ts';
+import { type CampaignArguments, bitFlips, ioErrors, raceMutantsAll, races } from './fault-campaigns.ts';
 import { runKill } from './kill.ts';
 import { runMoves } from './move.ts';
 import { buildMutant, huntMutant, mutants } from './mutants.ts';
 import { runPowerLoss, type PowerLossOptions } from './power-loss.ts';
 import { buildRecorder } from './recorded-run.ts';
+import { runCuts } from '../sync/cutting.ts';
+import { runSyncKills } from '../sync/killing.ts';
+import { race } from '../sync/racing.ts';
 import { engineSubject, type Subject } from './subject.ts';
 
 const usage = `usage: soak power-loss [--runs STATES] [--seed S] [--per-seed STATES] [--replay FOLDER --state N]
@@ -15,6 +19,13 @@ const usage = `usage: soak power-loss [--runs STATES] [--seed S] [--per-seed STA
        soak move       [--runs KILLS] [--seed S] [--copies N]
        soak mutants    [--runs STATES] [--seed S]
        soak rebuild    [--runs STORES] [--seed S]
+       soak races        [--runs SCHEDULES] [--seed-from SCHEDULE] [--jobs N] [--processes N] [--trace]
+       soak race-mutants [--runs SCHEDULES]
+       soak io-errors    [--runs CASES] [--seed S] [--seed-from CASE] [--jobs N]
+       soak bit-flips    [--runs BITS] [--seed-from BIT] [--jobs N]
+       soak cuts       [--runs CUTS] [--seed S]
+       soak sync-kill  [--runs KILLS] [--seed S]
+       soak sync-races [--runs RACES] [--seed S]
   --stand-in runs the tools' own small store instead of the engine`;
 
 const { positionals, values } = parseArgs({
@@ -25,6 +36,9 @@ const { positionals, values } = parseArgs({
     'per-seed': { type: 'string', default: '100' },
     processes: { type: 'string' },
     copies: { type: 'string', default: '1' },
+    'seed-from': { type: 'string', default: '0' },
+    jobs: { type: 'string', default: '1' },
+    trace: { type: 'boolean', default: false },
     replay: { type: 'string' },
     state: { type: 'string' },
     'stand-in': { type: 'boolean', default: false },
@@ -34,6 +48,16 @@ const seed = Number(values.seed);
 const subject: Subject = values['stand-in'] ? { kind: 'stand-in', flaws: [] } : engineSubject;
 const print = (line: string): void => void process.stdout.write(`${line}\n`);
 
+const given: CampaignArguments = {
+  runs: values.runs === undefined ? undefined : Number(values.runs),
+  seed,
+  from: Number(values['seed-from']),
+  jobs: Number(values.jobs),
+  processes: values.processes === undefined ? undefined : Number(values.processes),
+  trace: values.trace,
+  print,
+};
+
 /** Each returns whether all was well. */
 const campaigns: Readonly<Record<string, () => Promise<boolean>>> = {
   'power-loss': powerLoss,
@@ -41,6 +65,13 @@ const campaigns: Readonly<Record<string, () => Promise<boolean>>> = {
   move,
   mutants: allMutants,
   rebuild,
+  races: () => races(given),
+  'race-mutants': () => raceMutantsAll(given),
+  'io-errors': () => ioErrors(given),
+  'bit-flips': () => bitFlips(given),
+  cuts,
+  'sync-kill': syncKill,
+  'sync-races': syncRaces,
 };
 
 async function powerLoss(): Promise<boolean> {
@@ -179,6 +210,54 @@ async function rebuild(): Promise<boolean> {
   const seconds = ((performance.now() - started) / 1000).toFixed(0);
   print(`rebuild: ${runs} stores, ${failed} failed, ${seconds} s, seed ${seed}`);
   return failed === 0;
+}
+
+/** These throw at the first that fails, and keep its folder. */
+async function cuts(): Promise<boolean> {
+  const started = performance.now();
+  const report = await runCuts({ seed, runs: Number(values.runs ?? 500) }, ({ cuts: done }) => {
+    if (done % 50 === 0) print(`${done} cuts`);
+  });
+  print(
+    `cuts: ${report.cuts} cuts, at ${report.boundariesCut} of ${report.boundaries} ends of frames and anywhere, ${secondsSince(started)} s, seed ${seed}`,
+  );
+  return report.cuts > 0;
+}
+
+async function syncKill(): Promise<boolean> {
+  const started = performance.now();
+  const report = await runSyncKills({ seed, runs: Number(values.runs ?? 100) }, ({ kills: done }) => {
+    if (done % 10 === 0) print(`${done} kills`);
+  });
+  print(
+    `sync-kill: ${report.kills} kills, ${report.within} before the transfer had ended; ${report.bytes} bytes sent afterwards, ${report.missing} were missing; ${secondsSince(started)} s, seed ${seed}`,
+  );
+  return report.within > 0;
+}
+
+async function syncRaces(): Promise<boolean> {
+  const runs = Number(values.runs ?? 300);
+  const started = performance.now();
+  const total = { transfers: 0, refused: 0 };
+  for (let run = 0; run < runs; run++) {
+    try {
+      const { transfers, refused } = await race(seed + run);
+      total.transfers += transfers;
+      total.refused += refused;
+    } catch (error) {
+      print(`FAILED seed ${seed + run}`);
+      throw error;
+    }
+    if ((run + 1) % 50 === 0) print(`${run + 1} races`);
+  }
+  print(
+    `sync-races: ${runs} races, ${total.transfers} transfers, ${total.refused} of them refused, nothing lost, ${secondsSince(started)} s, seed ${seed}`,
+  );
+  return total.refused < total.transfers;
+}
+
+function secondsSince(started: number): string {
+  return ((performance.now() - started) / 1000).toFixed(0);
 }
 
 function needRecorder(): void {

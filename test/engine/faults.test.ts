@@ -193,6 +193,56 @@ for (const [what, { fault, work }] of Object.entries(writes)) {
   });
 }
 
+storeTest('where the disk fails as an encrypted store is made, no other one is made', async (folder) => {
+  const encryption = { secret: { kind: 'raw-key', key: new Uint8Array(32).fill(3) } } as const;
+  const host = faultyHost(nodeHost({ inline: true }));
+  host.arm({ operations: ['facts'], path: 'superblock', code: 'EIO' });
+  await assert.rejects(folder.open({ host, encryption }), withCode('unavailable'));
+  assert.equal(host.struck, 1);
+  const store = await folder.open({ encryption });
+  assert.ok(store.parameters.encryption !== null);
+});
+
+storeTest(
+  'a half-written marker of this process that cannot be removed does not lock it out',
+  async (folder) => {
+    await (await folder.open()).close();
+    const host = faultyHost(nodeHost({ inline: true }));
+    host.arm({
+      operations: ['file.write', 'removeFile'],
+      path: '.library',
+      code: 'EIO',
+      lasts: 'sticky',
+      effect: 'half',
+    });
+    await assert.rejects(folder.open({ host }), withCode('unavailable'));
+    assert.ok(host.struck > 1);
+    await (await folder.open()).put(kept, { owner: 'x' });
+  },
+);
+
+storeTest('where the disk cannot close what a stream read, the lease is given back', async (folder) => {
+  const host = faultyHost(nodeHost({ inline: true }));
+  const store = await openStore(folder.path, { ...options, host });
+  await store.put(byPath, { owner: 'x' });
+  await (await store.stream(sha256(byPath)))!.getReader().read();
+  host.arm({ operations: ['file.close'], path: '/blobs/', code: 'EIO', lasts: 'sticky' });
+  await assert.rejects(store.close(), withCode('unavailable'));
+  assert.deepEqual([readdirSync(folder.at('leases')), readdirSync(folder.at('tmp'))], [[], []]);
+});
+
+storeTest('where the disks of a mirrored group do not answer, a scrub says so', async (folder) => {
+  const host = faultyHost(nodeHost({ inline: true }));
+  const store = await folder.open({ host });
+  await store.volumes.extend(join(folder.side, 'disk'));
+  await store.volumes.extend(join(folder.side, 'packs'), { kind: 'sqlite' });
+  await store.volumes.mirror(2);
+  host.arm({ operations: ['facts'], code: 'EIO', lasts: 'sticky' });
+  await assert.rejects(store.scrub(), withCode('unavailable'));
+  host.disarm();
+  assert.deepEqual((await store.scrub()).damaged, []);
+});
+
 storeTest('EIO in a read is an error of that read alone', async (folder) => {
   const host = faultyHost(nodeHost({ inline: true }));
   const store = await folder.open({ host });

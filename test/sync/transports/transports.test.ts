@@ -1,13 +1,12 @@
 /** Every transport passes the suite; a port refuses what is out of order, and `ssh` gets no argument that could be an option. */
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
-import { PassThrough } from 'node:stream';
-import { test } from 'node:test';
+import type { PassThrough } from 'node:stream';
+import { after, test } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
 import { MessageChannel } from 'node:worker_threads';
 import {
   type Transport,
-  pair,
   parseSshTarget,
   portTransport,
   spawnTransport,
@@ -16,31 +15,11 @@ import {
 } from '../../../sync/index.ts';
 import { transportSuite } from '../../conformance/transport.ts';
 import { withCode } from '../../engine/store-folder.ts';
+import { AllTransports } from '../ends.ts';
 
-transportSuite('pair', () => {
-  const ends = pair();
-  return { ends, cut: () => ends[0].close(new Error('cut')).then(() => undefined) };
-});
-
-transportSuite('streams', () => {
-  const [there, back] = [new PassThrough(), new PassThrough()];
-  const ends = [
-    streamTransport({ input: back, output: there }),
-    streamTransport({ input: there, output: back }),
-  ] as const;
-  return {
-    ends,
-    cut: () => {
-      there.destroy(new Error('EPIPE'));
-      back.destroy(new Error('EPIPE'));
-    },
-  };
-});
-
-transportSuite('message port', () => {
-  const { port1, port2 } = new MessageChannel();
-  return { ends: [portTransport(port1), portTransport(port2)], cut: () => port1.close() };
-});
+const all = new AllTransports();
+after(() => all.close());
+for (const [name, make] of Object.entries(all.make)) transportSuite(name, make);
 
 /** Carries its stdin and stdout to two more pipes: real pipes, and a real process to kill. */
 const carrier = `

@@ -1,0 +1,46 @@
+// Samples of the campaigns of I/O errors and of bit flips, and what they are judged by can say no.
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { openStore } from '../../engine/index.ts';
+import { noise, sha256 } from '../engine/store-folder.ts';
+import { runFlips } from './bit-flips.ts';
+import { judge, runIoErrors } from './io-errors.ts';
+import { scenarios } from './io-scenarios.ts';
+
+test('I/O errors, a sample: what was acknowledged is there, and errors are typed', async (t) => {
+  assert.ok(Object.keys(scenarios).length >= 30);
+  const { runs, cases, losses } = await runIoErrors({ runs: 8, seed: 3, only: 'put, large' });
+  assert.deepEqual(losses, []);
+  assert.equal(runs, 8);
+  t.diagnostic(`${runs} of ${cases} cases`);
+});
+
+test('bit flips, a sample: refused, seen or harmless', async (t) => {
+  const { runs, bits, bytes, refused, seen, harmless, losses } = await runFlips({ runs: 8, only: 'plain' });
+  assert.deepEqual(losses, []);
+  assert.equal(refused + seen + harmless, runs);
+  assert.ok(bytes >= 65_536);
+  t.diagnostic(`${runs} of ${bits} bits: ${refused} refused, ${seen} seen, ${harmless} harmless`);
+});
+
+test('a lost blob, a lost root and a plain error are losses', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'holdfast-judged-'));
+  try {
+    const path = join(folder, 'store');
+    await (await openStore(path, { threads: { count: 0 } })).close();
+    const held = noise(100);
+    const nothing = { held: new Map(), roots: new Map(), errors: [] };
+    await judge(path, nothing, {});
+    await assert.rejects(judge(path, { ...nothing, held: new Map([[sha256(held), held]]) }, {}), /not here/);
+    await assert.rejects(
+      judge(path, { ...nothing, roots: new Map([['main', new Set([sha256(held)])]]) }, {}),
+      /root main is another/,
+    );
+    await assert.rejects(judge(path, { ...nothing, errors: [new TypeError('plain')] }, {}), /plain error/);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+});

@@ -1,0 +1,173 @@
+/** Deliberately broken builds of the engine that only other processes notice: a simulator of races that does not catch them proves nothing. */
+import { type Mutant, buildMutant } from '../crash/mutants.ts';
+import { type RaceFailure, runRaces } from './run.ts';
+
+export interface RaceMutant extends Mutant {
+  /** A schedule with which a search finds it soon. */
+  readonly from: number;
+}
+
+const gc = 'engine/maintenance/gc.ts';
+const committer = 'engine/commit/committer.ts';
+const settle = 'engine/maintenance/settle-scrub.ts';
+
+export const raceMutants: readonly RaceMutant[] = [
+  {
+    name: 'collection decides before its transaction',
+    from: 0,
+    patches: [
+      {
+        file: gc,
+        find: '  readonly #sound = new Set<number>();',
+        replace: '  readonly #sound = new Set<number>();\n  #seen = new Map<number, BlobRow | undefined>();',
+      },
+      {
+        file: gc,
+        find: '      const { deleted, freedBytes } = this;\n',
+        replace:
+          '      const { deleted, freedBytes } = this;\n      this.#seen = new Map(page.map((n) => [n, catalog.blobs.byNumber(n)]));\n',
+      },
+      {
+        file: gc,
+        find: 'const row = transaction.catalog.blobs.byNumber(page[at]!);',
+        replace: 'const row = this.#seen.get(page[at]!);',
+      },
+      { file: gc, find: 'if (transaction.catalog.refs.any(row.n)) {', replace: 'if (row.refcount > 0) {' },
+    ],
+  },
+  {
+    name: 'collection knows no horizon',
+    from: 0,
+    patches: [{ file: gc, find: ' && since.zero_gen! < limits.horizon', replace: '' }],
+  },
+  {
+    name: 'a put that is a second one does not look again in its transaction',
+    from: 0,
+    patches: [
+      {
+        file: committer,
+        find: '    const afterwards: Afterwards = [];\n    const results',
+        replace: `    const afterwards: Afterwards = [];
+    const named = operations.flatMap((operation) => ('id' in operation ? [operation.id] : []));
+    this.seen = new Map(named.map((id) => [id, this.#catalog.blobs.inspect(fromHex(id)!)]));
+    const results`,
+      },
+      {
+        file: committer,
+        find: '  readonly #options: CommitterOptions;\n\n  constructor',
+        replace:
+          '  readonly #options: CommitterOptions;\n  seen: Map<string, ReturnType<Catalog["blobs"]["inspect"]>> = new Map();\n\n  constructor',
+      },
+      {
+        file: committer,
+        find: '      const found = this.#catalog.blobs.inspect(fromHex(id)!);\n      if (put.instead',
+        replace: '      const found = this.seen.get(id);\n      if (put.instead',
+      },
+      {
+        file: committer,
+        find: '    const found = this.#catalog.blobs.inspect(fromHex(id)!);\n    return found !== undefined && this.#stands',
+        replace: '    const found = this.seen.get(id);\n    return found !== undefined && this.#stands',
+      },
+    ],
+  },
+  {
+    name: 'unlink before catalog',
+    from: 0,
+    patches: [
+      {
+        file: 'engine/maintenance/placed.ts',
+        find: "  transaction.catalog.sql\n    .rows('INSERT INTO tombstones",
+        replace:
+          "  volumes.directory(view.volume).delete(partNameOf(view));\n  transaction.catalog.sql\n    .rows('INSERT INTO tombstones",
+      },
+    ],
+  },
+  {
+    name: 'a move removes the old file before its transaction',
+    from: 0,
+    patches: [
+      {
+        file: 'engine/maintenance/drain.ts',
+        find: '  const moved = catalog.transaction((transaction) => {',
+        replace:
+          '  volumes.directory(move.from).delete({ ...move, incarnation: move.old });\n  const moved = catalog.transaction((transaction) => {',
+      },
+    ],
+  },
+  {
+    name: 'a read does not look again',
+    from: 0,
+    patches: [
+      {
+        file: 'engine/content/reader.ts',
+        find: 'if (!mayHaveMoved(error)) throw error;',
+        replace: 'throw error;',
+      },
+    ],
+  },
+  {
+    name: 'a scrub believes what it saw before its transaction',
+    from: 0,
+    patches: [
+      {
+        file: settle,
+        find: 'request.damaged.filter((damage) => markCopy(transaction, damage))',
+        replace: 'request.damaged.filter((damage) => [markCopy(transaction, damage)])',
+      },
+      {
+        file: 'engine/content/verify.ts',
+        find: 'if ((mayHaveMoved(error) || unknown) && this.#left(row)) return;',
+        replace: '',
+      },
+    ],
+  },
+  {
+    name: 'a scrub takes in what others are writing',
+    from: 0,
+    patches: [
+      {
+        file: settle,
+        find: 'if (intended.get(id, name.incarnation) !== undefined || condemned',
+        replace: 'if (condemned',
+      },
+    ],
+  },
+  {
+    name: 'the slower of two puts removes the file of the faster',
+    from: 0,
+    patches: [
+      {
+        file: committer,
+        find: 'this.#volumes.directory(put.volume).delete(name)',
+        replace:
+          'this.#volumes.directory(standing.volume).delete({ ...name, incarnation: standing.incarnation })',
+      },
+    ],
+  },
+];
+
+export interface RaceVerdict {
+  readonly failure: RaceFailure | undefined;
+  readonly schedules: number;
+}
+
+/** Plays schedules on a broken build until a promise is broken. */
+export async function huntRaceMutant(
+  mutant: RaceMutant,
+  options: { readonly from?: number; readonly schedules: number },
+): Promise<RaceVerdict> {
+  const copy = buildMutant(mutant);
+  const { subject } = copy;
+  try {
+    if (subject.kind !== 'engine') throw new Error('a mutant is a build of the engine');
+    const { failures, schedules } = await runRaces({
+      from: options.from ?? mutant.from,
+      schedules: options.schedules,
+      engine: subject.entry,
+      stopAtFirst: true,
+    });
+    return { failure: failures[0], schedules };
+  } finally {
+    copy.remove();
+  }
+}

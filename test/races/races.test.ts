@@ -1,0 +1,38 @@
+/** Several processes on one store, in schedules that are replayed by their number: nothing that is held is lost, nothing sound is called damaged. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { buildMutant } from '../crash/mutants.ts';
+import { huntRaceMutant, raceMutants } from './mutants.ts';
+import { type RacesOptions, runRaces } from './run.ts';
+
+async function plays(options: Omit<RacesOptions, 'from'>): Promise<string> {
+  const { failures, schedules, switches, steps } = await runRaces({ from: 0, ...options });
+  assert.deepEqual(failures, []);
+  assert.equal(schedules, options.schedules);
+  assert.ok(switches > schedules, 'they do meet');
+  return `${schedules} schedules, ${switches} of ${steps} points handed the turn on`;
+}
+
+test('a sample of schedules breaks no promise', async (t) => {
+  t.diagnostic(await plays({ schedules: 24, processes: 2 }));
+});
+
+test('a file that another process collects while it is moved is not called damaged', async (t) => {
+  const work = [
+    [[{ step: 'move', turn: 2 }]],
+    [[{ step: 'put-held', blob: 3 }], [{ step: 'release', blob: 3 }], [{ step: 'gc' }]],
+  ] as const;
+  t.diagnostic(await plays({ schedules: 48, processes: 2, work }));
+});
+
+test('no patch of a mutant is stale', () => {
+  for (const mutant of raceMutants) buildMutant(mutant).remove();
+});
+
+const all = process.env['HOLDFAST_MUTANTS'] === 'all';
+for (const mutant of raceMutants.filter((one, i) => all || i === 2))
+  test(`caught: ${mutant.name}`, async (t) => {
+    const { failure, schedules } = await huntRaceMutant(mutant, { schedules: 2048 });
+    assert.ok(failure !== undefined, `not caught in ${schedules} schedules`);
+    t.diagnostic(`${schedules} schedules: ${failure.problem.split('\n')[0]}`);
+  });

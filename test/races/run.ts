@@ -1,0 +1,212 @@
+/** Runs seeded schedules of several processes on one store, finds those that break a promise, and where a replay may begin. */
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Worker } from 'node:worker_threads';
+import { openStore } from '../../engine/index.ts';
+import type { Cast, Episode, Told } from './actor.ts';
+import type { Schedule } from './steps.ts';
+import { sharedTurns, Turns } from './turns.ts';
+import { makeUniverse, parameters } from './universe.ts';
+
+export interface RacesOptions {
+  /** The first schedule; each number is one. */
+  readonly from: number;
+  readonly schedules: number;
+  readonly processes?: number;
+  /** Schedules on one store; the fewer, the dearer. */
+  readonly perStore?: number;
+  /** The engine's door, if not this repository's. */
+  readonly engine?: string;
+  /** The same steps in each schedule: only who goes on when is random. */
+  readonly work?: Schedule['work'];
+  readonly stopAtFirst?: boolean;
+  readonly trace?: (line: string) => void;
+  readonly onStore?: (report: RacesReport) => void;
+}
+
+export interface RaceFailure {
+  readonly schedule: number;
+  /** The schedule at which a new store began: from here it is replayed. */
+  readonly storeBegan: number;
+  readonly problem: string;
+}
+
+export interface RacesReport {
+  schedules: number;
+  stores: number;
+  /** Points at which somebody else could have gone on, and how often that was so. */
+  steps: number;
+  switches: number;
+  readonly failures: RaceFailure[];
+  seconds: number;
+}
+
+const groups = ['plain', 'plain', 'mirrored', 'chunked'] as const;
+/** Longer than any store takes; whoever is silent for so long hangs. */
+const silenceMs = 120_000;
+
+/** Which kind of store schedules play on: it goes by the number of the first one, so that a replay has the same. */
+export function groupOf(from: number, perStore: number): Episode['group'] {
+  return groups[Math.floor(from / perStore) % groups.length]!;
+}
+
+export async function runRaces(options: RacesOptions): Promise<RacesReport> {
+  const { from, schedules, processes = 3, perStore = 64 } = options;
+  const report: RacesReport = { schedules: 0, stores: 0, steps: 0, switches: 0, failures: [], seconds: 0 };
+  const started = performance.now();
+  const base = mkdtempSync(join(existsSync('/dev/shm') ? '/dev/shm' : tmpdir(), 'holdfast-races-'));
+  const source = join(base, 'source');
+  await makeSource(source, processes);
+  const stage = new Stage(
+    {
+      processes,
+      source,
+      engine: options.engine ?? new URL('../../engine/index.ts', import.meta.url).pathname,
+    },
+    options.trace,
+  );
+  try {
+    for (let at = from; at < from + schedules;) {
+      const to = Math.min(from + schedules, (Math.floor(at / perStore) + 1) * perStore);
+      const folder = mkdtempSync(join(base, 'store-'));
+      const group = groupOf(at, perStore);
+      const end = await stage.play({
+        folder,
+        from: at,
+        to,
+        group,
+        trace: options.trace !== undefined,
+        work: options.work,
+      });
+      rmSync(folder, { recursive: true, force: true });
+      report.stores++;
+      report.schedules += end.done;
+      report.steps += end.steps;
+      report.switches += end.switches;
+      report.seconds = (performance.now() - started) / 1000;
+      const { failure } = end;
+      if (failure !== undefined) {
+        report.failures.push({ schedule: failure.schedule, storeBegan: at, problem: failure.failed });
+        if (options.stopAtFirst === true) break;
+      }
+      options.onStore?.(report);
+      at = to;
+    }
+  } finally {
+    await stage.close();
+    rmSync(base, { recursive: true, force: true });
+  }
+  return report;
+}
+
+type Failed = Extract<Told, { failed: string }>;
+interface End {
+  readonly done: number;
+  readonly steps: number;
+  readonly switches: number;
+  readonly failure: Failed | undefined;
+}
+
+/** The threads; made anew after a failure, since nobody knows in what state they are. */
+class Stage {
+  readonly #cast: Omit<Cast, 'memory' | 'me'>;
+  readonly #trace: ((line: string) => void) | undefined;
+  #memory = sharedTurns();
+  #workers: Worker[] = [];
+
+  constructor(cast: Omit<Cast, 'memory' | 'me'>, trace: ((line: string) => void) | undefined) {
+    this.#cast = cast;
+    this.#trace = trace;
+  }
+
+  async play(episode: Episode): Promise<End> {
+    if (this.#workers.length === 0) await this.#start();
+    const traced: string[] = [];
+    new Turns(this.#memory, 0).reset();
+    const end = await new Promise<End>((resolve) => {
+      let failure: Failed | undefined;
+      let counts = { done: 0, steps: 0, switches: 0 };
+      let ended = 0;
+      const finish = (): void => {
+        clearTimeout(silence);
+        resolve({ ...counts, failure });
+      };
+      const silence = setTimeout(() => {
+        failure ??= { failed: `nothing more is heard (${silenceMs} ms)`, schedule: episode.from, me: 0 };
+        finish();
+      }, silenceMs);
+      this.#workers.forEach((worker, me) => {
+        worker.removeAllListeners('message').removeAllListeners('error');
+        worker.on('error', (error) => {
+          failure ??= { failed: error.stack ?? error.message, schedule: episode.from, me };
+          finish();
+        });
+        worker.on('message', (told: Told) => {
+          if ('trace' in told) traced.push(told.trace);
+          else if ('failed' in told) failure ??= told;
+          else {
+            if (me === 0) counts = told;
+            if (++ended === this.#workers.length) finish();
+          }
+        });
+        worker.postMessage(episode);
+      });
+    });
+    traced.sort((a, b) => Number.parseInt(a, 10) - Number.parseInt(b, 10));
+    for (const line of traced) this.#trace?.(line);
+    if (end.failure !== undefined) await this.close();
+    return end;
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.#workers.map((worker) => worker.terminate()));
+    this.#workers = [];
+  }
+
+  async #start(): Promise<void> {
+    this.#memory = sharedTurns();
+    const { processes } = this.#cast;
+    this.#workers = Array.from({ length: processes }, (_, me) => {
+      const workerData: Cast = { ...this.#cast, memory: this.#memory, me };
+      return new Worker(new URL('./actor.ts', import.meta.url), { workerData });
+    });
+    await Promise.all(
+      this.#workers.map(
+        (worker) =>
+          new Promise((resolve, reject) => {
+            worker.once('message', resolve);
+            worker.once('error', reject);
+          }),
+      ),
+    );
+  }
+}
+
+/** What is received: the whole universe under a root for each process. */
+async function makeSource(folder: string, processes: number): Promise<void> {
+  const store = await openStore(folder, { threads: { count: 0 }, parameters, durability: 'relaxed' });
+  try {
+    const blobs = makeUniverse();
+    for (const { bytes, node } of blobs) await store.put(bytes, node === undefined ? {} : { kind: 'node' });
+    for (let p = 0; p < processes; p++) await store.roots.set(`root ${p}`, blobs.at(-1)!.id);
+  } finally {
+    await store.close();
+  }
+}
+
+/** The latest schedule from which a new store still shows the failure, and what it shows then. */
+export async function shrinkRace(failure: RaceFailure, options: RacesOptions): Promise<RaceFailure> {
+  let best = failure;
+  for (let back = 0; failure.schedule - back > failure.storeBegan; back = back === 0 ? 1 : back * 2) {
+    const from = failure.schedule - back;
+    // One store, of the same kind.
+    const { failures } = await runRaces({ ...options, from, schedules: back + 1, stopAtFirst: true });
+    const [again] = failures;
+    if (again?.schedule === failure.schedule) {
+      best = again;
+      break;
+    }
+  }
+  return best;
+}
