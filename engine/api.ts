@@ -241,7 +241,7 @@ export interface StoreStats {
   readonly format: number;
   readonly blobs: number;
   readonly nodes: number;
-  /** Content bytes, those of chunked blobs counted as chunks, each blob once; and bytes that all copies take in volumes. */
+  /** Content bytes, those of chunked blobs counted as chunks, each blob once, borrowed ones not; and bytes that all copies take. */
   readonly bytes: number;
   readonly storedBytes: number;
   /** On how many members each blob is to be kept: 1 unless the group is mirrored. */
@@ -327,7 +327,7 @@ export interface Store {
   has(id: BlobId): Promise<boolean>;
   hasMany(ids: Iterable<BlobId>): Promise<ReadonlySet<BlobId>>;
   stat(id: BlobId): Promise<BlobStat | undefined>;
-  /** In id order; in an encrypted store in an order of its own, and there a `prefix` looks at all blobs. */
+  /** Its own and what it borrows, in id order; in an encrypted store in an order of its own, and there a `prefix` looks at all blobs. */
   list(options?: {
     readonly after?: BlobId;
     readonly prefix?: string;

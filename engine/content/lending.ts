@@ -10,6 +10,8 @@ export class Lending {
   readonly #alternates: Alternates;
   #on = true;
   #chain: readonly Link[] = [];
+  /** What was answered since the last look: the lender changes under our hands, and a commit must not be told two things. */
+  readonly #held = new Map<number, boolean>();
 
   constructor(alternates: Alternates) {
     this.#alternates = alternates;
@@ -22,6 +24,7 @@ export class Lending {
 
   /** Looks which alternates there are now: the answers below are theirs, until the thread does something else. */
   look(): boolean {
+    this.#held.clear();
     this.#chain = this.#on && this.#alternates.any ? this.#alternates.chain() : [];
     return this.#chain.length > 0;
   }
@@ -43,7 +46,9 @@ export class Lending {
 
   /** Whether a borrowed blob can be relied on now, so that a put of it needs no bytes. */
   holds(row: BlobRow): boolean {
-    return this.stillLends(row.id, row.kind);
+    let held = this.#held.get(row.n);
+    if (held === undefined) this.#held.set(row.n, (held = this.stillLends(row.id, row.kind)));
+    return held;
   }
 
   /** Why nothing can be said of ids that are not here: an alternate is away. Absent where all were asked. */
