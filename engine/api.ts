@@ -1,4 +1,12 @@
 /** The Store as applications see it: what it promises, in types. Implemented by store.ts. */
+import type {
+  AlternateOptions,
+  Alternates,
+  DissociateOptions,
+  DissociateResult,
+  RepairOptions,
+  RepairResult,
+} from './alternates.ts';
 import type { ErrorCode } from './errors.ts';
 import type { DriverChoice } from './driver.ts';
 import type { GcOptions, GcResult, HeldAlone } from './collection.ts';
@@ -28,6 +36,16 @@ export type {
   ResealResult,
   Secret,
 } from './encryption.ts';
+export type {
+  AlternateInfo,
+  AlternateOptions,
+  Alternates,
+  BorrowerInfo,
+  DissociateOptions,
+  DissociateResult,
+  RepairOptions,
+  RepairResult,
+} from './alternates.ts';
 export type {
   CompactResult,
   MirrorOptions,
@@ -101,6 +119,11 @@ export interface OpenOptions {
    * whatever needs the keys fails with `wrong-key`.
    */
   readonly encryption?: EncryptionOptions;
+  /**
+   * Stores that are searched after this one, added like `alternates.add` where they are not yet. In a store that is opened for reading
+   * only they are searched while it is open, and not remembered.
+   */
+  readonly alternates?: readonly (string | (AlternateOptions & { readonly path: string }))[];
   /**
    * `run` (default): this process may be the one that runs what is scheduled, from half a minute after it opened the store. `leave`: it
    * is not; for programs that have the store open for a task.
@@ -209,6 +232,8 @@ export interface BlobStat {
   readonly copies: number;
   /** Raw large blobs only: the file that holds exactly the blob's bytes. */
   readonly path?: string;
+  /** Its bytes lie in an alternate. */
+  readonly borrowed?: true;
 }
 
 export interface StoreStats {
@@ -216,7 +241,7 @@ export interface StoreStats {
   readonly format: number;
   readonly blobs: number;
   readonly nodes: number;
-  /** Content bytes, those of chunked blobs counted as chunks, each blob once; and bytes that all copies take in volumes. */
+  /** Content bytes, those of chunked blobs counted as chunks, each blob once, borrowed ones not; and bytes that all copies take. */
   readonly bytes: number;
   readonly storedBytes: number;
   /** On how many members each blob is to be kept: 1 unless the group is mirrored. */
@@ -302,7 +327,7 @@ export interface Store {
   has(id: BlobId): Promise<boolean>;
   hasMany(ids: Iterable<BlobId>): Promise<ReadonlySet<BlobId>>;
   stat(id: BlobId): Promise<BlobStat | undefined>;
-  /** In id order; in an encrypted store in an order of its own, and there a `prefix` looks at all blobs. */
+  /** Its own and what it borrows, in id order; in an encrypted store in an order of its own, and there a `prefix` looks at all blobs. */
   list(options?: {
     readonly after?: BlobId;
     readonly prefix?: string;
@@ -346,6 +371,17 @@ export interface Store {
    */
   maintain(options?: MaintainOptions): Promise<MaintainResult>;
   readonly volumes: Volumes;
+  readonly alternates: Alternates;
+  /**
+   * Copies in everything that is borrowed, verified, and then has no alternates any more. Until that is done nothing is borrowed anew by
+   * this process. Whatever stops it, what was copied stays, and the next call goes on.
+   */
+  dissociate(options?: DissociateOptions): Promise<DissociateResult>;
+  /**
+   * Scrubs, then has what is damaged or lost from an alternate or another store: verified in this operation, put anew, and the bad copy
+   * set aside. Rejects where this store itself cannot be worked with; what could not be had is told in `remaining`.
+   */
+  repair(options?: RepairOptions<Store>): Promise<RepairResult>;
   /** Of an encrypted store; every call is refused (`invalid-argument`) where it is not. */
   readonly keys: Keys;
   stats(): Promise<StoreStats>;

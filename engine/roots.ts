@@ -12,8 +12,8 @@ export interface RootEntry {
 export interface RootLogEntry {
   readonly sequence: number;
   readonly timeMs: number;
-  readonly change: 'set' | 'delete' | 'retain' | 'release';
-  /** Root name or owner. */
+  readonly change: 'set' | 'delete' | 'retain' | 'release' | 'borrow';
+  /** Root name or owner; of a borrowed blob its kind, size and the id of the store that has it. */
   readonly name: string;
   readonly id?: BlobId;
 }

@@ -23,7 +23,10 @@ const chunkedRanges: readonly VerifyRange[] = Array.from({ length: 16 }, (_, i) 
 const rangesAsked = 64;
 
 /** What was read, and whether that was everything. */
-export interface Verified extends Pick<ScrubResult, 'blobs' | 'bytes' | 'adopted' | 'badRows'> {
+export interface Verified extends Pick<
+  ScrubResult,
+  'blobs' | 'bytes' | 'adopted' | 'badRows' | 'unreachable'
+> {
   readonly complete: boolean;
   readonly left: ScrubResult['left'];
   readonly damaged: readonly NamedDamage[];
@@ -111,7 +114,7 @@ interface AgedRange {
 
 /** The part of a scrub that reads: damage is marked and told, orphans are taken in. */
 class Run {
-  readonly result = { blobs: 0, bytes: 0, adopted: 0, badRows: 0 };
+  readonly result = { blobs: 0, bytes: 0, adopted: 0, badRows: 0, unreachable: 0 };
   readonly #parts: ScrubParts;
   readonly #options: ScrubOptions;
   readonly #wanted: ScrubGoal | undefined;
@@ -196,6 +199,7 @@ class Run {
     if (pass === 'first') {
       this.result.blobs += found.blobs;
       this.result.bytes += found.bytes;
+      this.result.unreachable += found.unreachable.length;
     }
     const settled = await crew.commit<SettleResult>('scrub-settle', { range, ...found });
     this.result.adopted += settled.adopted;

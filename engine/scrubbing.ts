@@ -69,6 +69,8 @@ export interface ScrubResult {
   readonly healed: number;
   /** Blobs that have fewer good copies than the group wants, when the scrub had made those it could. */
   readonly missingCopies: number;
+  /** Borrowed blobs of which nothing can be said, because an alternate is away. */
+  readonly unreachable: number;
   /** Stored copies without a catalog row, taken back in as unreferenced. */
   readonly adopted: number;
   /** Rows whose reference count was wrong, and is right now. */

@@ -3,34 +3,19 @@ import type PQueue from 'p-queue';
 import type {
   BlobId,
   BlobStat,
-  CompactResult,
   ExportTarget,
-  FileWork,
-  GcOptions,
-  GcResult,
   HealthOptions,
   HeldAlone,
-  Keys,
   Link,
-  MaintainOptions,
-  MaintainResult,
-  MoveOptions,
   PutOptions,
   PutResult,
   PutSource,
-  Roots,
-  Schedule,
-  ScheduleOptions,
-  ScrubOptions,
-  ScrubResult,
   Session,
   SideTable,
   Store,
   StoreEvents,
   StoreHealth,
-  StoreParameters,
   StoreStats,
-  Volumes,
 } from './api.ts';
 import { Batches, unwrap } from './batches.ts';
 import { checkId, checkName, checkRange } from './arguments.ts';
@@ -46,6 +31,7 @@ import { Idle } from './idle.ts';
 import { Ingest } from './ingest.ts';
 import { makeKeys } from './keys-facet.ts';
 import { idsHere, listBlobs } from './listing.ts';
+import { makeCopies } from './repair.ts';
 import { Scheduler } from './scheduler.ts';
 import { Sessions } from './sessions.ts';
 import { storeStats } from './stats.ts';
@@ -69,15 +55,20 @@ export interface StoreParts {
   readonly locked: boolean;
   readonly schedule: 'run' | 'leave';
   readonly onClosed: () => void;
+  /** Opens another store for reading. */
+  readonly openOther: (directory: string) => Promise<Store>;
 }
 
 export class EngineStore implements Store {
   readonly directory: string;
-  readonly parameters: StoreParameters;
-  readonly roots: Roots;
-  readonly files: FileWork;
-  readonly volumes: Volumes;
-  readonly keys: Keys;
+  readonly parameters: Store['parameters'];
+  readonly roots: Store['roots'];
+  readonly files: Store['files'];
+  readonly volumes: Store['volumes'];
+  readonly keys: Store['keys'];
+  readonly alternates: Store['alternates'];
+  readonly dissociate: Store['dissociate'];
+  readonly repair: Store['repair'];
   readonly #parts: StoreParts;
   readonly #events = new Events();
   readonly #operations: Batches<Operation, unknown>;
@@ -129,13 +120,6 @@ export class EngineStore implements Store {
       itemsMax: 64,
       send: async (batch) => unwrap(await crew.work('exports', batch)),
     });
-    this.#healing = new Healing({
-      ...this.#calls,
-      crew,
-      emit: (name, event) => this.#events.emit(name, event),
-      onFailure: (error) => this.#noteFailure(error),
-      isSilent: () => this.#closing !== undefined || parts.opened.lease === undefined,
-    });
     this.#ingest = new Ingest({
       crew,
       queue: parts.queue,
@@ -154,10 +138,29 @@ export class EngineStore implements Store {
     const emit: Events['emit'] = (name, event) => this.#events.emit(name, event);
     this.#upkeep = new Upkeep({ ...this.#calls, host: parts.host, crew, emit });
     this.volumes = this.#upkeep.volumes;
+    const copies = makeCopies({
+      ...this.#calls,
+      host: parts.host,
+      crew,
+      ingest: this.#ingest,
+      during: (work) => this.#sessions.during(work),
+      directory: this.directory,
+      openOther: parts.openOther,
+      scrub: (signal) => this.#upkeep.scrub(signal === undefined ? {} : { signal }),
+    });
+    ({ alternates: this.alternates, dissociate: this.dissociate, repair: this.repair } = copies);
+    this.keys = makeKeys({ ...this.#calls, crew, ingest: this.#ingest });
+    this.#healing = new Healing({
+      ...this.#calls,
+      crew,
+      emit,
+      onFailure: (error) => this.#noteFailure(error),
+      mend: copies.mend,
+      isSilent: () => this.#closing !== undefined || parts.opened.lease === undefined,
+    });
     const { lease } = parts.opened;
     this.#scheduler = new Scheduler({ ...this.#upkeep.parts, lease, idle: this.#idle });
     if (parts.schedule === 'run') this.#scheduler.start();
-    this.keys = makeKeys({ ...this.#calls, crew, ingest: this.#ingest });
   }
 
   put(source: PutSource, options: PutOptions = {}): Promise<PutResult> {
@@ -230,9 +233,7 @@ export class EngineStore implements Store {
     return this.#read(checkId(id), () => this.#query<BlobStat | undefined>('stat', id));
   }
 
-  list(
-    options: { readonly after?: BlobId; readonly prefix?: string; readonly signal?: AbortSignal } = {},
-  ): AsyncIterable<BlobStat> {
+  list(...[options = {}]: Parameters<Store['list']>): AsyncIterable<BlobStat> {
     return listBlobs(this.#calls, options);
   }
 
@@ -241,22 +242,22 @@ export class EngineStore implements Store {
   }
 
   retain(id: BlobId, owner: string): Promise<boolean> {
-    return this.#run(() =>
-      this.#submit<boolean>({ op: 'retain', id: checkId(id), owner: checkName(owner, 'owner') }),
-    );
+    return this.#own('retain', id, owner);
   }
 
   release(id: BlobId, owner: string): Promise<boolean> {
-    return this.#run(() =>
-      this.#submit<boolean>({ op: 'release', id: checkId(id), owner: checkName(owner, 'owner') }),
-    );
+    return this.#own('release', id, owner);
+  }
+
+  #own(op: 'retain' | 'release', id: BlobId, owner: string): Promise<boolean> {
+    return this.#run(() => this.#submit({ op, id: checkId(id), owner: checkName(owner, 'owner') }));
   }
 
   session(): Promise<Session> {
     return this.#run(() => this.#writing(() => this.#sessions.begin()));
   }
 
-  gc(options: GcOptions = {}): Promise<GcResult> {
+  gc(...[options = {}]: Parameters<Store['gc']>): ReturnType<Store['gc']> {
     return this.#upkeep.gc(options);
   }
 
@@ -264,7 +265,7 @@ export class EngineStore implements Store {
     return this.#upkeep.uniqueSize(roots);
   }
 
-  scrub(options: ScrubOptions = {}): Promise<ScrubResult> {
+  scrub(...[options = {}]: Parameters<Store['scrub']>): ReturnType<Store['scrub']> {
     return this.#upkeep.scrub(options);
   }
 
@@ -273,15 +274,15 @@ export class EngineStore implements Store {
     return this.#upkeep.health(options, () => queue.size + queue.pending);
   }
 
-  compact(options: MoveOptions = {}): Promise<CompactResult> {
+  compact(...[options = {}]: Parameters<Store['compact']>): ReturnType<Store['compact']> {
     return this.#upkeep.compact(options);
   }
 
-  schedule(options?: ScheduleOptions | null): Promise<Schedule | undefined> {
+  schedule(...[options]: Parameters<Store['schedule']>): ReturnType<Store['schedule']> {
     return this.#scheduler.set(options);
   }
 
-  maintain(options: MaintainOptions = {}): Promise<MaintainResult> {
+  maintain(...[options = {}]: Parameters<Store['maintain']>): ReturnType<Store['maintain']> {
     return this.#upkeep.maintain(options);
   }
 

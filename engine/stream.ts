@@ -11,6 +11,8 @@ export interface StreamRange {
   readonly offset: number;
   readonly length: number;
   readonly signal?: AbortSignal | undefined;
+  /** As it is in an alternate, whatever is here. */
+  readonly lent?: true;
 }
 
 /** The handle lives on one worker from the first pull to the end, a cancel, an abort or an error. */
@@ -19,7 +21,7 @@ export function openStream(
   range: StreamRange,
   { onError, onPull }: { readonly onError: (error: unknown) => void; readonly onPull: () => void },
 ): ReadableStream<Uint8Array> {
-  const { id, offset, length, signal } = range;
+  const { id, offset, length, signal, lent } = range;
   let handle: number | undefined;
   let onAbort = (): void => {};
   const release = async (): Promise<void> => {
@@ -31,7 +33,12 @@ export function openStream(
   const next = async (): Promise<Uint8Array | undefined> => {
     onPull();
     if (handle === undefined) {
-      const opened = await worker.call<{ handle: number } | undefined>('stream-open', { id, offset, length });
+      const opened = await worker.call<{ handle: number } | undefined>('stream-open', {
+        id,
+        offset,
+        length,
+        ...(lent === undefined ? {} : { lent }),
+      });
       if (opened === undefined)
         throw new StoreError('not-found', `blob ${id} was collected before it was read`, { id });
       handle = opened.handle;

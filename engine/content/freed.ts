@@ -41,9 +41,12 @@ export class Fall {
   readonly #clock: Clock;
   /** References that went, of blobs that have more. */
   readonly #losses = new Map<number, number>();
+  /** Held by what the catalog does not count: it stays, and what it refers to. */
+  readonly #isHeld: (n: number) => boolean;
   #sliceEnd: number;
 
-  constructor(sql: Statements, clock: Clock) {
+  constructor(sql: Statements, clock: Clock, isHeld: (n: number) => boolean = () => false) {
+    this.#isHeld = isHeld;
     this.#sql = sql;
     this.#clock = clock;
     this.#sliceEnd = clock.monotonic() + sliceMs;
@@ -86,7 +89,7 @@ export class Fall {
       }
       const { n, ms, generation, depth } = next;
       const row = this.#row(n);
-      if (row === undefined) continue;
+      if (row === undefined || this.#isHeld(n)) continue;
       visit({ ms, generation, bytes: row.stored * (1 + (copies.get(n) as number)) }, depth);
       const kinds = [
         ...(row.kind === 1 ? [ownerKinds.node] : []),

@@ -13,7 +13,9 @@ import type {
 } from '../api.ts';
 import {
   type BlobRow,
+  isBorrowed,
   isChunked,
+  isPlaced,
   kindName,
   partNameOf,
   prefixOf,
@@ -33,6 +35,7 @@ import { goodCopies, mirrorFacts, scrubWork } from './copy-facts.ts';
 import { isDamage } from './damage.ts';
 import { heldAlone } from './freed.ts';
 import { health } from './health.ts';
+import { LentQueries } from './lent-queries.ts';
 import type { Reader } from './reader.ts';
 import { type LogPlace, deletedRoots, logEntries } from './root-history.ts';
 import { scrubRecords, waitingSince } from './scrub-facts.ts';
@@ -55,6 +58,7 @@ export class Queries {
   readonly #reader: Reader;
   readonly #host: Host;
   readonly #layout: StoreLayout;
+  readonly #lent: LentQueries;
   readonly #provider: Provider;
 
   constructor(
@@ -65,17 +69,18 @@ export class Queries {
     this.#host = parts.host;
     this.#provider = parts.provider;
     this.#layout = parts.layout;
+    this.#lent = new LentQueries(reader, parts, (row) => this.#told(row));
   }
 
-  run(name: keyof Queries, args: readonly unknown[]): unknown {
-    const query = this[name] as (...args: unknown[]) => unknown;
+  run(name: string, args: readonly unknown[]): unknown {
+    const target = name in this ? this : this.#lent;
+    const query = (target as unknown as Record<string, unknown>)[name] as (...args: unknown[]) => unknown;
     invariant(typeof query === 'function', `no query ${name}`);
-    return query.apply(this, [...args]);
+    return query.apply(target, [...args]);
   }
 
   hasMany(ids: readonly string[]): boolean[] {
-    const { realm, rows } = this.#reader;
-    return ids.map((id) => rows.numberOf(fromHex(realm.nameOf(id))!) !== undefined);
+    return this.#reader.has(ids);
   }
 
   stat(id: string): BlobStat | undefined {
@@ -258,7 +263,7 @@ export class Queries {
     const { sql } = this.#reader;
     const totals = sql
       .arrays(
-        'SELECT count(*), coalesce(sum(kind), 0), coalesce(sum(iif(codec = ?, 0, size)), 0), coalesce(sum(stored), 0), coalesce(sum(suspect), 0) FROM blobs',
+        'SELECT count(*), coalesce(sum(kind), 0), coalesce(sum(iif(codec >= ?, 0, size)), 0), coalesce(sum(stored), 0), coalesce(sum(suspect), 0) FROM blobs',
       )
       .get(storedForms.chunked) as number[];
     const [blobs, nodes, bytes, storedBytes, suspect] = totals as [number, number, number, number, number];
@@ -340,7 +345,8 @@ export class Queries {
       createdMs: row.created,
       ...(verifiedMs === undefined ? {} : { verifiedMs }),
       suspect: row.suspect !== 0,
-      volume: isChunked(row) ? 'chunks' : (volume ?? String(row.volume)),
+      volume: isBorrowed(row) ? 'alternate' : isChunked(row) ? 'chunks' : (volume ?? String(row.volume)),
+      ...(isBorrowed(row) ? { borrowed: true } : {}),
       copies: goodCopies(this.#reader.sql, row),
       ...this.#pathOf(row),
     };
@@ -375,7 +381,7 @@ export class Queries {
   /** Without looking whether the volume is there: facts of a blob can be told while its bytes are away. */
   #pathOf(row: BlobRow): { readonly path?: string } {
     const { places } = this.#reader;
-    if (isChunked(row)) return {};
+    if (!isPlaced(row)) return {};
     const plain = places.isDirectory(row.volume) && !isFramed(row);
     return plain ? { path: places.pathOf(row.volume, partNameOf(row)) } : {};
   }

@@ -1,5 +1,5 @@
 /** Verification on a worker thread: every stored copy of a range of a volume against the catalog, and the catalog against the copies. */
-import { type BlobRow, noVolume, partNameOf } from '../catalog/blob-rows.ts';
+import { type BlobRow, isBorrowed, noVolume, partNameOf } from '../catalog/blob-rows.ts';
 import { readState } from '../catalog/catalog.ts';
 import { type CopyRow, type Place, copyAt, samePlace } from '../catalog/copy-rows.ts';
 import { toHex } from '../codec/bytes.ts';
@@ -51,6 +51,8 @@ export interface VerifyResult {
   readonly unsoundRows: readonly number[];
   /** Rows of further copies whose checksum does not hold: good for nothing. */
   readonly unsoundCopies: readonly Pick<CopyRow, 'blob' | 'volume'>[];
+  /** Numbers of borrowed blobs of which nothing can be said: an alternate is away. */
+  readonly unreachable: readonly number[];
   /** Catalog generation before anything was read. */
   readonly generation: number;
   /** Where it was stopped on the way: numbers of the blobs it had verified. */
@@ -236,6 +238,8 @@ class Enough extends Error {}
 class Run {
   readonly orphans: ListedPart[] = [];
   readonly unsoundCopies: Pick<CopyRow, 'blob' | 'volume'>[] = [];
+  /** Numbers of borrowed blobs of which nothing can be said: an alternate is away. */
+  readonly unreachable: number[] = [];
   /** Numbers of the blobs that were looked at, good or bad. */
   readonly reached: number[] = [];
   readonly #damaged: FoundDamage[] = [];
@@ -260,6 +264,7 @@ class Run {
       orphans: this.orphans,
       unsoundRows: this.#unsound,
       unsoundCopies: this.unsoundCopies,
+      unreachable: this.unreachable,
     };
   }
 
@@ -276,7 +281,7 @@ class Run {
     });
   }
 
-  /** Its bytes are those of its chunks, and count there. */
+  /** Chunked, or borrowed: its bytes are those of its chunks, or of another store, and count there. */
   *chunked(row: Copy): Generator<void> {
     try {
       for (const _node of this.#reader.verifyChunked(row)) {
@@ -285,6 +290,7 @@ class Run {
       }
       this.#sound(row);
     } catch (error) {
+      if (isBorrowed(row) && StoreError.is(error, 'unavailable')) return void this.unreachable.push(row.n);
       this.#blame(row, error);
     }
     this.#note(row);

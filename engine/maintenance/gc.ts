@@ -1,6 +1,6 @@
 /** Collection: blobs nobody refers to, after their grace, re-derived from the references in the transaction that condemns them. */
 import type { GcOptions, GcResult } from '../api.ts';
-import { type BlobRow, isChunked } from '../catalog/blob-rows.ts';
+import { type BlobRow, isPlaced } from '../catalog/blob-rows.ts';
 import type { Catalog, Transaction } from '../catalog/catalog.ts';
 import { waitingGap } from '../catalog/gap.ts';
 import type { VolumeRow } from '../catalog/group.ts';
@@ -11,6 +11,7 @@ import { Fall, defaultGraceMs } from '../content/freed.ts';
 import { StoreError, toStoreError } from '../errors.ts';
 import type { Host } from '../host.ts';
 import { verifyBucket } from './buckets.ts';
+import { type Borrowers, everything, markDying, unmarkDying, verifiedBorrowers } from './lent.ts';
 import { bury, copiesOf, viewOf } from './placed.ts';
 import { removeCondemned } from './tombstones.ts';
 
@@ -18,6 +19,8 @@ import { removeCondemned } from './tombstones.ts';
 const sliceMs = 15;
 /** Candidates looked at in one go; bounds memory, not the work. */
 const pageRows = 50_000;
+/** The same where others are asked about each. */
+const lentRows = 2_000;
 /** The wall clock may run ahead of the monotonic one by this much before a jump is suspected. */
 const clockJumpMs = 60 * 60 * 1000;
 
@@ -27,6 +30,10 @@ export interface GcContext {
   readonly host: Host;
   /** Both clocks as this process opened the store. */
   readonly opened: { readonly wallMs: number; readonly monotonicMs: number };
+  /** Of this process. */
+  readonly lease: string;
+  /** Opens the stores that borrow from this one; `unavailable` when one cannot be asked. */
+  readonly borrowers: () => Borrowers;
   /** Clears what dead processes left; returns nothing of interest. */
   readonly recover: () => void;
   readonly signal: AbortSignal;
@@ -51,15 +58,26 @@ export async function collect(
     (waitingGap(catalog.sql) || catalog.state().doubt);
   const held = (): number => unreferencedCount(context.catalog);
   if (doubt !== '') return { deleted: 0, freedBytes: 0, held: held(), blocked: doubt };
-  const run = new Collection(context, graceMs);
-  if (options.dryRun === true) return await run.plan();
-  await run.deleteAll();
-  return {
-    deleted: run.deleted,
-    freedBytes: run.freedBytes,
-    held: held(),
-    ...(run.blocked === undefined ? {} : { blocked: run.blocked }),
-  };
+  let borrowers: Borrowers;
+  try {
+    borrowers = await verifiedBorrowers(context.borrowers, () => context.host.clock.yield());
+  } catch (error) {
+    if (!StoreError.is(error)) throw error;
+    return { deleted: 0, freedBytes: 0, held: held(), blocked: error.message };
+  }
+  const run = new Collection(context, graceMs, borrowers);
+  try {
+    if (options.dryRun === true) return await run.plan();
+    await run.deleteAll();
+    return {
+      deleted: run.deleted,
+      freedBytes: run.freedBytes,
+      held: held(),
+      ...(run.blocked === undefined ? {} : { blocked: run.blocked }),
+    };
+  } finally {
+    run.close();
+  }
 }
 
 class Collection {
@@ -68,12 +86,16 @@ class Collection {
   blocked: string | undefined;
   readonly #context: GcContext;
   readonly #graceMs: number;
+  #borrowers: Borrowers;
+  /** Nothing is borrowed from this store while it collects: nobody did before. */
+  #closed = false;
   readonly #sound = new Set<number>();
   /** Rows a slice may take: fewer where the disk has no room for the log of more. */
   #sliceRows = Number.POSITIVE_INFINITY;
 
-  constructor(context: GcContext, graceMs: number) {
+  constructor(context: GcContext, graceMs: number, borrowers: Borrowers) {
     this.#context = context;
+    this.#borrowers = borrowers;
     this.#graceMs = graceMs;
   }
 
@@ -84,7 +106,10 @@ class Collection {
         const page = this.#candidates(after);
         if (page.length === 0) break;
         after = page.at(-1)!;
-        if (await this.#deletePage(page)) progress = true;
+        this.#closeToNew();
+        if (this.blocked !== undefined) break;
+        if (this.#borrowers.count === 0) progress = (await this.#deletePage(page)) || progress;
+        else progress = (await this.#deleteUnlent(page)) || progress;
         if (this.blocked !== undefined) break;
       }
     }
@@ -98,19 +123,78 @@ class Collection {
     const now = { deleted: 0, freedBytes: 0 };
     const later = { blobs: 0, bytes: 0, firstMs: Number.POSITIVE_INFINITY, lastMs: 0 };
     let held = 0;
-    await new Fall(catalog.sql, host.clock).unreferenced(({ ms, generation, bytes, isUnreferenced }) => {
-      if (this.#mayGo({ zero_since: ms, zero_gen: generation }, limits)) {
-        now.deleted++;
-        now.freedBytes += bytes;
-        return;
-      }
-      if (isUnreferenced) held++;
-      later.blobs++;
-      later.bytes += bytes;
-      later.firstMs = Math.min(later.firstMs, ms + this.#graceMs);
-      later.lastMs = Math.max(later.lastMs, ms + this.#graceMs);
-    });
+    const isLent = (n: number): boolean => {
+      const lent = this.#borrowers.count > 0 && this.#isLent(n);
+      if (lent) held++;
+      return lent;
+    };
+    await new Fall(catalog.sql, host.clock, isLent).unreferenced(
+      ({ ms, generation, bytes, isUnreferenced }) => {
+        if (this.#mayGo({ zero_since: ms, zero_gen: generation }, limits)) {
+          now.deleted++;
+          now.freedBytes += bytes;
+          return;
+        }
+        if (isUnreferenced) held++;
+        later.blobs++;
+        later.bytes += bytes;
+        later.firstMs = Math.min(later.firstMs, ms + this.#graceMs);
+        later.lastMs = Math.max(later.lastMs, ms + this.#graceMs);
+      },
+    );
     return { ...now, held, ...(later.blobs === 0 ? {} : { later }) };
+  }
+
+  #isLent(n: number): boolean {
+    const row = this.#context.catalog.blobs.byNumber(n);
+    return row !== undefined && this.#borrowers.isBorrowed(row.id);
+  }
+
+  close(): void {
+    this.#borrowers.close();
+    const { catalog, lease } = this.#context;
+    if (this.#closed) catalog.transaction((transaction) => unmarkDying(transaction, lease));
+  }
+
+  /** Where nobody borrows, one mark for everything keeps it so. Who registered just before it was made is seen after. */
+  #closeToNew(): void {
+    if (this.#closed || this.#borrowers.count > 0) return;
+    const { catalog, lease, borrowers } = this.#context;
+    catalog.transaction((transaction) => markDying(transaction, lease, [everything]));
+    this.#closed = true;
+    try {
+      this.#borrowers = borrowers();
+    } catch (error) {
+      if (!StoreError.is(error)) throw error;
+      this.blocked = error.message;
+    }
+  }
+
+  /** The same where other stores borrow: what they have is left. They are opened anew, so that one that came since is asked as well. */
+  async #deleteUnlent(page: readonly number[]): Promise<boolean> {
+    const { catalog, lease, host } = this.#context;
+    catalog.transaction((transaction) => markDying(transaction, lease, page));
+    let borrowers: Borrowers | undefined;
+    try {
+      borrowers = this.#context.borrowers();
+      const unlent: number[] = [];
+      let since = host.clock.monotonic();
+      for (const n of page) {
+        const row = catalog.blobs.byNumber(n);
+        if (row !== undefined && !borrowers.isBorrowed(row.id)) unlent.push(n);
+        if (host.clock.monotonic() - since < sliceMs) continue;
+        await host.clock.yield();
+        since = host.clock.monotonic();
+      }
+      return await this.#deletePage(unlent);
+    } catch (error) {
+      if (!StoreError.is(error, 'unavailable') && !StoreError.is(error, 'corrupt')) throw error;
+      this.blocked = error.message;
+      return false;
+    } finally {
+      borrowers?.close();
+      catalog.transaction((transaction) => unmarkDying(transaction, lease));
+    }
   }
 
   /** One page in slices; true when something was deleted. */
@@ -213,7 +297,7 @@ class Collection {
     sql.rows('DELETE FROM chunk_sums WHERE blob = ?').run(row.n);
     sql.rows('DELETE FROM verified WHERE blob = ?').run(row.n);
     transaction.changed = true;
-    if (isChunked(row)) return row.stored;
+    if (!isPlaced(row)) return row.stored;
     const { volumes } = this.#context;
     for (const view of copies.map(viewOf)) {
       if (volumes.isDirectory(view.volume)) bury(transaction, volumes, view);
@@ -234,7 +318,7 @@ class Collection {
       .values(
         'SELECT n FROM blobs WHERE zero_since IS NOT NULL AND zero_since <= ? AND n > ? ORDER BY n LIMIT ?',
       )
-      .all(this.#limits().cutoffMs, after, pageRows) as number[];
+      .all(this.#limits().cutoffMs, after, this.#borrowers.count === 0 ? pageRows : lentRows) as number[];
   }
 
   #limits(transaction?: Transaction): Limits {

@@ -2,9 +2,11 @@
 import { Command, CommanderError } from 'commander';
 import type { OpenOptions } from '../index.ts';
 import { add } from './add.ts';
+import { alternates } from './alternates.ts';
 import { cat } from './cat.ts';
 import { compact } from './compact.ts';
 import { diff } from './diff.ts';
+import { dissociate } from './dissociate.ts';
 import { Stopped, exitCodes, toldError } from './exit.ts';
 import { gc } from './gc.ts';
 import { get } from './get.ts';
@@ -19,6 +21,7 @@ import { push } from './push.ts';
 import { rebuild } from './rebuild.ts';
 import { receive } from './receive.ts';
 import { remote } from './remotes.ts';
+import { repair } from './repair.ts';
 import { rm } from './rm.ts';
 import { schedule } from './schedule.ts';
 import { scrub } from './scrub.ts';
@@ -48,12 +51,15 @@ const verbs: readonly Verb[] = [
   gc,
   compact,
   volumes,
+  alternates,
+  dissociate,
   keys,
   scrub,
   health,
   maintain,
   schedule,
   rebuild,
+  repair,
   stats,
   pull,
   push,

@@ -1,6 +1,6 @@
 /** What a verb is, and what it is given: one file each, listed in program.ts. */
 import type { Command } from 'commander';
-import { type OpenOptions, type Store, StoreError, openStore } from '../index.ts';
+import { type OpenOptions, type Store, StoreError, openStore, readParameters } from '../index.ts';
 import type { Output } from './output.ts';
 import { type Sources, isGiven, readSecret, secretToOpen, wipe } from './secret.ts';
 
@@ -81,6 +81,17 @@ export async function unlocking<Result>(
   } finally {
     wipe(secret);
   }
+}
+
+/** The same of a second store, which is opened with what opens the first one, if it is encrypted. */
+export async function unlockingOther<Result>(
+  directory: string,
+  context: Context,
+  work: (options: Unlocking) => Promise<Result>,
+): Promise<Result> {
+  const encryption = (await readParameters(directory).catch(() => undefined))?.encryption;
+  if (encryption === undefined || encryption === null) return await work({ signal: context.signal });
+  return await unlocking(directory, context, work);
 }
 
 /** For reading, and for writing too where that is allowed. */

@@ -199,9 +199,9 @@ storeTest(
     assert.deepEqual([count('scrub', 'yielded'), count('scrub', 'ended')], [1, 0]);
     assert.equal((await other.store.schedule())!.jobs[0]!.nextMs, midnight + hour, 'it is as due as before');
     const paced = other.store.maintain();
-    let done = false;
-    void paced.then(() => (done = true));
-    for (let at = 0; at < 400 && !done; at++) await pass(host, 1_000, 1_000);
+    const progress = { done: false };
+    void paced.then(() => (progress.done = true));
+    for (let at = 0; at < 400 && !progress.done; at++) await pass(host, 1_000, 1_000);
     const { scrub } = await paced;
     assert.ok(scrub!.blobs > 0);
     assert.ok((await other.store.schedule())!.jobs[0]!.nextMs > midnight + hour);

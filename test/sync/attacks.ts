@@ -440,8 +440,14 @@ whilePulling('a tree of 129 nodes on end', 'limit-exceeded', async (peer) => {
     await peer.blob('node', idOf(bytes), bytes);
   }
 });
+let made: readonly Uint8Array[] | undefined;
+
 /** Nodes that each hold the next and 60,000 blobs that never come; the root first. */
-export function bomb(): Uint8Array[] {
+export function bomb(): readonly Uint8Array[] {
+  return (made ??= makeBomb());
+}
+
+function makeBomb(): Uint8Array[] {
   const links = Array.from({ length: 60_000 }, (_, i) => ({
     kind: 'raw' as const,
     id: i.toString(16).padStart(64, '0'),
