@@ -130,7 +130,7 @@ async function withFolder<Result>(
   try {
     store = await (use === 'pull'
       ? openReadable(folder, opening)
-      : openStore(folder, { ...opening, mode: 'open' }));
+      : openStore(folder, { ...opening, mode: 'open', schedule: 'leave' }));
   } finally {
     wipe(secret);
   }

@@ -12,7 +12,9 @@ const at = {
   live: 3,
   stop: 4,
   switches: 5,
-  failed: 6, clock: 7, first: 8,
+  failed: 6,
+  clock: 7,
+  first: 8,
   own: 16,
 } as const;
 const ownWords = 4;
@@ -55,6 +57,11 @@ export class Turns {
 
   get switches(): number {
     return this.#words[at.switches]!;
+  }
+
+  /** All others are done. */
+  get alone(): boolean {
+    return (this.#words[at.live]! & ~(1 << this.me)) === 0;
   }
 
   get stopped(): boolean {
