@@ -173,14 +173,13 @@ export interface RunOptions {
 }
 
 export async function runJob(
-  { host, jobs, query }: MaintainParts,
+  { host, jobs }: MaintainParts,
   job: MaintenanceJob,
   { scrub, intervalMs, box, onProgress }: RunOptions,
 ): Promise<GcResult | ScrubResult | CompactResult> {
   const { signal } = box;
   if (job === 'gc') return await jobs.gc({ signal });
   if (job === 'compact') return await jobs.compact({ signal });
-  const { bytes } = await query<{ readonly bytes: number }>('work');
   const timeBoxMs = Math.min(scrub.timeBoxMs ?? Number.POSITIVE_INFINITY, box.leftMs());
   return await jobs.scrub(
     {
@@ -189,7 +188,7 @@ export async function runJob(
       ...(onProgress === undefined ? {} : { onProgress }),
       signal: box.callerSignal,
     },
-    shareOf(scrub, bytes, { intervalMs, nowMs: host.clock.now() }),
+    shareOf(scrub, { intervalMs, nowMs: host.clock.now() }),
   );
 }
 

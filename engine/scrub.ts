@@ -41,9 +41,11 @@ export interface Verified extends Pick<
 export async function scrubStore(
   parts: ScrubParts,
   options: ScrubOptions,
-  goal?: ScrubGoal,
+  share?: ScrubGoal,
 ): Promise<ScrubResult> {
   const { host, crew } = parts;
+  // The whole is no part: it is counted, too.
+  const goal = share?.part === 1 ? undefined : share;
   const start = host.clock.monotonic();
   const elapsed = (): number => host.clock.monotonic() - start;
   const n = await crew.commit<number>('scrub-begin', undefined);
@@ -115,7 +117,7 @@ class Run {
   readonly result = { blobs: 0, bytes: 0, adopted: 0, badRows: 0, unreachable: 0 };
   readonly #parts: ScrubParts;
   readonly #options: ScrubOptions;
-  readonly #goal: GoalOrder | undefined;
+  readonly #wanted: ScrubGoal | undefined;
   readonly #stop: AbortSignal;
   readonly #start: number;
   readonly #memory = paceMemory();
@@ -123,6 +125,7 @@ class Run {
   readonly #read = { blobs: 0, bytes: 0 };
   #totals = { blobs: 0, bytes: 0 };
   #complete = true;
+  #goal: GoalOrder | undefined;
 
   constructor(
     parts: ScrubParts,
@@ -131,7 +134,7 @@ class Run {
   ) {
     this.#parts = parts;
     this.#options = options;
-    this.#goal = until.goal && { ...until.goal, memory: goalMemory() };
+    this.#wanted = until.goal;
     this.#stop = until.box.signal;
     this.#start = parts.host.clock.monotonic();
   }
@@ -140,6 +143,10 @@ class Run {
   async verify(): Promise<Verified> {
     const { crew } = this.#parts;
     this.#totals = await crew.work('query', { name: 'work', args: [] });
+    if (this.#wanted !== undefined) {
+      const { part, beforeMs } = this.#wanted;
+      this.#goal = { bytes: Math.ceil(part * this.#totals.bytes), beforeMs, memory: goalMemory() };
+    }
     const ranges = await crew.commit<VerifyRange[]>('scrub-ranges', undefined);
     await this.#all(await this.#oldestFirst([...ranges, ...chunkedRanges]));
     // Again, now that it is known which chunks are damaged.

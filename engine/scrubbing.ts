@@ -96,7 +96,7 @@ export interface ScrubRecord {
 }
 
 export interface HealthOptions {
-  /** The promise: every copy was verified, or stored, within so many days. Default 30. */
+  /** The promise: every copy was verified, or stored, within so many days. Default: those of the scheduled scrub, else 30. */
   readonly days?: number;
 }
 

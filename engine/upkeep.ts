@@ -95,7 +95,7 @@ export class Upkeep {
     });
   }
 
-  health({ days = 30 }: HealthOptions, putsWaiting: () => number): Promise<StoreHealth> {
+  health({ days }: HealthOptions, putsWaiting: () => number): Promise<StoreHealth> {
     const { run, query } = this.#parts;
     const wrong = checkDays(days);
     if (wrong !== undefined) return Promise.reject(wrong);

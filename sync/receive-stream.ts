@@ -39,7 +39,7 @@ export type StreamInput = AsyncIterable<Uint8Array> | ((offset: number) => Async
  * only from that base or from nothing (`conflict`). Else no root moves, and nothing wrong is kept:
  *
  * - `unavailable`: the stream was cut. What came is kept; `resume` goes on after the last whole part.
- * - `corrupt`, `limit-exceeded`: it is damaged, or no stream.
+ * - `corrupt`: it is damaged, or no stream. `forbidden`, `limit-exceeded`: it carries what its root does not name, or over a limit.
  * - `not-found`: the base is not here, told before anything is stored; or what a cut stream had brought was collected.
  */
 export async function receiveStream(
@@ -82,7 +82,7 @@ async function rest(wire: StreamWire): Promise<StreamHead> {
   try {
     return await wire.begin();
   } catch (error) {
-    if (!StoreError.is(error, 'corrupt') && !StoreError.is(error, 'limit-exceeded')) throw error;
+    if (!StoreError.is(error, 'corrupt')) throw error;
     throw new StoreError(
       'conflict',
       'this is not the rest of the stream that was cut: receive it from its beginning',

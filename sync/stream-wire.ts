@@ -65,7 +65,7 @@ export class StreamWire implements Wire {
   /** Reads up to the first blob. */
   async begin(): Promise<StreamHead> {
     while (this.#head === undefined) {
-      const frame = this.#reader.next();
+      const frame = this.#frame();
       if (frame !== undefined) this.#take(frame);
       else await this.#read();
     }
@@ -126,12 +126,21 @@ export class StreamWire implements Wire {
   /** The next blob that is here. */
   #next(): Incoming | undefined {
     while (this.#state !== 'sealed' && this.#state !== 'ending' && this.#state !== 'ended') {
-      const frame = this.#reader.next();
+      const frame = this.#frame();
       if (frame === undefined) return undefined;
       const message = this.#take(frame);
       if (message?.type === 'blob') return { message, payload: frame.payload };
     }
     return undefined;
+  }
+
+  /** The next frame that is here. No frame of a file is over a limit: it is damaged. */
+  #frame(): Frame | undefined {
+    try {
+      return this.#reader.next();
+    } catch (error) {
+      throw StoreError.is(error, 'limit-exceeded') ? bad(error.message) : error;
+    }
   }
 
   /** Takes a frame in; a blob that has not come before is returned. */
@@ -194,7 +203,10 @@ export class StreamWire implements Wire {
   }
 
   async #read(): Promise<void> {
-    const next = await this.#input.next();
+    const next = await this.#input.next().catch((error: unknown) => {
+      if (StoreError.is(error)) throw error;
+      throw new StoreError('unavailable', 'the stream cannot be read', { offset: this.#offset }, error);
+    });
     if (next.done === true)
       throw new StoreError('unavailable', 'the stream ends before its end: it was cut', {
         offset: this.#offset,

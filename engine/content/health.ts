@@ -3,12 +3,15 @@ import type { StoreHealth, VolumeInfo } from '../api.ts';
 import { readState } from '../catalog/catalog.ts';
 import { waitingGap } from '../catalog/gap.ts';
 import type { StoreLayout } from '../catalog/layout.ts';
+import { readSchedule } from '../catalog/schedule-row.ts';
 import type { Statements } from '../catalog/statements.ts';
+import { StoreError } from '../errors.ts';
 import type { Files, Host } from '../host.ts';
 import { mirrorFacts, scrubWork } from './copy-facts.ts';
 import { scrubRecords, waitingCopies } from './scrub-facts.ts';
 
 const dayMs = 86_400_000;
+const defaultDays = 30;
 /** Told of the history. */
 const recordsTold = 10;
 /** The promise is at risk when less is left than this many full scrubs, or this part of the days. */
@@ -25,7 +28,7 @@ export interface HealthParts {
 
 type Facts = Omit<StoreHealth, 'putsWaiting'>;
 
-export function health(sql: Statements, parts: HealthParts, days: number): Facts {
+export function health(sql: Statements, parts: HealthParts, days: number = promisedDays(sql)): Facts {
   const { host, layout } = parts;
   const { clockMs, doubt: noted } = readState(sql);
   // What a rebuild could not bring back stops collection as well, until it is accepted.
@@ -46,6 +49,16 @@ export function health(sql: Statements, parts: HealthParts, days: number): Facts
     freeBytes: host.files.space(layout.root).freeBytes,
   };
   return { ...judge(facts, now), ...facts };
+}
+
+/** A schedule that is damaged promises nothing. */
+function promisedDays(sql: Statements): number {
+  try {
+    return readSchedule(sql)?.options.scrub?.days ?? defaultDays;
+  } catch (error) {
+    if (StoreError.is(error, 'corrupt')) return defaultDays;
+    throw error;
+  }
 }
 
 function promiseOf(sql: Statements, days: number, now: number): Facts['promise'] {

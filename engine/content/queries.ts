@@ -254,7 +254,7 @@ export class Queries {
     });
   }
 
-  health(days: number): Omit<StoreHealth, 'putsWaiting'> {
+  health(days: number | undefined): Omit<StoreHealth, 'putsWaiting'> {
     const parts = { host: this.#host, layout: this.#layout, volumes: this.volumes() };
     return health(this.#reader.sql, parts, days);
   }

@@ -8,7 +8,7 @@ const dayMs = 86_400_000;
 const hourMs = 3_600_000;
 /** What is verified within this part of the promised days leaves room for nights that fail. */
 const partUsed = 0.8;
-export const defaultDays = 30;
+const defaultDays = 30;
 
 /** Answers when an expression comes round next. */
 export interface Timetable {
@@ -94,20 +94,22 @@ export function windowLeft(hours: ScrubSchedule['hours'], nowMs: number): number
   return (span(at, hours.to) - into) * hourMs;
 }
 
-/** What a scrub has to come to before it may end: bytes read, and nothing left that waits since before a moment. */
+/** What a scrub has to come to before it may end: a part of all bytes read, and nothing left that waits since before a moment. */
 export interface ScrubGoal {
-  readonly bytes: number;
+  /** From 0 to 1. */
+  readonly part: number;
   readonly beforeMs: number;
 }
 
 /** The share of one run of a scrub that comes round each `intervalMs`: an even part, and all that could not wait for the run after the next. */
 export function shareOf(
   { days = defaultDays }: Pick<ScrubSchedule, 'days'>,
-  totalBytes: number,
   { intervalMs, nowMs }: { readonly intervalMs: number; readonly nowMs: number },
 ): ScrubGoal {
-  const part = Math.min(1, intervalMs / (partUsed * days * dayMs));
-  return { bytes: Math.ceil(totalBytes * part), beforeMs: nowMs + 2 * intervalMs - days * dayMs };
+  return {
+    part: Math.min(1, intervalMs / (partUsed * days * dayMs)),
+    beforeMs: nowMs + 2 * intervalMs - days * dayMs,
+  };
 }
 
 function wrong(message: string): StoreError {

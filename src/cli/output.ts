@@ -51,6 +51,13 @@ export class Output {
     });
   }
 
+  /** Resolves when all content has gone out, or cannot. */
+  flush(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#stdout.write('', () => resolve());
+    });
+  }
+
   /** A question; the answer is typed behind it. */
   ask(question: string): void {
     this.#stderr.write(question);

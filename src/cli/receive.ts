@@ -44,6 +44,10 @@ export const receive: Verb = {
           `${showCount(blobs, 'blob')} new, ${showBytes(bytes)}, of a stream of ${showBytes(streamBytes)}${from}, in ${showSeconds(seconds)}`,
         );
         await output.result({ ...received, seconds });
+      } catch (error) {
+        // An input that was destroyed fails in its own words.
+        signal.throwIfAborted();
+        throw error;
       } finally {
         progress.end();
         signal.removeEventListener('abort', stop);

@@ -1,7 +1,7 @@
 /** `holdfast send DIR ROOT [--since ROOT|@BOOKMARK]`: writes a root, and all it reaches, to stdout as an offline stream. */
 import { type BlobId, type Store, StoreError, bookmarks, sendStream } from '../index.ts';
 import { isId } from './address.ts';
-import { UsageError, exitCodes } from './exit.ts';
+import { Stopped, UsageError, exitCodes } from './exit.ts';
 import { Progress } from './progress.ts';
 import { parseBytes, showBytes, showCount, showSeconds } from './units.ts';
 import { type Verb, withReadableStore } from './verb.ts';
@@ -36,6 +36,12 @@ export const send: Verb = {
           signal.throwIfAborted();
           await output.bytes(next.value);
         }
+        await output.flush();
+        signal.throwIfAborted();
+      } catch (error) {
+        // Of other verbs it is fine when nobody wants to read the rest: a stream would be cut.
+        if (!(error instanceof Stopped) || error.by !== 'EPIPE') throw error;
+        throw new StoreError('unavailable', 'nobody reads the stream any more', {}, error);
       } finally {
         await stream.return(undefined as never);
         progress.end();

@@ -1,11 +1,5 @@
 /** The transport to a store behind HTTP or HTTPS: one request with a token, which becomes a connection. */
-import {
-  type ClientRequest,
-  type IncomingMessage,
-  type RequestOptions,
-  request as plainRequest,
-} from 'node:http';
-import { request as tlsRequest } from 'node:https';
+import type { ClientRequest, IncomingMessage, RequestOptions } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { StoreError } from '../../engine/index.ts';
 import { type Transport, socketTransport } from '../../sync/index.ts';
@@ -52,16 +46,24 @@ export async function httpTransport(address: string, options: HttpOptions = {}):
       ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
     },
   };
-  // Said aloud: an environment variable can turn checking off for a whole process otherwise.
-  const request = secure
-    ? tlsRequest({
-        ...settings,
-        rejectUnauthorized: true,
-        ...(ca === undefined ? {} : { ca: Buffer.from(ca) }),
-      })
-    : plainRequest(settings);
-  const socket = await upgraded(request, { url, connectMs, signal });
+  const socket = await upgraded(await requestOf(settings, secure ? { ca } : 'plain'), {
+    url,
+    connectMs,
+    signal,
+  });
   return socketTransport(socket);
+}
+
+/** Loaded when they are needed: the command line starts without them. */
+async function requestOf(
+  settings: RequestOptions,
+  how: 'plain' | { readonly ca: string | Uint8Array | undefined },
+): Promise<ClientRequest> {
+  if (how === 'plain') return (await import('node:http')).request(settings);
+  const { request } = await import('node:https');
+  const ca = how.ca === undefined ? {} : { ca: Buffer.from(how.ca) };
+  // Said aloud: an environment variable can turn checking off for a whole process otherwise.
+  return request({ ...settings, rejectUnauthorized: true, ...ca });
 }
 
 /** An address of a store behind HTTP; `invalid-argument` for anything else, and for one with a password or a query. */

@@ -1,6 +1,5 @@
 /** A server of its own for a store: limits against strangers, TLS, and no open door by mistake. */
-import { type Server, type ServerOptions, createServer } from 'node:http';
-import { createServer as createTlsServer } from 'node:https';
+import type { Server, ServerOptions } from 'node:http';
 import { type AddressInfo, BlockList, isIP } from 'node:net';
 import { StoreError } from '../../engine/index.ts';
 import type { SyncHandler } from './handler.ts';
@@ -35,23 +34,7 @@ const limits: ServerOptions = {
 /** Listens with a handler; `unavailable` where that cannot be (the port is taken, the name is nobody's here). */
 export async function listenHttp(handler: SyncHandler, options: ListenOptions): Promise<Listening> {
   const { host = '127.0.0.1', port, tls, connectionsMax = 64 } = options;
-  let server: Server;
-  try {
-    server =
-      tls === undefined
-        ? createServer(limits, handler)
-        : createTlsServer(
-            { ...limits, handshakeTimeout: 10_000, cert: Buffer.from(tls.cert), key: Buffer.from(tls.key) },
-            handler,
-          );
-  } catch (error) {
-    throw new StoreError(
-      'invalid-argument',
-      `that certificate or key cannot be used: ${(error as Error).message}`,
-      {},
-      error,
-    );
-  }
+  const server = await makeServer(handler, tls);
   server.on('upgrade', handler.upgrade);
   server.maxConnections = connectionsMax;
   await new Promise<void>((resolve, reject) => {
@@ -72,6 +55,19 @@ export async function listenHttp(handler: SyncHandler, options: ListenOptions): 
       await closed;
     },
   };
+}
+
+/** The modules are loaded when they are needed: the command line starts without them. */
+async function makeServer(handler: SyncHandler, tls: ListenOptions['tls']): Promise<Server> {
+  if (tls === undefined) return (await import('node:http')).createServer(limits, handler);
+  const { createServer } = await import('node:https');
+  try {
+    const [cert, key] = [Buffer.from(tls.cert), Buffer.from(tls.key)];
+    return createServer({ ...limits, handshakeTimeout: 10_000, cert, key }, handler);
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    throw new StoreError('invalid-argument', `that certificate or key cannot be used: ${why}`, {}, error);
+  }
 }
 
 const loopback = new BlockList();

@@ -4,7 +4,7 @@ import { closeSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:f
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { importPaths, openStore } from '../../src/index.ts';
-import { type Ended, holdfast, workFolder, writeFiles } from './command.ts';
+import { type Ended, holdfast, holdfastRunning, workFolder, writeFiles } from './command.ts';
 
 const brief = { threads: { count: 0 }, durability: 'relaxed' } as const;
 
@@ -82,6 +82,12 @@ test('a root goes through a file, then the difference; cut and resumed; diff tel
     ],
   );
   await replica.close();
+
+  // A reader that goes away early has half a stream: that is not fine, as it is for other verbs.
+  const running = holdfastRunning(['send', 'store', 'first'], options);
+  running.child.stdout!.once('data', () => running.child.stdout!.destroy());
+  const unread = await running.ended;
+  assert.equal(unread.exit, 4, unread.stderr);
 
   stream[stream.length >> 1]! ^= 4;
   writeFileSync(join(options.cwd, 'damaged'), stream);

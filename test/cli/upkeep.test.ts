@@ -13,7 +13,9 @@ test('maintain does all without a schedule, and with one what is due; damage is 
   writeFiles(options.cwd, { 'in/large': large });
   await holdfast(['init', 'store'], options);
   await holdfast(['add', 'store', 'in'], options);
-  const first = await holdfast(['maintain', 'store', '--time-box', '10m', '--rate', '1GB'], options);
+  // A promise of minutes: a share is everything.
+  const all = ['--days', '0.01'];
+  const first = await holdfast(['maintain', 'store', '--time-box', '10m', '--rate', '1GB', ...all], options);
   assert.equal(first.exit, 0, first.stderr);
   assert.match(
     first.stdout,
@@ -60,7 +62,7 @@ test('maintain does all without a schedule, and with one what is due; damage is 
   const bytes = readFileSync(path);
   bytes[1000]! ^= 1;
   writeFileSync(path, bytes);
-  const ill = await holdfast(['maintain', 'store'], options);
+  const ill = await holdfast(['maintain', 'store', ...all], options);
   assert.equal(ill.exit, 3);
   assert.match(ill.stderr, /needed by main:in\/large\n/);
 });

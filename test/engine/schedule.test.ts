@@ -181,6 +181,33 @@ storeTest('a store in use is left alone; a job makes way, and goes on when all i
   assert.equal(count('scrub', 'begun'), 2);
 });
 
+storeTest(
+  'a run is in one process only; a store that is closed ends it, and it goes on later',
+  async (folder) => {
+    const host = manualHost(midnight + minute);
+    const { store, count } = await openWatched(folder, host);
+    await putAll(store, sources(10, 40_000), 'me');
+    await store.schedule({ scrub: { cron: '0 * * * *', days: 0.04, rate: 20_000 } });
+    await pass(host, hour);
+    await until(() => count('scrub', 'begun') === 1, 'a run');
+    const other = await openWatched(folder, host, { schedule: 'leave' });
+    const { skipped } = await other.store.maintain();
+    assert.equal(skipped.find(({ job }) => job === 'scrub')!.why, 'running-elsewhere');
+    const mine = await store.maintain();
+    assert.equal(mine.skipped.find(({ job }) => job === 'scrub')!.why, 'running-elsewhere');
+    await store.close();
+    assert.deepEqual([count('scrub', 'yielded'), count('scrub', 'ended')], [1, 0]);
+    assert.equal((await other.store.schedule())!.jobs[0]!.nextMs, midnight + hour, 'it is as due as before');
+    const paced = other.store.maintain();
+    const progress = { done: false };
+    void paced.then(() => (progress.done = true));
+    for (let at = 0; at < 400 && !progress.done; at++) await pass(host, 1_000, 1_000);
+    const { scrub } = await paced;
+    assert.ok(scrub!.blobs > 0);
+    assert.ok((await other.store.schedule())!.jobs[0]!.nextMs > midnight + hour);
+  },
+);
+
 storeTest('a scrub waits for its hours, and ends with them', async (folder) => {
   const host = manualHost(midnight + 20 * hour);
   const { store, events, count } = await openWatched(folder, host);
@@ -211,7 +238,8 @@ storeTest('scrubs in shares keep the promise', async (folder) => {
   for (let night = 0; night < 11; night++) {
     await pass(host, day, 6 * hour);
     await until(() => count('scrub', 'ended') === night + 1, `night ${night}`);
-    const { promise, scrubs } = await store.health({ days: 5 });
+    const { promise, scrubs } = await store.health();
+    assert.equal(promise.days, 5);
     assert.equal(promise.kept, true, `night ${night}`);
     assert.ok(scrubs[0]!.blobs > 0, 'each night reads something');
     if (night > 6) most = Math.max(most, scrubs[0]!.blobs);
@@ -311,6 +339,11 @@ storeTest('maintain: what is due, once, and its write-ahead log copied back', as
   const all = await store.maintain();
   assert.deepEqual([all.gc!.deleted, all.scrub!.blobs, all.compact!.volumes], [1, 0, 0]);
   assert.deepEqual([all.skipped, all.walBytes], [[], 0]);
+  // A share that is everything is a whole scrub, which counts references and settles doubts.
+  await putAll(store, sources(3, 20_000), 'me');
+  await store.put(noise(900_000, 9), { owner: 'me', chunking: 'fastcdc' });
+  assert.equal((await store.maintain({ days: 0.01 })).scrub!.complete, true);
+  assert.equal((await store.maintain({ days: 1000 })).scrub!.complete, false);
   await store.schedule({ gc: { cron: '0 3 * * *' }, scrub: { cron: '0 4 * * 0' } });
   const none = await store.maintain();
   assert.deepEqual(

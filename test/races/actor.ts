@@ -81,7 +81,9 @@ async function play(episode: Episode): Promise<void> {
   const start = async (): Promise<void> => {
     const store = await open();
     if (me === 0) await makeGroup(store, folder, group);
-    const standing = { me, blobs, holding: turns.holding(me), open, receive, received: blobs.length - 1 };
+    const giveWay = (): boolean => (turns.giveWay('step'), !turns.alone);
+    const received = blobs.length - 1;
+    const standing = { me, blobs, holding: turns.holding(me), open, giveWay, receive, received };
     process = new Process(store, standing);
   };
 

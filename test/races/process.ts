@@ -12,6 +12,8 @@ export interface Standing {
   readonly blobs: readonly Blob[];
   readonly holding: Holding;
   readonly open: () => Promise<Store>;
+  /** Lets others go on, likely. False when nobody else is at work any more. */
+  readonly giveWay: () => boolean;
   /** Takes what another store has; done by replication. */
   readonly receive: (store: Store, root: string) => Promise<void>;
   /** Number of the blob that is received. */
@@ -35,6 +37,7 @@ export class Process {
 
   async doAll(groups: readonly (readonly Step[])[]): Promise<void> {
     for (const group of groups) {
+      this.#standing.giveWay();
       // Of two at once on one blob nobody could say which came last; a store cannot be closed under another step either.
       const apart = group.length === 2 && !clash(group[0]!, group[1]!);
       if (apart) await all(group.map((step) => this.#do(step)));
@@ -76,6 +79,8 @@ export class Process {
         return this.#release(step.blob);
       case 'read':
         return this.#read(step.blob);
+      case 'watch':
+        return this.#watch(step.blob);
       case 'tree':
         return this.#tree(step.blob);
       case 'root':
@@ -162,6 +167,11 @@ export class Process {
     if (n % 2 === 0) return;
     const range = await this.store.readRange(id, 10, 50);
     must(range === undefined || Buffer.compare(range, bytes.subarray(10, 60)) === 0, `wrong range of ${n}`);
+  }
+
+  /** Reads it again and again while others are at work. */
+  async #watch(n: number): Promise<void> {
+    for (let times = 0; times < 24 && this.#standing.giveWay(); times++) await this.#read(n);
   }
 
   /** Begin, put what it leads to and nobody holds, link, name, end: nobody's collection may come between. */

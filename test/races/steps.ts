@@ -3,7 +3,7 @@ import { type Random, seededRandom } from '../crash/random.ts';
 
 export type Step =
   | { readonly step: 'put' | 'put-held' | 'stream'; readonly blob: number }
-  | { readonly step: 'retain' | 'release' | 'read'; readonly blob: number }
+  | { readonly step: 'retain' | 'release' | 'read' | 'watch'; readonly blob: number }
   | { readonly step: 'tree'; readonly blob: number }
   | { readonly step: 'root' | 'unroot' | 'give-back' | 'gc' | 'scrub' | 'compact' | 'reopen' | 'receive' }
   | { readonly step: 'move'; readonly turn: number };
@@ -43,7 +43,7 @@ const themes: Readonly<Record<string, Readonly<Partial<Record<Kind, number>>>>> 
     receive: 0.3,
     reopen: 0.3,
   },
-  moving: { 'put-held': 5, read: 10, release: 4, gc: 3, stream: 2, move: 1, compact: 0.5 },
+  moving: { 'put-held': 5, read: 10, release: 4, gc: 3, stream: 2, move: 1, compact: 0.5, watch: 2 },
   scrubbing: { put: 3, 'put-held': 6, release: 6, gc: 4, scrub: 1.2, read: 2, stream: 3, move: 0.4 },
 };
 /** A scrub is dearer than all the others together. */
@@ -52,6 +52,8 @@ const often = ['holding', 'collecting', 'moving']
   .concat('scrubbing');
 /** What a theme is not without. */
 const always: Readonly<Record<string, Kind>> = { moving: 'move', scrubbing: 'scrub', collecting: 'gc' };
+/** Of the universe, those that are files. */
+const files = [3, 4] as const;
 const rates = [0.08, 0.03, 0.015, 0.007, 0.003];
 
 export function makeSchedule(
@@ -66,29 +68,40 @@ export function makeSchedule(
   const rate = Math.round(65_536 * random.pick(rates));
   if (options.work !== undefined) return { seed, work: options.work, rate };
   const { processes } = options;
-  // The fewer blobs, the more often two meet.
-  const few = Array.from({ length: 1 + random.below(3) }, () => random.below(options.blobs));
+  const mover = random.below(processes);
+  const theme = random.pick(often);
+  const moving = theme === 'moving';
+  // The fewer blobs, the more often two meet; of those that are moved the files matter most.
+  const from = moving && random.chance(0.7) ? files : Array.from({ length: options.blobs }, (_, n) => n);
+  const few = Array.from({ length: 1 + random.below(3) }, () => random.pick(from));
   const blob = (): number => random.pick(few);
   const one = (kind: Kind): Step => {
     if (kind === 'move') return { step: kind, turn: random.below(9) };
     if (kind === 'tree') return { step: kind, blob: random.chance(0.5) ? options.blobs - 1 : blob() };
     return { step: kind, blob: blob() };
   };
-  const mover = random.below(processes);
-  const theme = random.pick(often);
-  const work = Array.from({ length: processes }, () => {
-    const steps = Array.from({ length: 1 + random.below(4) }, () => one(weighted(random, themes[theme]!)));
-    return together(steps, random);
+  const work = Array.from({ length: processes }, (_, p) => {
+    // A move takes longer than what others do meanwhile.
+    const length = 1 + random.below(moving && p !== mover ? 9 : 4);
+    return together(
+      Array.from({ length }, () => one(weighted(random, themes[theme]!))),
+      random,
+    );
   });
+  if (moving) {
+    work[mover]!.unshift([one('put-held')]);
+    work[(mover + 1) % processes]!.unshift([one('watch')]);
+  }
   const kind = always[theme];
-  if (kind !== undefined) work[kind === 'move' ? mover : random.below(processes)]!.unshift([one(kind)]);
+  if (kind !== undefined)
+    work[moving ? mover : random.below(processes)]!.splice(moving ? 1 : 0, 0, [one(kind)]);
   // Two that empty each other's target both find no room, and say so.
   work.forEach((steps, p) => {
     const isMove = ({ step }: Step): boolean => step === 'move' && p !== mover;
     steps.forEach((group, i) => (steps[i] = group.map((step) => (isMove(step) ? { step: 'gc' } : step))));
   });
   // Of what everybody holds all the time nobody could lose anything.
-  for (const steps of work) if (random.chance(0.4)) steps.unshift([{ step: 'give-back' }]);
+  for (const steps of work) if (random.chance(moving ? 0.1 : 0.4)) steps.unshift([{ step: 'give-back' }]);
   return { seed, work, rate };
 }
 

@@ -59,6 +59,11 @@ export class Turns {
     return this.#words[at.switches]!;
   }
 
+  /** All others are done. */
+  get alone(): boolean {
+    return (this.#words[at.live]! & ~(1 << this.me)) === 0;
+  }
+
   get stopped(): boolean {
     return this.#words[at.stop] === 1;
   }

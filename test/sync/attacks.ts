@@ -422,7 +422,7 @@ whilePulling(
     await peer.blob('raw', ghost, noise(1000), { size: 3000 });
     await new Promise(() => undefined);
   },
-  { stallMs: 300, dear: true },
+  { stallMs: 300 },
 );
 
 /** A chain of nodes, the deepest first. */

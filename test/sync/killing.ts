@@ -40,7 +40,7 @@ export async function runSyncKills(
     await withStore(a, async (store) => {
       await setTree(store, 'main', someTree(random, round));
     });
-    const direction = random.chance(0.5) ? 'pull' : 'push';
+    const direction = directions[random.below(directions.length)]!;
     for (let i = 0; i < 1 + random.below(3) && report.kills < runs; i++) {
       const pidFile = join(base, `pid ${report.kills}`);
       const running = start([a, b], direction, pidFile);
@@ -117,13 +117,20 @@ async function missingAt(a: string, b: string): Promise<number> {
   return missing;
 }
 
+/** Pulls and pushes between two processes; streams within one. */
+const directions = ['pull', 'push', 'stream'] as const;
+
 interface Running {
   readonly child: ChildProcess;
   readonly ended: Promise<{ readonly exit: number | null; readonly out: string; readonly told: string }>;
 }
 
-function start([a, b]: readonly [string, string], direction: 'pull' | 'push', pidFile: string): Running {
-  const args = direction === 'pull' ? [b, 'pull', a] : [a, 'push', b];
+function start(
+  [a, b]: readonly [string, string],
+  direction: (typeof directions)[number],
+  pidFile: string,
+): Running {
+  const args = direction === 'push' ? [a, direction, b] : [b, direction, a];
   const running = spawn(process.execPath, ['--no-warnings', child, ...args], {
     stdio: ['ignore', 'pipe', 'pipe'],
     env: { ...process.env, HOLDFAST_PID_FILE: pidFile },

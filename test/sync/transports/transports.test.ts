@@ -5,8 +5,10 @@ import type { PassThrough } from 'node:stream';
 import { after, test } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
 import { MessageChannel } from 'node:worker_threads';
+import { pacedTransport } from '../../../src/http/paced.ts';
 import {
   type Transport,
+  pair,
   parseSshTarget,
   portTransport,
   spawnTransport,
@@ -20,6 +22,38 @@ import { AllTransports } from '../ends.ts';
 const all = new AllTransports();
 after(() => all.close());
 for (const [name, make] of Object.entries(all.make)) transportSuite(name, make);
+
+transportSuite('paced', () => {
+  const [a, b] = pair();
+  return {
+    ends: [pacedTransport(a, 1e9), pacedTransport(b, 1e9)],
+    cut: () => a.close(new Error('cut')),
+  };
+});
+
+test('a paced transport takes its time, and cuts what is large', async () => {
+  const [a, b] = pair();
+  const paced = pacedTransport(a, 1_000_000);
+  const began = performance.now();
+  const taking = (async () => {
+    for (let bytes = 0; bytes < 400_000; bytes += (await b.receive())!.length);
+    await b.send(new Uint8Array(200_000));
+  })();
+  await paced.send(new Uint8Array(400_000));
+  let most = 0;
+  for (let bytes = 0; bytes < 200_000;) {
+    const piece = (await paced.receive())!;
+    most = Math.max(most, piece.length);
+    bytes += piece.length;
+  }
+  await taking;
+  const tookMs = performance.now() - began;
+  assert.equal(most, 125_000);
+  // The last piece, of 75,000 bytes, is not waited for. A machine under load is slower, never faster.
+  assert.ok(tookMs >= 500, `${tookMs} ms for 600,000 bytes at 1,000,000 a second`);
+  assert.throws(() => pacedTransport(a, 0), withCode('invalid-argument'));
+  await paced.close(new Error('over'));
+});
 
 /** Carries its stdin and stdout to two more pipes: real pipes, and a real process to kill. */
 const carrier = `
