@@ -137,6 +137,8 @@ storeTest(
     ];
     for (const call of calls) await assert.rejects(call(), withCode('unavailable'), String(call));
     assert.match((await store.alternates.list())[0]!.problem!, /no store/);
+    const { state, reasons } = await store.health();
+    assert.deepEqual([state, reasons.length], ['broken', 1]);
     assert.equal((await store.put(smallContents[1]!, { owner: 'me' })).deduplicated, false);
     same(await store.get(base.small[1]!), smallContents[1]!);
     const loose = await store.put(text('loose'));
