@@ -101,8 +101,8 @@ export interface HealthOptions {
 }
 
 /**
- * The worst that is the case. `broken`: some copy was not verified for longer than promised, blobs lack copies, or a volume cannot be
- * used. `at-risk`: the promise ends before two full scrubs would be through, or within a tenth of the days; or the store's clock is ahead. `damage`: blobs are known
+ * The worst that is the case. `broken`: some copy was not verified for longer than promised, blobs lack copies, or a volume or an
+ * alternate cannot be used. `at-risk`: the promise ends before two full scrubs would be through, or within a tenth of the days; or the store's clock is ahead. `damage`: blobs are known
  * to be damaged, or the catalog is in doubt.
  */
 export type HealthState = 'fine' | 'at-risk' | 'broken' | 'damage';

@@ -1,5 +1,5 @@
 /** The health of a store, from its catalog and a look at its folders. */
-import type { StoreHealth, VolumeInfo } from '../api.ts';
+import type { AlternateInfo, StoreHealth, VolumeInfo } from '../api.ts';
 import { readState } from '../catalog/catalog.ts';
 import { waitingGap } from '../catalog/gap.ts';
 import type { StoreLayout } from '../catalog/layout.ts';
@@ -24,6 +24,8 @@ export interface HealthParts {
   readonly host: Host;
   readonly layout: StoreLayout;
   readonly volumes: readonly VolumeInfo[];
+  /** Stores that are searched, and may not be there. */
+  readonly alternates: readonly AlternateInfo[];
 }
 
 type Facts = Omit<StoreHealth, 'putsWaiting'>;
@@ -48,7 +50,7 @@ export function health(sql: Statements, parts: HealthParts, days: number = promi
     temporary: filesBelow(host.files, layout.temps),
     freeBytes: host.files.space(layout.root).freeBytes,
   };
-  return { ...judge(facts, now), ...facts };
+  return { ...judge(facts, now, parts.alternates), ...facts };
 }
 
 /** A schedule that is damaged promises nothing. */
@@ -82,7 +84,11 @@ function fullScrub(sql: Statements): number | undefined {
   return last && Math.round((scrubWork(sql).bytes / last[0]) * last[1]);
 }
 
-function judge(facts: Omit<Facts, 'state' | 'reasons'>, now: number): Pick<Facts, 'state' | 'reasons'> {
+function judge(
+  facts: Omit<Facts, 'state' | 'reasons'>,
+  now: number,
+  alternates: readonly AlternateInfo[],
+): Pick<Facts, 'state' | 'reasons'> {
   const { promise, suspect, doubt, missingCopies, volumes } = facts;
   const damage = [
     ...(suspect > 0 ? [`${suspect} blob(s) are damaged`] : []),
@@ -94,6 +100,9 @@ function judge(facts: Omit<Facts, 'state' | 'reasons'>, now: number): Pick<Facts
       : [`${promise.overdue.blobs} blob(s) were not verified within ${promise.days} days`]),
     ...(missingCopies > 0 ? [`${missingCopies} blob(s) have fewer copies than wanted`] : []),
     ...volumes.map(({ id, problem }) => `volume ${id}: ${problem}`),
+    ...alternates.flatMap(({ path, problem }) =>
+      problem === undefined ? [] : [`alternate ${path}: ${problem}`],
+    ),
   ];
   const margin = Math.max(scrubsLeft * (promise.fullScrubMs ?? 0), partLeft * promise.days * dayMs);
   const isNear = promise.kept && promise.untilMs !== undefined && promise.untilMs - now < margin;

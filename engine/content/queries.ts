@@ -255,7 +255,8 @@ export class Queries {
   }
 
   health(days: number | undefined): Omit<StoreHealth, 'putsWaiting'> {
-    const parts = { host: this.#host, layout: this.#layout, volumes: this.volumes() };
+    const alternates = this.#lent.alternates();
+    const parts = { host: this.#host, layout: this.#layout, volumes: this.volumes(), alternates };
     return health(this.#reader.sql, parts, days);
   }
 

@@ -35,6 +35,10 @@ export const scrub: Verb = {
     }).finally(() => progress.end());
     for (const found of result.damaged) tellDamage(output, found);
     if (result.badRows > 0) output.note(`${showCount(result.badRows, 'row')} of the catalog damaged`);
+    if (result.unreachable > 0)
+      output.note(
+        `${showCount(result.unreachable, 'borrowed blob')} of which nothing can be said: an alternate is away`,
+      );
     if (result.missingCopies > 0)
       output.note(`${showCount(result.missingCopies, 'blob')} with fewer copies than wanted`);
     const seconds = result.milliseconds / 1000;
@@ -55,6 +59,6 @@ export const scrub: Verb = {
       );
     await output.result({ ...result, verified });
     if (result.damaged.length + result.badRows > 0) return exitCodes.damage;
-    return result.missingCopies > 0 ? exitCodes.unavailable : exitCodes.fine;
+    return result.missingCopies + result.unreachable > 0 ? exitCodes.unavailable : exitCodes.fine;
   },
 };

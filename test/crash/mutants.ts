@@ -92,8 +92,8 @@ ${tombstone}`,
           "      setImmediate(() => this.db.inTransaction && this.db.exec('COMMIT'));\n      return result;",
       },
       {
-        file: 'engine/threads/writer.ts',
-        find: '        });\n        catalog.checkpoints.truncate();',
+        file: 'engine/threads/closing.ts',
+        find: '      });\n      catalog.checkpoints.truncate();',
         replace:
           "        });\n        if (catalog.db.inTransaction) catalog.db.exec('COMMIT');\n        catalog.checkpoints.truncate();",
       },

@@ -37,7 +37,8 @@ import {
 storeTest(
   'a blob of an alternate is had, told and read by range and as a stream; it is not in the list',
   overBase(async (folder, base) => {
-    const store = await folder.open({ alternates: [base.path] });
+    // On threads of its own; the others run on this one.
+    const store = await folder.open({ alternates: [base.path], threads: { count: 2 } });
     same(await store.get(base.small[0]!), smallContents[0]!);
     same(await store.get(base.large[1]!), largeContents[1]!);
     same(await store.readRange(base.large[0]!, 5000, 9000), largeContents[0]!.subarray(5000, 14_000));
@@ -136,6 +137,8 @@ storeTest(
     ];
     for (const call of calls) await assert.rejects(call(), withCode('unavailable'), String(call));
     assert.match((await store.alternates.list())[0]!.problem!, /no store/);
+    const { state, reasons } = await store.health();
+    assert.deepEqual([state, reasons.length], ['broken', 1]);
     assert.equal((await store.put(smallContents[1]!, { owner: 'me' })).deduplicated, false);
     same(await store.get(base.small[1]!), smallContents[1]!);
     const loose = await store.put(text('loose'));
