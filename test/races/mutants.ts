@@ -107,16 +107,6 @@ export const raceMutants: readonly RaceMutant[] = [
     ],
   },
   {
-    name: 'a scrub takes in what others are writing',
-    patches: [
-      {
-        file: settle,
-        find: 'if (intended.get(id, name.incarnation) !== undefined || condemned',
-        replace: 'if (condemned',
-      },
-    ],
-  },
-  {
     name: 'the slower of two puts removes the file of the faster',
     patches: [
       {
