@@ -6,6 +6,7 @@ import { memory } from './workloads/memory.ts';
 import { objectsWarm, rangesCold, rangesWarm } from './workloads/read.ts';
 import { rehash, unchanged } from './workloads/reimport.ts';
 import { codec, singles } from './workloads/single.ts';
+import { replicateChanged, replicateLarge, replicateSmall } from './workloads/replicate.ts';
 import { sealedIn, sealedOut, sealedRanges } from './workloads/seal.ts';
 import { dropHalf, openFull, scrubAll } from './workloads/upkeep.ts';
 import type { Workload } from './workload.ts';
@@ -30,6 +31,9 @@ export const workloads: readonly Workload[] = [
   sealedIn,
   sealedOut,
   sealedRanges,
+  replicateSmall,
+  replicateLarge,
+  replicateChanged,
   ...singles,
   codec,
 ];

@@ -1,12 +1,31 @@
 /** The Store as applications see it: what it promises, in types. Implemented by store.ts. */
+import type {
+  AlternateOptions,
+  Alternates,
+  DissociateOptions,
+  DissociateResult,
+  RepairOptions,
+  RepairResult,
+} from './alternates.ts';
 import type { ErrorCode } from './errors.ts';
 import type { DriverChoice } from './driver.ts';
+import type { GcOptions, GcResult, HeldAlone } from './collection.ts';
 import type { CompactResult, MoveOptions, Volumes } from './group.ts';
 import type { ExportTarget, FileWork, SourceFacts } from './folders.ts';
 import type { EncryptionOptions, EncryptionParameters, Keys } from './encryption.ts';
 import type { Host } from './host.ts';
+import type {
+  MaintainOptions,
+  MaintainResult,
+  MaintenanceJob,
+  Schedule,
+  ScheduleOptions,
+} from './schedule.ts';
+import type { Roots } from './roots.ts';
 import type { Damage, HealthOptions, ScrubOptions, ScrubResult, StoreHealth } from './scrubbing.ts';
 
+export type { GcOptions, GcResult, HeldAlone } from './collection.ts';
+export type { DeletedRoot, RootEntry, RootLogEntry, Roots } from './roots.ts';
 export type { ExportTarget, FileStep, FileWork, FolderListing, SourceFacts } from './folders.ts';
 export type {
   EncryptionOptions,
@@ -18,6 +37,16 @@ export type {
   Secret,
 } from './encryption.ts';
 export type {
+  AlternateInfo,
+  AlternateOptions,
+  Alternates,
+  BorrowerInfo,
+  DissociateOptions,
+  DissociateResult,
+  RepairOptions,
+  RepairResult,
+} from './alternates.ts';
+export type {
   CompactResult,
   MirrorOptions,
   MirrorResult,
@@ -28,6 +57,17 @@ export type {
   VolumeInfo,
   Volumes,
 } from './group.ts';
+
+export type {
+  CronSchedule,
+  MaintainOptions,
+  MaintainResult,
+  MaintenanceJob,
+  Schedule,
+  ScheduleOptions,
+  ScheduledJob,
+  ScrubSchedule,
+} from './schedule.ts';
 
 export type {
   Damage,
@@ -79,6 +119,16 @@ export interface OpenOptions {
    * whatever needs the keys fails with `wrong-key`.
    */
   readonly encryption?: EncryptionOptions;
+  /**
+   * Stores that are searched after this one, added like `alternates.add` where they are not yet. In a store that is opened for reading
+   * only they are searched while it is open, and not remembered.
+   */
+  readonly alternates?: readonly (string | (AlternateOptions & { readonly path: string }))[];
+  /**
+   * `run` (default): this process may be the one that runs what is scheduled, from half a minute after it opened the store. `leave`: it
+   * is not; for programs that have the store open for a task.
+   */
+  readonly schedule?: 'run' | 'leave';
   readonly signal?: AbortSignal;
 }
 
@@ -182,50 +232,8 @@ export interface BlobStat {
   readonly copies: number;
   /** Raw large blobs only: the file that holds exactly the blob's bytes. */
   readonly path?: string;
-}
-
-export interface RootEntry {
-  readonly name: string;
-  readonly id: BlobId;
-  readonly changedMs: number;
-}
-
-/** One line of the root log. */
-export interface RootLogEntry {
-  readonly sequence: number;
-  readonly timeMs: number;
-  readonly change: 'set' | 'delete' | 'retain' | 'release';
-  /** Root name or owner. */
-  readonly name: string;
-  readonly id?: BlobId;
-}
-
-export interface Roots {
-  /** Compare-and-swap: `expect` null = must not exist, an id = must be it, absent = whatever. Fails with `conflict`. */
-  set(name: string, id: BlobId, options?: { readonly expect?: BlobId | null }): Promise<void>;
-  get(name: string): Promise<BlobId | undefined>;
-  list(): Promise<RootEntry[]>;
-  /** False when there was none. */
-  delete(name: string, options?: { readonly expect?: BlobId }): Promise<boolean>;
-  log(options?: { readonly after?: number; readonly limit?: number }): Promise<RootLogEntry[]>;
-}
-
-export interface GcOptions {
-  /** Milliseconds since the last loss of reference or last put; default 24 hours. */
-  readonly graceMs?: number;
-  readonly dryRun?: boolean;
-  readonly signal?: AbortSignal;
-  readonly onProgress?: (progress: GcResult) => void;
-}
-
-export interface GcResult {
-  readonly deleted: number;
-  /** Bytes given back or made reusable; in a dry run, what would be. */
-  readonly freedBytes: number;
-  /** Unreferenced but still inside the grace, or held by somebody's horizon. */
-  readonly held: number;
-  /** Why nothing (more) was deleted: any doubt stops collection. Absent when there was none. */
-  readonly blocked?: string;
+  /** Its bytes lie in an alternate. */
+  readonly borrowed?: true;
 }
 
 export interface StoreStats {
@@ -233,7 +241,7 @@ export interface StoreStats {
   readonly format: number;
   readonly blobs: number;
   readonly nodes: number;
-  /** Content bytes, those of chunked blobs counted as chunks, each blob once; and bytes that all copies take in volumes. */
+  /** Content bytes, those of chunked blobs counted as chunks, each blob once, borrowed ones not; and bytes that all copies take. */
   readonly bytes: number;
   readonly storedBytes: number;
   /** On how many members each blob is to be kept: 1 unless the group is mirrored. */
@@ -264,8 +272,13 @@ export interface StoreEvents {
   damage: Damage;
   healed: { readonly id: BlobId };
   'needs-reopen': { readonly code: ErrorCode; readonly message: string };
+  /**
+   * `done` when a job is through, whoever called it. Of what is scheduled also: `begun`; `ended`, with its milliseconds; `skipped` once,
+   * with `why` it waits; `yielded`, with `why` it was stopped, to go on later; `failed`, with code and message, until its next time;
+   * of the job `schedule` when it cannot be read or taken.
+   */
   maintenance: {
-    readonly job: 'gc' | 'scrub' | 'recover' | 'compact' | 'move' | 'mirror';
+    readonly job: MaintenanceJob | 'recover' | 'move' | 'mirror' | 'schedule';
     readonly step: string;
     readonly detail: Readonly<Record<string, number | string>>;
   };
@@ -314,7 +327,7 @@ export interface Store {
   has(id: BlobId): Promise<boolean>;
   hasMany(ids: Iterable<BlobId>): Promise<ReadonlySet<BlobId>>;
   stat(id: BlobId): Promise<BlobStat | undefined>;
-  /** In id order; in an encrypted store in an order of its own, and there a `prefix` looks at all blobs. */
+  /** Its own and what it borrows, in id order; in an encrypted store in an order of its own, and there a `prefix` looks at all blobs. */
   list(options?: {
     readonly after?: BlobId;
     readonly prefix?: string;
@@ -331,6 +344,11 @@ export interface Store {
   session(): Promise<Session>;
 
   gc(options?: GcOptions): Promise<GcResult>;
+  /**
+   * What nothing but these roots holds, all of them together: what would be freed if they were deleted and the grace were over. An
+   * estimate while others write. O(what is counted, and what is unreferenced already). `not-found` for a root that is not there.
+   */
+  uniqueSize(roots: string | readonly string[]): Promise<HeldAlone>;
   /** What was verified longest ago comes first, and what was verified when it is stopped, killed or closed counts. */
   scrub(options?: ScrubOptions): Promise<ScrubResult>;
   /** Whether every byte was verified lately, and what else is not as it should be. O(blobs). Writes nothing. */
@@ -340,7 +358,30 @@ export interface Store {
    * ends what a `reduce` or `move` that was interrupted had begun.
    */
   compact(options?: MoveOptions): Promise<CompactResult>;
+  /**
+   * Has upkeep run by itself: the schedule is kept in the store, replaced as a whole, and removed by `null`; without an argument it is
+   * told. One of the processes that have the store open runs it, and another one when that is gone. A run that was missed, because nobody
+   * had the store open, is made up once. Nothing of it is thrown at the application: see the event `maintenance`. May be set at each
+   * start: a job whose cron stays as it was keeps its time. Fails with `invalid-argument` for what no schedule can be.
+   */
+  schedule(options?: ScheduleOptions | null): Promise<Schedule | undefined>;
+  /**
+   * Does what is due of collection, a scrub's share and compaction, then copies the catalog's log back. For cron, and for stores that no
+   * process has open all the time. Without a schedule all three are due, each time. A job that fails does not keep the next from running.
+   */
+  maintain(options?: MaintainOptions): Promise<MaintainResult>;
   readonly volumes: Volumes;
+  readonly alternates: Alternates;
+  /**
+   * Copies in everything that is borrowed, verified, and then has no alternates any more. Until that is done nothing is borrowed anew by
+   * this process. Whatever stops it, what was copied stays, and the next call goes on.
+   */
+  dissociate(options?: DissociateOptions): Promise<DissociateResult>;
+  /**
+   * Scrubs, then has what is damaged or lost from an alternate or another store: verified in this operation, put anew, and the bad copy
+   * set aside. Rejects where this store itself cannot be worked with; what could not be had is told in `remaining`.
+   */
+  repair(options?: RepairOptions<Store>): Promise<RepairResult>;
   /** Of an encrypted store; every call is refused (`invalid-argument`) where it is not. */
   readonly keys: Keys;
   stats(): Promise<StoreStats>;

@@ -1,7 +1,8 @@
 /** The parts of the Store's interface that are objects of their own: roots, real folders, side tables. */
-import type { BlobId, FileWork, Roots, SideTable } from './api.ts';
+import type { BlobId, DeletedRoot, FileWork, Roots, SideTable } from './api.ts';
 import { checkId, checkName } from './arguments.ts';
 import type { Operation } from './commit/operations.ts';
+import { StoreError } from './errors.ts';
 
 /** What a facet may ask of the store it belongs to. */
 export interface Calls {
@@ -39,6 +40,21 @@ export function makeRoots({ run, submit, query }: Calls): Roots {
         }),
       ),
     log: ({ after = 0, limit = 1000 } = {}) => run(() => query('rootLog', after, limit)),
+    deleted: () => run(() => query<DeletedRoot[]>('deletedRoots')),
+    restore: (name, { sequence, as = name } = {}) =>
+      run(async () => {
+        const [wanted, target] = [root(name), root(as)];
+        const found = (await query<DeletedRoot[]>('deletedRoots')).find(
+          (one) => one.name === wanted && (sequence === undefined || one.sequence === sequence),
+        );
+        if (found === undefined)
+          throw new StoreError('not-found', `no deleted root ${JSON.stringify(wanted)} is kept`, {
+            root: wanted,
+          });
+        // Collected meanwhile, it is not-found as well; set meanwhile, a conflict.
+        await submit<void>({ op: 'set-root', name: target, id: found.id, expect: null });
+        return found.id;
+      }),
   };
 }
 

@@ -12,6 +12,8 @@ export interface HealingParts {
   readonly submit: <Result>(operation: Operation) => Promise<Result>;
   readonly emit: <Name extends keyof StoreEvents>(name: Name, event: StoreEvents[Name]) => void;
   readonly onFailure: (error: unknown) => void;
+  /** Has it from an alternate; false when none has it. */
+  readonly mend: (id: BlobId) => Promise<boolean>;
   /** The store takes no marks: it is closing, or open for reading only. */
   readonly isSilent: () => boolean;
 }
@@ -62,9 +64,11 @@ export class Healing {
   }
 
   async #heal(id: BlobId): Promise<void> {
-    const { run, crew, emit } = this.#parts;
+    const { run, crew, emit, mend } = this.#parts;
     const { blobs } = await run(() => resyncBlob(crew, id, this.#stop.signal));
     if (blobs > 0) emit('healed', { id });
+    // A put tells by itself that it healed.
+    else await run(() => mend(id));
   }
 
   /** Tells of it, and says which copies are meant. */

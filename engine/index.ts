@@ -51,6 +51,11 @@ export async function openStore(directory: string, options: OpenOptions = {}): P
   const mode = options.mode ?? 'create';
   const durability = options.durability ?? 'full';
   const driver = options.driver ?? { module: import.meta.resolve('better-sqlite3') };
+  const alternates = (options.alternates ?? []).map((one) =>
+    typeof one === 'string'
+      ? { path: absolutePath(host, one), immutable: false }
+      : { path: absolutePath(host, one.path), immutable: one.immutable ?? false },
+  );
   let store: EngineStore | undefined;
   const entries = {
     commit: new URL(`./threads/commit.${extension}`, import.meta.url),
@@ -81,12 +86,27 @@ export async function openStore(directory: string, options: OpenOptions = {}): P
       encryption: opened.parameters.encryption,
       ...(keyring === undefined ? {} : { keyring }),
       ...(lease === undefined ? {} : { lease }),
+      ...(mode === 'read-only' ? { alternates } : {}),
     });
     const locked = opened.parameters.encryption !== null && keyring === undefined;
     keyring?.fill(0);
     await crew.link(host);
     const queue = new PQueue({ concurrency: workers });
-    store = new EngineStore({ host, crew, opened, queue, locked, onClosed: () => queue.clear() });
+    const openOther = (other: string): Promise<Store> => {
+      const { threads, driver: given } = options;
+      const how = {
+        mode: 'read-only',
+        host,
+        ...(threads && { threads }),
+        ...(given && { driver: given }),
+      } as const;
+      return openStore(other, how);
+    };
+    const onClosed = (): void => queue.clear();
+    const { schedule = 'run' } = options;
+    store = new EngineStore({ host, crew, opened, queue, locked, schedule, onClosed, openOther });
+    for (const { path, immutable } of mode === 'read-only' ? [] : alternates)
+      await store.alternates.add(path, { immutable });
     return store;
   } catch (error) {
     await closeQuietly(crew);

@@ -3,7 +3,8 @@ import type { MirrorOptions, MirrorResult } from './api.ts';
 import { StoreError } from './errors.ts';
 import type { MirrorStart } from './maintenance/mirror.ts';
 import { missingOf, resyncAll } from './resync.ts';
-import { type ScrubParts, verifyStore } from './scrub.ts';
+import { verifyStore } from './scrub.ts';
+import type { ScrubParts } from './scrub-heal.ts';
 
 /** More are of no use on disks that people have. */
 const copiesMax = 4;

@@ -5,6 +5,7 @@ import type { Crew } from './crew.ts';
 import { StoreError } from './errors.ts';
 import type { MirrorStart } from './maintenance/mirror.ts';
 import type { ResyncStep } from './maintenance/resync.ts';
+import type { TimeBox } from './time-box.ts';
 
 /** A pass over everything that changes nothing is the last one; puts and other processes may go on making work. */
 const passesMax = 4;
@@ -19,10 +20,16 @@ export interface Resynced extends MoveResult {
   readonly unreachable: number;
   /** No copy is good. */
   readonly damaged: number;
+  /** The time was over before all blobs were looked at: `lacking` and its like are not of all of them. */
+  readonly cut: boolean;
 }
 
-/** Over all blobs. Undefined where no copies are wanted, nor any there. */
-export async function resyncAll(crew: Crew, options: MoveOptions): Promise<Resynced | undefined> {
+/** Over all blobs, until the time box ends it. Undefined where no copies are wanted, nor any there. */
+export async function resyncAll(
+  crew: Crew,
+  options: MoveOptions,
+  box?: TimeBox,
+): Promise<Resynced | undefined> {
   const away: number[] = [];
   for (let after: number | undefined = 0; after !== undefined;) {
     const start: MirrorStart = await crew.commit<MirrorStart>('mirror-begin', after);
@@ -30,17 +37,27 @@ export async function resyncAll(crew: Crew, options: MoveOptions): Promise<Resyn
     away.push(...start.away);
     after = start.next;
   }
-  const run = new Resync(crew, options);
+  const run = new Resync(crew, box === undefined ? options : { ...options, signal: box.signal });
+  try {
+    await passes(run, away);
+    await crew.commit('mirror-end', undefined);
+  } catch (error) {
+    if (box?.isOver() !== true) throw error;
+    return { ...run.result, cut: true };
+  } finally {
+    // Workers may hold volumes open that are gone now.
+    await crew.everyone('forget', undefined);
+  }
+  return run.result;
+}
+
+async function passes(run: Resync, away: readonly number[]): Promise<void> {
   // Again after a pass that did something: what it made may be what another copy is made from. The last one counts what lacks.
   for (let pass = 1, before = -1; pass <= passesMax && run.result.blobs > before; pass++) {
     before = run.result.blobs;
     run.forget();
     for (let after: number | undefined = 0; after !== undefined;) after = await run.step({ after, away });
   }
-  await crew.commit('mirror-end', undefined);
-  // Workers may hold volumes open that are gone now.
-  await crew.everyone('forget', undefined);
-  return run.result;
 }
 
 /** Blobs that have fewer good copies than wanted. */
@@ -75,7 +92,7 @@ class Resync {
   }
 
   get result(): Resynced {
-    return { ...this.#totals };
+    return { ...this.#totals, cut: false };
   }
 
   /** What lacks is counted anew. */

@@ -1,15 +1,16 @@
 /** A scrub from the calling thread: ranges spread over the workers, what they find settled by the commit thread, then counts. */
 import PQueue from 'p-queue';
-import type { Damage, ScrubOptions, ScrubResult, StoreEvents, Touched } from './api.ts';
+import type { ScrubOptions, ScrubResult, Touched } from './api.ts';
 import { noVolume } from './catalog/blob-rows.ts';
+import { Goal, type GoalOrder, goalMemory } from './content/goal.ts';
 import { type PaceOrder, paceMemory } from './content/pace.ts';
 import type { FoundDamage, VerifyOrder, VerifyRange, VerifyResult } from './content/verify.ts';
 import type { Crew } from './crew.ts';
-import { StoreError } from './errors.ts';
-import type { Host } from './host.ts';
 import type { ScrubEnd } from './maintenance/scrub-log.ts';
 import type { RecountResult, SettleResult } from './maintenance/settle-scrub.ts';
-import { missingOf, resyncAll } from './resync.ts';
+import type { ScrubGoal } from './maintenance/timetable.ts';
+import { type NamedDamage, type ScrubParts, healAll, healFound, healLacking } from './scrub-heal.ts';
+import { type TimeBox, timeBox } from './time-box.ts';
 
 /** Chunked blobs lie in no volume; in the catalog they are spread over 256 numbers, as files are over folders. */
 const chunkedRanges: readonly VerifyRange[] = Array.from({ length: 16 }, (_, i) => ({
@@ -21,19 +22,11 @@ const chunkedRanges: readonly VerifyRange[] = Array.from({ length: 16 }, (_, i) 
 /** Ranges that are looked up in one question, so that reads need not wait for it. */
 const rangesAsked = 64;
 
-export interface ScrubParts {
-  readonly host: Host;
-  readonly crew: Crew;
-  readonly emit: <Name extends keyof StoreEvents>(name: Name, event: StoreEvents[Name]) => void;
-}
-
-/** Damage as it was found, and what the blob is called on disk. */
-interface NamedDamage extends Damage {
-  readonly name: string;
-}
-
 /** What was read, and whether that was everything. */
-export interface Verified extends Pick<ScrubResult, 'blobs' | 'bytes' | 'adopted' | 'badRows'> {
+export interface Verified extends Pick<
+  ScrubResult,
+  'blobs' | 'bytes' | 'adopted' | 'badRows' | 'unreachable'
+> {
   readonly complete: boolean;
   readonly left: ScrubResult['left'];
   readonly damaged: readonly NamedDamage[];
@@ -42,34 +35,49 @@ export interface Verified extends Pick<ScrubResult, 'blobs' | 'bytes' | 'adopted
 /**
  * Verifies every stored copy against its chunk checksums and its id, volumes against the catalog both ways, and counts against
  * references. In a mirrored group, what is damaged or lacks is then made anew from good copies. Puts, reads and collection go on
- * meanwhile. What was verified longest ago comes first; what was verified until it is stopped counts.
+ * meanwhile. What was verified longest ago comes first; what was verified until it is stopped counts. With a goal it ends by itself when
+ * that is reached. All of it is in the time box: of a part of a store, first what lacks copies gets them, in half of the time at most.
  */
-export async function scrubStore(parts: ScrubParts, options: ScrubOptions): Promise<ScrubResult> {
+export async function scrubStore(
+  parts: ScrubParts,
+  options: ScrubOptions,
+  share?: ScrubGoal,
+): Promise<ScrubResult> {
   const { host, crew } = parts;
+  // The whole is no part: it is counted, too.
+  const goal = share?.part === 1 ? undefined : share;
   const start = host.clock.monotonic();
   const elapsed = (): number => host.clock.monotonic() - start;
   const n = await crew.commit<number>('scrub-begin', undefined);
-  const run = new Run(parts, options);
+  const box = timeBox(host.clock, options.timeBoxMs, options.signal);
+  const run = new Run(parts, options, { box, goal });
+  const isPart = options.timeBoxMs !== undefined || goal !== undefined;
   let end = { damaged: 0, healed: 0, complete: false };
   try {
+    const before = isPart ? await healLacking(parts, options) : 0;
+    end = { ...end, healed: before };
     const { damaged, ...result } = await run.verify();
     end = { ...end, damaged: damaged.length };
     options.signal?.throwIfAborted();
     // In a part of the store nothing can be said of the whole.
     const counts = result.complete ? await recount(crew, result.badRows) : {};
-    const mended = await heal(parts, damaged, options.signal);
+    const mended = await (result.complete ? healAll : healFound)(parts, damaged, box);
     const told = await withTouched(crew, mended.damaged);
-    const { complete } = result;
-    end = { damaged: told.length, healed: mended.healed, complete };
+    const healed = before + mended.healed;
+    const complete = result.complete && !mended.cut;
+    end = { damaged: told.length, healed, complete };
     return {
       recounted: 0,
       ...result,
       ...counts,
-      ...mended,
+      missingCopies: mended.missingCopies,
+      healed,
+      complete,
       damaged: told,
       milliseconds: Math.round(elapsed()),
     };
   } finally {
+    box.end();
     const { blobs, bytes } = run.result;
     const record: ScrubEnd = { n, blobs, bytes, ...end, milliseconds: elapsed() };
     // History is no reason to fail, nor to hide why it failed.
@@ -79,7 +87,8 @@ export async function scrubStore(parts: ScrubParts, options: ScrubOptions): Prom
 
 /** Everything verified, and nothing else. */
 export async function verifyStore(parts: ScrubParts, signal: AbortSignal | undefined): Promise<void> {
-  await new Run(parts, signal === undefined ? {} : { signal }).verify();
+  const box = timeBox(parts.host.clock, undefined, signal);
+  await new Run(parts, {}, { box, goal: undefined }).verify();
   signal?.throwIfAborted();
 }
 
@@ -97,43 +106,55 @@ async function recount(crew: Crew, badRows: number): Promise<{ recounted: number
   return counts;
 }
 
+interface AgedRange {
+  readonly range: VerifyRange;
+  /** Since when a copy in it waits. */
+  readonly since: number;
+}
+
 /** The part of a scrub that reads: damage is marked and told, orphans are taken in. */
 class Run {
-  readonly result = { blobs: 0, bytes: 0, adopted: 0, badRows: 0 };
+  readonly result = { blobs: 0, bytes: 0, adopted: 0, badRows: 0, unreachable: 0 };
   readonly #parts: ScrubParts;
   readonly #options: ScrubOptions;
+  readonly #wanted: ScrubGoal | undefined;
+  readonly #stop: AbortSignal;
   readonly #start: number;
   readonly #memory = paceMemory();
   readonly #damaged: NamedDamage[] = [];
   readonly #read = { blobs: 0, bytes: 0 };
   #totals = { blobs: 0, bytes: 0 };
   #complete = true;
-  #stop: AbortSignal = AbortSignal.any([]);
+  #goal: GoalOrder | undefined;
 
-  constructor(parts: ScrubParts, options: ScrubOptions) {
+  constructor(
+    parts: ScrubParts,
+    options: ScrubOptions,
+    until: { readonly box: TimeBox; readonly goal: ScrubGoal | undefined },
+  ) {
     this.#parts = parts;
     this.#options = options;
+    this.#wanted = until.goal;
+    this.#stop = until.box.signal;
     this.#start = parts.host.clock.monotonic();
   }
 
   /** Ends early, and not with an error, when it is stopped. */
   async verify(): Promise<Verified> {
-    const { host, crew } = this.#parts;
-    const { signal, timeBoxMs } = this.#options;
-    const box = new AbortController();
-    const done = new AbortController();
-    this.#stop = AbortSignal.any([box.signal, ...(signal === undefined ? [] : [signal])]);
-    if (timeBoxMs !== undefined)
-      void host.clock.sleep(timeBoxMs, done.signal).then(() => box.abort(new Error('out of time')));
-    try {
-      this.#totals = await crew.work('query', { name: 'work', args: [] });
-      const ranges = await crew.commit<VerifyRange[]>('scrub-ranges', undefined);
-      await this.#all(await this.#oldestFirst([...ranges, ...chunkedRanges]));
-      // Again, now that it is known which chunks are damaged.
-      if (this.#damaged.length > 0) await this.#all(chunkedRanges, 'again');
-    } finally {
-      done.abort();
+    const { crew } = this.#parts;
+    this.#totals = await crew.work('query', { name: 'work', args: [] });
+    if (this.#wanted !== undefined) {
+      const { part, beforeMs } = this.#wanted;
+      this.#goal = { bytes: Math.ceil(part * this.#totals.bytes), beforeMs, memory: goalMemory() };
     }
+    const ranges = await crew.commit<VerifyRange[]>('scrub-ranges', undefined);
+    await this.#all(await this.#oldestFirst([...ranges, ...chunkedRanges]));
+    // Again, now that it is known which chunks are damaged.
+    if (this.#damaged.length > 0)
+      await this.#all(
+        chunkedRanges.map((range) => ({ range, since: 0 })),
+        'again',
+      );
     const { blobs, bytes } = this.#totals;
     const lacks = (all: number, read: number): number => (this.#complete ? 0 : Math.max(0, all - read));
     return {
@@ -145,26 +166,31 @@ class Run {
   }
 
   /** Those in which a copy waits longest come first; of equals, chunked blobs come last. */
-  async #oldestFirst(ranges: readonly VerifyRange[]): Promise<VerifyRange[]> {
+  async #oldestFirst(ranges: readonly VerifyRange[]): Promise<AgedRange[]> {
     const since: number[] = [];
     for (let at = 0; at < ranges.length && !this.#stop.aborted; at += rangesAsked) {
       const args = [ranges.slice(at, at + rangesAsked)];
       since.push(...(await this.#parts.crew.work<number[]>('query', { name: 'waitingSince', args })));
     }
     const order = ranges.map((range, i) => ({ range, since: since[i] ?? 0 }));
-    return order.toSorted((a, b) => a.since - b.since).map(({ range }) => range);
+    return order.toSorted((a, b) => a.since - b.since);
   }
 
-  async #all(ranges: readonly VerifyRange[], pass: 'first' | 'again' = 'first'): Promise<void> {
+  async #all(ranges: readonly AgedRange[], pass: 'first' | 'again' = 'first'): Promise<void> {
     const queue = new PQueue({ concurrency: this.#parts.crew.workers });
-    await Promise.all(ranges.map((range) => queue.add(() => this.#one(range, pass))));
+    await Promise.all(ranges.map((aged) => queue.add(() => this.#one(aged, pass))));
   }
 
-  async #one(range: VerifyRange, pass: 'first' | 'again'): Promise<void> {
-    if (this.#stop.aborted) return void (this.#complete = false);
+  async #one({ range, since }: AgedRange, pass: 'first' | 'again'): Promise<void> {
+    if (this.#stop.aborted || (pass === 'first' && this.#isEnough(since)))
+      return void (this.#complete = false);
     const { crew } = this.#parts;
     const pace = this.#pace();
-    const order: VerifyOrder = pace === undefined ? range : { ...range, pace };
+    const order: VerifyOrder = {
+      ...range,
+      ...(pace === undefined ? {} : { pace }),
+      ...(this.#goal === undefined || pass === 'again' ? {} : { goal: this.#goal }),
+    };
     const found = await crew.work<VerifyResult>('verify', order, {
       signal: this.#stop,
       onProgress: (value) => pass === 'first' && this.#progress(value as { blobs: number; bytes: number }),
@@ -173,6 +199,7 @@ class Run {
     if (pass === 'first') {
       this.result.blobs += found.blobs;
       this.result.bytes += found.bytes;
+      this.result.unreachable += found.unreachable.length;
     }
     const settled = await crew.commit<SettleResult>('scrub-settle', { range, ...found });
     this.result.adopted += settled.adopted;
@@ -184,6 +211,12 @@ class Run {
     if (pass === 'again' && this.#damaged.some((known) => known.name === name)) return;
     this.#damaged.push({ id, reason, references, name });
     this.#parts.emit('damage', { id, reason, references });
+  }
+
+  /** Ranges come oldest first: where one may wait, so may all behind it. An empty one has nothing to wait for. */
+  #isEnough(since: number): boolean {
+    if (this.#goal === undefined || since === Number.MAX_SAFE_INTEGER) return false;
+    return new Goal(this.#goal).isReached(since);
   }
 
   #pace(): PaceOrder | undefined {
@@ -211,29 +244,6 @@ class Run {
       ...(bytesPerSecond === 0 ? {} : { leftMs: Math.round((left / bytesPerSecond) * 1000) }),
     });
   }
-}
-
-/** `unavailable` when nothing can be said of some blobs, because all their copies are away. */
-async function heal(
-  { crew, emit }: Pick<ScrubParts, 'crew' | 'emit'>,
-  found: readonly NamedDamage[],
-  signal: AbortSignal | undefined,
-): Promise<Pick<ScrubResult, 'healed' | 'missingCopies'> & { readonly damaged: readonly NamedDamage[] }> {
-  const done = await resyncAll(crew, { ...(signal === undefined ? {} : { signal }) });
-  if (done === undefined) return { damaged: found, healed: 0, missingCopies: 0 };
-  if (done.unreachable > 0)
-    throw new StoreError('unavailable', `all copies of ${done.unreachable} blob(s) are away`);
-  const left = new Set(
-    await crew.commit<string[]>('mirror-damaged', [...new Set(found.map(({ id }) => id))]),
-  );
-  const healed = found.filter(({ id }) => !left.has(id));
-  for (const id of new Set(healed.map((damage) => damage.id))) emit('healed', { id });
-  return {
-    // Once for each blob, also where all of its copies are bad.
-    damaged: found.filter(({ id }) => left.delete(id)),
-    healed: done.blobs,
-    missingCopies: missingOf(done),
-  };
 }
 
 /** With the roots and owners that need each blob. */

@@ -69,6 +69,8 @@ export interface ScrubResult {
   readonly healed: number;
   /** Blobs that have fewer good copies than the group wants, when the scrub had made those it could. */
   readonly missingCopies: number;
+  /** Borrowed blobs of which nothing can be said, because an alternate is away. */
+  readonly unreachable: number;
   /** Stored copies without a catalog row, taken back in as unreferenced. */
   readonly adopted: number;
   /** Rows whose reference count was wrong, and is right now. */
@@ -94,13 +96,13 @@ export interface ScrubRecord {
 }
 
 export interface HealthOptions {
-  /** The promise: every copy was verified, or stored, within so many days. Default 30. */
+  /** The promise: every copy was verified, or stored, within so many days. Default: those of the scheduled scrub, else 30. */
   readonly days?: number;
 }
 
 /**
  * The worst that is the case. `broken`: some copy was not verified for longer than promised, blobs lack copies, or a volume cannot be
- * used. `at-risk`: the promise ends before two full scrubs would be through, or within a tenth of the days. `damage`: blobs are known
+ * used. `at-risk`: the promise ends before two full scrubs would be through, or within a tenth of the days; or the store's clock is ahead. `damage`: blobs are known
  * to be damaged, or the catalog is in doubt.
  */
 export type HealthState = 'fine' | 'at-risk' | 'broken' | 'damage';
@@ -127,6 +129,11 @@ export interface StoreHealth {
   readonly missingCopies: number;
   /** Why collection stands still until somebody has looked. */
   readonly doubt?: string;
+  /**
+   * Milliseconds that the store's clock, which never goes back, is ahead of the machine's; absent below a day. A clock ran ahead once: what
+   * loses its references now is kept until the machine's clock is there, and copies seem verified later than they were.
+   */
+  readonly clockAheadMs?: number;
   /** Volumes that cannot be used now. */
   readonly volumes: readonly { readonly id: string; readonly problem: string }[];
   /** Bytes of the catalog's write-ahead log. */

@@ -3,29 +3,19 @@ import type PQueue from 'p-queue';
 import type {
   BlobId,
   BlobStat,
-  CompactResult,
   ExportTarget,
-  FileWork,
-  GcOptions,
-  GcResult,
   HealthOptions,
-  Keys,
+  HeldAlone,
   Link,
-  MoveOptions,
   PutOptions,
   PutResult,
   PutSource,
-  Roots,
-  ScrubOptions,
-  ScrubResult,
   Session,
   SideTable,
   Store,
   StoreEvents,
   StoreHealth,
-  StoreParameters,
   StoreStats,
-  Volumes,
 } from './api.ts';
 import { Batches, unwrap } from './batches.ts';
 import { checkId, checkName, checkRange } from './arguments.ts';
@@ -37,9 +27,14 @@ import type { Host } from './host.ts';
 import { type Calls, makeFiles, makeRoots, makeSideTable } from './facets.ts';
 import { Events } from './events.ts';
 import { Healing } from './healing.ts';
+import { Idle } from './idle.ts';
 import { Ingest } from './ingest.ts';
 import { makeKeys } from './keys-facet.ts';
+import { idsHere, listBlobs } from './listing.ts';
+import { makeCopies } from './repair.ts';
+import { Scheduler } from './scheduler.ts';
 import { Sessions } from './sessions.ts';
+import { storeStats } from './stats.ts';
 import { openStream } from './stream.ts';
 import type { OpenedStore } from './threads/opened.ts';
 import { Upkeep } from './upkeep.ts';
@@ -58,16 +53,22 @@ export interface StoreParts {
   readonly queue: PQueue;
   /** Encrypted, and opened without a key. */
   readonly locked: boolean;
+  readonly schedule: 'run' | 'leave';
   readonly onClosed: () => void;
+  /** Opens another store for reading. */
+  readonly openOther: (directory: string) => Promise<Store>;
 }
 
 export class EngineStore implements Store {
   readonly directory: string;
-  readonly parameters: StoreParameters;
-  readonly roots: Roots;
-  readonly files: FileWork;
-  readonly volumes: Volumes;
-  readonly keys: Keys;
+  readonly parameters: Store['parameters'];
+  readonly roots: Store['roots'];
+  readonly files: Store['files'];
+  readonly volumes: Store['volumes'];
+  readonly keys: Store['keys'];
+  readonly alternates: Store['alternates'];
+  readonly dissociate: Store['dissociate'];
+  readonly repair: Store['repair'];
   readonly #parts: StoreParts;
   readonly #events = new Events();
   readonly #operations: Batches<Operation, unknown>;
@@ -80,6 +81,8 @@ export class EngineStore implements Store {
   readonly #sessions: Sessions;
   readonly #upkeep: Upkeep;
   readonly #healing: Healing;
+  readonly #idle: Idle;
+  readonly #scheduler: Scheduler;
   readonly #calls: Calls;
   readonly #active = new Set<Promise<unknown>>();
   #failure: StoreError | undefined;
@@ -90,6 +93,7 @@ export class EngineStore implements Store {
     this.directory = parts.opened.layout.root;
     this.parameters = parts.opened.parameters;
     const { crew } = parts;
+    this.#idle = new Idle(parts.host.clock);
     this.#calls = {
       run: (work) => this.#run(work),
       writing: (work) => this.#writing(work),
@@ -116,13 +120,6 @@ export class EngineStore implements Store {
       itemsMax: 64,
       send: async (batch) => unwrap(await crew.work('exports', batch)),
     });
-    this.#healing = new Healing({
-      ...this.#calls,
-      crew,
-      emit: (name, event) => this.#events.emit(name, event),
-      onFailure: (error) => this.#noteFailure(error),
-      isSilent: () => this.#closing !== undefined || parts.opened.lease === undefined,
-    });
     this.#ingest = new Ingest({
       crew,
       queue: parts.queue,
@@ -138,18 +135,36 @@ export class EngineStore implements Store {
     });
     this.roots = makeRoots(this.#calls);
     this.files = makeFiles(this.#calls);
-    this.#upkeep = new Upkeep({
+    const emit: Events['emit'] = (name, event) => this.#events.emit(name, event);
+    this.#upkeep = new Upkeep({ ...this.#calls, host: parts.host, crew, emit });
+    this.volumes = this.#upkeep.volumes;
+    const copies = makeCopies({
       ...this.#calls,
       host: parts.host,
       crew,
-      emit: (name, event) => this.#events.emit(name, event),
+      ingest: this.#ingest,
+      during: (work) => this.#sessions.during(work),
+      directory: this.directory,
+      openOther: parts.openOther,
+      scrub: (signal) => this.#upkeep.scrub(signal === undefined ? {} : { signal }),
     });
-    this.volumes = this.#upkeep.volumes;
+    ({ alternates: this.alternates, dissociate: this.dissociate, repair: this.repair } = copies);
     this.keys = makeKeys({ ...this.#calls, crew, ingest: this.#ingest });
+    this.#healing = new Healing({
+      ...this.#calls,
+      crew,
+      emit,
+      onFailure: (error) => this.#noteFailure(error),
+      mend: copies.mend,
+      isSilent: () => this.#closing !== undefined || parts.opened.lease === undefined,
+    });
+    const { lease } = parts.opened;
+    this.#scheduler = new Scheduler({ ...this.#upkeep.parts, lease, idle: this.#idle });
+    if (parts.schedule === 'run') this.#scheduler.start();
   }
 
   put(source: PutSource, options: PutOptions = {}): Promise<PutResult> {
-    return this.#run(() => this.#writing(() => this.#ingest.put(source, options)));
+    return this.#idle.during(this.#run(() => this.#writing(() => this.#ingest.put(source, options))));
   }
 
   async get(
@@ -192,9 +207,11 @@ export class EngineStore implements Store {
     checkRange(offset, length);
     return this.#run(async () => {
       if (!(await this.#has(id))) return undefined;
-      return openStream(this.#parts.crew.worker(), { id, offset, length, signal: options.signal }, (error) =>
-        this.#healing.note(error),
-      );
+      const range = { id, offset, length, signal: options.signal };
+      return openStream(this.#parts.crew.worker(), range, {
+        onError: (error) => this.#healing.note(error),
+        onPull: () => this.#idle.touch(),
+      });
     });
   }
 
@@ -209,37 +226,15 @@ export class EngineStore implements Store {
   }
 
   hasMany(ids: Iterable<BlobId>): Promise<ReadonlySet<BlobId>> {
-    return this.#run(async () => {
-      const all = [...ids].map(checkId);
-      const found = new Set<BlobId>();
-      for (let at = 0; at < all.length; at += 10_000) {
-        const page = all.slice(at, at + 10_000);
-        const here = await this.#query<boolean[]>('hasMany', page);
-        page.forEach((id, i) => here[i] === true && found.add(id));
-      }
-      return found;
-    });
+    return this.#run(() => idsHere(this.#calls, ids));
   }
 
   async stat(id: BlobId): Promise<BlobStat | undefined> {
     return this.#read(checkId(id), () => this.#query<BlobStat | undefined>('stat', id));
   }
 
-  async *list(
-    options: { readonly after?: BlobId; readonly prefix?: string; readonly signal?: AbortSignal } = {},
-  ): AsyncIterable<BlobStat> {
-    const prefix = options.prefix ?? '';
-    if (!/^[0-9a-f]{0,64}$/.test(prefix))
-      throw new StoreError('invalid-argument', `not the beginning of a blob id: ${prefix.slice(0, 80)}`);
-    let after = options.after === undefined ? '' : checkId(options.after);
-    for (;;) {
-      options.signal?.throwIfAborted();
-      const page = await this.#run(() => this.#query<BlobStat[]>('list', after, prefix));
-      yield* page;
-      const last = page.at(-1);
-      if (last === undefined) return;
-      after = last.id;
-    }
+  list(...[options = {}]: Parameters<Store['list']>): AsyncIterable<BlobStat> {
+    return listBlobs(this.#calls, options);
   }
 
   async pathOf(id: BlobId): Promise<string | undefined> {
@@ -247,26 +242,30 @@ export class EngineStore implements Store {
   }
 
   retain(id: BlobId, owner: string): Promise<boolean> {
-    return this.#run(() =>
-      this.#submit<boolean>({ op: 'retain', id: checkId(id), owner: checkName(owner, 'owner') }),
-    );
+    return this.#own('retain', id, owner);
   }
 
   release(id: BlobId, owner: string): Promise<boolean> {
-    return this.#run(() =>
-      this.#submit<boolean>({ op: 'release', id: checkId(id), owner: checkName(owner, 'owner') }),
-    );
+    return this.#own('release', id, owner);
+  }
+
+  #own(op: 'retain' | 'release', id: BlobId, owner: string): Promise<boolean> {
+    return this.#run(() => this.#submit({ op, id: checkId(id), owner: checkName(owner, 'owner') }));
   }
 
   session(): Promise<Session> {
     return this.#run(() => this.#writing(() => this.#sessions.begin()));
   }
 
-  gc(options: GcOptions = {}): Promise<GcResult> {
+  gc(...[options = {}]: Parameters<Store['gc']>): ReturnType<Store['gc']> {
     return this.#upkeep.gc(options);
   }
 
-  scrub(options: ScrubOptions = {}): Promise<ScrubResult> {
+  uniqueSize(roots: string | readonly string[]): Promise<HeldAlone> {
+    return this.#upkeep.uniqueSize(roots);
+  }
+
+  scrub(...[options = {}]: Parameters<Store['scrub']>): ReturnType<Store['scrub']> {
     return this.#upkeep.scrub(options);
   }
 
@@ -275,21 +274,21 @@ export class EngineStore implements Store {
     return this.#upkeep.health(options, () => queue.size + queue.pending);
   }
 
-  compact(options: MoveOptions = {}): Promise<CompactResult> {
+  compact(...[options = {}]: Parameters<Store['compact']>): ReturnType<Store['compact']> {
     return this.#upkeep.compact(options);
   }
 
+  schedule(...[options]: Parameters<Store['schedule']>): ReturnType<Store['schedule']> {
+    return this.#scheduler.set(options);
+  }
+
+  maintain(...[options = {}]: Parameters<Store['maintain']>): ReturnType<Store['maintain']> {
+    return this.#upkeep.maintain(options);
+  }
+
   stats(): Promise<StoreStats> {
-    return this.#run(async () => {
-      const { opened, crew } = this.#parts;
-      const stats = await this.#query<Omit<StoreStats, 'openHandles'>>(
-        'stats',
-        opened.storeId,
-        opened.format,
-      );
-      const handles = (await crew.everyone('handles', undefined)) as number[];
-      return { ...stats, openHandles: handles.reduce((sum, count) => sum + count, 0) };
-    });
+    const { opened, crew } = this.#parts;
+    return this.#run(() => storeStats(this.#calls, crew, opened));
   }
 
   sideTable(name: string): SideTable {
@@ -313,6 +312,7 @@ export class EngineStore implements Store {
   async #close(): Promise<void> {
     const { crew, onClosed } = this.#parts;
     this.#healing.stop();
+    await this.#scheduler.stop();
     await Promise.allSettled(this.#active);
     try {
       // Where a worker's disk fails, the lease is given back none the less.
@@ -341,7 +341,7 @@ export class EngineStore implements Store {
 
   /** A read whose damage is remembered and told. */
   #read<Result>(_id: BlobId, work: () => Promise<Result>): Promise<Result> {
-    return this.#run(async () => {
+    const read = this.#run(async () => {
       try {
         return await work();
       } catch (error) {
@@ -349,6 +349,7 @@ export class EngineStore implements Store {
         throw error;
       }
     });
+    return this.#idle.during(read);
   }
 
   #noteFailure(error: unknown): void {

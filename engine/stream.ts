@@ -11,15 +11,17 @@ export interface StreamRange {
   readonly offset: number;
   readonly length: number;
   readonly signal?: AbortSignal | undefined;
+  /** As it is in an alternate, whatever is here. */
+  readonly lent?: true;
 }
 
 /** The handle lives on one worker from the first pull to the end, a cancel, an abort or an error. */
 export function openStream(
   worker: Remote,
   range: StreamRange,
-  onError: (error: unknown) => void,
+  { onError, onPull }: { readonly onError: (error: unknown) => void; readonly onPull: () => void },
 ): ReadableStream<Uint8Array> {
-  const { id, offset, length, signal } = range;
+  const { id, offset, length, signal, lent } = range;
   let handle: number | undefined;
   let onAbort = (): void => {};
   const release = async (): Promise<void> => {
@@ -29,8 +31,14 @@ export function openStream(
     if (open !== undefined) await worker.call('stream-cancel', open);
   };
   const next = async (): Promise<Uint8Array | undefined> => {
+    onPull();
     if (handle === undefined) {
-      const opened = await worker.call<{ handle: number } | undefined>('stream-open', { id, offset, length });
+      const opened = await worker.call<{ handle: number } | undefined>('stream-open', {
+        id,
+        offset,
+        length,
+        ...(lent === undefined ? {} : { lent }),
+      });
       if (opened === undefined)
         throw new StoreError('not-found', `blob ${id} was collected before it was read`, { id });
       handle = opened.handle;

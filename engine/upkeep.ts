@@ -4,6 +4,9 @@ import type {
   GcOptions,
   GcResult,
   HealthOptions,
+  HeldAlone,
+  MaintainOptions,
+  MaintainResult,
   MoveOptions,
   MoveResult,
   ScrubOptions,
@@ -18,6 +21,8 @@ import type { Crew } from './crew.ts';
 import { StoreError } from './errors.ts';
 import type { Host } from './host.ts';
 import { compactVolumes, moveVolume, rebalanceVolumes } from './relocate.ts';
+import { type MaintainParts, maintainStore } from './maintain.ts';
+import type { ScrubGoal } from './maintenance/timetable.ts';
 import { mirrorVolumes } from './mirror.ts';
 import { scrubStore } from './scrub.ts';
 
@@ -34,39 +39,55 @@ export interface UpkeepParts {
 
 export class Upkeep {
   readonly volumes: Volumes;
+  readonly parts: MaintainParts & UpkeepParts;
   readonly #parts: UpkeepParts;
   #moving = false;
 
   constructor(parts: UpkeepParts) {
     this.#parts = parts;
     this.volumes = this.#makeVolumes();
+    this.parts = { ...parts, jobs: this, running: new Set() };
   }
 
   async gc(options: GcOptions): Promise<GcResult> {
-    const { graceMs, dryRun, signal, onProgress } = options;
+    const { graceMs, dryRun, without, signal, onProgress } = options;
+    if (without !== undefined && dryRun !== true)
+      throw new StoreError('invalid-argument', 'without is of a dry run: roots are deleted one by one');
     if (graceMs !== undefined && !(graceMs >= 0))
       throw new StoreError('invalid-argument', 'graceMs must not be negative');
     const { crew, run, writing, emit } = this.#parts;
     return run(async () => {
+      const alone = without && (await this.#heldAlone(without));
       const told = (value: unknown): void => onProgress?.(value as GcResult);
       const result = await writing(() =>
         crew.commit<GcResult>('gc', { graceMs, dryRun }, { signal, onProgress: told }),
       );
       // Workers may hold volumes open that are gone now.
       if (result.deleted > 0) await crew.everyone('forget', undefined);
+      if (dryRun === true) return alone === undefined ? result : { ...result, without: alone };
       const { deleted, freedBytes } = result;
       emit('maintenance', { job: 'gc', step: 'done', detail: { deleted, freedBytes } });
       return result;
     });
   }
 
-  scrub(options: ScrubOptions): Promise<ScrubResult> {
+  uniqueSize(roots: string | readonly string[]): Promise<HeldAlone> {
+    return this.#parts.run(() => this.#heldAlone(typeof roots === 'string' ? [roots] : roots));
+  }
+
+  #heldAlone(roots: readonly string[]): Promise<HeldAlone> {
+    const names = roots.map((name) => checkName(name, 'root'));
+    return this.#parts.query<HeldAlone>('heldAlone', names);
+  }
+
+  /** With a goal, until that is reached. */
+  scrub(options: ScrubOptions, goal?: ScrubGoal): Promise<ScrubResult> {
     const { rate, timeBoxMs } = options;
     const wrong = checkScrub(rate, timeBoxMs);
     if (wrong !== undefined) return Promise.reject(wrong);
     const { run, writing, emit } = this.#parts;
     return run(async () => {
-      const result = await writing(() => scrubStore(this.#parts, options));
+      const result = await writing(() => scrubStore(this.#parts, options, goal));
       const { blobs, healed } = result;
       const detail = { blobs, damaged: result.damaged.length, healed };
       emit('maintenance', { job: 'scrub', step: 'done', detail });
@@ -74,14 +95,22 @@ export class Upkeep {
     });
   }
 
-  health({ days = 30 }: HealthOptions, putsWaiting: () => number): Promise<StoreHealth> {
+  health({ days }: HealthOptions, putsWaiting: () => number): Promise<StoreHealth> {
     const { run, query } = this.#parts;
-    if (!(days > 0 && days < 1e6))
-      return Promise.reject(new StoreError('invalid-argument', 'days must be a number above 0'));
+    const wrong = checkDays(days);
+    if (wrong !== undefined) return Promise.reject(wrong);
     return run(async () => ({
       ...(await query<Omit<StoreHealth, 'putsWaiting'>>('health', days)),
       putsWaiting: putsWaiting(),
     }));
+  }
+
+  maintain(options: MaintainOptions): Promise<MaintainResult> {
+    const { days, rate, timeBoxMs } = options;
+    const wrong = checkScrub(rate, timeBoxMs) ?? checkDays(days);
+    if (wrong !== undefined) return Promise.reject(wrong);
+    const { run, writing } = this.#parts;
+    return run(() => writing(() => maintainStore(this.parts, options)));
   }
 
   compact(options: MoveOptions): Promise<CompactResult> {
@@ -148,6 +177,11 @@ function checkScrub(rate: number | undefined, timeBoxMs: number | undefined): St
   if (timeBoxMs !== undefined && !(timeBoxMs > 0 && timeBoxMs <= timeBoxMax))
     return new StoreError('invalid-argument', `timeBoxMs must be above 0, at most ${timeBoxMax}`);
   return undefined;
+}
+
+function checkDays(days: number | undefined): StoreError | undefined {
+  if (days === undefined || (days > 0 && days < 1e6)) return undefined;
+  return new StoreError('invalid-argument', 'days must be a number above 0');
 }
 
 function checkExtend(

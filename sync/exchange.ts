@@ -1,6 +1,16 @@
 /** Runs one role of a transfer: messages go into its machine, what the machine asks for is done, until it ends or anything fails. */
 import { StoreError } from '../engine/index.ts';
-import type { Connection, Incoming } from './connection.ts';
+import type { Incoming } from './connection.ts';
+import type { Message } from './protocol/message.ts';
+
+/** Where messages come from and go to. */
+export interface Wire {
+  send(message: Message, payload?: Uint8Array): void;
+  /** The next message that is here already. */
+  poll(): Incoming | undefined;
+  /** Waits for more; false after a clean end. `quiet` waits until all that was begun for earlier messages is done. */
+  more(quiet: () => Promise<void>): Promise<boolean>;
+}
 
 /** A machine as the exchange sees it. */
 export interface Role<Effect, Result> {
@@ -12,15 +22,15 @@ export interface Role<Effect, Result> {
 }
 
 export class Exchange<Effect, Result extends object> {
-  readonly #connection: Connection;
+  readonly #wire: Wire;
   readonly #role: Role<Effect, Result>;
   readonly #working = new Set<Promise<void>>();
   readonly #over = Promise.withResolvers<Result>();
   #ended = false;
   #scheduled = false;
 
-  constructor(connection: Connection, role: Role<Effect, Result>) {
-    this.#connection = connection;
+  constructor(wire: Wire, role: Role<Effect, Result>) {
+    this.#wire = wire;
     this.#role = role;
   }
 
@@ -77,16 +87,21 @@ export class Exchange<Effect, Result extends object> {
     }
   }
 
+  async #quiet(): Promise<void> {
+    do await Promise.all(this.#working);
+    while (this.#working.size > 0 || this.#scheduled);
+  }
+
   async #listen(): Promise<void> {
     try {
       while (!this.#ended) {
         // All that is here is taken in before anything is planned.
-        for (let next = this.#connection.poll(); next !== undefined; next = this.#connection.poll()) {
+        for (let next = this.#wire.poll(); next !== undefined; next = this.#wire.poll()) {
           this.#role.message(next);
           this.#turn();
           if (this.#ended) return;
         }
-        if (!(await this.#connection.more()) && !this.#ended)
+        if (!(await this.#wire.more(() => this.#quiet())) && !this.#ended)
           throw new StoreError('unavailable', 'the peer closed before the transfer was over');
       }
     } catch (error) {

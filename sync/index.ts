@@ -10,18 +10,26 @@ export {
   serve,
 } from './replicate.ts';
 export type { Quota } from './receiving.ts';
+export {
+  type ReceiveStreamOptions,
+  type ReceivedStream,
+  type StreamInput,
+  receiveStream,
+} from './receive-stream.ts';
+export { type SendStreamOptions, type SentStream, sendStream } from './send-stream.ts';
+export { type Bookmark, bookmarks } from './peers/notes.ts';
 export type { Transport } from './transport.ts';
 export { type MessagePortLike, portTransport } from './transports/message-port.ts';
 export { pair } from './transports/pair.ts';
 export {
   type SshTarget,
-  type Streams,
   parseSshTarget,
   spawnTransport,
   sshArguments,
   sshTransport,
-  streamTransport,
 } from './transports/stdio.ts';
+export { socketTransport } from './transports/socket.ts';
+export { type Streams, streamTransport } from './transports/streams.ts';
 export { type BuiltNode, MapBuilder, buildMap } from './tree/builder.ts';
 export { CborReader, CborWriter } from './tree/cbor.ts';
 export { type MapChild, type MapNode, decodeMapNode, encodeMapNode } from './tree/map-node.ts';

@@ -1,7 +1,7 @@
 /** The receiving role over a connection: the receiver's machine with a sink behind it. */
-import type { Connection } from './connection.ts';
-import { Exchange } from './exchange.ts';
+import { Exchange, type Wire } from './exchange.ts';
 import type { Sink, SinkState } from './peer.ts';
+import type { ReceiveWindow } from './protocol/credit.ts';
 import type { AskedRoot } from './protocol/message.ts';
 import { Receiver } from './protocol/receiver.ts';
 import type { ReceiveCounts, ReceiverEffect } from './protocol/receiver-effects.ts';
@@ -16,6 +16,8 @@ export interface ReceiveOptions {
   readonly ask: { readonly all: boolean; readonly roots: readonly AskedRoot[] };
   /** What the peer has offered, where it has. */
   readonly offered?: ReadonlyMap<string, string> | undefined;
+  /** Nothing can be asked for: all comes by itself. */
+  readonly unasked?: boolean;
   readonly state: SinkState;
   readonly quota: Quota;
   readonly sha256Hex: (bytes: Uint8Array) => string;
@@ -25,7 +27,7 @@ export interface ReceiveOptions {
 
 /** Asks for roots and takes them in. The sink was begun by the caller, who also ends it. */
 export async function receiveRoots(
-  connection: Connection,
+  connection: Wire & { readonly receiveWindow: ReceiveWindow },
   sink: Sink,
   options: ReceiveOptions,
 ): Promise<ReceiveCounts> {
@@ -34,6 +36,7 @@ export async function receiveRoots(
   const machine = new Receiver({
     ask,
     ...(options.offered === undefined ? {} : { offered: options.offered }),
+    ...(options.unasked === true ? { unasked: true } : {}),
     current,
     partials,
     quota,

@@ -35,8 +35,8 @@ export interface PushOptions extends PeerOptions {
 }
 
 export interface ServeOptions extends PeerOptions {
-  /** What the peer may do; default both. */
-  readonly allow?: 'pull' | 'push' | 'both';
+  /** What the peer may do; default both. `append`: push roots of names that are new here, and move none. */
+  readonly allow?: 'pull' | 'push' | 'append' | 'both';
 }
 
 export interface Replicated {
@@ -160,7 +160,8 @@ class Side {
       const { message } = next;
       if (message.type === 'credit') this.#connection.sendWindow.give(message.bytes);
       else if (message.type === 'ask') {
-        if (allow === 'push') throw new StoreError('forbidden', 'nothing may be pulled from here');
+        if (allow === 'push' || allow === 'append')
+          throw new StoreError('forbidden', 'nothing may be pulled from here');
         results.push(
           await this.#during(source, source.begin(), async () =>
             this.#result(await this.#give(source, { first: next }), 0),
@@ -171,7 +172,7 @@ class Side {
         const offered = message.roots;
         const names = offered.map(({ name }) => name);
         const marks = new Map(offered.map((root) => [root.name, root.marks]));
-        const { counts } = await this.#receive(sink, { names, marks, offered });
+        const { counts } = await this.#receive(sink, { names, marks, offered, onlyNew: allow === 'append' });
         results.push(this.#result(counts, 0));
       } else throw new StoreError('corrupt', `the peer sends "${message.type}" where it has no place`);
     }
@@ -179,11 +180,12 @@ class Side {
 
   /** Takes roots in, from a peer that answers for its own or that has offered some. */
   async #receive(sink: Sink, what: Intake): Promise<{ readonly counts: Counts; readonly rounds: number }> {
-    const { names, marks, offered } = what;
+    const { names, marks, offered, onlyNew = false } = what;
     let rounds = 1;
     const begun = sink.begin(names, marks);
     const counts = await this.#during(sink, begun, async (state): Promise<Counts> => {
       for (const { name, expect } of offered ?? []) expectRoot(state, name, expect);
+      if (onlyNew) for (const root of offered ?? []) expectNew(state, root);
       if (offered?.every(({ name, id }) => state.current.get(name) === id) === true) {
         this.#connection.send({ type: 'done', changed: offered.map(() => false), blobs: 0, bytes: 0 });
         return { roots: offered.map(({ name, id }) => ({ name, id, changed: false })), blobs: 0, bytes: 0 };
@@ -256,6 +258,8 @@ interface Intake {
   readonly names: readonly string[] | undefined;
   readonly marks: ReadonlyMap<string, readonly BlobId[]>;
   readonly offered?: readonly OfferedRoot[];
+  /** No root that is here may move. */
+  readonly onlyNew?: boolean;
 }
 
 function unchanged(
@@ -274,6 +278,12 @@ function expectRoot(state: SinkState, name: string, expect: BlobId | null | unde
     root: name,
     ...(found === null ? {} : { found }),
   });
+}
+
+/** A root that appears meanwhile is a conflict: it is set only where there is none. */
+function expectNew({ current }: SinkState, { name, id }: OfferedRoot): void {
+  if ((current.get(name) ?? id) === id) return;
+  throw new StoreError('forbidden', `root ${name} is here already, and may not be moved`, { root: name });
 }
 
 function checkNames(names: readonly string[] | undefined): void {

@@ -45,13 +45,24 @@ export const storedForms = {
   framed: 1,
   /** Chunk blobs by a manifest (codec/manifest.ts), to which the row refers; it has no bytes of its own. */
   chunked: 2,
+  /** Bytes that lie in an alternate (alternates.ts); the row stands for them here and counts who refers to them. */
+  borrowed: 3,
 } as const;
 
-/** The volume of a chunked blob: none. */
+/** The volume of a chunked and of a borrowed blob: none. */
 export const noVolume = 0;
 
 export function isChunked(row: BlobRow): boolean {
   return row.codec === storedForms.chunked;
+}
+
+export function isBorrowed(row: BlobRow): boolean {
+  return row.codec === storedForms.borrowed;
+}
+
+/** Whether it has bytes of its own in a volume: neither chunked nor borrowed. */
+export function isPlaced(row: BlobRow): boolean {
+  return row.codec < storedForms.chunked;
 }
 
 /** The name of the copy a row points to. */

@@ -7,6 +7,7 @@ import { StoreError, invariant } from '../errors.ts';
 import type { Named } from '../keys/realm.ts';
 import type { Clock } from '../host.ts';
 import { type BlobRow, BlobWriter } from './blob-rows.ts';
+import { type Borrow, borrowedRow, decodeBorrow, encodeBorrow } from './borrow.ts';
 import { CopyWriter } from './copy-rows.ts';
 import { type Owner, ReferenceRows, RootRows, ownerKinds } from './reference-rows.ts';
 import { type LogPosition, type RootLog, logStart } from './root-log.ts';
@@ -23,7 +24,12 @@ export interface CatalogState {
   log: LogPosition;
   /** Why collection must not run until somebody has looked; empty when nothing is wrong. */
   doubt: string;
+  /** Where the clock stood when it was last found to be far ahead of the commit before. Absent where it never was. */
+  leaptMs?: number;
 }
+
+/** Nobody knows whether a store was not used for so long, or the machine's clock is wrong. */
+const leapMs = 30 * 24 * 60 * 60 * 1000;
 
 export class Catalog {
   readonly db: Database;
@@ -79,10 +85,13 @@ export class Catalog {
       const state = readState(this.sql);
       this.blobs.begin();
       this.copies.begin();
+      const nowMs = Math.floor(this.#clock.now());
+      const leapt = state.generation > 0 && nowMs - state.clockMs > leapMs;
       const transaction = new Transaction(this, {
         ...state,
         generation: state.generation + 1,
-        clockMs: Math.max(state.clockMs, Math.floor(this.#clock.now())),
+        clockMs: Math.max(state.clockMs, nowMs),
+        ...(leapt ? { leaptMs: nowMs } : {}),
       });
       this.#transaction = transaction;
       const result = work(transaction);
@@ -224,6 +233,21 @@ export class Transaction {
     return row;
   }
 
+  /** A row for a blob whose bytes lie in an alternate; nobody refers to it yet. False when there is a row of that id already. */
+  borrow(id: BlobId, lent: Borrow): boolean {
+    if (!this.borrowAgain(id, lent)) return false;
+    this.#note('borrow', encodeBorrow(lent), id);
+    return true;
+  }
+
+  /** The same of what stands in the log already. */
+  borrowAgain(id: BlobId, lent: Borrow): boolean {
+    const bytes = fromHex(id)!;
+    if (this.catalog.blobs.numberOf(bytes) !== undefined) return false;
+    this.insert(borrowedRow(bytes, lent));
+    return true;
+  }
+
   retain(id: BlobId, owner: Named): boolean {
     if (!this.reference(this.live(id), { kind: ownerKinds.application, owner: owner.key })) return false;
     this.#note('retain', owner.shown, id);
@@ -293,7 +317,8 @@ export class Transaction {
     let done = true;
     const name = { key: this.catalog.keyOf(entry.name), shown: entry.name };
     try {
-      if (entry.change === 'set') this.setRoot(name, entry.id!);
+      if (entry.change === 'borrow') this.borrowAgain(entry.id!, decodeBorrow(entry.name));
+      else if (entry.change === 'set') this.setRoot(name, entry.id!);
       else if (entry.change === 'delete') this.deleteRoot(name);
       else if (entry.change === 'retain') this.retain(entry.id!, name);
       else this.release(entry.id!, name);

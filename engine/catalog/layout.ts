@@ -21,6 +21,9 @@ export interface StoreLayout {
   readonly rebuilding: string;
   /** The catalog that is being built. */
   readonly rebuilt: string;
+  /** Folder of the alternates of this store, and of the stores that borrow from it: a file for each. */
+  readonly alternates: string;
+  readonly borrowers: string;
 }
 
 export function layoutOf(files: Files, root: string): StoreLayout {
@@ -41,5 +44,7 @@ export function layoutOf(files: Files, root: string): StoreLayout {
     creating: at('creating.db'),
     rebuilding: at('rebuilding.db'),
     rebuilt: at('rebuilt.db'),
+    alternates: at('alternates'),
+    borrowers: at('borrowers'),
   };
 }

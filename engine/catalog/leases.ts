@@ -120,21 +120,29 @@ export class LibraryMarker {
   }
 
   #refuseOthers(): void {
-    const owner = this.#owner;
-    for (const raw of this.#files.list(this.#folder)) {
-      const name = new TextDecoder().decode(raw);
-      if (!name.endsWith('.library')) continue;
-      const lines = readText(this.#files, this.#files.join(this.#folder, name)).split('\n');
-      const [process, library] = lines;
-      // One that is not whole is being written by somebody who looks at ours next, or was left by a disk that failed.
-      const whole = lines.length === 3;
-      if (!whole || process !== owner.process || library === owner.library) continue;
-      throw new StoreError(
-        'busy',
-        'this process has the store open through another copy of SQLite; two copies in one process lose data',
-        { open: library!, refused: owner.library },
-      );
-    }
+    refuseOtherLibrary(this.#files, this.#folder, this.#owner);
+  }
+}
+
+/** `busy` when this process has the store open through another copy of SQLite. For readers, which leave no marker. */
+export function refuseOtherLibrary(
+  files: Files,
+  folder: string,
+  owner: { readonly process: string; readonly library: string },
+): void {
+  for (const raw of files.list(folder)) {
+    const name = new TextDecoder().decode(raw);
+    if (!name.endsWith('.library')) continue;
+    const lines = readText(files, files.join(folder, name)).split('\n');
+    const [process, library] = lines;
+    // One that is not whole is being written by somebody who looks at ours next, or was left by a disk that failed.
+    const whole = lines.length === 3;
+    if (!whole || process !== owner.process || library === owner.library) continue;
+    throw new StoreError(
+      'busy',
+      'this process has the store open through another copy of SQLite; two copies in one process lose data',
+      { open: library!, refused: owner.library },
+    );
   }
 }
 

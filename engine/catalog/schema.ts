@@ -69,7 +69,15 @@ const migrations: readonly string[] = [
   CREATE TABLE side (name TEXT, key TEXT, value BLOB NOT NULL, sum BLOB NOT NULL, PRIMARY KEY (name, key)) STRICT, WITHOUT ROWID;
   CREATE TABLE buckets (kind INTEGER, bucket INTEGER, count INTEGER NOT NULL, hash BLOB NOT NULL, PRIMARY KEY (kind, bucket)) STRICT, WITHOUT ROWID;
   `,
+  // Alternates. `dying`: blobs that a collection is about to delete, so that nobody borrows them meanwhile (maintenance/lent.ts).
+  `
+  CREATE INDEX blobs_borrowed ON blobs (n) WHERE codec = 3;
+  CREATE TABLE dying (blob INTEGER, lease TEXT, PRIMARY KEY (blob, lease)) STRICT, WITHOUT ROWID;
+  `,
 ];
+
+/** The first version in which blobs may be borrowed from a store: its collection looks whether they are. */
+export const lendingVersion = 2;
 
 export const schemaVersion: number = migrations.length;
 

@@ -1,12 +1,18 @@
 /** Hex and little-endian helpers for byte arrays, the same in every runtime. */
 
-const digits = Array.from({ length: 256 }, (_, value) => value.toString(16).padStart(2, '0'));
-
 export function toHex(bytes: Uint8Array): string {
-  let text = '';
-  for (let i = 0; i < bytes.length; i++) text += digits[bytes[i]!]!;
-  return text;
+  const text = bytes.length === 32 ? idText : new Uint8Array(2 * bytes.length);
+  for (let i = 0; i < bytes.length; i++) {
+    text[2 * i] = digitCodes[bytes[i]! >> 4]!;
+    text[2 * i + 1] = digitCodes[bytes[i]! & 15]!;
+  }
+  return ascii.decode(text);
 }
+
+const digitCodes = Uint8Array.from('0123456789abcdef', (digit) => digit.charCodeAt(0));
+/** Decoded in one piece: text put together from digits keeps its pieces, a kilobyte for each id, until somebody looks into it. */
+const ascii = new TextDecoder('latin1');
+const idText = new Uint8Array(64);
 
 /** Value of a lower-case hex digit by character code, 16 for anything else. */
 const values = Uint8Array.from({ length: 128 }, (_, code) => {

@@ -9,7 +9,7 @@ const logMagic = Uint8Array.of(0x48, 0x46, 0x6c, 0x6f, 0x67, 0, 0, 0);
 /** Bytes of the hash that chains records: sha256 of (previous hash ‖ body), cut. */
 export const chainBytes = 16;
 const fixedBytes = 4 + 8 + 8 + 1 + 2 + 32;
-const changes: readonly RootLogEntry['change'][] = ['set', 'delete', 'retain', 'release'];
+const changes: readonly RootLogEntry['change'][] = ['set', 'delete', 'retain', 'release', 'borrow'];
 const noId = '0'.repeat(64);
 /** Longest name of a root or owner, in UTF-8 bytes. */
 export const nameBytesMax = 1024;

@@ -1,6 +1,6 @@
 /** Group commit: many operations of the calling thread in one transaction, bytes before catalog, catalog before answer. */
 import type { BlobId } from '../api.ts';
-import { type BlobRow, noVolume, storedForms } from '../catalog/blob-rows.ts';
+import { type BlobRow, isBorrowed, noVolume, storedForms } from '../catalog/blob-rows.ts';
 import type { Catalog, Transaction } from '../catalog/catalog.ts';
 import type {
   ChunkedPut as ChunkedPutOf,
@@ -22,6 +22,7 @@ import { setHorizon, setSide, unchunk } from './notes.ts';
 import { copyAt } from '../catalog/copy-rows.ts';
 import { type Afterwards, appendCopies, lacksCopies, markCopy, retire, retireFurther } from './copies.ts';
 import { dropIntent, intend, writeChunkSums } from './files.ts';
+import { keyOf, otherKey } from './put-keys.ts';
 import type { VolumeSet } from './volume-set.ts';
 
 type SmallPut = SmallPutOf<Named>;
@@ -33,6 +34,8 @@ export interface CommitterOptions {
   readonly lease: string;
   /** Moves a damaged file out of the way, never deletes it. */
   readonly quarantine: (row: BlobRow) => void;
+  /** Whether a borrowed blob can be relied on. Absent in a store that cannot borrow. */
+  readonly lent?: { holds(row: BlobRow): boolean };
 }
 
 export type OperationResult = { readonly value: unknown } | { readonly error: unknown };
@@ -115,7 +118,7 @@ export class Committer {
       const { id, incarnation, record } = put;
       const found = this.#catalog.blobs.inspect(fromHex(id)!);
       if (put.instead === undefined) {
-        if (found !== undefined && this.#stands(found, put.kind === 'node' ? 1 : 0)) continue;
+        if (found !== undefined && this.#stands(found, put.kind === 'node' ? 1 : 0, put.part)) continue;
       } else if (found?.row.incarnation !== put.instead) continue;
       const healsNode = put.kind === 'raw' && found?.sound === true && found.row.kind === 1;
       const bytes = healsNode ? recordOfNode(this.#volumes.options.provider, record) : record;
@@ -188,7 +191,7 @@ export class Committer {
       return unneeded;
     // Unplaced: it stood when the batch was looked through. A placed one may stand by now, by another operation of the batch.
     const first = place !== undefined && !place.used && !placed.has(otherKey(put));
-    const standing = first || put.instead !== undefined ? undefined : this.#standing(put.id, kind);
+    const standing = first || put.instead !== undefined ? undefined : this.#standing(put.id, kind, put.part);
     let row: BlobRow;
     let healed = false;
     if (standing !== undefined) {
@@ -304,9 +307,9 @@ export class Committer {
   }
 
   /** The row of a blob that is here, whole as far as one can tell without reading it, and of this kind; then a put needs no bytes. */
-  #standing(id: BlobId, kind: number): BlobRow | undefined {
+  #standing(id: BlobId, kind: number, part?: boolean): BlobRow | undefined {
     const found = this.#catalog.blobs.inspect(fromHex(id)!);
-    return found !== undefined && this.#stands(found, kind) ? found.row : undefined;
+    return found !== undefined && this.#stands(found, kind, part) ? found.row : undefined;
   }
 
   /** Whether this copy is the one in use. */
@@ -323,8 +326,10 @@ export class Committer {
     return row;
   }
 
-  #stands(found: { readonly row: BlobRow; readonly sound: boolean }, kind: number): boolean {
+  #stands(found: { readonly row: BlobRow; readonly sound: boolean }, kind: number, part = false): boolean {
     if (!found.sound || found.row.suspect !== 0 || found.row.kind < kind) return false;
+    // Of a chunked blob all is here: it is put together again from its parts when the catalog is lost.
+    if (part && isBorrowed(found.row)) return false;
     return (
       this.#holds(found.row) ||
       this.#catalog.copies
@@ -334,6 +339,7 @@ export class Committer {
   }
 
   #holds(row: BlobRow): boolean {
+    if (isBorrowed(row)) return this.#options.lent?.holds(row) === true;
     try {
       return this.#volumes.holds(row);
     } catch (error) {
@@ -379,17 +385,6 @@ export class Committer {
     } else this.#catalog.copies.deleteAll(row.n);
     return { row, healed };
   }
-}
-
-/** The same bytes as the other kind: both in one batch must see each other. */
-function otherKey(put: SmallPut): string {
-  return put.kind === 'node' ? `r${put.id}` : `n${put.id}`;
-}
-
-/** What replaces a copy is no other put's to use: its place is by its own incarnation. */
-function keyOf(put: SmallPut): string {
-  if (put.instead !== undefined) return `i${put.incarnation}`;
-  return put.kind === 'node' ? `n${put.id}` : `r${put.id}`;
 }
 
 function lacking(transaction: Transaction, row: BlobRow): { readonly incomplete?: true } {

@@ -1,6 +1,6 @@
 /** The copies of a blob as commits change them: made together, retired together, marked one by one, another one taken for the first. */
 import type { Transaction } from '../catalog/catalog.ts';
-import { type BlobRow, isChunked, partNameOf } from '../catalog/blob-rows.ts';
+import { type BlobRow, isPlaced, partNameOf } from '../catalog/blob-rows.ts';
 import { type CopyRow, copyAt } from '../catalog/copy-rows.ts';
 import { readGroup } from '../catalog/group.ts';
 import { fromHex } from '../codec/bytes.ts';
@@ -49,7 +49,7 @@ export function retire(
   afterwards: Afterwards,
 ): void {
   const { volumes, quarantine } = context;
-  if (isChunked(row)) return;
+  if (!isPlaced(row)) return;
   if (!volumes.isDirectory(row.volume)) return volumes.free(transaction, row.volume, locatorOf(row));
   volumes.charge(transaction, row.volume, -row.stored);
   afterwards.push(() => {
@@ -101,7 +101,7 @@ export function exchange(transaction: Transaction, row: BlobRow, copy: CopyRow):
 /** Whether a blob has fewer copies, not counting those found damaged, than the group wants. */
 export function lacksCopies({ catalog }: Transaction, row: BlobRow): boolean {
   const { copies } = readGroup(catalog.sql);
-  if (copies === 1 || isChunked(row)) return false;
+  if (copies === 1 || !isPlaced(row)) return false;
   const suspects = [row, ...catalog.copies.of(row.n)].map(({ suspect }) => suspect);
   return suspects.filter((suspect) => suspect === 0).length < copies;
 }

@@ -1,5 +1,5 @@
 /** The volumes of a store as the commit thread sees them: directories and SQLite volumes by number, each opened once and checked. */
-import { type BlobRow, isChunked, partNameOf } from '../catalog/blob-rows.ts';
+import { type BlobRow, isBorrowed, isChunked, partNameOf } from '../catalog/blob-rows.ts';
 import { ownerKinds } from '../catalog/reference-rows.ts';
 import type { Catalog, Transaction } from '../catalog/catalog.ts';
 import {
@@ -100,6 +100,7 @@ export class VolumeSet implements ChoosableVolumes {
 
   /** Whether the bytes of a row are where it says, as far as names and sizes tell. */
   holds(row: BlobRow): boolean {
+    if (isBorrowed(row)) return false; // its bytes are elsewhere
     if (isChunked(row)) {
       const { refs, blobs } = this.catalog;
       const manifests = refs.childrenOf(row.n, ownerKinds.chunked);

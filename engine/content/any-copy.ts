@@ -10,6 +10,8 @@ export interface CopySource {
   readonly rows: Pick<BlobReader, 'byNumber'>;
   readonly chunkBytes: number;
   copiesOf(row: BlobRow): BlobRow[];
+  /** As if it were borrowed, where an alternate has it; `unavailable` where one is away and none has. */
+  lentCopies(row: BlobRow): BlobRow[];
   passedOver(error: StoreError): void;
 }
 
@@ -89,8 +91,12 @@ export class AnyCopy {
    */
   #elsewhere<Result>(row: BlobRow, failed: Failure, read: (copy: BlobRow) => Result): Result {
     const failures = [failed];
+    let lent: readonly BlobRow[] | undefined;
     for (;;) {
-      const next = this.#inUse(row).find((one) => !failures.some(({ copy }) => samePlace(copy, one)));
+      const isNew = (one: BlobRow): boolean => !failures.some(({ copy }) => samePlace(copy, one));
+      const own = this.#inUse(row).find(isNew);
+      if (own === undefined) lent ??= this.#lent(row, failures);
+      const next = own ?? lent?.find(isNew);
       if (next === undefined) break;
       try {
         const result = read(next);
@@ -107,6 +113,16 @@ export class AnyCopy {
       failures.filter((failure) => failure !== told),
     );
     throw told.error;
+  }
+
+  #lent(row: BlobRow, failures: Failure[]): readonly BlobRow[] {
+    try {
+      return this.#source.lentCopies(row);
+    } catch (error) {
+      if (!mayHaveMoved(error)) throw error;
+      failures.push({ copy: row, error: error as StoreError });
+      return [];
+    }
   }
 
   #inUse(row: BlobRow): BlobRow[] {

@@ -1,11 +1,12 @@
 /** What the catalog says about copies in numbers: of one blob, and of all. */
-import { type BlobRow, isChunked, storedForms } from '../catalog/blob-rows.ts';
+import { type BlobRow, isBorrowed, isChunked, storedForms } from '../catalog/blob-rows.ts';
 import { readGroup } from '../catalog/group.ts';
 import { ownerKinds } from '../catalog/reference-rows.ts';
 import type { Statements } from '../catalog/statements.ts';
 
 /** Copies not found damaged. Of a chunked blob those of its manifest, in which it lies. */
 export function goodCopies(sql: Statements, row: BlobRow): number {
+  if (isBorrowed(row)) return 0;
   const lies = isChunked(row) ? manifestOf(sql, row) : row;
   if (lies === undefined) return 0;
   const further = sql.values('SELECT count(*) FROM copies WHERE blob = ? AND suspect = 0').get(lies.n);
@@ -32,7 +33,7 @@ export function mirrorFacts(sql: Statements): {
   if (copies === 1) return { copies, missing: 0, storedBytes };
   const missing = sql
     .values(
-      `SELECT count(*) FROM blobs AS b WHERE codec != ?
+      `SELECT count(*) FROM blobs AS b WHERE codec < ?
          AND (suspect = 0) + (SELECT count(*) FROM copies WHERE blob = b.n AND suspect = 0) < ?`,
     )
     .get(storedForms.chunked, copies) as number;
@@ -42,7 +43,7 @@ export function mirrorFacts(sql: Statements): {
 /** What a scrub has to verify: every copy, and its content bytes. */
 export function scrubWork(sql: Statements): { readonly blobs: number; readonly bytes: number } {
   const [blobs, bytes] = sql
-    .arrays('SELECT count(*), coalesce(sum(iif(codec = ?, 0, size)), 0) FROM blobs')
+    .arrays('SELECT count(*), coalesce(sum(iif(codec >= ?, 0, size)), 0) FROM blobs')
     .get(storedForms.chunked) as [number, number];
   const [copies, more] = sql
     .arrays('SELECT count(*), coalesce(sum(size), 0) FROM copies JOIN blobs ON n = blob')

@@ -3,17 +3,22 @@ import type { StoreHealth, VolumeInfo } from '../api.ts';
 import { readState } from '../catalog/catalog.ts';
 import { waitingGap } from '../catalog/gap.ts';
 import type { StoreLayout } from '../catalog/layout.ts';
+import { readSchedule } from '../catalog/schedule-row.ts';
 import type { Statements } from '../catalog/statements.ts';
+import { StoreError } from '../errors.ts';
 import type { Files, Host } from '../host.ts';
 import { mirrorFacts, scrubWork } from './copy-facts.ts';
 import { scrubRecords, waitingCopies } from './scrub-facts.ts';
 
 const dayMs = 86_400_000;
+const defaultDays = 30;
 /** Told of the history. */
 const recordsTold = 10;
 /** The promise is at risk when less is left than this many full scrubs, or this part of the days. */
 const scrubsLeft = 2;
 const partLeft = 0.1;
+/** Clocks are corrected by seconds; more than this is worth telling. */
+const clockAheadMin = dayMs;
 
 export interface HealthParts {
   readonly host: Host;
@@ -23,13 +28,14 @@ export interface HealthParts {
 
 type Facts = Omit<StoreHealth, 'putsWaiting'>;
 
-export function health(sql: Statements, parts: HealthParts, days: number): Facts {
+export function health(sql: Statements, parts: HealthParts, days: number = promisedDays(sql)): Facts {
   const { host, layout } = parts;
   const { clockMs, doubt: noted } = readState(sql);
   // What a rebuild could not bring back stops collection as well, until it is accepted.
   const doubt = noted === '' ? waitingGap(sql) : noted;
   // A wall clock that was set back makes nothing younger.
   const now = Math.max(clockMs, host.clock.now());
+  const ahead = clockMs - host.clock.now();
   const facts = {
     promise: promiseOf(sql, days, now),
     scrubs: scrubRecords(sql, recordsTold),
@@ -37,11 +43,22 @@ export function health(sql: Statements, parts: HealthParts, days: number): Facts
     missingCopies: mirrorFacts(sql).missing,
     ...(doubt === '' ? {} : { doubt }),
     volumes: parts.volumes.flatMap(({ id, problem }) => (problem === undefined ? [] : [{ id, problem }])),
+    ...(ahead > clockAheadMin ? { clockAheadMs: Math.round(ahead) } : {}),
     walBytes: host.files.facts(`${layout.index}-wal`)?.size ?? 0,
     temporary: filesBelow(host.files, layout.temps),
     freeBytes: host.files.space(layout.root).freeBytes,
   };
   return { ...judge(facts, now), ...facts };
+}
+
+/** A schedule that is damaged promises nothing. */
+function promisedDays(sql: Statements): number {
+  try {
+    return readSchedule(sql)?.options.scrub?.days ?? defaultDays;
+  } catch (error) {
+    if (StoreError.is(error, 'corrupt')) return defaultDays;
+    throw error;
+  }
 }
 
 function promiseOf(sql: Statements, days: number, now: number): Facts['promise'] {
@@ -80,7 +97,15 @@ function judge(facts: Omit<Facts, 'state' | 'reasons'>, now: number): Pick<Facts
   ];
   const margin = Math.max(scrubsLeft * (promise.fullScrubMs ?? 0), partLeft * promise.days * dayMs);
   const isNear = promise.kept && promise.untilMs !== undefined && promise.untilMs - now < margin;
-  const risk = isNear ? ['the promise ends soon: scrub now'] : [];
+  const { clockAheadMs } = facts;
+  const risk = [
+    ...(isNear ? ['the promise ends soon: scrub now'] : []),
+    ...(clockAheadMs === undefined
+      ? []
+      : [
+          `the store's clock is ${Math.round(clockAheadMs / dayMs)} day(s) ahead of the machine's: until then no grace ends, and the promise tells nothing`,
+        ]),
+  ];
   const reasons = [...damage, ...broken, ...risk];
   if (damage.length > 0) return { state: 'damage', reasons };
   if (broken.length > 0) return { state: 'broken', reasons };

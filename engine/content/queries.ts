@@ -1,6 +1,8 @@
 /** Questions to the catalog that a worker answers: existence, facts, lists, roots, statistics. */
 import type {
   BlobStat,
+  DeletedRoot,
+  HeldAlone,
   RootEntry,
   RootLogEntry,
   StoreHealth,
@@ -11,7 +13,9 @@ import type {
 } from '../api.ts';
 import {
   type BlobRow,
+  isBorrowed,
   isChunked,
+  isPlaced,
   kindName,
   partNameOf,
   prefixOf,
@@ -20,9 +24,8 @@ import {
 import { type VolumeRow, volumeRows } from '../catalog/group.ts';
 import type { RootRow } from '../catalog/reference-rows.ts';
 import type { StoreLayout } from '../catalog/layout.ts';
-import { readState } from '../catalog/catalog.ts';
+import { type ScheduleState, readSchedule } from '../catalog/schedule-row.ts';
 import { equalBytes, fromHex, toHex } from '../codec/bytes.ts';
-import { chainBytes, decodeLogRecord, logHeadBytes } from '../codec/root-record.ts';
 import type { Provider } from '../codec/provider.ts';
 import { StoreError, invariant } from '../errors.ts';
 import type { Host } from '../host.ts';
@@ -30,9 +33,12 @@ import type { Realm } from '../keys/realm.ts';
 import { isFramed } from './blob-file.ts';
 import { goodCopies, mirrorFacts, scrubWork } from './copy-facts.ts';
 import { isDamage } from './damage.ts';
+import { heldAlone } from './freed.ts';
 import { health } from './health.ts';
+import { LentQueries } from './lent-queries.ts';
 import type { Reader } from './reader.ts';
-import { waitingSince } from './scrub-facts.ts';
+import { type LogPlace, deletedRoots, logEntries } from './root-history.ts';
+import { scrubRecords, waitingSince } from './scrub-facts.ts';
 import { touchedBy } from './touched.ts';
 import type { VerifyRange } from './verify.ts';
 
@@ -52,6 +58,7 @@ export class Queries {
   readonly #reader: Reader;
   readonly #host: Host;
   readonly #layout: StoreLayout;
+  readonly #lent: LentQueries;
   readonly #provider: Provider;
 
   constructor(
@@ -62,17 +69,18 @@ export class Queries {
     this.#host = parts.host;
     this.#provider = parts.provider;
     this.#layout = parts.layout;
+    this.#lent = new LentQueries(reader, parts, (row) => this.#told(row));
   }
 
-  run(name: keyof Queries, args: readonly unknown[]): unknown {
-    const query = this[name] as (...args: unknown[]) => unknown;
+  run(name: string, args: readonly unknown[]): unknown {
+    const target = name in this ? this : this.#lent;
+    const query = (target as unknown as Record<string, unknown>)[name] as (...args: unknown[]) => unknown;
     invariant(typeof query === 'function', `no query ${name}`);
-    return query.apply(this, [...args]);
+    return query.apply(target, [...args]);
   }
 
   hasMany(ids: readonly string[]): boolean[] {
-    const { realm, rows } = this.#reader;
-    return ids.map((id) => rows.numberOf(fromHex(realm.nameOf(id))!) !== undefined);
+    return this.#reader.has(ids);
   }
 
   stat(id: string): BlobStat | undefined {
@@ -145,27 +153,35 @@ export class Queries {
 
   /** Committed records of the root log with a sequence above `after`. O(length of the log). */
   rootLog(after: number, limit: number): RootLogEntry[] {
-    const end = readState(this.#reader.sql).log.offset;
-    const bytes = new Uint8Array(Math.max(0, end - logHeadBytes));
-    const file = this.#host.files.open(this.#layout.rootLog, 'read');
-    try {
-      file.read(bytes, logHeadBytes);
-    } finally {
-      file.close();
-    }
     const entries: RootLogEntry[] = [];
-    let hash: Uint8Array = new Uint8Array(chainBytes);
-    for (let at = 0; at < bytes.length && entries.length < limit;) {
-      const record = decodeLogRecord(this.#provider, bytes, at, hash);
-      if (record === undefined)
-        throw new StoreError('corrupt', `roots.log is damaged at byte ${logHeadBytes + at}`, {
-          path: this.#layout.rootLog,
-        });
-      at += record.length;
-      hash = record.hash;
-      if (record.entry.sequence > after) entries.push(this.#toldEntry(record.entry));
+    for (const entry of logEntries(this.#reader, this.#log())) {
+      if (entries.length >= limit) break;
+      if (entry.sequence > after) entries.push(this.#toldEntry(entry));
     }
     return entries;
+  }
+
+  /** Newest first. O(length of the log). */
+  deletedRoots(): DeletedRoot[] {
+    return deletedRoots(this.#reader, this.#log());
+  }
+
+  #log(): LogPlace {
+    return { files: this.#host.files, provider: this.#provider, path: this.#layout.rootLog };
+  }
+
+  /** What nothing but these roots holds. */
+  heldAlone(names: readonly string[]): Promise<HeldAlone> {
+    const { realm, sql } = this.#reader;
+    // Each once, whatever it is called.
+    const keys = new Map(names.map((name) => [realm.find('root', name), name]));
+    const blobs = [...keys].map(([key, root]) => {
+      const n = sql.values('SELECT blob FROM roots WHERE name = ?').get(key) as number | undefined;
+      if (n === undefined)
+        throw new StoreError('not-found', `there is no root ${JSON.stringify(root)}`, { root });
+      return n;
+    });
+    return heldAlone(sql, this.#host.clock, blobs);
   }
 
   #toldEntry(entry: RootLogEntry): RootLogEntry {
@@ -209,6 +225,25 @@ export class Queries {
     return waitingSince(this.#reader.sql, ranges);
   }
 
+  /** Blobs with fewer good copies than wanted. O(blobs) where mirrored. */
+  lackingCopies(): number {
+    return mirrorFacts(this.#reader.sql).missing;
+  }
+
+  /** When the last scrub began. */
+  lastScrubMs(): number | undefined {
+    return scrubRecords(this.#reader.sql, 1)[0]?.begunMs;
+  }
+
+  /** Of the catalog's write-ahead log. */
+  walBytes(): number {
+    return this.#host.files.facts(`${this.#layout.index}-wal`)?.size ?? 0;
+  }
+
+  schedule(): ScheduleState | undefined {
+    return readSchedule(this.#reader.sql);
+  }
+
   /** Who needs the blobs that are called so on disk. */
   touched(names: readonly string[]): Touched[] {
     return names.map((name) => {
@@ -219,7 +254,7 @@ export class Queries {
     });
   }
 
-  health(days: number): Omit<StoreHealth, 'putsWaiting'> {
+  health(days: number | undefined): Omit<StoreHealth, 'putsWaiting'> {
     const parts = { host: this.#host, layout: this.#layout, volumes: this.volumes() };
     return health(this.#reader.sql, parts, days);
   }
@@ -228,7 +263,7 @@ export class Queries {
     const { sql } = this.#reader;
     const totals = sql
       .arrays(
-        'SELECT count(*), coalesce(sum(kind), 0), coalesce(sum(iif(codec = ?, 0, size)), 0), coalesce(sum(stored), 0), coalesce(sum(suspect), 0) FROM blobs',
+        'SELECT count(*), coalesce(sum(kind), 0), coalesce(sum(iif(codec >= ?, 0, size)), 0), coalesce(sum(stored), 0), coalesce(sum(suspect), 0) FROM blobs',
       )
       .get(storedForms.chunked) as number[];
     const [blobs, nodes, bytes, storedBytes, suspect] = totals as [number, number, number, number, number];
@@ -310,7 +345,8 @@ export class Queries {
       createdMs: row.created,
       ...(verifiedMs === undefined ? {} : { verifiedMs }),
       suspect: row.suspect !== 0,
-      volume: isChunked(row) ? 'chunks' : (volume ?? String(row.volume)),
+      volume: isBorrowed(row) ? 'alternate' : isChunked(row) ? 'chunks' : (volume ?? String(row.volume)),
+      ...(isBorrowed(row) ? { borrowed: true } : {}),
       copies: goodCopies(this.#reader.sql, row),
       ...this.#pathOf(row),
     };
@@ -345,7 +381,7 @@ export class Queries {
   /** Without looking whether the volume is there: facts of a blob can be told while its bytes are away. */
   #pathOf(row: BlobRow): { readonly path?: string } {
     const { places } = this.#reader;
-    if (isChunked(row)) return {};
+    if (!isPlaced(row)) return {};
     const plain = places.isDirectory(row.volume) && !isFramed(row);
     return plain ? { path: places.pathOf(row.volume, partNameOf(row)) } : {};
   }

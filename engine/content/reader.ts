@@ -1,6 +1,13 @@
 /** Reading blobs on a worker thread: looks up the row, reads the bytes, verifies every chunk before anything leaves. */
-import type { BlobId } from '../api.ts';
-import { BlobReader, type BlobRow, isChunked, partNameOf } from '../catalog/blob-rows.ts';
+import type { AlternateInfo, BlobId } from '../api.ts';
+import {
+  BlobReader,
+  type BlobRow,
+  isBorrowed,
+  isChunked,
+  isPlaced,
+  partNameOf,
+} from '../catalog/blob-rows.ts';
 import { CopyReader, copyAt } from '../catalog/copy-rows.ts';
 import { RowHasher } from '../catalog/row-sums.ts';
 import { Statements } from '../catalog/statements.ts';
@@ -15,8 +22,9 @@ import { AnyCopy } from './any-copy.ts';
 import { BareFile, type BlobFile, Frames, isFramed } from './blob-file.ts';
 import { Chunks } from './chunks.ts';
 import { Contents, copyOf, revealed } from './contents.ts';
-import { blaming, damaged, mayHaveMoved } from './damage.ts';
+import { blaming, damaged, isDamage, mayHaveMoved } from './damage.ts';
 import { loadChunkSums } from './chunk-sums.ts';
+import { checkLent, openLent, rowOfLent } from './lent.ts';
 import { Places, type PlacesOptions } from './places.ts';
 
 export interface ReaderOptions extends PlacesOptions {
@@ -24,6 +32,23 @@ export interface ReaderOptions extends PlacesOptions {
   readonly chunkBytes: number;
   /** Told of copies found damaged by reads that went on in another one. */
   readonly onDamage?: (error: StoreError) => void;
+  /** Where to look for what is not here. Absent where the store is itself looked into as an alternate. */
+  readonly alternates?: LentSource;
+}
+
+/** A blob in an alternate. */
+export interface Lent {
+  readonly reader: Reader;
+  readonly row: BlobRow;
+  readonly lender: { readonly storeId: string; readonly path: string };
+}
+
+export interface LentSource {
+  /** All copies that alternates have, those found damaged last. `unavailable` when there is none, and one of them is away. */
+  find(id: Uint8Array): Lent[];
+  /** The same of many: whether there is one. */
+  has(ids: readonly Uint8Array[]): boolean[];
+  list(): AlternateInfo[];
 }
 
 export class Reader {
@@ -52,6 +77,10 @@ export class Reader {
     this.#chunks = new Chunks(this);
   }
 
+  get alternates(): LentSource | undefined {
+    return this.#options.alternates;
+  }
+
   get chunkBytes(): number {
     return this.#options.chunkBytes;
   }
@@ -60,8 +89,31 @@ export class Reader {
     return this.#options.realm;
   }
 
+  /** Of a blob that is only in an alternate a row as if it were borrowed, with the number 0. */
   row(id: BlobId): BlobRow | undefined {
-    return this.rows.byId(fromHex(this.realm.nameOf(id))!);
+    const name = fromHex(this.realm.nameOf(id))!;
+    return this.rows.byId(name) ?? this.lentCopies({ id: name })[0];
+  }
+
+  /** A blob as it is in alternates, as if it were borrowed; nothing where none has it. */
+  lentCopies({ id }: Pick<BlobRow, 'id'>): BlobRow[] {
+    const [lent] = this.lent(id);
+    return lent === undefined ? [] : [rowOfLent(lent)];
+  }
+
+  lent(id: Uint8Array): Lent[] {
+    return this.#options.alternates?.find(id) ?? [];
+  }
+
+  /** Which of these ids are here, or in an alternate. */
+  has(ids: readonly BlobId[]): boolean[] {
+    const names = ids.map((id) => fromHex(this.realm.nameOf(id))!);
+    const here = names.map((name) => this.rows.numberOf(name) !== undefined);
+    const { alternates } = this.#options;
+    if (alternates === undefined || !here.includes(false)) return here;
+    const there = alternates.has(names.filter((_, i) => here[i] === false));
+    let next = 0;
+    return here.map((known) => known || there[next++] === true);
   }
 
   /** The id of a row's blob as callers know it; where its label does not tell, the blob is looked at. Without keys what it is called on disk. */
@@ -154,6 +206,7 @@ export class Reader {
    * Then it is read from the next copy, if there is one.
    */
   again<Result>(row: BlobRow, read: (row: BlobRow) => Result): Result | undefined {
+    if (isBorrowed(row)) return read(row); // in the alternate it was tried again already
     try {
       return read(row);
     } catch (error) {
@@ -165,16 +218,43 @@ export class Reader {
 
   /** Whether a blob is read by `openFile`. */
   isFile(row: BlobRow): boolean {
-    return isChunked(row) || this.places.isDirectory(row.volume);
+    return !isPlaced(row) || this.places.isDirectory(row.volume);
   }
 
   /** The file of a large blob, of the size its row says, or what reads like one. Where one copy fails, reading goes on in the next. */
   openFile(row: BlobRow): BlobFile {
-    return isChunked(row) ? this.#chunks.open(row) : this.#anyCopy.open(row, (copy) => this.#openCopy(copy));
+    if (isBorrowed(row)) return openLent(row, this.lent(row.id));
+    return isChunked(row) ? this.#openChunked(row) : this.#anyCopy.open(row, (copy) => this.#openCopy(copy));
+  }
+
+  /** Of one that was found damaged the alternates are asked first: what is wrong with it may lie behind its beginning. */
+  #openChunked(row: BlobRow): BlobFile {
+    if (row.suspect === 0) {
+      try {
+        return this.#chunks.open(row);
+      } catch (error) {
+        if (!isDamage(error)) throw error;
+        const lent = this.lent(row.id);
+        if (lent.length === 0) throw error;
+        this.passedOver(error);
+        return openLent(row, lent);
+      }
+    }
+    const lent = this.lent(row.id);
+    return lent.length > 0 ? openLent(row, lent) : this.#chunks.open(row);
+  }
+
+  /** The content of any blob that has a row here, to be read by ranges. */
+  openAny(row: BlobRow): BlobFile {
+    if (this.isFile(row)) return this.openFile(row);
+    const { size } = row;
+    const read = (offset: number, end: number): Uint8Array => this.readAgain(row, offset, end - offset);
+    return { size, read, close: () => undefined };
   }
 
   /** The content of exactly the copy that a row names. Damage met in it is damage of its blob. */
   #openCopy(row: BlobRow): BlobFile {
+    if (isBorrowed(row)) return openLent(row, this.lent(row.id));
     return this.#content(row, this.blobFile(row, this.partFile(row)));
   }
 
@@ -188,9 +268,13 @@ export class Reader {
     return this.copies.of(row.n).map((copy) => copyAt(row, copy));
   }
 
-  /** Whether a chunked blob is whole, as far as that shows without reading its chunks; `corrupt` otherwise. Yields now and then. */
-  verifyChunked(row: BlobRow): Generator<void> {
-    return this.#chunks.verify(row);
+  /**
+   * Whether a chunked blob is whole, as far as that shows without reading its chunks, and whether an alternate has a borrowed one; `corrupt`
+   * otherwise. Yields now and then.
+   */
+  *verifyChunked(row: BlobRow): Generator<void> {
+    if (isBorrowed(row)) checkLent(row, this.lent(row.id));
+    else yield* this.#chunks.verify(row);
   }
 
   /** The stored bytes of a large blob, whatever their form. */

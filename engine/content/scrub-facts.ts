@@ -37,7 +37,7 @@ export function waitingCopies(sql: Statements, before: number): Waiting {
     sql
       .arrays(
         `SELECT min(at), coalesce(sum(at < ?), 0), coalesce(sum(iif(at < ?, bytes, 0)), 0)
-           FROM (SELECT ${waitsSince(place)} AS at, iif(b.codec = ${storedForms.chunked}, 0, b.size) AS bytes ${rows})`,
+           FROM (SELECT ${waitsSince(place)} AS at, iif(b.codec >= ${storedForms.chunked}, 0, b.size) AS bytes ${rows})`,
       )
       .get(before, before) as [number | null, number, number];
   const all = [facts('b', 'FROM blobs AS b WHERE b.suspect = 0'), facts('c', copyRows)];

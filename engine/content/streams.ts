@@ -1,7 +1,7 @@
 /** Long reads on a worker thread: whole blobs, streams with an open handle, exports to files; in slices, so that others get their turn. */
 import type { ExportTarget } from '../api.ts';
-import type { BlobRow } from '../catalog/blob-rows.ts';
-import { equalBytes } from '../codec/bytes.ts';
+import { type BlobRow, isBorrowed } from '../catalog/blob-rows.ts';
+import { equalBytes, fromHex } from '../codec/bytes.ts';
 import type { Hasher, Provider } from '../codec/provider.ts';
 import { StoreError, systemCode, toStoreError } from '../errors.ts';
 import type { Host, OpenFile } from '../host.ts';
@@ -121,9 +121,13 @@ export class Streams {
     return await this.#twice(row, (current) => this.#collect(current, range, range.signal));
   }
 
-  /** Opens a handle; undefined when the id is unknown. */
-  open(id: string, offset: number, length: number): { handle: number } | undefined {
-    const row = this.#reader.row(id);
+  /** Opens a handle; undefined when the id is unknown. `lent`: as it is in an alternate, whatever is here. */
+  open(
+    { id, lent }: { readonly id: string; readonly lent?: boolean },
+    offset: number,
+    length: number,
+  ): { handle: number } | undefined {
+    const row = lent === true ? this.#reader.lentCopies({ id: fromHex(id)! })[0] : this.#reader.row(id);
     if (row === undefined) return undefined;
     const begin = (current: BlobRow): Cursor =>
       new Cursor(this.#reader, current, { offset, length, provider: this.#provider });
@@ -226,6 +230,7 @@ export class Streams {
       return await read(row);
     } catch (error) {
       if (!mayHaveMoved(error)) throw error;
+      if (isBorrowed(row)) throw error; // in the alternate it was tried again already
       const fresh = this.#reader.rows.byId(row.id);
       return fresh === undefined ? undefined : await read(fresh);
     }

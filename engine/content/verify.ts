@@ -1,5 +1,5 @@
 /** Verification on a worker thread: every stored copy of a range of a volume against the catalog, and the catalog against the copies. */
-import { type BlobRow, noVolume, partNameOf } from '../catalog/blob-rows.ts';
+import { type BlobRow, isBorrowed, noVolume, partNameOf } from '../catalog/blob-rows.ts';
 import { readState } from '../catalog/catalog.ts';
 import { type CopyRow, type Place, copyAt, samePlace } from '../catalog/copy-rows.ts';
 import { toHex } from '../codec/bytes.ts';
@@ -11,8 +11,10 @@ import type { ListedPart } from '../volume.ts';
 import { partFile } from '../volumes/directory.ts';
 import { copyOf } from './contents.ts';
 import { blaming, damaged, isDamage, isUnreadable, mayHaveMoved } from './damage.ts';
-import { Pace, type PaceOrder } from './pace.ts';
+import { Goal, type GoalOrder } from './goal.ts';
+import type { PaceOrder } from './pace.ts';
 import { type Reader, recordContent } from './reader.ts';
+import { Turns } from './turns.ts';
 
 export interface VerifyRange {
   readonly volume: number;
@@ -20,9 +22,10 @@ export interface VerifyRange {
   readonly toExtent: number;
 }
 
-/** A range, and how fast. */
+/** A range, how fast, and when what is left of it may wait. */
 export interface VerifyOrder extends VerifyRange {
   readonly pace?: PaceOrder;
+  readonly goal?: GoalOrder;
 }
 
 export interface FoundDamage {
@@ -48,6 +51,8 @@ export interface VerifyResult {
   readonly unsoundRows: readonly number[];
   /** Rows of further copies whose checksum does not hold: good for nothing. */
   readonly unsoundCopies: readonly Pick<CopyRow, 'blob' | 'volume'>[];
+  /** Numbers of borrowed blobs of which nothing can be said: an alternate is away. */
+  readonly unreachable: readonly number[];
   /** Catalog generation before anything was read. */
   readonly generation: number;
   /** Where it was stopped on the way: numbers of the blobs it had verified. */
@@ -63,8 +68,13 @@ export interface VerifyContext {
 /** A copy to be verified, as if it were the only one. `further`: it is not the one in the blob's own row. */
 type Copy = BlobRow & { readonly further?: true };
 
+interface AgedCopy {
+  readonly row: Copy;
+  /** Since when it waits. */
+  readonly at: number;
+}
+
 const sliceBytes = 1024 * 1024;
-const turnBytes = 4 * 1024 * 1024;
 
 export class Verifier {
   readonly #reader: Reader;
@@ -80,19 +90,26 @@ export class Verifier {
   /** When the signal aborts it ends with what it has: that counts. */
   async verify(order: VerifyOrder, context: VerifyContext): Promise<VerifyResult> {
     const { generation } = readState(this.#reader.sql);
-    const { pace, ...range } = order;
-    const run = new Run(this.#reader, this.#provider, context);
+    const { pace, goal: wanted, ...range } = order;
+    const goal = wanted && new Goal(wanted);
+    const run = new Run(this.#reader, this.#provider, {
+      signal: context.signal,
+      progress(blobs, bytes) {
+        goal?.add(bytes);
+        context.progress(blobs, bytes);
+      },
+    });
     if (range.volume !== noVolume && !this.#isThere(range)) return { ...run.result(), generation };
     const rows = this.#copies(range, run);
     const turns = new Turns(this.#clock, pace, context.signal);
     try {
       if (range.volume === noVolume) await this.#chunked(this.#oldestFirst(rows), run);
       else if (this.#reader.places.isDirectory(range.volume))
-        await this.#files({ range, turns }, this.#oldestFirst(rows), run);
+        await this.#files({ range, turns, goal }, this.#oldestFirst(rows), run);
       else await this.#around({ range, turns }, rows, run);
       await turns.end();
     } catch (error) {
-      if (!context.signal.aborted || StoreError.is(error)) throw error;
+      if (!(error instanceof Enough) && (!context.signal.aborted || StoreError.is(error))) throw error;
       // Orphans are for who looked at the whole range.
       return { ...run.result(), orphans: [], generation, reached: run.reached };
     }
@@ -118,18 +135,18 @@ export class Verifier {
   }
 
   /** A scrub that was stopped within a range must not begin with the same copies again. */
-  #oldestFirst(rows: readonly Copy[]): Copy[] {
+  #oldestFirst(rows: readonly Copy[]): AgedCopy[] {
     const verified = this.#reader.sql.values('SELECT at FROM verified WHERE blob = ? AND volume = ?');
     const since = rows.map((row) => ({
       row,
       at: (verified.get(row.n, row.volume) as number | undefined) ?? row.created,
     }));
-    return since.toSorted((a, b) => a.at - b.at).map(({ row }) => row);
+    return since.toSorted((a, b) => a.at - b.at);
   }
 
   /** Likewise, reading extents in their order: from the one with the copy that waits longest to the end, then those before it. */
   async #around({ range, turns }: Passing, rows: readonly Copy[], run: Run): Promise<void> {
-    const first = this.#oldestFirst(rows)[0]?.extent ?? range.fromExtent;
+    const first = this.#oldestFirst(rows)[0]?.row.extent ?? range.fromExtent;
     const parts = [
       { ...range, fromExtent: first },
       { ...range, toExtent: first - 1 },
@@ -141,15 +158,19 @@ export class Verifier {
     }
   }
 
-  async #chunked(rows: readonly Copy[], run: Run): Promise<void> {
-    for (const row of rows) for (const _node of run.chunked(row)) await this.#clock.yield();
+  async #chunked(rows: readonly AgedCopy[], run: Run): Promise<void> {
+    for (const { row } of rows) for (const _node of run.chunked(row)) await this.#clock.yield();
   }
 
-  async #files({ range, turns }: Passing, rows: readonly Copy[], run: Run): Promise<void> {
+  /** A folder of large files is worth hours, so it is left in the middle; extents are read as a whole. */
+  async #files({ range, turns, goal }: Passing, rows: readonly AgedCopy[], run: Run): Promise<void> {
     const slice = new Uint8Array(rows.length === 0 ? 0 : sliceBytes + this.#reader.chunkBytes);
-    for (const row of rows) for (const bytes of run.file(row, slice)) await turns.after(bytes);
+    for (const { row, at } of rows) {
+      if (goal?.isReached(at) === true) throw new Enough();
+      for (const bytes of run.file(row, slice)) await turns.after(bytes);
+    }
     if (!this.#isThere(range)) return;
-    const known = new Set(rows.map((row) => partFile(partNameOf(row))));
+    const known = new Set(rows.map(({ row }) => partFile(partNameOf(row))));
     for (const part of this.#reader.places.directory(range.volume).parts(range.fromExtent, range.toExtent)) {
       if (part.name !== undefined && !known.has(partFile(part.name))) run.orphans.push(part);
     }
@@ -207,44 +228,18 @@ export class Verifier {
 interface Passing {
   readonly range: VerifyRange;
   readonly turns: Turns;
+  readonly goal?: Goal | undefined;
 }
 
-/** Lets other work of the thread run now and then, and keeps to the rate. */
-class Turns {
-  readonly #clock: Clock;
-  readonly #pace: Pace | undefined;
-  readonly #signal: AbortSignal;
-  readonly #turn: number;
-  #since = 0;
-
-  constructor(clock: Clock, pace: PaceOrder | undefined, signal: AbortSignal) {
-    this.#clock = clock;
-    this.#signal = signal;
-    this.#pace = pace && new Pace(clock, pace);
-    this.#turn = this.#pace?.turn(turnBytes) ?? turnBytes;
-  }
-
-  /** After bytes were read. */
-  async after(bytes: number): Promise<void> {
-    this.#since += bytes;
-    if (this.#since < this.#turn) return;
-    await this.end();
-    this.#signal.throwIfAborted();
-  }
-
-  /** Pays for what is not paid for: many small ranges must not go free. */
-  async end(): Promise<void> {
-    const since = this.#since;
-    this.#since = 0;
-    if (this.#pace === undefined) await this.#clock.yield();
-    else await this.#pace.spend(since, this.#signal);
-  }
-}
+/** What is left of the range may wait. */
+class Enough extends Error {}
 
 /** What one range gave so far. */
 class Run {
   readonly orphans: ListedPart[] = [];
   readonly unsoundCopies: Pick<CopyRow, 'blob' | 'volume'>[] = [];
+  /** Numbers of borrowed blobs of which nothing can be said: an alternate is away. */
+  readonly unreachable: number[] = [];
   /** Numbers of the blobs that were looked at, good or bad. */
   readonly reached: number[] = [];
   readonly #damaged: FoundDamage[] = [];
@@ -269,6 +264,7 @@ class Run {
       orphans: this.orphans,
       unsoundRows: this.#unsound,
       unsoundCopies: this.unsoundCopies,
+      unreachable: this.unreachable,
     };
   }
 
@@ -285,7 +281,7 @@ class Run {
     });
   }
 
-  /** Its bytes are those of its chunks, and count there. */
+  /** Chunked, or borrowed: its bytes are those of its chunks, or of another store, and count there. */
   *chunked(row: Copy): Generator<void> {
     try {
       for (const _node of this.#reader.verifyChunked(row)) {
@@ -294,6 +290,7 @@ class Run {
       }
       this.#sound(row);
     } catch (error) {
+      if (isBorrowed(row) && StoreError.is(error, 'unavailable')) return void this.unreachable.push(row.n);
       this.#blame(row, error);
     }
     this.#note(row);

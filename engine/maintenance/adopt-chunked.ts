@@ -1,5 +1,12 @@
 /** Takes chunked blobs back in whose row was lost: the root of a manifest says which blob it is of, and the chunks prove it. */
-import { type BlobRow, isChunked, noVolume, partNameOf, storedForms } from '../catalog/blob-rows.ts';
+import {
+  type BlobRow,
+  isChunked,
+  isPlaced,
+  noVolume,
+  partNameOf,
+  storedForms,
+} from '../catalog/blob-rows.ts';
 import type { Transaction } from '../catalog/catalog.ts';
 import { ownerKinds } from '../catalog/reference-rows.ts';
 import { fromHex, toHex } from '../codec/bytes.ts';
@@ -169,7 +176,7 @@ export class Walk {
   open(row: BlobRow): BlobFile {
     const { volumes, provider } = this.#context;
     const missing = new StoreError('corrupt', 'its record or file is missing');
-    if (isChunked(row)) throw missing;
+    if (!isPlaced(row)) throw missing;
     if (!volumes.isDirectory(row.volume)) {
       const bytes = volumes
         .sqlite(volumes.row(row.volume))

@@ -1,5 +1,5 @@
 /** Takes stored bytes that no row leads to for the copy that a mirrored blob lacks. */
-import { type BlobRow, isChunked, partNameOf } from '../catalog/blob-rows.ts';
+import { type BlobRow, isPlaced, partNameOf } from '../catalog/blob-rows.ts';
 import type { Catalog, Transaction } from '../catalog/catalog.ts';
 import { exchange, lacksCopies } from '../commit/copies.ts';
 import { type VolumeSet, locatorOf } from '../commit/volume-set.ts';
@@ -35,7 +35,7 @@ export function adoptRecordCopy(
 ): boolean {
   const { volume, name, locator } = record;
   const same = name.incarnation === row.incarnation && locator.length === row.stored;
-  if (!same || isChunked(row) || volumes.isDirectory(row.volume)) return false;
+  if (!same || !isPlaced(row) || volumes.isDirectory(row.volume)) return false;
   if (!isWanted(transaction, volumes, row, volume)) return false;
   const { catalog } = transaction;
   const place = { volume, extent: locator.extent, start: locator.offset, incarnation: row.incarnation };
@@ -67,7 +67,7 @@ export function adoptFileCopy(
   },
 ): boolean {
   const { volume, name, extent } = file;
-  if (isChunked(row) || !volumes.isDirectory(row.volume) || !isWanted(transaction, volumes, row, volume))
+  if (!isPlaced(row) || !volumes.isDirectory(row.volume) || !isWanted(transaction, volumes, row, volume))
     return false;
   if (!isSameForm(row, name, volumes.directory(volume).size(name)) || !file.isGood()) return false;
   volumes.charge(transaction, volume, row.stored);
@@ -84,7 +84,7 @@ export function adoptVerifiedCopy(
 ): boolean {
   const { codec, stored, volume, extent, start, incarnation } = copy;
   const isFile = volumes.isDirectory(volume);
-  if (isChunked(row) || isFile !== volumes.isDirectory(row.volume)) return false;
+  if (!isPlaced(row) || isFile !== volumes.isDirectory(row.volume)) return false;
   const same = codec === row.codec && stored === row.stored && (isFile || incarnation === row.incarnation);
   if (!same || !isWanted(transaction, volumes, row, volume)) return false;
   take(transaction, row, { volume, extent, start, incarnation });

@@ -1,24 +1,26 @@
 /** Collection: blobs nobody refers to, after their grace, re-derived from the references in the transaction that condemns them. */
 import type { GcOptions, GcResult } from '../api.ts';
-import { type BlobRow, isChunked } from '../catalog/blob-rows.ts';
+import { type BlobRow, isPlaced } from '../catalog/blob-rows.ts';
 import type { Catalog, Transaction } from '../catalog/catalog.ts';
 import { waitingGap } from '../catalog/gap.ts';
 import type { VolumeRow } from '../catalog/group.ts';
 import { childrenOf } from '../catalog/reference-rows.ts';
 import { bucketOf } from '../catalog/row-sums.ts';
 import { type VolumeSet, locatorOf } from '../commit/volume-set.ts';
+import { Fall, defaultGraceMs } from '../content/freed.ts';
 import { StoreError, toStoreError } from '../errors.ts';
 import type { Host } from '../host.ts';
 import { verifyBucket } from './buckets.ts';
+import { type Borrowers, everything, markDying, unmarkDying, verifiedBorrowers } from './lent.ts';
 import { bury, copiesOf, viewOf } from './placed.ts';
 import { removeCondemned } from './tombstones.ts';
 
-/** Default time between the last loss of a reference and collection. */
-export const defaultGraceMs: number = 24 * 60 * 60 * 1000;
 /** A write transaction of ours lasts about this long, so that puts of others go on in between. */
 const sliceMs = 15;
 /** Candidates looked at in one go; bounds memory, not the work. */
 const pageRows = 50_000;
+/** The same where others are asked about each. */
+const lentRows = 2_000;
 /** The wall clock may run ahead of the monotonic one by this much before a jump is suspected. */
 const clockJumpMs = 60 * 60 * 1000;
 
@@ -28,6 +30,10 @@ export interface GcContext {
   readonly host: Host;
   /** Both clocks as this process opened the store. */
   readonly opened: { readonly wallMs: number; readonly monotonicMs: number };
+  /** Of this process. */
+  readonly lease: string;
+  /** Opens the stores that borrow from this one; `unavailable` when one cannot be asked. */
+  readonly borrowers: () => Borrowers;
   /** Clears what dead processes left; returns nothing of interest. */
   readonly recover: () => void;
   readonly signal: AbortSignal;
@@ -47,20 +53,31 @@ export async function collect(
   context.recover();
   const { catalog } = context;
   const doubt =
-    clockDoubt(context) ??
+    clockDoubt(context, graceMs) ??
     (await missingVolume(context)) ??
     (waitingGap(catalog.sql) || catalog.state().doubt);
   const held = (): number => unreferencedCount(context.catalog);
   if (doubt !== '') return { deleted: 0, freedBytes: 0, held: held(), blocked: doubt };
-  const run = new Collection(context, graceMs);
-  if (options.dryRun === true) return run.plan();
-  await run.deleteAll();
-  return {
-    deleted: run.deleted,
-    freedBytes: run.freedBytes,
-    held: held(),
-    ...(run.blocked === undefined ? {} : { blocked: run.blocked }),
-  };
+  let borrowers: Borrowers;
+  try {
+    borrowers = await verifiedBorrowers(context.borrowers, () => context.host.clock.yield());
+  } catch (error) {
+    if (!StoreError.is(error)) throw error;
+    return { deleted: 0, freedBytes: 0, held: held(), blocked: error.message };
+  }
+  const run = new Collection(context, graceMs, borrowers);
+  try {
+    if (options.dryRun === true) return await run.plan();
+    await run.deleteAll();
+    return {
+      deleted: run.deleted,
+      freedBytes: run.freedBytes,
+      held: held(),
+      ...(run.blocked === undefined ? {} : { blocked: run.blocked }),
+    };
+  } finally {
+    run.close();
+  }
 }
 
 class Collection {
@@ -69,12 +86,16 @@ class Collection {
   blocked: string | undefined;
   readonly #context: GcContext;
   readonly #graceMs: number;
+  #borrowers: Borrowers;
+  /** Nothing is borrowed from this store while it collects: nobody did before. */
+  #closed = false;
   readonly #sound = new Set<number>();
   /** Rows a slice may take: fewer where the disk has no room for the log of more. */
   #sliceRows = Number.POSITIVE_INFINITY;
 
-  constructor(context: GcContext, graceMs: number) {
+  constructor(context: GcContext, graceMs: number, borrowers: Borrowers) {
     this.#context = context;
+    this.#borrowers = borrowers;
     this.#graceMs = graceMs;
   }
 
@@ -85,50 +106,95 @@ class Collection {
         const page = this.#candidates(after);
         if (page.length === 0) break;
         after = page.at(-1)!;
-        if (await this.#deletePage(page)) progress = true;
+        this.#closeToNew();
+        if (this.blocked !== undefined) break;
+        if (this.#borrowers.count === 0) progress = (await this.#deletePage(page)) || progress;
+        else progress = (await this.#deleteUnlent(page)) || progress;
         if (this.blocked !== undefined) break;
       }
     }
     await this.#dropDeadVolumes();
   }
 
-  /** What a run would do, from the same rows, without writing. */
-  plan(): GcResult {
-    const { catalog } = this.#context;
-    const losses = new Map<number, number>();
-    const seen = new Set<number>();
-    let queue: BlobRow[] = [];
-    for (let after = 0; ;) {
-      const page = this.#candidates(after);
-      if (page.length === 0) break;
-      after = page.at(-1)!;
+  /** What a run would do, and later ones, without writing. */
+  async plan(): Promise<GcResult> {
+    const { catalog, host } = this.#context;
+    const limits = this.#limits();
+    const now = { deleted: 0, freedBytes: 0 };
+    const later = { blobs: 0, bytes: 0, firstMs: Number.POSITIVE_INFINITY, lastMs: 0 };
+    let held = 0;
+    const isLent = (n: number): boolean => {
+      const lent = this.#borrowers.count > 0 && this.#isLent(n);
+      if (lent) held++;
+      return lent;
+    };
+    await new Fall(catalog.sql, host.clock, isLent).unreferenced(
+      ({ ms, generation, bytes, isUnreferenced }) => {
+        if (this.#mayGo({ zero_since: ms, zero_gen: generation }, limits)) {
+          now.deleted++;
+          now.freedBytes += bytes;
+          return;
+        }
+        if (isUnreferenced) held++;
+        later.blobs++;
+        later.bytes += bytes;
+        later.firstMs = Math.min(later.firstMs, ms + this.#graceMs);
+        later.lastMs = Math.max(later.lastMs, ms + this.#graceMs);
+      },
+    );
+    return { ...now, held, ...(later.blobs === 0 ? {} : { later }) };
+  }
+
+  #isLent(n: number): boolean {
+    const row = this.#context.catalog.blobs.byNumber(n);
+    return row !== undefined && this.#borrowers.isBorrowed(row.id);
+  }
+
+  close(): void {
+    this.#borrowers.close();
+    const { catalog, lease } = this.#context;
+    if (this.#closed) catalog.transaction((transaction) => unmarkDying(transaction, lease));
+  }
+
+  /** Where nobody borrows, one mark for everything keeps it so. Who registered just before it was made is seen after. */
+  #closeToNew(): void {
+    if (this.#closed || this.#borrowers.count > 0) return;
+    const { catalog, lease, borrowers } = this.#context;
+    catalog.transaction((transaction) => markDying(transaction, lease, [everything]));
+    this.#closed = true;
+    try {
+      this.#borrowers = borrowers();
+    } catch (error) {
+      if (!StoreError.is(error)) throw error;
+      this.blocked = error.message;
+    }
+  }
+
+  /** The same where other stores borrow: what they have is left. They are opened anew, so that one that came since is asked as well. */
+  async #deleteUnlent(page: readonly number[]): Promise<boolean> {
+    const { catalog, lease, host } = this.#context;
+    catalog.transaction((transaction) => markDying(transaction, lease, page));
+    let borrowers: Borrowers | undefined;
+    try {
+      borrowers = this.#context.borrowers();
+      const unlent: number[] = [];
+      let since = host.clock.monotonic();
       for (const n of page) {
         const row = catalog.blobs.byNumber(n);
-        if (row !== undefined && this.#mayGo(row, this.#limits())) queue.push(row);
+        if (row !== undefined && !borrowers.isBorrowed(row.id)) unlent.push(n);
+        if (host.clock.monotonic() - since < sliceMs) continue;
+        await host.clock.yield();
+        since = host.clock.monotonic();
       }
+      return await this.#deletePage(unlent);
+    } catch (error) {
+      if (!StoreError.is(error, 'unavailable') && !StoreError.is(error, 'corrupt')) throw error;
+      this.blocked = error.message;
+      return false;
+    } finally {
+      borrowers?.close();
+      catalog.transaction((transaction) => unmarkDying(transaction, lease));
     }
-    let freedBytes = 0;
-    while (queue.length > 0) {
-      const next: BlobRow[] = [];
-      for (const row of queue) {
-        if (seen.has(row.n)) continue;
-        seen.add(row.n);
-        freedBytes += row.stored * copiesOf(catalog, row).length;
-        for (const child of childrenOf(catalog.refs, row).flatMap(({ children }) => children)) {
-          const lost = (losses.get(child) ?? 0) + 1;
-          losses.set(child, lost);
-          const childRow = catalog.blobs.byNumber(child);
-          if (childRow === undefined || lost < childRow.refcount) continue;
-          const since = {
-            zero_since: Math.max(row.zero_since ?? 0, childRow.touched),
-            zero_gen: Math.max(row.zero_gen ?? 0, childRow.touched_gen),
-          };
-          if (this.#mayGo(since, this.#limits())) next.push({ ...childRow, ...since });
-        }
-      }
-      queue = next;
-    }
-    return { deleted: seen.size, freedBytes, held: Math.max(0, unreferencedCount(catalog) - seen.size) };
   }
 
   /** One page in slices; true when something was deleted. */
@@ -231,7 +297,7 @@ class Collection {
     sql.rows('DELETE FROM chunk_sums WHERE blob = ?').run(row.n);
     sql.rows('DELETE FROM verified WHERE blob = ?').run(row.n);
     transaction.changed = true;
-    if (isChunked(row)) return row.stored;
+    if (!isPlaced(row)) return row.stored;
     const { volumes } = this.#context;
     for (const view of copies.map(viewOf)) {
       if (volumes.isDirectory(view.volume)) bury(transaction, volumes, view);
@@ -252,7 +318,7 @@ class Collection {
       .values(
         'SELECT n FROM blobs WHERE zero_since IS NOT NULL AND zero_since <= ? AND n > ? ORDER BY n LIMIT ?',
       )
-      .all(this.#limits().cutoffMs, after, pageRows) as number[];
+      .all(this.#limits().cutoffMs, after, this.#borrowers.count === 0 ? pageRows : lentRows) as number[];
   }
 
   #limits(transaction?: Transaction): Limits {
@@ -307,10 +373,19 @@ async function missingVolume({ volumes, host }: GcContext): Promise<string | und
   return undefined;
 }
 
-/** A wall clock that jumped forward would end every grace at once: collection waits until the store is reopened. */
-function clockDoubt({ host, opened }: GcContext): string | undefined {
+/**
+ * A wall clock that jumped forward would end every grace at once. While the store is open it is seen by the monotonic clock; then collection
+ * waits until the store is reopened. Between two commits a month or more apart it cannot be told from time that passed: then it waits for
+ * one grace, so that who sees a wrong clock in time loses nothing.
+ */
+function clockDoubt({ host, opened, catalog }: GcContext, graceMs: number): string | undefined {
   const wall = host.clock.now() - opened.wallMs;
   const monotonic = host.clock.monotonic() - opened.monotonicMs;
-  if (wall - monotonic <= clockJumpMs) return undefined;
-  return `the clock jumped forward by ${Math.round((wall - monotonic) / 60_000)} minutes since the store was opened; reopen it when the time is right`;
+  const minutes = Math.round((wall - monotonic) / 60_000);
+  if (wall - monotonic > clockJumpMs)
+    return `the clock jumped forward by ${minutes} minutes since the store was opened; reopen it when the time is right`;
+  const { leaptMs, clockMs } = catalog.state();
+  const untilMs = (leaptMs ?? Number.NEGATIVE_INFINITY) + graceMs;
+  if (Math.max(clockMs, host.clock.now()) >= untilMs) return undefined;
+  return `the clock is a month or more ahead of when the store was last written to; if that is right, collection goes on after ${new Date(untilMs).toISOString()}`;
 }

@@ -60,7 +60,8 @@ export class Report {
 /**
  * Tables to work with, in a file of their own that is thrown away: as large as the links and the log's names, and none of it in memory.
  * `links`: of nodes, to names on disk, `n` where the child has a row. `raws`: copies without links of blobs that are nodes. `manifests`:
- * roots of manifests. `roots`, `owners`: what the log comes to, by keys.
+ * roots of manifests. `roots`, `owners`: what the log comes to, by keys. `borrowed`: what it
+ * says was borrowed, at any time.
  */
 export function attachWork(catalog: Catalog, path: string): void {
   catalog.db.exec(`
@@ -73,6 +74,7 @@ export function attachWork(catalog: Catalog, path: string): void {
     CREATE TABLE work.manifests (n INTEGER PRIMARY KEY);
     CREATE TABLE work.roots (name TEXT PRIMARY KEY, shown TEXT NOT NULL, id BLOB NOT NULL, prefix INTEGER NOT NULL, time INTEGER NOT NULL, n INTEGER) WITHOUT ROWID;
     CREATE TABLE work.owners (name TEXT, id BLOB, shown TEXT NOT NULL, prefix INTEGER NOT NULL, n INTEGER, PRIMARY KEY (name, id)) WITHOUT ROWID;
+    CREATE TABLE work.borrowed (id BLOB PRIMARY KEY, borrow TEXT NOT NULL) WITHOUT ROWID;
     CREATE TABLE work.bad (n INTEGER PRIMARY KEY, round INTEGER NOT NULL);
     CREATE TABLE work.live (n INTEGER PRIMARY KEY, round INTEGER NOT NULL);
   `);

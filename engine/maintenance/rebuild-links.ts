@@ -1,7 +1,9 @@
 /** Links, roots and owners become references: dead nodes are left out, what is lost gets a row that says so, counts are made. */
 import { noVolume, storedForms } from '../catalog/blob-rows.ts';
+import { borrowedRow, decodeBorrow } from '../catalog/borrow.ts';
 import type { Transaction } from '../catalog/catalog.ts';
 import { ownerKinds } from '../catalog/reference-rows.ts';
+import { registrationNames } from '../catalog/registrations.ts';
 import { toHex } from '../codec/bytes.ts';
 import { randomIncarnation } from '../content/encoder.ts';
 import { fanOut } from '../volumes/directory.ts';
@@ -21,6 +23,7 @@ export async function linkAll(context: RebuildContext): Promise<{ chunked: numbe
   const chunked = await chunkedBlobs(context);
   for (const table of ['links', 'roots', 'owners'] as const) resolve(catalog, table);
   await makeNodes(context);
+  await borrowAgain(context);
   for (const table of ['links', 'roots', 'owners'] as const) resolve(catalog, table);
   catalog.db.exec('CREATE INDEX work.links_by_n ON links (n)');
   await settleIncomplete(context);
@@ -28,6 +31,22 @@ export async function linkAll(context: RebuildContext): Promise<{ chunked: numbe
   await writeReferences(context);
   await writeCounts(context);
   return { chunked };
+}
+
+/**
+ * What the log says was borrowed and is not here: while there are alternates, it is borrowed still. What nothing refers to any more goes
+ * with the next collection.
+ */
+async function borrowAgain(context: RebuildContext): Promise<void> {
+  const { catalog, host, layout } = context;
+  if (registrationNames(host.files, layout.alternates).length === 0) return;
+  const borrows = catalog.sql.arrays('SELECT id, borrow FROM work.borrowed WHERE id > ? ORDER BY id LIMIT ?');
+  const all = paged<[Uint8Array, string]>(
+    (last) => borrows.all(last?.[0] ?? new Uint8Array(0), pageRows) as [Uint8Array, string][],
+  );
+  await inSlices(context, all, (transaction, [id, borrow]) => {
+    if (catalog.blobs.numberOf(id) === undefined) transaction.insert(borrowedRow(id, decodeBorrow(borrow)));
+  });
 }
 
 async function chunkedBlobs(context: RebuildContext): Promise<number> {

@@ -49,17 +49,19 @@ export async function replayRoots(
         const id = entry.id === undefined ? new Uint8Array(32) : fromHex(entry.id)!;
         const { sql } = catalog;
         const { name: shown } = entry;
-        const name = catalog.keyOf(shown);
         if (entry.change === 'set')
           sql
             .rows('INSERT OR REPLACE INTO work.roots (name, shown, id, prefix, time) VALUES (?, ?, ?, ?, ?)')
-            .run(name, shown, id, prefixOf(id), entry.timeMs);
-        else if (entry.change === 'delete') sql.rows('DELETE FROM work.roots WHERE name = ?').run(name);
+            .run(catalog.keyOf(shown), shown, id, prefixOf(id), entry.timeMs);
+        else if (entry.change === 'borrow')
+          sql.rows('INSERT OR REPLACE INTO work.borrowed (id, borrow) VALUES (?, ?)').run(id, shown);
+        else if (entry.change === 'delete')
+          sql.rows('DELETE FROM work.roots WHERE name = ?').run(catalog.keyOf(shown));
         else if (entry.change === 'retain')
           sql
             .rows('INSERT OR IGNORE INTO work.owners (name, id, shown, prefix) VALUES (?, ?, ?, ?)')
-            .run(name, id, shown, prefixOf(id));
-        else sql.rows('DELETE FROM work.owners WHERE name = ? AND id = ?').run(name, id);
+            .run(catalog.keyOf(shown), id, shown, prefixOf(id));
+        else sql.rows('DELETE FROM work.owners WHERE name = ? AND id = ?').run(catalog.keyOf(shown), id);
         position = next;
         clockMs = Math.max(clockMs, entry.timeMs);
         state.clockMs = Math.max(state.clockMs, clockMs);

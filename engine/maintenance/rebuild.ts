@@ -227,7 +227,7 @@ function totals({
 }: RebuildContext): Omit<RebuildResult, 'milliseconds' | 'chunked' | 'gap'> {
   const [blobs, nodes, bytes] = catalog.sql
     .arrays(
-      'SELECT count(*), coalesce(sum(kind), 0), coalesce(sum(iif(codec = ?, 0, size)), 0) FROM main.blobs',
+      'SELECT count(*), coalesce(sum(kind), 0), coalesce(sum(iif(codec >= ?, 0, size)), 0) FROM main.blobs',
     )
     .get(storedForms.chunked) as [number, number, number];
   const count = (table: string): number =>

@@ -1,4 +1,5 @@
 /** Recovery: what processes that died left behind — leases, temps, intents, unseen records, tombstones, a root log that is ahead. */
+import { decodeBorrow } from '../catalog/borrow.ts';
 import type { Transaction } from '../catalog/catalog.ts';
 import type { StoreLayout } from '../catalog/layout.ts';
 import { isDead, leasesIn, removeLeaseFile } from '../catalog/leases.ts';
@@ -34,10 +35,19 @@ export function recover(transaction: Transaction, context: RecoverContext): Reco
   const dead = deadLeases(transaction, context);
   for (const lease of dead) clearLease(transaction, context, lease);
   clearTemps(transaction, context);
+  borrowAhead(transaction);
   adoptIntents(transaction, context, dead, report);
   adoptUnseen(transaction, context, report);
   const { replayed, unresolved } = replayLog(transaction, context, report);
   return { deadLeases: dead.length, adopted: report.adopted, replayed, unresolved };
+}
+
+/** What the log says was borrowed comes before what is adopted: nodes may link to it. */
+function borrowAhead(transaction: Transaction): void {
+  const { log } = transaction.catalog;
+  if (!log.isAhead(transaction.state.log)) return;
+  for (const { entry } of log.tail(transaction.state.log))
+    if (entry.change === 'borrow') transaction.borrowAgain(entry.id!, decodeBorrow(entry.name));
 }
 
 function deadLeases(transaction: Transaction, { host, layout, driver, lease }: RecoverContext): string[] {
@@ -57,6 +67,7 @@ function clearLease(transaction: Transaction, context: RecoverContext, uuid: str
   transaction.changed = true;
   sql.rows('DELETE FROM leases WHERE uuid = ?').run(uuid);
   sql.rows('UPDATE volumes SET lease = NULL WHERE lease = ?').run(uuid);
+  sql.rows('DELETE FROM dying WHERE lease = ?').run(uuid);
   for (const temps of tempFolders(context)) removeFolderIfThere(host.files, host.files.join(temps, uuid));
   removeLeaseFile(host.files, { folder: layout.leases, uuid });
   const marker = host.files.join(layout.leases, `${uuid}.library`);

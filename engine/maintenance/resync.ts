@@ -1,5 +1,5 @@
 /** Copies made good, the catalog's side: step by step blobs get those they lack, and lose what is bad or too many. */
-import { type BlobRow, partNameOf, storedForms } from '../catalog/blob-rows.ts';
+import { type BlobRow, isPlaced, partNameOf, storedForms } from '../catalog/blob-rows.ts';
 import type { Transaction } from '../catalog/catalog.ts';
 import { readGroup } from '../catalog/group.ts';
 import { fromHex } from '../codec/bytes.ts';
@@ -119,7 +119,7 @@ function candidates(
   const numbers = catalog.sql
     .values(
       `WITH away(volume) AS (SELECT value FROM json_each(?))
-       SELECT n FROM blobs AS b WHERE n > ? AND n <= ? AND codec != ? AND (suspect != 0 OR volume IN away
+       SELECT n FROM blobs AS b WHERE n > ? AND n <= ? AND codec < ? AND (suspect != 0 OR volume IN away
          OR (SELECT count(*) FROM copies WHERE blob = b.n AND suspect = 0 AND volume NOT IN away) != ?
          OR EXISTS (SELECT 1 FROM copies WHERE blob = b.n AND (suspect != 0 OR volume IN away)))
        ORDER BY n`,
@@ -130,7 +130,7 @@ function candidates(
 
 function one({ catalog }: MirrorContext, id: string): { readonly numbers: number[]; readonly next?: number } {
   const found = catalog.blobs.inspect(fromHex(id)!);
-  return { numbers: found === undefined || found.row.codec === storedForms.chunked ? [] : [found.row.n] };
+  return { numbers: found === undefined || !isPlaced(found.row) ? [] : [found.row.n] };
 }
 
 interface LookContext extends MirrorContext {

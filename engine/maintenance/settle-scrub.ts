@@ -22,6 +22,8 @@ export interface SettleRequest {
   readonly orphans: readonly ListedPart[];
   readonly unsoundRows: readonly number[];
   readonly unsoundCopies: readonly Pick<CopyRow, 'blob' | 'volume'>[];
+  /** Borrowed blobs of which nothing can be said. */
+  readonly unreachable: readonly number[];
   /** As the range was read: what was put later was not verified. */
   readonly generation: number;
   /** Where it was stopped on the way: numbers of the blobs it had verified. */
@@ -52,18 +54,22 @@ export function settleRange(catalog: Catalog, context: AdoptContext, request: Se
 }
 
 /** What was found sound, and not put or moved since. Survives whatever ends the scrub. */
-function noteVerified(transaction: Transaction, { range, generation, reached }: SettleRequest): void {
+function noteVerified(transaction: Transaction, request: SettleRequest): void {
+  const { range, generation, reached, unreachable } = request;
   const { sql } = transaction.catalog;
   const { volume, fromExtent, toExtent } = range;
   const only = reached === undefined ? '' : ' AND n = ?';
   const sources = [
-    'SELECT n, volume, ? FROM blobs WHERE volume = ? AND extent BETWEEN ? AND ? AND suspect = 0 AND touched_gen <= ?',
+    `SELECT n, volume, ? FROM blobs WHERE volume = ? AND extent BETWEEN ? AND ? AND suspect = 0 AND touched_gen <= ?
+       AND n NOT IN (SELECT value FROM json_each(?))`,
     `SELECT n, c.volume, ? FROM copies AS c JOIN blobs AS b ON b.n = c.blob
-       WHERE c.volume = ? AND c.extent BETWEEN ? AND ? AND c.suspect = 0 AND b.touched_gen <= ?`,
+       WHERE c.volume = ? AND c.extent BETWEEN ? AND ? AND c.suspect = 0 AND b.touched_gen <= ?
+       AND n NOT IN (SELECT value FROM json_each(?))`,
   ];
   for (const source of sources) {
     const note = sql.rows(`INSERT OR REPLACE INTO verified (blob, volume, at) ${source}${only}`);
-    const place = [transaction.state.clockMs, volume, fromExtent, toExtent, generation] as const;
+    const away = JSON.stringify(unreachable);
+    const place = [transaction.state.clockMs, volume, fromExtent, toExtent, generation, away] as const;
     const noted = reached === undefined ? [note.run(...place)] : reached.map((n) => note.run(...place, n));
     transaction.changed ||= noted.some(({ changes }) => changes > 0);
   }
@@ -180,7 +186,9 @@ function recount(transaction: Transaction, bucket: number): number {
   return fixed;
 }
 
+/** Folders of a range, where much lies in them; of a directory with little in it they are more, since a range costs a commit. */
 const foldersPerRange = 4;
+const rangeBytes = 64 * 1024 * 1024;
 /** About 32 MiB at the default extent size. */
 const extentsPerRange = 512;
 
@@ -195,8 +203,11 @@ export function scrubRanges(volumes: VolumeSet): VerifyRange[] {
     if (row.kind === 'folder') continue;
     if (mirrored && isAway(volumes, row)) continue;
     if (row.kind === 'directory') {
-      for (let from = 0; from < 256; from += foldersPerRange)
-        ranges.push({ volume: row.n, fromExtent: from, toExtent: from + foldersPerRange - 1 });
+      const parts = Math.min(256 / foldersPerRange, Math.max(1, Math.ceil(row.bytes / rangeBytes)));
+      for (let part = 0; part < parts; part++) {
+        const [from, next] = [part, part + 1].map((at) => Math.round((256 * at) / parts)) as [number, number];
+        ranges.push({ volume: row.n, fromExtent: from, toExtent: next - 1 });
+      }
       continue;
     }
     for (let from = 1; from <= row.extents; from += extentsPerRange) {

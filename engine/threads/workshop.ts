@@ -14,6 +14,7 @@ import { type DriverChoice, loadDriver } from '../driver.ts';
 import { type ErrorData, invariant, pathError, toStoreError } from '../errors.ts';
 import type { Host } from '../host.ts';
 import { type CallContext, type Handler, Moved, errorToData } from '../rpc.ts';
+import { Alternates } from '../content/alternates.ts';
 import { type ChopCall, type ChopStart, Chopper } from '../content/chopper.ts';
 import { DigestLink } from '../content/digest-link.ts';
 import { type EncodedBatch, Encoder, type SmallSource } from '../content/encoder.ts';
@@ -46,10 +47,14 @@ export interface WorkshopOptions {
   readonly keyring?: Uint8Array;
   /** Absent in a read-only store. */
   readonly lease?: string;
+  /** For this opening alone. */
+  readonly alternates?: readonly { readonly path: string; readonly immutable: boolean }[];
 }
 
 interface Parts {
   readonly reader: Reader;
+  /** An encrypted store has none. */
+  readonly alternates: Alternates | undefined;
   readonly streams: Streams;
   readonly verifier: Verifier;
   readonly encoder: Encoder;
@@ -125,8 +130,8 @@ export class Workshop {
       range: async (args: { id: string; offset: number; length: number }, context: CallContext) =>
         moveBytes(await this.#open.streams.range(args.id, { ...args, signal: context.signal })),
       reads: (list: readonly { id: string; offset: number; length: number }[]) => this.#readMany(list),
-      'stream-open': (args: { id: string; offset: number; length: number }) =>
-        this.#open.streams.open(args.id, args.offset, args.length),
+      'stream-open': (args: { id: string; offset: number; length: number; lent?: boolean }) =>
+        this.#open.streams.open(args, args.offset, args.length),
       'stream-pull': (args: { handle: number; bytesMax: number }) =>
         moveBytes(this.#open.streams.pull(args.handle, args.bytesMax)),
       'stream-cancel': (handle: number) => this.#open.streams.cancel(handle),
@@ -134,10 +139,13 @@ export class Workshop {
         this.#open.streams.exportTo(target, context.signal),
       exports: (targets: readonly ExportTarget[], context: CallContext) => this.#exportMany(targets, context),
       verify: (order: VerifyOrder, context: CallContext) => this.#verify(order, context),
-      query: (args: { name: keyof Queries; args: readonly unknown[] }) =>
+      query: (args: { name: string; args: readonly unknown[] }) =>
         this.#open.queries.run(args.name, args.args),
       handles: () => this.#open.streams.openHandles,
-      forget: () => this.#open.reader.places.close(),
+      forget: () => {
+        this.#open.reader.places.close();
+        this.#open.alternates?.forget();
+      },
       list: (path: string) => at(path, () => listFolder(files, path)),
       facts: (path: string) => at(path, () => files.linkFacts(path)),
       'read-link': (path: string) => at(path, () => files.readLink(path)),
@@ -183,6 +191,20 @@ export class Workshop {
     const keyring = options.keyring && Keyring.decode(provider, options.keyring);
     options.keyring?.fill(0);
     const realm = realmOf(host, provider, { encryption: options.encryption, keyring });
+    const { layout, storeId } = options;
+    const library = options.driver.module;
+    const alternates =
+      options.encryption === null
+        ? new Alternates({
+            host,
+            driver,
+            library,
+            provider,
+            layout,
+            storeId,
+          })
+        : undefined;
+    alternates?.alsoSearch(options.alternates ?? []);
     const reader = new Reader(db, {
       host,
       driver,
@@ -191,6 +213,7 @@ export class Workshop {
       layout: options.layout,
       storeId: options.storeId,
       chunkBytes: options.chunkBytes,
+      ...(alternates === undefined ? {} : { alternates }),
       onDamage: (error) => this.onNote(errorToData(this.#told(error, undefined)) as ErrorData),
       access: options.lease === undefined ? 'read-only' : 'read',
     });
@@ -198,6 +221,7 @@ export class Workshop {
     const lease = options.lease ?? 'read-only';
     this.#parts = {
       reader,
+      alternates,
       streams: new Streams(reader, host, provider),
       verifier: new Verifier(reader, provider, host.clock),
       encoder: new Encoder({ host, provider, realm, smallMax, chunkBytes, compression }),
@@ -228,9 +252,9 @@ export class Workshop {
     if (parts === undefined) return;
     let failure: unknown;
     // One that cannot be closed is no reason to leave the others open.
-    for (const part of [parts.streams, parts.stager, parts.chopper, parts.reader])
+    for (const part of [parts.streams, parts.stager, parts.chopper, parts.reader, parts.alternates])
       try {
-        part.close();
+        part?.close();
       } catch (error) {
         failure ??= error;
       }

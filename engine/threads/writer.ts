@@ -10,10 +10,13 @@ import { RootLog } from '../catalog/root-log.ts';
 import { checkCatalog, migrate } from '../catalog/schema.ts';
 import { fromHex, toHex } from '../codec/bytes.ts';
 import type { Provider } from '../codec/provider.ts';
+import { borrowFirst } from '../commit/borrow.ts';
 import { Committer } from '../commit/committer.ts';
-import { fillBallast, removeFolderIfThere, removeIfThere } from '../commit/create.ts';
+import { fillBallast, removeIfThere } from '../commit/create.ts';
 import type { Operation } from '../commit/operations.ts';
+import { Alternates } from '../content/alternates.ts';
 import { Contents } from '../content/contents.ts';
+import { Lending } from '../content/lending.ts';
 import { mendKeyFiles } from '../commit/key-files.ts';
 import { setAside } from '../commit/quarantine.ts';
 import { VolumeSet } from '../commit/volume-set.ts';
@@ -21,34 +24,20 @@ import { type DatabaseClass, loadDriver } from '../driver.ts';
 import { StoreError, invariant, poisons, toStoreError, writeError } from '../errors.ts';
 import type { Host } from '../host.ts';
 import { collect } from '../maintenance/gc.ts';
+import { Borrowers } from '../maintenance/lent.ts';
 import type { MirrorContext } from '../maintenance/mirror.ts';
-import { type RecoverContext, recover, tempFolders } from '../maintenance/recover.ts';
+import { type RecoverContext, recover } from '../maintenance/recover.ts';
 import { removeCondemned } from '../maintenance/tombstones.ts';
-import { type ScrubEnd, beginScrub, endScrub } from '../maintenance/scrub-log.ts';
-import {
-  type SettleRequest,
-  clearDoubt,
-  recountBucket,
-  scrubRanges,
-  settleRange,
-} from '../maintenance/settle-scrub.ts';
+import { type SettleRequest, settleRange } from '../maintenance/settle-scrub.ts';
 import { type CallContext, type Handler, errorToData } from '../rpc.ts';
+import { alternateHandlers, unknownIsNotAbsent } from './alternate-work.ts';
 import { type KeyContext, type KeyView, checkNewest, keyHandlers } from './key-work.ts';
 import { type Realm, findUnlocked, realmOf, wipeKeys } from './realms.ts';
+import { type Parts, closeParts } from './closing.ts';
 import { groupHandlers } from './group-work.ts';
 import { committed, nameTold } from './naming.ts';
 import type { OpenedStore, WriterOptions } from './opened.ts';
-
-interface Parts {
-  readonly realm: Realm;
-  readonly catalog: Catalog;
-  readonly volumes: VolumeSet;
-  readonly committer: Committer;
-  readonly recovery: RecoverContext;
-  readonly lease: Lease;
-  readonly marker: LibraryMarker;
-  readonly opened: { readonly wallMs: number; readonly monotonicMs: number };
-}
+import { upkeepHandlers } from './upkeep-work.ts';
 
 /** A store that was found, and how ids and names stand in it. */
 interface Found {
@@ -78,15 +67,19 @@ export class Writer {
       commit: (operations: readonly Operation[]) => this.#commit(operations),
       gc: (options: Pick<GcOptions, 'graceMs' | 'dryRun'>, context: CallContext) =>
         this.#gc(options, context),
-      'scrub-begin': () => this.#write(() => beginScrub(this.#open.catalog)),
-      'scrub-end': (end: ScrubEnd) => this.#write(() => endScrub(this.#open.catalog, end)),
-      'scrub-ranges': () => scrubRanges(this.#open.volumes),
       'scrub-settle': (request: SettleRequest) => this.#settle(request),
-      'scrub-recount': (bucket: number) => this.#write(() => recountBucket(this.#open.catalog, bucket)),
-      'scrub-clear': () => this.#write(() => clearDoubt(this.#open.catalog, this.#open.volumes)),
+      ...upkeepHandlers((work) => {
+        const { catalog, recovery } = this.#open;
+        return this.#write(() => work({ ...recovery, catalog }));
+      }),
       ...groupHandlers(
         (work) => this.#onGroup(work),
         (id) => nameTold(this.#open.realm, id),
+      ),
+      ...alternateHandlers((work) =>
+        this.#write(() =>
+          work({ ...this.#open, ...this.#open.recovery, storeId: this.#found!.facts.storeId }),
+        ),
       ),
       ...keyHandlers(
         () => this.#keyContext(),
@@ -220,12 +213,37 @@ export class Writer {
       removeCondemned(catalog, volumes);
       volumes.removeDropped();
       fillBallast(host.files, layout);
+      const library = options.driver.module;
+      const { storeId } = facts;
+      const alternates = new Alternates({
+        host,
+        driver,
+        library,
+        provider: this.#provider,
+        layout,
+        storeId,
+      });
+      undo.push(() => alternates.close());
+      const lending = new Lending(alternates);
       const committer = new Committer(catalog, volumes, {
         lease: uuid,
         quarantine: (row) => recovery.quarantine(row.volume, partNameOf(row)),
+        lent: lending,
       });
       const opened = { wallMs: host.clock.now(), monotonicMs: host.clock.monotonic() };
-      this.#parts = { realm, catalog, volumes, committer, recovery, lease: lease!, marker, opened };
+      this.#parts = {
+        realm,
+        catalog,
+        volumes,
+        committer,
+        recovery,
+        lease: lease!,
+        marker,
+        opened,
+        alternates,
+        lending,
+        library,
+      };
       return { ...facts, lease: uuid, recovered };
     } catch (error) {
       for (const step of undo.reverse()) step();
@@ -250,11 +268,12 @@ export class Writer {
   }
 
   #commit(operations: readonly Operation[]): unknown {
-    const { realm, committer, catalog } = this.#open;
+    const { realm, committer, catalog, lending } = this.#open;
     const results = committed(operations, { realm, rows: catalog.blobs }, (named) =>
       this.#write(() => {
         this.#recoverIfAhead();
-        return committer.commit(named);
+        if (realm.state === 'plain') borrowFirst(catalog, lending, named);
+        return unknownIsNotAbsent(committer.commit(named), lending);
       }),
     );
     return results.map((result) => ('error' in result ? { error: errorToData(result.error) } : result));
@@ -303,7 +322,7 @@ export class Writer {
     if (this.#collecting) throw new StoreError('busy', 'a collection is running already');
     if (this.#poison !== undefined) throw this.#poison;
     this.#collecting = true;
-    const { catalog, volumes, recovery, opened } = this.#open;
+    const { catalog, volumes, recovery, opened, library } = this.#open;
     const { layout } = recovery;
     try {
       // Room for the commits that make room.
@@ -317,6 +336,15 @@ export class Writer {
           volumes,
           host: this.#host,
           opened,
+          lease: recovery.lease,
+          borrowers: () =>
+            Borrowers.open({
+              host: this.#host,
+              driver: recovery.driver,
+              library,
+              provider: this.#provider,
+              layout,
+            }),
           recover: () => void catalog.transaction((transaction) => recover(transaction, recovery)),
           signal: context.signal,
           onProgress: (progress) => context.progress(progress),
@@ -357,42 +385,7 @@ export class Writer {
     this.#parts = undefined;
     if (this.#found !== undefined) wipeKeys(this.#found.realm);
     if (parts === undefined) return;
-    const { catalog, volumes, recovery, lease, marker } = parts;
-    const { files } = this.#host;
-    let temps: string[] = [];
-    const steps: (() => void)[] = [
-      () => {
-        if (this.#poison === undefined)
-          temps = tempFolders(recovery).map((folder) => files.join(folder, lease.uuid));
-      },
-      () => volumes.close(),
-      () => {
-        if (this.#poison !== undefined) return;
-        // Idle hands the volume on, and a lease that is given back needs no recovery.
-        catalog.transaction((transaction) => {
-          transaction.changed = true;
-          catalog.db.prepare('UPDATE volumes SET lease = NULL WHERE lease = ?').run(lease.uuid);
-          catalog.db.prepare('DELETE FROM leases WHERE uuid = ?').run(lease.uuid);
-        });
-        catalog.checkpoints.truncate();
-      },
-      () => catalog.close(),
-      () => {
-        if (this.#poison !== undefined) return;
-        for (const folder of temps) removeFolderIfThere(files, folder);
-      },
-      () => marker.close(),
-      () => lease.close(),
-    ];
-    let failure: unknown;
-    for (const step of steps) {
-      try {
-        step();
-      } catch (error) {
-        // On a full disk the lease cannot be given back; the next opener finds it dead, and nothing else is missing.
-        if (!StoreError.is(toStoreError(error, 'closing'), 'no-space')) failure ??= error;
-      }
-    }
+    const failure = closeParts(parts, this.#host.files, this.#poison !== undefined);
     if (failure !== undefined) throw this.#judge(failure, 'closing');
   }
 }

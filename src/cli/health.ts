@@ -11,12 +11,16 @@ export const health: Verb = {
       .command('health')
       .description('whether every byte was verified lately, and what else is wrong')
       .argument('<dir>', 'the store')
-      .option('--days <days>', 'the promise: everything is verified within so many days', '30'),
+      .option(
+        '--days <days>',
+        'the promise: everything is verified within so many days (default: as scheduled, else 30)',
+      ),
   async run(context, [directory], options) {
     const { output } = context;
-    const days = Number(options['days']);
-    if (!(days > 0)) throw new UsageError(`not a number of days: ${JSON.stringify(options['days'])}`);
-    const found = await withReadableStore(directory!, context, (store) => store.health({ days }), brief);
+    const given = options['days'] === undefined ? {} : { days: Number(options['days']) };
+    if (given.days !== undefined && !(given.days > 0))
+      throw new UsageError(`not a number of days: ${JSON.stringify(options['days'])}`);
+    const found = await withReadableStore(directory!, context, (store) => store.health(given), brief);
     for (const reason of found.reasons) output.note(`${found.state}: ${reason}`);
     for (const [name, value] of rowsOf(found)) await output.line(`${name.padEnd(13)} ${value}`);
     await output.result(found);

@@ -73,6 +73,7 @@ export const init: Verb = {
       );
     const secret = encrypt === true ? await firstSecret(directory!, { ...context, isThere }) : undefined;
     const store = await openStore(directory!, {
+      schedule: 'leave',
       ...brief,
       mode: 'create',
       compression,

@@ -1,15 +1,20 @@
 /** What a verb says: results to stdout, everything else to stderr; with --json one object as the last line of stdout. */
 import { styleText } from 'node:util';
 
+/** A terminal, a file, a pipe, or whatever takes what is written. */
+type Sink = NodeJS.WritableStream & { readonly isTTY?: boolean; readonly columns?: number };
+
+export interface Streams {
+  readonly stdout: Sink;
+  readonly stderr: Sink;
+}
+
 export class Output {
   readonly json: boolean;
-  readonly #stdout: NodeJS.WriteStream;
-  readonly #stderr: NodeJS.WriteStream;
+  readonly #stdout: Sink;
+  readonly #stderr: Sink;
 
-  constructor(
-    json: 'json' | 'people',
-    streams: { readonly stdout: NodeJS.WriteStream; readonly stderr: NodeJS.WriteStream } = process,
-  ) {
+  constructor(json: 'json' | 'people', streams: Streams = process) {
     this.json = json === 'json';
     this.#stdout = streams.stdout;
     this.#stderr = streams.stderr;
@@ -43,6 +48,13 @@ export class Output {
         resolve();
       };
       this.#stdout.on('drain', done).on('error', done).on('close', done);
+    });
+  }
+
+  /** Resolves when all content has gone out, or cannot. */
+  flush(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#stdout.write('', () => resolve());
     });
   }
 

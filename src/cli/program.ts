@@ -1,8 +1,12 @@
 /** The command line as a whole: the verbs, how their errors are told, and how they are stopped. */
 import { Command, CommanderError } from 'commander';
+import type { OpenOptions } from '../index.ts';
 import { add } from './add.ts';
+import { alternates } from './alternates.ts';
 import { cat } from './cat.ts';
 import { compact } from './compact.ts';
+import { diff } from './diff.ts';
+import { dissociate } from './dissociate.ts';
 import { Stopped, exitCodes, toldError } from './exit.ts';
 import { gc } from './gc.ts';
 import { get } from './get.ts';
@@ -10,17 +14,26 @@ import { health } from './health.ts';
 import { init } from './init.ts';
 import { keys } from './keys.ts';
 import { ls } from './ls.ts';
-import { Output } from './output.ts';
+import { maintain } from './maintain.ts';
+import { Output, type Streams } from './output.ts';
 import { pull } from './pull.ts';
 import { push } from './push.ts';
 import { rebuild } from './rebuild.ts';
+import { receive } from './receive.ts';
+import { remote } from './remotes.ts';
+import { repair } from './repair.ts';
 import { rm } from './rm.ts';
+import { schedule } from './schedule.ts';
 import { scrub } from './scrub.ts';
 import { type Sources, addKeyOptions } from './secret.ts';
+import { send } from './send.ts';
 import { serve } from './serve.ts';
 import { stat } from './stat.ts';
 import { stats } from './stats.ts';
 import { onStop } from './stop.ts';
+import { trash } from './trash.ts';
+import { undelete } from './undelete.ts';
+import { token } from './token.ts';
 import type { Verb } from './verb.ts';
 import { volumes } from './volumes.ts';
 
@@ -29,37 +42,59 @@ const verbs: readonly Verb[] = [
   add,
   ls,
   cat,
+  diff,
   get,
   stat,
   rm,
+  trash,
+  undelete,
   gc,
   compact,
   volumes,
+  alternates,
+  dissociate,
   keys,
   scrub,
   health,
+  maintain,
+  schedule,
   rebuild,
+  repair,
   stats,
   pull,
   push,
+  remote,
   serve,
+  send,
+  receive,
+  token,
 ];
 
+/** Where a command speaks, and with how many threads it works, where others than this process's own and the usual number are meant. */
+export interface Surroundings {
+  readonly streams?: Streams;
+  readonly threads?: OpenOptions['threads'];
+}
+
 /** Runs one command; resolves to the exit code. */
-export async function runProgram(argv: readonly string[]): Promise<number> {
-  const output = new Output(argv.includes('--json') ? 'json' : 'people');
-  const stop = onStop();
+export async function runProgram(
+  argv: readonly string[],
+  { streams = process, threads }: Surroundings = {},
+): Promise<number> {
+  const output = new Output(argv.includes('--json') ? 'json' : 'people', streams);
+  const stop = onStop(streams);
   let exit: number = exitCodes.fine;
+  const help = { writeOut: (text: string) => void streams.stdout.write(text), writeErr: () => undefined };
   const program = new Command('holdfast')
     .description('A content-addressed store for files: every blob once, every byte verified.')
     .exitOverride()
-    .configureOutput({ writeErr: () => undefined });
+    .configureOutput(help);
   for (const verb of verbs) {
     const command = verb
       .define(program)
       .option('--json', 'print one JSON object as the last line; progress goes to stderr');
     addKeyOptions(command);
-    command.exitOverride().configureOutput({ writeErr: () => undefined });
+    command.exitOverride().configureOutput(help);
     command.action(async () => {
       exit = await verb.run(
         {
@@ -67,6 +102,7 @@ export async function runProgram(argv: readonly string[]): Promise<number> {
           signal: stop.signal,
           key: command.opts<Sources>(),
           keyless: verb.keyless === true,
+          ...(threads === undefined ? {} : { threads }),
         },
         command.processedArgs.flat() as string[],
         command.opts(),

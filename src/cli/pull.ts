@@ -1,21 +1,23 @@
 /** `holdfast pull DIR REMOTE [ROOT...]`: makes roots here what they are at another store. */
 import { pull as pullRoots } from '../index.ts';
-import { tellTransfer, withRemote } from './remote.ts';
+import { addRemoteOptions, tellTransfer, withRemote } from './remote.ts';
 import { type Verb, withStore } from './verb.ts';
 
 export const pull: Verb = {
   define: (program) =>
-    program
-      .command('pull')
-      .description('take roots, and all they reach, from another store')
-      .argument('<dir>', 'the store')
-      .argument('<remote>', 'a folder, or ssh://user@host/path')
-      .argument('[root...]', 'names of roots; all without it'),
-  run: (context, [directory, remote, ...names]) =>
+    addRemoteOptions(
+      program
+        .command('pull')
+        .description('take roots, and all they reach, from another store')
+        .argument('<dir>', 'the store'),
+    ),
+  run: (context, [directory, remote, ...names], given) =>
     withStore(directory!, context, (store) =>
       tellTransfer(context, 'pull', (onProgress) =>
         withRemote(remote!, 'pull', {
           context,
+          directory: directory!,
+          options: given,
           work: (transport) =>
             pullRoots(store, transport, {
               signal: context.signal,

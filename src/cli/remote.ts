@@ -1,34 +1,139 @@
-/** Finds the store that REMOTE means: a folder of this machine, or `ssh://user@host/path`; and tells what a transfer did. */
+/** Finds the store that REMOTE means (a folder, `ssh://…`, `http(s)://…`, or a name for one); and tells what a transfer did. */
+import type { Command } from 'commander';
 import {
+  type Remote,
   type Replicated,
+  type Secret,
   type Store,
+  StoreError,
   type Transport,
+  httpTransport,
   openStore,
+  pacedTransport,
   pair,
+  readParameters,
+  remotesOf,
   serve,
   sshTransport,
 } from '../index.ts';
-import { exitCodes } from './exit.ts';
+import { UsageError, exitCodes } from './exit.ts';
 import { Progress } from './progress.ts';
-import { showBytes, showCount, showName, showSeconds } from './units.ts';
+import { type Sources, addRemoteKeyOptions, isGiven, readSecret, wipe } from './secret.ts';
+import { readSmallFile, readToken } from './small-file.ts';
+import { parseBytes, showBytes, showCount, showName, showSeconds } from './units.ts';
 import { type Context, openReadable } from './verb.ts';
 
 /** What is done with a remote: it gives, or it takes. */
 export type RemoteUse = 'pull' | 'push';
 
-/** Runs work against the store at a remote, and ends the remote whatever happens. */
+/** What may be said about a remote, and how to reach it. */
+export interface RemoteOptions {
+  readonly tokenFile?: string;
+  readonly tlsCa?: string;
+  readonly allowPlainHttp?: true;
+  readonly rate?: string;
+  readonly remoteKeyFile?: string;
+  readonly remotePassphraseFd?: number;
+  readonly remoteRecoveryKeyFd?: number;
+}
+
+/** Adds the arguments and options that `pull` and `push` share. */
+export function addRemoteOptions(command: Command): Command {
+  return addRemoteKeyOptions(
+    command
+      .argument('<remote>', 'a folder, ssh://user@host/path, http(s)://host, or a name of holdfast remote')
+      .argument('[root...]', 'names of roots; all without it')
+      .option('--token-file <file>', 'http(s): the token is in this file')
+      .option('--tls-ca <file>', 'https: trust the certificates in this file (PEM), and no others')
+      .option('--allow-plain-http', 'send the token without TLS to another machine too')
+      .option('--rate <size>', 'send and receive at most so much a second, together: 2MB'),
+  );
+}
+
+interface Task<Result> {
+  readonly context: Context;
+  readonly options: RemoteOptions;
+  readonly work: (transport: Transport) => Promise<Result>;
+}
+
+/** Runs work against the store at a remote, and ends the remote whatever happens. `directory`: the store that knows its name. */
 export async function withRemote<Result>(
   remote: string,
   use: RemoteUse,
-  how: { readonly context: Context; readonly work: (transport: Transport) => Promise<Result> },
+  task: Task<Result> & { readonly directory: string },
 ): Promise<Result> {
-  const { context, work } = how;
-  if (remote.startsWith('ssh:')) return await work(sshTransport(remote));
+  const { context, directory, options } = task;
+  const rate = options.rate === undefined ? undefined : parseBytes(options.rate);
+  if (rate === 0) throw new UsageError('--rate is at least one byte a second');
+  const work = (transport: Transport): Promise<Result> =>
+    task.work(rate === undefined ? transport : pacedTransport(transport, rate));
+  const named = isAddress(remote) ? undefined : await remotesOf(directory).get(remote);
+  const target: Remote = { address: remote, ...named, ...overridden(options) };
+  const { address, tokenFile, tlsCa } = target;
+  const http = /^https?:/i.test(address);
+  if (!http && (tokenFile !== undefined || tlsCa !== undefined || options.allowPlainHttp === true))
+    throw new UsageError('--token-file, --tls-ca and --allow-plain-http are for http:// and https://');
+  if (!isAddress(address)) return await withFolder(address, use, { context, options, work });
+  if (isGiven(keysOf(options)))
+    throw new UsageError('--remote-key-file and the like are for folders: a server opens its store itself');
+  return await work(http ? await connect(target, context, options) : sshTransport(address));
+}
+
+/** Whether this is an address by its form, and so neither a name nor a folder. */
+export function isAddress(remote: string): boolean {
+  return /^(?:ssh|https?):/i.test(remote);
+}
+
+function overridden({ tokenFile, tlsCa }: RemoteOptions): Pick<Remote, 'tokenFile' | 'tlsCa'> {
+  return { ...(tokenFile === undefined ? {} : { tokenFile }), ...(tlsCa === undefined ? {} : { tlsCa }) };
+}
+
+function keysOf(options: RemoteOptions): Sources {
+  const { remoteKeyFile, remotePassphraseFd, remoteRecoveryKeyFd } = options;
+  return {
+    ...(remoteKeyFile === undefined ? {} : { keyFile: remoteKeyFile }),
+    ...(remotePassphraseFd === undefined ? {} : { passphraseFd: remotePassphraseFd }),
+    ...(remoteRecoveryKeyFd === undefined ? {} : { recoveryKeyFd: remoteRecoveryKeyFd }),
+  };
+}
+
+async function connect(
+  { address, tokenFile, tlsCa }: Remote,
+  { output, signal }: Context,
+  { allowPlainHttp }: RemoteOptions,
+): Promise<Transport> {
+  const token = tokenFile === undefined ? undefined : await readToken(tokenFile, output);
+  const ca = tlsCa === undefined ? undefined : await readSmallFile(tlsCa, 'file of certificates');
+  return await httpTransport(address, {
+    signal,
+    ...(token === undefined ? {} : { token }),
+    ...(ca === undefined ? {} : { ca }),
+    ...(allowPlainHttp === true ? { plain: 'allowed' } : {}),
+  });
+}
+
+/** Serves a folder to ourselves. */
+async function withFolder<Result>(
+  folder: string,
+  use: RemoteUse,
+  { context, options, work }: Task<Result>,
+): Promise<Result> {
   const { signal } = context;
-  const store: Store =
-    use === 'pull'
-      ? await openReadable(remote, { signal })
-      : await openStore(remote, { mode: 'open', signal });
+  const secret = await secretOf(folder, context, options);
+  const opening = {
+    signal,
+    schedule: 'leave' as const,
+    ...(context.threads === undefined ? {} : { threads: context.threads }),
+    ...(secret === undefined ? {} : { encryption: { secret } }),
+  };
+  let store: Store;
+  try {
+    store = await (use === 'pull'
+      ? openReadable(folder, opening)
+      : openStore(folder, { ...opening, mode: 'open' }));
+  } finally {
+    wipe(secret);
+  }
   try {
     const [here, there] = pair();
     const [done, served] = await Promise.allSettled([
@@ -42,6 +147,24 @@ export async function withRemote<Result>(
   } finally {
     await store.close();
   }
+}
+
+/** Nobody is asked: of two passphrases it would not be clear which one is meant. */
+async function secretOf(
+  folder: string,
+  context: Context,
+  options: RemoteOptions,
+): Promise<Secret | undefined> {
+  const keys = keysOf(options);
+  if (isGiven(keys)) return await readSecret(keys, context);
+  // Whatever is wrong with the store, opening it says it better.
+  const encryption = (await readParameters(folder).catch(() => undefined))?.encryption;
+  if (encryption === undefined || encryption === null) return undefined;
+  throw new StoreError(
+    'wrong-key',
+    `the store in ${folder} is encrypted: give --remote-key-file, --remote-passphrase-fd or --remote-recovery-key-fd`,
+    { realm: encryption.realm },
+  );
 }
 
 /** A verb's transfer: with progress, a line for people, one object for programs. */

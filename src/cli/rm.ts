@@ -7,7 +7,7 @@ export const rm: Verb = {
   define: (program) =>
     program
       .command('rm')
-      .description('drop a root; gc frees what only it held')
+      .description('drop a root; "undelete" brings it back until gc frees what only it held')
       .argument('<dir>', 'the store')
       .argument('<root>', 'the name of the root'),
   async run(context, [directory, name]) {

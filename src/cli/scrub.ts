@@ -1,9 +1,8 @@
 /** `holdfast scrub DIR`: reads and verifies every byte of a store. */
 import { Progress } from './progress.ts';
-import { type DamageFound, type Store, pathOfChain } from '../index.ts';
+import { tellDamage, withPaths } from './damage-report.ts';
 import { exitCodes } from './exit.ts';
-import type { Output } from './output.ts';
-import { parseBytes, parseDuration, showBytes, showCount, showName, showRate, showSeconds } from './units.ts';
+import { parseBytes, parseDuration, showBytes, showCount, showRate, showSeconds } from './units.ts';
 import { type Verb, isLocked, withStore } from './verb.ts';
 
 export const scrub: Verb = {
@@ -59,31 +58,3 @@ export const scrub: Verb = {
     return result.missingCopies > 0 ? exitCodes.unavailable : exitCodes.fine;
   },
 };
-
-/** Damage, and where a snapshot that needs it has it. */
-interface PlacedDamage extends DamageFound {
-  readonly paths: readonly { readonly root: string; readonly path: string }[];
-}
-
-async function withPaths(store: Store, damaged: readonly DamageFound[]): Promise<PlacedDamage[]> {
-  const placed: PlacedDamage[] = [];
-  for (const found of damaged) {
-    const paths: PlacedDamage['paths'][number][] = [];
-    for (const { name: root, chain } of found.touches.roots) {
-      const path = await pathOfChain(store, chain);
-      if (path !== undefined) paths.push({ root, path });
-    }
-    placed.push({ ...found, paths });
-  }
-  return placed;
-}
-
-function tellDamage(output: Output, { id, reason, references, touches, paths }: PlacedDamage): void {
-  output.note(`damaged: ${id}: ${reason} (${showCount(references, 'reference')})`);
-  for (const { name } of touches.roots) {
-    const path = paths.find(({ root }) => root === name)?.path;
-    output.note(`  needed by ${showName(path === undefined ? `root ${name}` : `${name}:${path}`)}`);
-  }
-  for (const owner of touches.owners) output.note(`  needed by owner ${showName(owner)}`);
-  if (touches.more) output.note('  and by more than is told here');
-}

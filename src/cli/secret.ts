@@ -21,6 +21,7 @@ export interface Asker {
 }
 
 const opening = 'Keys of an encrypted store:';
+const openingRemote = 'Keys of an encrypted store in a folder that is REMOTE:';
 const keyFileBytesMax = 1024 * 1024;
 
 /** Adds what opens an encrypted store to a command; at most one of them may be given. */
@@ -36,6 +37,21 @@ export function addKeyOptions(command: Command): void {
     if (name !== 'keyFile') option.argParser(parseDescriptor);
     command.addOption(option);
   }
+}
+
+/** Adds what opens an encrypted store that is the other side of a transfer. */
+export function addRemoteKeyOptions(command: Command): Command {
+  const all = ['remoteKeyFile', 'remotePassphraseFd', 'remoteRecoveryKeyFd'];
+  const add = (name: string, flags: string, text: string): void => {
+    const option = new Option(flags, text).helpGroup(openingRemote);
+    option.conflicts(all.filter((other) => other !== name));
+    if (name !== 'remoteKeyFile') option.argParser(parseDescriptor);
+    command.addOption(option);
+  };
+  add('remoteKeyFile', '--remote-key-file <file>', 'the key is the content of this file');
+  add('remotePassphraseFd', '--remote-passphrase-fd <n>', 'read its passphrase from this file descriptor');
+  add('remoteRecoveryKeyFd', '--remote-recovery-key-fd <n>', 'read its recovery key from there');
+  return command;
 }
 
 /** Adds the new secrets of `keys add` and `keys renew`. */

@@ -1,23 +1,47 @@
-/** `holdfast serve DIR --stdio`: answers one peer on stdin and stdout, as ssh and other programs start it. */
+/** `holdfast serve DIR`: answers one peer on stdin and stdout, as ssh starts it, or peers with tokens over HTTP. */
+import { Option } from 'commander';
 import { serve as servePeer, streamTransport } from '../index.ts';
 import { UsageError, exitCodes } from './exit.ts';
+import { type HttpServing, serveHttp } from './serve-http.ts';
 import { type Verb, withReadableStore } from './verb.ts';
+
+interface ServeVerbOptions extends HttpServing {
+  readonly stdio?: true;
+  readonly http?: string;
+  readonly only?: 'pull' | 'push' | 'append';
+}
 
 export const serve: Verb = {
   define: (program) =>
     program
       .command('serve')
-      .description('let another store pull from this one and push to it')
+      .description('let other stores pull from this one and push to it')
       .argument('<dir>', 'the store')
       .option('--stdio', 'speak the sync protocol on stdin and stdout')
-      .option('--only <what>', 'pull: the peer may only take; push: it may only give'),
-  async run(context, [directory], options) {
-    const { stdio, only } = options as { readonly stdio?: true; readonly only?: string };
-    if (stdio !== true) throw new UsageError('there is only --stdio to serve on');
+      .option('--http <host:port>', 'listen there; a port alone is of 127.0.0.1, port 0 any that is free')
+      .option('--tls-cert <file>', '--http: the certificate and its chain (PEM)')
+      .option('--tls-key <file>', '--http: its key (PEM)')
+      .option('--allow-plain-http', '--http: listen without TLS where other machines can reach it')
+      .addOption(
+        new Option(
+          '--only <what>',
+          '--stdio: the peer may only take (pull), only give (push), or only give roots that are new here (append)',
+        ).choices(['pull', 'push', 'append']),
+      ),
+  async run(context, [directory], given) {
+    const options = given as ServeVerbOptions;
+    const { stdio, http, only, tlsCert, tlsKey, allowPlainHttp } = options;
+    if ((stdio === undefined) === (http === undefined))
+      throw new UsageError('serve on --stdio, or on --http');
+    if (http !== undefined) {
+      if (only !== undefined)
+        throw new UsageError('--only is for --stdio: over HTTP its token says what a peer may do');
+      return await serveHttp(context, directory!, { ...options, at: http });
+    }
+    if ([tlsCert, tlsKey, allowPlainHttp].some((option) => option !== undefined))
+      throw new UsageError('--tls-cert, --tls-key and --allow-plain-http are for --http');
     if (context.output.json)
-      throw new UsageError('stdout belongs to the protocol: serve has no result as JSON');
-    if (only !== undefined && only !== 'pull' && only !== 'push')
-      throw new UsageError(`--only is pull or push, not ${JSON.stringify(only)}`);
+      throw new UsageError('stdout belongs to the protocol: serve --stdio has no result as JSON');
     await withReadableStore(directory!, context, async (store) => {
       const transport = streamTransport({ input: process.stdin, output: process.stdout });
       await servePeer(store, transport, { allow: only ?? 'both', signal: context.signal });

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { UsageError, exitCodes, toldError } from './exit.ts';
 import { Output } from './output.ts';
-import { type Rehearsal, rehearse } from './rehearsal.ts';
+import { type Rehearsal, type Step, rehearse } from './rehearsal.ts';
 import { makeSample } from './sample.ts';
 import { onStop } from './stop.ts';
 import { TemporaryFolders } from './temporary.ts';
@@ -20,11 +20,12 @@ export async function show(argv: readonly string[]): Promise<number> {
     const source = folder ?? join(await temporary.make('sample'), 'library');
     if (folder === undefined) await sample(output, source);
     else if (!(await stat(folder).catch(() => undefined))) throw new UsageError(`there is no ${folder}`);
-    const out = join(await temporary.make('restored'), 'out');
     const plan = {
       source,
       store: store ?? join(await temporary.make('store'), 'store'),
-      out,
+      out: join(await temporary.make('restored'), 'out'),
+      replica: join(await temporary.make('replica'), 'store'),
+      replicaOut: join(await temporary.make('restored'), 'out'),
       output,
       signal: stop.signal,
     };
@@ -65,13 +66,11 @@ async function sample(output: Output, folder: string): Promise<void> {
   await makeSample(folder);
 }
 
-async function report(
-  output: Output,
-  { imported, scrubbed, compared, steps }: Rehearsal,
-  kept: string | undefined,
-): Promise<number> {
+async function report(output: Output, rehearsal: Rehearsal, kept: string | undefined): Promise<number> {
+  const { imported, scrubbed, compared, comparedReplica } = rehearsal;
   const sound = scrubbed.damaged.length + scrubbed.badRows === 0;
-  const same = compared.differenceCount === 0;
+  const differences = [...compared.differences, ...comparedReplica.differences];
+  const differenceCount = compared.differenceCount + comparedReplica.differenceCount;
   const saved = imported.bytes - imported.newBytes;
   const share = imported.bytes > 0 ? ` (${Math.round((100 * saved) / imported.bytes)} %)` : '';
   const rows: [string, string][] = [
@@ -82,27 +81,39 @@ async function report(
     ['content', showBytes(imported.bytes)],
     ['stored new', showBytes(imported.newBytes)],
     ['dedup saved', `${showBytes(saved)}${share}`],
-    ...steps.map(({ name, bytes, seconds }): [string, string] => [
-      name,
-      `${showSeconds(seconds).padStart(7)}   ${showRate(bytes, seconds)}`,
-    ]),
+    ...rehearsal.steps.map(rowOf),
     [
       'scrub',
       sound
         ? `no damage in ${showCount(scrubbed.blobs, 'blob')}`
         : `${showCount(scrubbed.damaged.length, 'blob')} DAMAGED`,
     ],
+    ...replicaRows(rehearsal),
     [
       'result',
-      same
-        ? 'identical: every byte, mode and modification time'
-        : showCount(compared.differenceCount, 'difference'),
+      differenceCount === 0
+        ? 'identical: every byte, mode and modification time, both times'
+        : showCount(differenceCount, 'difference'),
     ],
   ];
   for (const { path, reason } of imported.skipped) output.warn(`skipped ${path} (${reason})`);
   for (const [name, value] of rows) await output.line(`  ${name.padEnd(12)} ${value}`);
-  for (const difference of compared.differences) output.note(`different: ${difference}`);
+  for (const difference of differences) output.note(`different: ${difference}`);
   if (kept !== undefined) await output.line(`  The store stays in ${kept}`);
   if (!sound) return exitCodes.damage;
-  return same ? exitCodes.fine : exitCodes.failed;
+  return differenceCount === 0 ? exitCodes.fine : exitCodes.failed;
+}
+
+/** The copy changes between the two transfers to the replica. */
+function replicaRows({ replicaSteps, changes }: Rehearsal): [string, string][] {
+  const [first, ...rest] = replicaSteps.map(rowOf);
+  const changed: [string, string] = ['changed', `in the restored copy: ${changes.join(', ') || 'nothing'}`];
+  return [first!, changed, ...rest];
+}
+
+function rowOf({ name, bytes, seconds, transfer }: Step): [string, string] {
+  const time = showSeconds(seconds).padStart(7);
+  if (transfer === undefined) return [name, `${time}   ${showRate(bytes, seconds)}`];
+  const wire = showBytes(transfer.sentBytes + transfer.receivedBytes);
+  return [name, `${time}   ${wire} on the wire, ${showCount(transfer.roundTrips, 'round trip')}`];
 }

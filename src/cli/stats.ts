@@ -1,6 +1,7 @@
 /** `holdfast stats DIR`: tells what is in a store and what it takes. */
+import type { HeldAlone, Store } from '../index.ts';
 import { exitCodes } from './exit.ts';
-import { showBytes, showCount } from './units.ts';
+import { showBytes, showCount, showName } from './units.ts';
 import { type Verb, brief, withReadableStore } from './verb.ts';
 
 export const stats: Verb = {
@@ -9,14 +10,16 @@ export const stats: Verb = {
     program
       .command('stats')
       .description('what is in the store, and what it takes')
-      .argument('<dir>', 'the store'),
-  async run(context, [directory]) {
+      .argument('<dir>', 'the store')
+      .option('--roots', 'also what each root holds that nothing else does'),
+  async run(context, [directory], options) {
     const { output } = context;
-    const { found, compression, chunking, layout, encryption } = await withReadableStore(
+    const { found, alone, compression, chunking, layout, encryption } = await withReadableStore(
       directory!,
       context,
       async (store) => ({
         found: await store.stats(),
+        alone: options['roots'] === true ? await heldByRoots(store) : undefined,
         compression: store.parameters.compression,
         chunking: store.parameters.chunking,
         layout: store.parameters.layout,
@@ -53,7 +56,23 @@ export const stats: Verb = {
       ),
     ];
     for (const [name, value] of rows) await output.line(`${name.padEnd(13)} ${value}`);
-    await output.result({ ...found, layout, compression, chunking, encryption });
+    for (const { name, blobs, bytes } of alone ?? [])
+      await output.line(
+        `root          ${showName(name)}: alone ${showCount(blobs, 'blob')}, ${showBytes(bytes)}`,
+      );
+    const held = alone === undefined ? {} : { heldAlone: alone };
+    await output.result({ ...found, layout, compression, chunking, encryption, ...held });
     return exitCodes.fine;
   },
 };
+
+interface RootShare extends HeldAlone {
+  readonly name: string;
+}
+
+/** The largest first. What two roots share is neither's alone. */
+async function heldByRoots(store: Store): Promise<RootShare[]> {
+  const shares: RootShare[] = [];
+  for (const { name } of await store.roots.list()) shares.push({ name, ...(await store.uniqueSize(name)) });
+  return shares.sort((a, b) => b.bytes - a.bytes);
+}

@@ -1,5 +1,6 @@
 /** Turns signals, and a reader that went away, into an abort: work ends in order, the store is closed. */
 import { Stopped } from './exit.ts';
+import type { Streams } from './output.ts';
 
 export interface Stop {
   readonly signal: AbortSignal;
@@ -8,7 +9,7 @@ export interface Stop {
 }
 
 /** A second signal of the same kind ends the process at once; the next opener of the store recovers. */
-export function onStop(): Stop {
+export function onStop(streams: Streams = process): Stop {
   const controller = new AbortController();
   const stop = (by: 'SIGINT' | 'SIGTERM'): void => {
     if (controller.signal.aborted) process.exit(by === 'SIGINT' ? 130 : 143);
@@ -21,8 +22,8 @@ export function onStop(): Stop {
   process.on('SIGINT', stop);
   process.on('SIGTERM', stop);
   // Left in place at the end: the error of a pipe may come late.
-  process.stdout.on('error', onError);
-  process.stderr.on('error', onError);
+  streams.stdout.on('error', onError);
+  streams.stderr.on('error', onError);
   return {
     signal: controller.signal,
     end() {

@@ -1,6 +1,6 @@
 /** What a verb is, and what it is given: one file each, listed in program.ts. */
 import type { Command } from 'commander';
-import { type OpenOptions, type Store, StoreError, openStore } from '../index.ts';
+import { type OpenOptions, type Store, StoreError, openStore, readParameters } from '../index.ts';
 import type { Output } from './output.ts';
 import { type Sources, isGiven, readSecret, secretToOpen, wipe } from './secret.ts';
 
@@ -12,6 +12,8 @@ export interface Context {
   readonly key: Sources;
   /** The work needs no keys: none is asked for, and an encrypted store is opened without. One that is given is used. */
   readonly keyless: boolean;
+  /** For all stores that are opened, where it is given. */
+  readonly threads?: OpenOptions['threads'];
 }
 
 export interface Verb {
@@ -29,6 +31,9 @@ export interface Verb {
  */
 export const brief: OpenOptions = { threads: { count: 0 } };
 
+/** A command does what it was told to do; what is scheduled is `maintain`'s, and that of applications. */
+const task: OpenOptions = { schedule: 'leave' };
+
 /** Opens a store that exists, and closes it whatever happens. */
 export async function withStore<Result>(
   directory: string,
@@ -36,7 +41,8 @@ export async function withStore<Result>(
   work: (store: Store) => Promise<Result>,
   options: OpenOptions = {},
 ): Promise<Result> {
-  const open = (key: Unlocking): Promise<Store> => openStore(directory, { ...options, ...key, mode: 'open' });
+  const open = (key: Unlocking): Promise<Store> =>
+    openStore(directory, { ...options, ...key, ...task, mode: 'open' });
   return await using(await unlocking(directory, context, open), work);
 }
 
@@ -56,7 +62,7 @@ export function isLocked(store: Store, { key }: Context): boolean {
   return store.parameters.encryption !== null && !isGiven(key);
 }
 
-type Unlocking = Pick<OpenOptions, 'signal' | 'encryption'>;
+type Unlocking = Pick<OpenOptions, 'signal' | 'encryption' | 'threads'>;
 
 /** Works with what opens the store, asked for where it is needed, and wiped afterwards. */
 export async function unlocking<Result>(
@@ -64,19 +70,34 @@ export async function unlocking<Result>(
   context: Context,
   work: (options: Unlocking) => Promise<Result>,
 ): Promise<Result> {
-  const { key, keyless, signal } = context;
+  const { key, keyless, signal, threads } = context;
   const secret = keyless ? await readSecret(key, context) : await secretToOpen(directory, key, context);
   try {
-    return await work({ signal, ...(secret === undefined ? {} : { encryption: { secret } }) });
+    return await work({
+      signal,
+      ...(secret === undefined ? {} : { encryption: { secret } }),
+      ...(threads === undefined ? {} : { threads }),
+    });
   } finally {
     wipe(secret);
   }
 }
 
+/** The same of a second store, which is opened with what opens the first one, if it is encrypted. */
+export async function unlockingOther<Result>(
+  directory: string,
+  context: Context,
+  work: (options: Unlocking) => Promise<Result>,
+): Promise<Result> {
+  const encryption = (await readParameters(directory).catch(() => undefined))?.encryption;
+  if (encryption === undefined || encryption === null) return await work({ signal: context.signal });
+  return await unlocking(directory, context, work);
+}
+
 /** For reading, and for writing too where that is allowed. */
 export async function openReadable(directory: string, options: OpenOptions): Promise<Store> {
   try {
-    return await openStore(directory, { ...options, mode: 'open' });
+    return await openStore(directory, { ...options, ...task, mode: 'open' });
   } catch (error) {
     if (!StoreError.is(error, 'forbidden')) throw error;
     return await openStore(directory, { ...options, mode: 'read-only' });

@@ -84,8 +84,12 @@ export class Inflow {
       const next = this.#queue.shift();
       if (next !== undefined) {
         this.#have += next.bytes.length;
-        yield next.bytes;
-        next.taken();
+        try {
+          yield next.bytes;
+        } finally {
+          // Also when the store takes no more (a full disk): whoever wrote it waits.
+          next.taken();
+        }
       } else if (this.wasCut) return;
       else await new Promise<void>((resolve) => (this.#arrived = resolve));
     }

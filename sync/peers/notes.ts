@@ -10,19 +10,31 @@ export interface Partial {
   readonly bytes: number;
 }
 
+/** How far an offline stream was taken in: the parts before are stored. */
+export interface StreamNote {
+  /** Where the next part begins: bytes and frames of the stream before it. */
+  readonly offset: number;
+  readonly frames: number;
+  readonly number: number;
+  /** What the part before ended with. */
+  readonly digest: string;
+}
+
+/** A bookmark: the root that a peer had under a name when it was last heard of. It may be gone here. */
+export interface Bookmark {
+  /** The id of the peer's store. */
+  readonly peer: string;
+  readonly id: BlobId;
+}
+
 const storeIdKey = 'store id';
+const streamKey = 'stream';
 const partialsKey = 'partials';
 const cutKey = 'cut';
 /** Peers remembered for each root. */
 const marksMax = 7;
 /** The oldest are forgotten, and collected. */
 const partialsMax = 16;
-
-/** A bookmark: what a peer has under a name. */
-interface Mark {
-  readonly peer: string;
-  readonly id: BlobId;
-}
 
 type Change = readonly [key: string, value: Uint8Array | undefined];
 
@@ -50,6 +62,20 @@ export class Notes {
   async marks(names: readonly string[]): Promise<ReadonlyMap<string, readonly BlobId[]>> {
     const found = await this.#marks(names);
     return new Map([...found].map(([name, marks]) => [name, [...new Set(marks.map(({ id }) => id))]]));
+  }
+
+  /** Bookmarks of a root, the newest first. */
+  async bookmarks(name: string): Promise<readonly Bookmark[]> {
+    return (await this.#marks([name])).get(name) ?? [];
+  }
+
+  async stream(): Promise<StreamNote | undefined> {
+    const [noted] = await this.#table.get([streamKey]);
+    return noted === undefined ? undefined : (JSON.parse(decodeText(noted)) as StreamNote);
+  }
+
+  async setStream(note: StreamNote | undefined): Promise<void> {
+    await this.#set([[streamKey, note === undefined ? undefined : encodeText(JSON.stringify(note))]]);
   }
 
   async remember(peer: string, roots: readonly PeerMark[]): Promise<void> {
@@ -89,11 +115,11 @@ export class Notes {
     await this.#setPartials((await this.partials()).filter((partial) => partial.id !== id));
   }
 
-  async #marks(names: readonly string[]): Promise<Map<string, readonly Mark[]>> {
+  async #marks(names: readonly string[]): Promise<Map<string, readonly Bookmark[]>> {
     const found = await this.#table.get(names.map(markKey));
     return new Map(
       names.flatMap((name, i) =>
-        found[i] === undefined ? [] : [[name, JSON.parse(decodeText(found[i])) as Mark[]] as const],
+        found[i] === undefined ? [] : [[name, JSON.parse(decodeText(found[i])) as Bookmark[]] as const],
       ),
     );
   }
@@ -113,6 +139,11 @@ export class Notes {
       if (!StoreError.is(error, 'forbidden')) throw error;
     }
   }
+}
+
+/** Bookmarks of a root, the newest first: what each peer that it was replicated with had under its name. */
+export async function bookmarks(store: Store, name: string): Promise<readonly Bookmark[]> {
+  return await new Notes(store).bookmarks(name);
 }
 
 function markKey(name: string): string {

@@ -69,15 +69,20 @@ export function nodeBytes(arrival: Arrival): Uint8Array {
  * were used before. So nothing comes twice, nothing comes that no node named, and what is remembered is one path.
  */
 export class Descent {
-  readonly #path: { readonly links: readonly TreeLink[]; next: number }[];
+  readonly #path: { readonly id: BlobId; readonly links: readonly TreeLink[]; next: number }[];
 
   constructor(root: TreeLink) {
-    this.#path = [{ links: [root], next: 0 }];
+    this.#path = [{ id: '', links: [root], next: 0 }];
   }
 
   /** Nodes above the blob that came last. */
   get depth(): number {
     return this.#path.length - 1;
+  }
+
+  /** The nodes above the blob that came last, from the root down. */
+  get nodes(): BlobId[] {
+    return this.#path.slice(1).map(({ id }) => id);
   }
 
   accept(blob: TreeLink): void {
@@ -97,7 +102,7 @@ export class Descent {
   enter(id: BlobId, links: readonly TreeLink[]): void {
     if (this.#path.length > depthMax)
       throw refused('limit-exceeded', `a tree is deeper than ${depthMax} nodes`, id);
-    this.#path.push({ links, next: 0 });
+    this.#path.push({ id, links, next: 0 });
   }
 }
 

@@ -7,6 +7,8 @@ import { headerBytesMax, payloadBytesMax } from './limits.ts';
 export const prefixBytes = 16;
 
 export interface Frame {
+  /** Prefix and header, as they came. */
+  readonly head: Uint8Array;
   readonly header: Uint8Array;
   readonly payload: Uint8Array;
 }
@@ -44,13 +46,15 @@ export class FrameReader {
   readonly #crc32: Provider['crc32'];
   readonly #payloadMax: number;
   readonly #bytes = new ByteQueue();
-  #sequence = 0;
+  #sequence: number;
   /** A header that was verified; its payload is still awaited. */
-  #head: { readonly header: Uint8Array; readonly payloadLength: number } | undefined;
+  #head: { readonly head: Uint8Array; readonly payloadLength: number } | undefined;
 
-  constructor(provider: Pick<Provider, 'crc32'>, payloadMax: number = payloadBytesMax) {
+  /** `sequence`: the number of the first frame that comes. */
+  constructor(provider: Pick<Provider, 'crc32'>, payloadMax: number = payloadBytesMax, sequence: number = 0) {
     this.#crc32 = (bytes) => provider.crc32(bytes);
     this.#payloadMax = payloadMax;
+    this.#sequence = sequence;
   }
 
   /** Takes more bytes in; they must not change while frames are read. */
@@ -62,9 +66,14 @@ export class FrameReader {
   next(): Frame | undefined {
     this.#head ??= this.#readHead();
     if (this.#head === undefined || this.#bytes.length < this.#head.payloadLength) return undefined;
-    const { header, payloadLength } = this.#head;
+    const { head, payloadLength } = this.#head;
     this.#head = undefined;
-    return { header, payload: this.#bytes.take(payloadLength) };
+    return { head, header: head.subarray(prefixBytes), payload: this.#bytes.take(payloadLength) };
+  }
+
+  /** The number of the next frame. */
+  get sequence(): number {
+    return this.#sequence;
   }
 
   /** Whether bytes of an unfinished frame are here: then an end is a cut. */
@@ -73,7 +82,7 @@ export class FrameReader {
   }
 
   /** Verified before its payload is waited for. */
-  #readHead(): { readonly header: Uint8Array; readonly payloadLength: number } | undefined {
+  #readHead(): { readonly head: Uint8Array; readonly payloadLength: number } | undefined {
     if (this.#bytes.length < prefixBytes) return undefined;
     const prefix = viewOf(this.#bytes.peek(prefixBytes));
     const headerLength = prefix.getUint32(0, true);
@@ -89,7 +98,7 @@ export class FrameReader {
     const sequence = view.getUint32(8, true);
     if (sequence !== this.#sequence) throw bad(`has number ${sequence} where ${this.#sequence} belongs`);
     this.#sequence = (this.#sequence + 1) >>> 0;
-    return { header: head.subarray(prefixBytes), payloadLength };
+    return { head, payloadLength };
   }
 }
 

@@ -66,3 +66,10 @@ export const differenceMax = 100_000;
 export const aliveMs = 20_000;
 /** and is not believed this many times on end: an hour. */
 export const alivesMax = 180;
+
+/** Parts of an offline stream, */
+export const partsMax = 0xffff_ffff;
+/** and frames that a part repeats: nodes on the way from the root, of 4 MiB at most. */
+export const repeatedMax: number = depthMax * Math.ceil(nodeBytesMax / payloadBytesMin);
+/** Bytes of blobs after which a part ends, if nothing else is said: what a cut costs. */
+export const partBytes: number = 64 * 1024 * 1024;

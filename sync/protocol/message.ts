@@ -1,11 +1,31 @@
 /** The messages of the protocol as frame headers: one encoding each, every other refused. */
-import { fromHex, toHex } from '../../engine/codec/bytes.ts';
+import { toHex } from '../../engine/codec/bytes.ts';
 import { type ErrorCode, StoreError, errorCodes } from '../../engine/errors.ts';
 import { CborReader, CborWriter } from '../tree/cbor.ts';
+import {
+  type BlobId,
+  type LinkKind,
+  between,
+  distinct,
+  empty,
+  expectParts,
+  kinds,
+  list,
+  lossyText,
+  optional,
+  raw,
+  readId,
+  readKind,
+  readName,
+  readOptional,
+  readText,
+  text,
+  version,
+  writeIds,
+} from './fields.ts';
 import * as limits from './limits.ts';
 
-export type BlobId = string;
-export type LinkKind = 'raw' | 'node';
+export type { BlobId, LinkKind };
 
 /** How the bytes of a blob travel: as its content, or as a store keeps them. Only `content` is spoken in version 1. */
 export type BlobForm = 'content' | 'stored';
@@ -84,7 +104,14 @@ export type Message =
   /** Nothing more is asked of the peer. */
   | { readonly type: 'bye' }
   /** Still at work. */
-  | { readonly type: 'alive' };
+  | { readonly type: 'alive' }
+  /**
+   * A part of an offline stream begins: its number, the digest that the part before ended with, and how many of the frames after
+   * `roots` only repeat the nodes above the next blob, for whoever begins to read here.
+   */
+  | { readonly type: 'part'; readonly number: number; readonly digest: string; readonly repeated: number }
+  /** A part ends: `digest` is over the digest before it and all its bytes up to here. `last`: so does the stream. */
+  | { readonly type: 'seal'; readonly last: boolean; readonly digest: string };
 
 export const formNumbers: Readonly<Record<BlobForm, number>> = { content: 0, stored: 1 };
 const magic = new TextEncoder().encode('holdfast sync');
@@ -102,11 +129,11 @@ const types = [
   'error',
   'bye',
   'alive',
+  'part',
+  'seal',
 ] as const satisfies readonly Message['type'][];
-const kinds: readonly LinkKind[] = ['raw', 'node'];
 const namespaces: readonly Namespace[] = ['ids', 'locators'];
 const forms: readonly BlobForm[] = ['content', 'stored'];
-const empty = new Uint8Array(0);
 
 /** The header of a message. What a peer may not send is not sent either: a value over a limit is a bug of the caller. */
 export function encodeMessage(message: Message): Uint8Array {
@@ -170,6 +197,12 @@ export function encodeMessage(message: Message): Uint8Array {
     case 'bye':
     case 'alive':
       open(0);
+      break;
+    case 'part':
+      open(3).integer(message.number).bytes(raw(message.digest)).integer(message.repeated);
+      break;
+    case 'seal':
+      open(2).integer(Number(message.last)).bytes(raw(message.digest));
       break;
   }
   return writer.finish();
@@ -297,87 +330,13 @@ const readers: Readonly<Record<Message['type'], Read>> = {
     expectParts(reader, parts, 0);
     return { type: 'alive' };
   },
+  part(reader, parts) {
+    expectParts(reader, parts, 3);
+    const number = reader.unsigned(limits.partsMax);
+    return { type: 'part', number, digest: readId(reader), repeated: reader.unsigned(limits.repeatedMax) };
+  },
+  seal(reader, parts) {
+    expectParts(reader, parts, 2);
+    return { type: 'seal', last: reader.unsigned(1) === 1, digest: readId(reader) };
+  },
 };
-
-function expectParts(reader: CborReader, parts: number, wanted: number): void {
-  if (parts !== wanted) throw reader.bad('has other parts than it should');
-}
-
-function version(reader: CborReader): number {
-  return reader.unsigned(limits.versionNumberMax);
-}
-
-function between(reader: CborReader, min: number, max: number): number {
-  const value = reader.unsigned(max);
-  if (value < min) throw reader.bad(`has a number ${value} under ${min}`);
-  return value;
-}
-
-function list<Item>(reader: CborReader, max: number, item: () => Item): Item[] {
-  const count = reader.array();
-  if (count > max) throw reader.bad(`has a list of ${count}, over ${max}`);
-  return Array.from({ length: count }, item);
-}
-
-function distinct<Root extends { readonly name: string }>(reader: CborReader, roots: Root[]): Root[] {
-  if (new Set(roots.map(({ name }) => name)).size !== roots.length) throw reader.bad('names a root twice');
-  return roots;
-}
-
-function readKind(reader: CborReader): LinkKind {
-  return kinds[reader.unsigned(kinds.length - 1)]!;
-}
-
-function readId(reader: CborReader): BlobId {
-  const bytes = reader.bytes(32);
-  if (bytes.length !== 32) throw reader.bad('has an id of another length');
-  return toHex(bytes);
-}
-
-function readOptional(reader: CborReader): BlobId | null {
-  const bytes = reader.bytes(32);
-  if (bytes.length !== 32 && bytes.length !== 0) throw reader.bad('has an id of another length');
-  return bytes.length === 0 ? null : toHex(bytes);
-}
-
-/** A name that a store would take: 1 to 1,024 bytes of UTF-8 without NUL. */
-function readName(reader: CborReader): string {
-  const name = readText(reader, limits.nameBytesMax);
-  if (name === '' || name.includes('\0')) throw reader.bad('has a name that is none');
-  return name;
-}
-
-const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
-
-function readText(reader: CborReader, max: number): string {
-  const bytes = reader.bytes(max);
-  try {
-    return utf8.decode(bytes);
-  } catch {
-    throw reader.bad('has text that is not UTF-8');
-  }
-}
-
-/** For people only, and maybe cut within a letter. Control characters of a stranger do not reach a terminal. */
-function lossyText(bytes: Uint8Array): string {
-  return new TextDecoder().decode(bytes).replace(/[\u0000-\u001f\u007f-\u009f]/g, '\ufffd');
-}
-
-function writeIds(writer: CborWriter, ids: readonly BlobId[]): void {
-  writer.array(ids.length);
-  for (const id of ids) writer.bytes(raw(id));
-}
-
-function raw(id: BlobId): Uint8Array {
-  const bytes = fromHex(id);
-  if (bytes?.length !== 32) throw new Error(`holdfast bug: ${id} is no id`);
-  return bytes;
-}
-
-function optional(id: BlobId | null): Uint8Array {
-  return id === null ? empty : raw(id);
-}
-
-function text(value: string): Uint8Array {
-  return new TextEncoder().encode(value);
-}

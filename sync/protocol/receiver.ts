@@ -20,6 +20,8 @@ export interface ReceiverOptions {
   readonly current: ReadonlyMap<string, BlobId>;
   /** Bytes that are here of large blobs whose transfer was cut. */
   readonly partials: ReadonlyMap<BlobId, number>;
+  /** All of each root comes unasked, with a base or without: an offline stream. */
+  readonly unasked?: boolean;
   /** The most that may come in one transfer. */
   readonly quota: { readonly blobs: number; readonly bytes: number };
 }
@@ -191,7 +193,8 @@ export class Receiver {
       const unchanged = current.get(root.name) === root.id;
       return { ...root, id: root.id!, unchanged, set: unchanged };
     });
-    this.#streams = this.#roots.flatMap(({ base }, i) => (base === null ? [] : [i]));
+    const { unasked } = this.#options;
+    this.#streams = this.#roots.flatMap(({ base }, i) => (base === null && unasked !== true ? [] : [i]));
     this.#state = 'streaming';
     this.#roots.forEach(({ unchanged }, i) => {
       if (!unchanged) this.#openRoot(i, streamRound + 1);
@@ -323,8 +326,6 @@ export class Receiver {
     if (this.#options.sha256Hex(bytes) !== id)
       throw refused('corrupt', 'the bytes of a node are not those of its id', id);
     const { links } = decodeNode(bytes);
-    // Text that was put together from pieces keeps them until it is looked into: a kilobyte for each id. Measured.
-    for (const link of links) invariant(link.id.charCodeAt(0) < 0x80, 'ids are hex digits');
     this.#descent?.enter(id, links);
     if (entry === undefined) return;
     if (entry.depth > depthMax)

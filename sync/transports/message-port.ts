@@ -1,6 +1,7 @@
 /** The transport over a message port: between threads, Electron processes, or pages. Pieces of at most 1 MiB, each acknowledged. */
 import { StoreError } from '../../engine/index.ts';
 import type { Transport } from '../transport.ts';
+import { type Closing, Waiters, afterClose } from './waiters.ts';
 
 /**
  * What worker threads, `MessageChannel` and Electron's `MessagePortMain` have in common. Web ports hand an event with `data` to a
@@ -18,6 +19,8 @@ export interface MessagePortLike {
 const pieceBytes = 1024 * 1024;
 /** Bytes posted and not acknowledged. */
 const openMax: number = 4 * pieceBytes;
+/** Pieces posted and not acknowledged, however small. */
+const piecesMax = 1024;
 
 type Note =
   | { readonly n: number; readonly bytes: Uint8Array }
@@ -33,12 +36,15 @@ class PortTransport implements Transport {
   #received: Uint8Array[] = [];
   /** Bytes that the peer has not received. */
   #open = 0;
+  #openPieces = 0;
+  /** Bytes that came and were not received. */
+  #waiting = 0;
   #sent = 0;
   #next = 0;
-  #closed: { readonly reason: Error | undefined } | undefined;
+  #closed: Closing | undefined;
   #peerEnded = false;
   #failure: Error | undefined;
-  #wakes: (() => void)[] = [];
+  readonly #waiters = new Waiters();
 
   constructor(port: MessagePortLike) {
     this.#port = port;
@@ -59,9 +65,10 @@ class PortTransport implements Transport {
       // A copy without the buffer behind it, which may be far larger.
       const piece = new Uint8Array(bytes.subarray(at, at + pieceBytes));
       this.#open += piece.length;
+      this.#openPieces++;
       this.#port.postMessage({ n: this.#sent++, bytes: piece } satisfies Note);
-      while (this.#open > openMax) {
-        await this.#change();
+      while (this.#open > openMax || this.#openPieces >= piecesMax) {
+        await this.#waiters.change();
         this.#check();
       }
     }
@@ -69,18 +76,16 @@ class PortTransport implements Transport {
 
   async receive(): Promise<Uint8Array | undefined> {
     for (;;) {
-      if (this.#closed !== undefined) {
-        if (this.#closed.reason !== undefined) throw this.#closed.reason;
-        return undefined;
-      }
+      if (this.#closed !== undefined) return afterClose(this.#closed);
       const next = this.#received.shift();
       if (next !== undefined) {
+        this.#waiting -= next.length;
         this.#port.postMessage({ ack: next.length } satisfies Note);
         return next;
       }
       if (this.#failure !== undefined) throw this.#failure;
       if (this.#peerEnded) return undefined;
-      await this.#change();
+      await this.#waiters.change();
     }
   }
 
@@ -90,7 +95,7 @@ class PortTransport implements Transport {
       return;
     }
     this.#closed = { reason };
-    this.#wake();
+    this.#waiters.changed();
     if (this.#failure === undefined) {
       this.#port.postMessage({ end: reason === undefined ? null : 'failed' } satisfies Note);
       if (reason === undefined) await this.#delivered();
@@ -100,7 +105,7 @@ class PortTransport implements Transport {
 
   /** What was posted is received before the port closes. */
   async #delivered(): Promise<void> {
-    while (this.#open > 0 && this.#failure === undefined && !this.#peerEnded) await this.#change();
+    while (this.#open > 0 && this.#failure === undefined && !this.#peerEnded) await this.#waiters.change();
   }
 
   #take(value: unknown): void {
@@ -111,34 +116,28 @@ class PortTransport implements Transport {
       if (note.bytes.length > pieceBytes) return this.#fail('a piece is too large');
       if (this.#closed === undefined && note.bytes.length > 0) {
         this.#received.push(note.bytes);
-        if (this.#received.reduce((sum, piece) => sum + piece.length, 0) > openMax + pieceBytes)
+        this.#waiting += note.bytes.length;
+        if (this.#waiting > openMax + pieceBytes || this.#received.length > piecesMax)
           return this.#fail('the peer does not wait for acknowledgements');
       }
-    } else if (typeof note.ack === 'number' && note.ack >= 0 && note.ack <= this.#open)
+    } else if (typeof note.ack === 'number' && note.ack >= 0 && note.ack <= this.#open) {
       this.#open -= note.ack;
-    else if (note.end === null) this.#peerEnded = true;
+      this.#openPieces--;
+    } else if (note.end === null) this.#peerEnded = true;
     else if (typeof note.end === 'string') return this.#fail('the peer ended the connection');
     else return this.#fail('the peer posts what is no piece');
-    this.#wake();
+    this.#waiters.changed();
   }
 
   #fail(what: string): void {
     if (!this.#peerEnded) this.#failure ??= new StoreError('unavailable', what);
-    this.#wake();
+    this.#waiters.changed();
   }
 
   #check(): void {
     if (this.#closed !== undefined) throw new StoreError('closed', 'the transport is closed');
     if (this.#failure !== undefined) throw this.#failure;
     if (this.#peerEnded) throw new StoreError('unavailable', 'the peer has closed');
-  }
-
-  #change(): Promise<void> {
-    return new Promise((resolve) => this.#wakes.push(resolve));
-  }
-
-  #wake(): void {
-    for (const wake of this.#wakes.splice(0)) wake();
   }
 }
 

@@ -1,6 +1,7 @@
 /** The transport within a process: two ends, with a bound on what one has sent and the other not received. */
 import { StoreError } from '../../engine/index.ts';
 import type { Transport } from '../transport.ts';
+import { type Closing, Waiters, afterClose } from './waiters.ts';
 
 /** Bytes that wait for a receiver before a sender waits. */
 const waitingMax = 1024 * 1024;
@@ -48,68 +49,57 @@ class Lane {
   #bytes = 0;
   #finished = false;
   /** The receiving end has gone, and why: undefined for a clean end. */
-  #left: { readonly reason: Error | undefined } | undefined;
+  #left: Closing | undefined;
   #cut: Error | undefined;
-  #wakes: (() => void)[] = [];
+  readonly #waiters = new Waiters();
 
   async push(bytes: Uint8Array): Promise<void> {
     this.#check();
     if (bytes.length === 0) return;
     this.#waiting.push(bytes);
     this.#bytes += bytes.length;
-    this.#wake();
+    this.#waiters.changed();
     while (this.#bytes > waitingMax) {
-      await this.#change();
+      await this.#waiters.change();
       this.#check();
     }
   }
 
   async take(): Promise<Uint8Array | undefined> {
     for (;;) {
-      if (this.#left !== undefined) {
-        if (this.#left.reason !== undefined) throw this.#left.reason;
-        return undefined;
-      }
+      if (this.#left !== undefined) return afterClose(this.#left);
       if (this.#cut !== undefined) throw this.#cut;
       const next = this.#waiting.shift();
       if (next !== undefined) {
         this.#bytes -= next.length;
-        this.#wake();
+        this.#waiters.changed();
         return next;
       }
       if (this.#finished) return undefined;
-      await this.#change();
+      await this.#waiters.change();
     }
   }
 
   finish(): void {
     this.#finished = true;
-    this.#wake();
+    this.#waiters.changed();
   }
 
   cut(error: Error): void {
     this.#cut = error;
     this.#waiting = [];
-    this.#wake();
+    this.#waiters.changed();
   }
 
   leave(reason: Error | undefined): void {
     this.#left ??= { reason };
     this.#waiting = [];
     this.#bytes = 0;
-    this.#wake();
+    this.#waiters.changed();
   }
 
   #check(): void {
     if (this.#cut !== undefined) throw this.#cut;
     if (this.#left !== undefined) throw new StoreError('unavailable', 'the peer has closed');
-  }
-
-  #change(): Promise<void> {
-    return new Promise((resolve) => this.#wakes.push(resolve));
-  }
-
-  #wake(): void {
-    for (const wake of this.#wakes.splice(0)) wake();
   }
 }

@@ -1,18 +1,8 @@
-/** The transport over a pair of Node streams: our own stdin and stdout, or those of a child process, or of `ssh` to another machine. */
+/** The transport over a child process: any program that serves on its stdin and stdout, or `ssh` to another machine. */
 import { type ChildProcess, spawn } from 'node:child_process';
-import type { Readable, Writable } from 'node:stream';
 import { StoreError } from '../../engine/index.ts';
 import type { Transport } from '../transport.ts';
-
-export interface Streams {
-  readonly input: Readable;
-  readonly output: Writable;
-}
-
-/** A transport over streams that are used for nothing else. Closing ends the output, and destroys both when there is a reason. */
-export function streamTransport(streams: Streams): Transport {
-  return new StreamTransport(streams);
-}
+import { StreamTransport } from './streams.ts';
 
 /** How the last of a child's words is told, bytes. */
 const wordsMax = 2048;
@@ -79,84 +69,6 @@ export function sshArguments({ user, host, port, path }: SshTarget): string[] {
 /** The store at `ssh://user@host/path`, through the `ssh` of this machine and the `holdfast` of that one. */
 export function sshTransport(remote: string): Transport {
   return spawnTransport('ssh', sshArguments(parseSshTarget(remote)));
-}
-
-class StreamTransport implements Transport {
-  readonly #input: Readable;
-  readonly #output: Writable;
-  #closed = false;
-  #reason: Error | undefined;
-  #failure: Error | undefined;
-  #wakes: (() => void)[] = [];
-
-  constructor({ input, output }: Streams) {
-    this.#input = input;
-    this.#output = output;
-    const wake = (): void => this.#wake();
-    const failed = (error: Error): void => {
-      this.#failure ??= error;
-      wake();
-    };
-    output.on('error', failed).on('drain', wake).on('close', wake);
-    input.on('error', failed).on('readable', wake).on('end', wake).on('close', wake);
-  }
-
-  async send(bytes: Uint8Array): Promise<void> {
-    if (this.#closed) throw new StoreError('closed', 'the transport is closed');
-    if (bytes.length === 0) return;
-    this.#checkOutput();
-    this.#output.write(bytes);
-    while (this.#output.writableNeedDrain) {
-      await this.#change();
-      if (this.#closed) return;
-      this.#checkOutput();
-    }
-  }
-
-  async receive(): Promise<Uint8Array | undefined> {
-    for (;;) {
-      if (this.#closed) {
-        if (this.#reason !== undefined) throw this.#reason;
-        return undefined;
-      }
-      const bytes = this.#input.read() as Uint8Array | null;
-      if (bytes !== null) return bytes;
-      if (this.#failure !== undefined) throw cutBy(this.#failure);
-      if (this.#input.readableEnded) return undefined;
-      if (this.#input.destroyed) throw cutBy(undefined);
-      await this.#change();
-    }
-  }
-
-  async close(reason?: Error): Promise<void> {
-    if (this.#closed) {
-      if (reason !== undefined) this.#output.destroy();
-      return;
-    }
-    this.#closed = true;
-    this.#reason = reason;
-    this.#wake();
-    if (reason === undefined && !this.#output.destroyed)
-      await new Promise<void>((resolve) => {
-        this.#output.once('close', resolve).once('error', () => resolve());
-        this.#output.end(() => resolve());
-      });
-    else this.#output.destroy();
-    this.#input.destroy();
-  }
-
-  #checkOutput(): void {
-    if (this.#failure !== undefined) throw cutBy(this.#failure);
-    if (this.#output.destroyed || this.#output.writableEnded) throw cutBy(undefined);
-  }
-
-  #change(): Promise<void> {
-    return new Promise((resolve) => this.#wakes.push(resolve));
-  }
-
-  #wake(): void {
-    for (const wake of this.#wakes.splice(0)) wake();
-  }
 }
 
 class ChildTransport implements Transport {
@@ -229,9 +141,4 @@ class ChildTransport implements Transport {
       `${this.#program} ended with ${String(how)}${words === '' ? '' : `: ${words}`}`,
     );
   }
-}
-
-function cutBy(error: unknown): StoreError {
-  if (StoreError.is(error)) return error;
-  return new StoreError('unavailable', 'the connection was cut', {}, error);
 }

@@ -46,6 +46,8 @@ const operations: Readonly<Record<string, number>> = {
   'W5-ranges': scale.reads,
   'W5-ranges-cold': scale.reads,
   'W5-objects': scale.reads,
+  'W8-large': 1,
+  'W8-changed': Math.min(100, files),
   W11: 1,
 };
 

@@ -50,7 +50,7 @@ test('a time box ends a scrub with 0 and says what is left; a broken promise is 
   db.prepare('DELETE FROM verified').run();
   db.prepare(`UPDATE scrubs SET elapsed = 1000`).run();
   db.close();
-  const near = await holdfast(['health', 'store', '--days', '0.00001', '--json'], options);
+  const near = await holdfast(['health', 'store', '--days', '0.000001', '--json'], options);
   assert.deepEqual([near.exit, near.json.state, near.json.promise.kept], [4, 'broken', false]);
   assert.equal((await holdfast(['scrub', 'store'], options)).exit, 0);
   assert.equal((await holdfast(['health', 'store'], options)).exit, 0);

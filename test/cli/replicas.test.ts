@@ -63,13 +63,13 @@ test('through ssh: the command that runs there is serve, and what it refuses is 
   script('holdfast', `exec '${process.execPath}' --no-warnings '${main}' "$@"`);
   const env = { ...process.env, PATH: `${join(folder, 'bin')}${delimiter}${process.env['PATH'] ?? ''}` };
   const options = { cwd: folder, env };
-  for (const store of ['store', "it's far"]) await holdfast(['init', store], options);
-  const added = await holdfast(['add', 'store', 'photos', '--json'], options);
+  for (const store of ['store', "it's far"]) await holdfast(['init', store], { cwd: folder });
+  const added = await holdfast(['add', 'store', 'photos', '--json'], { cwd: folder });
   const remote = `ssh://me@there${folder}/it's far`;
   const pushed = await holdfast(['push', 'store', remote, '--json'], options);
   assert.equal(pushed.exit, 0, pushed.stderr);
   assert.equal(pushed.json.roots[0].id, added.json.root);
-  const roots = await holdfast(['ls', "it's far", '--json'], options);
+  const roots = await holdfast(['ls', "it's far", '--json'], { cwd: folder });
   assert.equal(roots.json.roots[0].id, added.json.root);
   const missing = await holdfast(['pull', 'store', `ssh://me@there${folder}/nowhere`, '--json'], options);
   assert.deepEqual([missing.exit, missing.json.error.code], [4, 'unavailable']);

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import {
   chmodSync,
   existsSync,
+  lstatSync,
   mkdirSync,
   readdirSync,
   readFileSync,
@@ -14,7 +15,6 @@ import {
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { compareTrees } from '../../src/cli/compare.ts';
-import { makeSample } from '../../src/cli/sample.ts';
 import { holdfast, npmStart, npmStartRunning, workFolder, writeFiles } from './command.ts';
 
 test('without a folder it shows a sample library, and leaves nothing behind', async (t) => {
@@ -29,6 +29,8 @@ test('without a folder it shows a sample library, and leaves nothing behind', as
     /restore .*[MG]B\/s/,
     /compare .*[MG]B\/s/,
     /scrub +no damage in \d+ blobs/,
+    /replicate .* 31 MB on the wire, \d round trips\n +changed +in the restored copy: 1 written to, 1 longer, 1 renamed, 1 new/,
+    /replicate .* \d+(\.\d)? kB on the wire, 2 round trips\n +restore .*\n +compare /,
     /result +identical/,
   ])
     assert.match(stdout, line);
@@ -40,21 +42,33 @@ test('with a folder and a store of its own: the store stays, and holds the folde
   const temps = join(folder, 'temps');
   mkdirSync(temps);
   mkdirSync(join(folder, 'in'));
-  await makeSample(join(folder, 'in'));
+  for (let i = 0; i < 6; i++) writeFiles(folder, { [`in/${i}/note ${i}`]: `${i}`.repeat(3000 * i) });
   // A read-only folder must not keep the temporary one from going away.
   mkdirSync(join(folder, 'in/locked'));
   writeFiles(folder, { 'in/locked/file': 'x' });
   chmodSync(join(folder, 'in/locked'), 0o555);
+  const before = factsOf(join(folder, 'in'));
   const { exit, stdout, stderr } = await npmStart([join(folder, 'in'), '--store', join(folder, 'store')], {
     env: { ...process.env, TMPDIR: temps },
   });
   assert.equal(exit, 0, stderr);
+  assert.deepEqual(factsOf(join(folder, 'in')), before, 'what was given is only read');
   assert.match(stdout, /The store stays in/);
   assert.deepEqual(readdirSync(temps), []);
   const listed = await holdfast(['ls', join(folder, 'store'), 'start:in', '--json']);
   assert.ok(listed.json.entries.length > 5);
   assert.equal((await holdfast(['scrub', join(folder, 'store')])).exit, 0);
 });
+
+/** Everything below a folder, with whatever a write would change. */
+function factsOf(folder: string): string[] {
+  return readdirSync(folder, { recursive: true, encoding: 'utf8' })
+    .map((name) => {
+      const { mode, size, mtimeMs, ctimeMs, ino } = lstatSync(join(folder, name));
+      return [name, mode, size, mtimeMs, ctimeMs, ino].join(' ');
+    })
+    .sort();
+}
 
 test('a folder that is not there, and nonsense, are exit 2; a stopped start cleans up', async (t) => {
   const folder = workFolder(t);

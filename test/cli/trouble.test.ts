@@ -68,8 +68,8 @@ for (const [signal, exit] of [
   test(`${signal} in the middle of an import is exit ${exit} and leaves a clean store`, async (t) => {
     const folder = workFolder(t);
     const options = { cwd: folder };
-    for (let i = 0; i < 4; i++) writeFiles(folder, { [`in/${i}`]: Buffer.alloc(40_000_000, `file ${i}`) });
-    for (let i = 0; i < 2_000; i++) writeFiles(folder, { [`in/small/${i}`]: `content ${i}` });
+    for (let i = 0; i < 4; i++) writeFiles(folder, { [`in/${i}`]: Buffer.alloc(20_000_000, `file ${i}`) });
+    for (let i = 0; i < 500; i++) writeFiles(folder, { [`in/small/${i}`]: `content ${i}` });
     await holdfast(['init', 'store'], options);
     const { child, ended } = holdfastRunning(['add', 'store', 'in', '--json'], options);
     // Something is being taken in.
@@ -118,7 +118,7 @@ test('progress is drawn on a terminal, with a rate and the time left, and in JSO
   const folder = workFolder(t);
   if (!existsSync('/usr/bin/script'))
     return t.skip('LOUD: there is no script(1) here to make a terminal with');
-  for (let i = 0; i < 10; i++) writeFiles(folder, { [`in/${i}`]: Buffer.alloc(20_000_000, `file ${i}`) });
+  for (let i = 0; i < 10; i++) writeFiles(folder, { [`in/${i}`]: Buffer.alloc(8_000_000, `file ${i}`) });
   await holdfast(['init', 'store'], { cwd: folder });
   const command = `${process.execPath} --no-warnings ${main} add store in`;
   const drawn = execFileSync('script', ['-qec', command, '/dev/null'], {

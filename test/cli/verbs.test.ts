@@ -5,7 +5,7 @@ import { readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { compareTrees } from '../../src/cli/compare.ts';
-import { holdfast, workFolder, writeFiles } from './command.ts';
+import { holdfast, holdfastProcess, workFolder, writeFiles } from './command.ts';
 
 const sha256 = (bytes: string | Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
 
@@ -166,4 +166,25 @@ test('what cannot be imported is exit 1 and moves no root; --keep-going leaves i
   assert.equal(inside.json.skipped[0].reason, 'store');
   assert.match(inside.stderr, /skipped .*it is the store itself/);
   assert.deepEqual((await holdfast(['scrub', 'store', '--json'], options)).json.damaged, []);
+});
+
+test('as a process of its own it says the same, and ends with the same codes', async (t) => {
+  const folder = workFolder(t);
+  writeFiles(folder, { 'in/a.txt': 'hello\n' });
+  for (const [line, exit] of [
+    ['init store --json', 0],
+    ['add store in --json', 0],
+    ['cat store main:in/a.txt', 0],
+    ['ls store nothing --json', 1],
+    ['ls', 2],
+  ] as const) {
+    const [own, here] = [
+      await holdfastProcess(line.split(' '), { cwd: folder }),
+      await holdfast(line.split(' '), { cwd: folder }),
+    ];
+    assert.deepEqual([own.exit, here.exit], [exit, exit], own.stderr);
+    assert.deepEqual(Object.keys(own.json ?? {}), Object.keys(here.json ?? {}));
+    if (!line.startsWith('init') && !line.startsWith('add'))
+      assert.deepEqual([own.stdout, own.stderr], [here.stdout, here.stderr]);
+  }
 });

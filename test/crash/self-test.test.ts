@@ -17,7 +17,7 @@ const seed = Number(process.env['HOLDFAST_SEED'] ?? 7);
 test('a sound store survives every power loss', { skip }, async (t) => {
   const report = await runPowerLoss({
     seed,
-    states: 40,
+    states: 24,
     subject: sound,
     recoveries: 1,
     recoveryCuts: 4,
@@ -25,7 +25,7 @@ test('a sound store survives every power loss', { skip }, async (t) => {
   });
   t.diagnostic(`seed ${seed}: ${report.states} crash states, ${report.stateMs.toFixed(1)} ms each`);
   assert.deepEqual(report.losses, []);
-  assert.ok(report.states >= 40 && report.acknowledged > 50);
+  assert.ok(report.states >= 24 && report.acknowledged > 50);
 });
 
 for (const flaw of flaws)

@@ -9,6 +9,9 @@ import { runMoves } from './move.ts';
 import { buildMutant, huntMutant, mutants } from './mutants.ts';
 import { runPowerLoss, type PowerLossOptions } from './power-loss.ts';
 import { buildRecorder } from './recorded-run.ts';
+import { runCuts } from '../sync/cutting.ts';
+import { runSyncKills } from '../sync/killing.ts';
+import { race } from '../sync/racing.ts';
 import { engineSubject, type Subject } from './subject.ts';
 
 const usage = `usage: soak power-loss [--runs STATES] [--seed S] [--per-seed STATES] [--replay FOLDER --state N]
@@ -20,6 +23,9 @@ const usage = `usage: soak power-loss [--runs STATES] [--seed S] [--per-seed STA
        soak race-mutants [--runs SCHEDULES]
        soak io-errors    [--runs CASES] [--seed S] [--seed-from CASE] [--jobs N]
        soak bit-flips    [--runs BITS] [--seed-from BIT] [--jobs N]
+       soak cuts       [--runs CUTS] [--seed S]
+       soak sync-kill  [--runs KILLS] [--seed S]
+       soak sync-races [--runs RACES] [--seed S]
   --stand-in runs the tools' own small store instead of the engine`;
 
 const { positionals, values } = parseArgs({
@@ -63,6 +69,9 @@ const campaigns: Readonly<Record<string, () => Promise<boolean>>> = {
   'race-mutants': () => raceMutantsAll(given),
   'io-errors': () => ioErrors(given),
   'bit-flips': () => bitFlips(given),
+  cuts,
+  'sync-kill': syncKill,
+  'sync-races': syncRaces,
 };
 
 async function powerLoss(): Promise<boolean> {
@@ -201,6 +210,54 @@ async function rebuild(): Promise<boolean> {
   const seconds = ((performance.now() - started) / 1000).toFixed(0);
   print(`rebuild: ${runs} stores, ${failed} failed, ${seconds} s, seed ${seed}`);
   return failed === 0;
+}
+
+/** These throw at the first that fails, and keep its folder. */
+async function cuts(): Promise<boolean> {
+  const started = performance.now();
+  const report = await runCuts({ seed, runs: Number(values.runs ?? 500) }, ({ cuts: done }) => {
+    if (done % 50 === 0) print(`${done} cuts`);
+  });
+  print(
+    `cuts: ${report.cuts} cuts, at ${report.boundariesCut} of ${report.boundaries} ends of frames and anywhere, ${secondsSince(started)} s, seed ${seed}`,
+  );
+  return report.cuts > 0;
+}
+
+async function syncKill(): Promise<boolean> {
+  const started = performance.now();
+  const report = await runSyncKills({ seed, runs: Number(values.runs ?? 100) }, ({ kills: done }) => {
+    if (done % 10 === 0) print(`${done} kills`);
+  });
+  print(
+    `sync-kill: ${report.kills} kills, ${report.within} before the transfer had ended; ${report.bytes} bytes sent afterwards, ${report.missing} were missing; ${secondsSince(started)} s, seed ${seed}`,
+  );
+  return report.within > 0;
+}
+
+async function syncRaces(): Promise<boolean> {
+  const runs = Number(values.runs ?? 300);
+  const started = performance.now();
+  const total = { transfers: 0, refused: 0 };
+  for (let run = 0; run < runs; run++) {
+    try {
+      const { transfers, refused } = await race(seed + run);
+      total.transfers += transfers;
+      total.refused += refused;
+    } catch (error) {
+      print(`FAILED seed ${seed + run}`);
+      throw error;
+    }
+    if ((run + 1) % 50 === 0) print(`${run + 1} races`);
+  }
+  print(
+    `sync-races: ${runs} races, ${total.transfers} transfers, ${total.refused} of them refused, nothing lost, ${secondsSince(started)} s, seed ${seed}`,
+  );
+  return total.refused < total.transfers;
+}
+
+function secondsSince(started: number): string {
+  return ((performance.now() - started) / 1000).toFixed(0);
 }
 
 function needRecorder(): void {

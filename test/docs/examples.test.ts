@@ -5,6 +5,7 @@ import { chmodSync, existsSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, wri
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { type TestContext, test } from 'node:test';
+import { holdfast } from '../cli/command.ts';
 import { type CodeBlock, codeBlocks, page, pages, repository } from './page.ts';
 
 const { isStale } = (await import(new URL('../toolchain/build.mjs', import.meta.url).href)) as {
@@ -127,10 +128,30 @@ test('the examples are of the types they use', (context) => {
   assert.equal(status, 0, [told, ...places].join('\n'));
 });
 
+/** Plain commands run in this process, which costs a twentieth; what a shell has to understand, it does, with the lines around it. */
+function stepsOf(text: string): { readonly plain: boolean; readonly lines: string[] }[] {
+  const steps: { plain: boolean; lines: string[] }[] = [];
+  for (const line of text.split('\n').map((whole) => whole.replace(/(?:^|\s+)#.*$/, ''))) {
+    if (line === '') continue;
+    const plain = /^holdfast [\w ./:=-]+$/.test(line);
+    if (plain || steps.at(-1)?.plain !== false) steps.push({ plain, lines: [line] });
+    else steps.at(-1)!.lines.push(line);
+  }
+  return steps;
+}
+
 for (const example of commandLines) {
   const skip = process.platform === 'win32' ? 'NOT RUN, there is no sh' : false;
-  test(`${example.page}:${String(example.line)} runs`, { skip }, (context) => {
-    const { status, told } = run('sh', ['-e', '-c', example.text], workplace(context));
-    assert.equal(status, 0, `${told}\n${example.text}`);
+  test(`${example.page}:${String(example.line)} runs`, { skip }, async (context) => {
+    const folder = workplace(context);
+    for (const { plain, lines } of stepsOf(example.text)) {
+      if (plain) {
+        const { exit, stderr } = await holdfast(lines[0]!.split(/ +/).slice(1), { cwd: folder });
+        assert.equal(exit, 0, `${lines[0]!}\n${stderr}`);
+      } else {
+        const { status, told } = run('sh', ['-e', '-c', lines.join('\n')], folder);
+        assert.equal(status, 0, `${lines.join('\n')}\n${told}`);
+      }
+    }
   });
 }

@@ -108,6 +108,8 @@ test('every message has its row', () => {
       'error',
       'bye',
       'alive',
+      'part',
+      'seal',
     ],
   );
 });

@@ -39,6 +39,7 @@ function moving(begin: readonly number[], trouble: Record<number, readonly numbe
     rows: { byNumber: () => (at.length === 0 ? undefined : inVolume(at[0]!)) },
     chunkBytes: 4096,
     copiesOf: () => at.slice(1).map(inVolume),
+    lentCopies: () => [],
     passedOver: (error) => void told.push(String(error.facts['volumeNumber'])),
   });
   const read = (): number =>

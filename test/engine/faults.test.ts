@@ -82,7 +82,7 @@ async function judge(path: string, told: Told): Promise<void> {
   for (const folder of ['tmp', 'leases']) assert.deepEqual(readdirSync(join(path, folder)), [], folder);
 }
 
-/** Each code has every eighth call of a store's life, to be quick; with HOLDFAST_FAULTS=all each has every one. */
+/** Each code has every twelfth call of a store's life, to be quick; with HOLDFAST_FAULTS=all each has every one. */
 const shares: Readonly<Record<string, number>> = { EIO: 0, ENOSPC: 4 };
 
 const effects = ['none', 'half', 'whole'] as const;
@@ -99,7 +99,7 @@ for (const [code, share] of Object.entries(shares)) {
       await judge(join(folder.side, 'sound'), sound);
       const { length } = recorder.calls;
       const chosen = Array.from({ length }, (_, i) => i + 1).filter(
-        (nth) => process.env['HOLDFAST_FAULTS'] === 'all' || nth % 8 === share,
+        (nth) => process.env['HOLDFAST_FAULTS'] === 'all' || nth % 12 === share,
       );
       const broken: string[] = [];
       for (const nth of chosen) {

@@ -18,7 +18,7 @@ import {
 } from './mirror-store.ts';
 import { smallParameters, storeTest } from './store-folder.ts';
 
-const kills = Number(process.env['HOLDFAST_MIRROR_KILLS'] ?? 3);
+const kills = Number(process.env['HOLDFAST_MIRROR_KILLS'] ?? 2);
 const script = fileURLToPath(new URL('./mirror-child.ts', import.meta.url));
 
 /** Runs a child until it has mirrored for a while, and kills it; returns what it was told was durable. */

@@ -9,7 +9,7 @@ import { faultyHost } from '../world/faulty-host.ts';
 import { type Told, fill, rebuild, tell } from './rebuild-store.ts';
 import { type StoreFolder, storeTest } from './store-folder.ts';
 
-const kills = Number(process.env['HOLDFAST_REBUILD_KILLS'] ?? 4);
+const kills = Number(process.env['HOLDFAST_REBUILD_KILLS'] ?? 2);
 const inline = { threads: { count: 0 } } as const;
 
 /** What has to be there whatever happened: blobs that something refers to, roots. */
@@ -67,7 +67,7 @@ for (const [what, spoil] of Object.entries(states)) {
       assert.ok(first > 0);
       // All of the end, where files change their places, and some of what comes before. HOLDFAST_REBUILD_STOPS=all is every call.
       const all = process.env['HOLDFAST_REBUILD_STOPS'] === 'all';
-      const chosen = calls.map((_, i) => i + 1).filter((nth) => all || nth > first - 10 || nth % 61 === 0);
+      const chosen = calls.map((_, i) => i + 1).filter((nth) => all || nth > first - 4 || nth % 101 === 0);
       for (const nth of chosen) {
         const path = fresh(`run-${nth}`);
         const host = faultyHost(nodeHost({ inline: true }));

@@ -91,6 +91,13 @@ const message: fc.Arbitrary<Message> = fc.oneof(
   }),
   fc.constant({ type: 'bye' as const }),
   fc.constant({ type: 'alive' as const }),
+  fc.record({
+    type: fc.constant('part' as const),
+    number: fc.nat(limits.partsMax),
+    digest: id,
+    repeated: fc.nat(limits.repeatedMax),
+  }),
+  fc.record({ type: fc.constant('seal' as const), last: fc.boolean(), digest: id }),
 );
 
 test('what is written is read back, and written the same again', () => {

@@ -1,10 +1,11 @@
 /** Every transport passes the suite; a port refuses what is out of order, and `ssh` gets no argument that could be an option. */
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
-import { PassThrough } from 'node:stream';
-import { test } from 'node:test';
+import type { PassThrough } from 'node:stream';
+import { after, test } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
 import { MessageChannel } from 'node:worker_threads';
+import { pacedTransport } from '../../../src/http/paced.ts';
 import {
   type Transport,
   pair,
@@ -16,30 +17,42 @@ import {
 } from '../../../sync/index.ts';
 import { transportSuite } from '../../conformance/transport.ts';
 import { withCode } from '../../engine/store-folder.ts';
+import { AllTransports } from '../ends.ts';
 
-transportSuite('pair', () => {
-  const ends = pair();
-  return { ends, cut: () => ends[0].close(new Error('cut')).then(() => undefined) };
-});
+const all = new AllTransports();
+after(() => all.close());
+for (const [name, make] of Object.entries(all.make)) transportSuite(name, make);
 
-transportSuite('streams', () => {
-  const [there, back] = [new PassThrough(), new PassThrough()];
-  const ends = [
-    streamTransport({ input: back, output: there }),
-    streamTransport({ input: there, output: back }),
-  ] as const;
+transportSuite('paced', () => {
+  const [a, b] = pair();
   return {
-    ends,
-    cut: () => {
-      there.destroy(new Error('EPIPE'));
-      back.destroy(new Error('EPIPE'));
-    },
+    ends: [pacedTransport(a, 1e9), pacedTransport(b, 1e9)],
+    cut: () => a.close(new Error('cut')),
   };
 });
 
-transportSuite('message port', () => {
-  const { port1, port2 } = new MessageChannel();
-  return { ends: [portTransport(port1), portTransport(port2)], cut: () => port1.close() };
+test('a paced transport takes its time, and cuts what is large', async () => {
+  const [a, b] = pair();
+  const paced = pacedTransport(a, 1_000_000);
+  const began = performance.now();
+  const taking = (async () => {
+    for (let bytes = 0; bytes < 400_000; bytes += (await b.receive())!.length);
+    await b.send(new Uint8Array(200_000));
+  })();
+  await paced.send(new Uint8Array(400_000));
+  let most = 0;
+  for (let bytes = 0; bytes < 200_000;) {
+    const piece = (await paced.receive())!;
+    most = Math.max(most, piece.length);
+    bytes += piece.length;
+  }
+  await taking;
+  const tookMs = performance.now() - began;
+  assert.equal(most, 125_000);
+  // The last piece, of 75,000 bytes, is not waited for. A machine under load is slower, never faster.
+  assert.ok(tookMs >= 500, `${tookMs} ms for 600,000 bytes at 1,000,000 a second`);
+  assert.throws(() => pacedTransport(a, 0), withCode('invalid-argument'));
+  await paced.close(new Error('over'));
 });
 
 /** Carries its stdin and stdout to two more pipes: real pipes, and a real process to kill. */

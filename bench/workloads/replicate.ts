@@ -1,0 +1,198 @@
+/** Replication to a second store that a process of its own serves (W8): all of many small files, a large one, and what changed. */
+import { execFileSync } from 'node:child_process';
+import { appendFileSync, existsSync, readFileSync, rmSync } from 'node:fs';
+import { delimiter, join } from 'node:path';
+import { setTimeout as wait } from 'node:timers/promises';
+import type { Store } from '../../src/index.ts';
+import { smallFiles } from '../data.ts';
+import type { Case, Place, Workload } from '../workload.ts';
+
+const changes = 100;
+/** Files younger than this may still change unseen, as far as an import cache knows. */
+const settledMs = 2_500;
+
+/** Pushes to a store that a child of its own serves, as ssh would start it; the peak of that child is a fact. */
+async function pushToChild(
+  { door, build, meter, target }: Place,
+  store: Store,
+  { root, replica }: { readonly root: string; readonly replica: string },
+): Promise<{ readonly blobs: number; readonly bytes: number }> {
+  const peakFile = `${target}.peak`;
+  process.env['HOLDFAST_BENCH_PEAK'] = peakFile;
+  const preload = new URL('../peak.ts', import.meta.url).href;
+  try {
+    const child = ['--no-warnings', '--import', preload, build.program, 'serve', replica, '--stdio'];
+    const transport = door.spawnTransport(process.execPath, child);
+    const pushed = await door.push(store, transport, { roots: [root] });
+    meter.fact('wireBytes', pushed.sentBytes + pushed.receivedBytes);
+    meter.fact('roundTrips', pushed.roundTrips);
+    meter.fact('servingPeakMB', Number(readFileSync(peakFile, 'utf8')) / 1e6);
+    return pushed;
+  } finally {
+    delete process.env['HOLDFAST_BENCH_PEAK'];
+    rmSync(peakFile, { force: true });
+  }
+}
+
+/** A root of a store that was prepared, to a new one. */
+function pushWhole(root: 'large' | 'small'): Case {
+  return {
+    name: 'push over stdio',
+    ours: true,
+    needs: ['store-all'],
+    async run(place) {
+      const { open, prepared, target, meter } = place;
+      await (await open(target)).close();
+      const store = await open(prepared('store-all'), { mode: 'open' });
+      await meter.time(async () => {
+        const { bytes, blobs } = await pushToChild(place, store, { root, replica: target });
+        return { bytes, operations: blobs };
+      });
+      await store.close();
+    },
+  };
+}
+
+/** What one does by hand: copied, durable, and both sides known to be the same. */
+const copyByHand: Case = {
+  name: 'cp + sync + sha256sum of both',
+  ours: false,
+  async run({ data, target, meter }) {
+    await meter.time(() => {
+      execFileSync('cp', [data.large, target]);
+      execFileSync('sync', [target]);
+      const sums = execFileSync('sha256sum', [data.large, target], { encoding: 'utf8' });
+      if (
+        new Set(
+          sums
+            .trimEnd()
+            .split('\n')
+            .map((line) => line.slice(0, 64)),
+        ).size !== 1
+      )
+        throw new Error('the copy differs');
+      return {
+        bytes: Number(execFileSync('stat', ['-c', '%s', target], { encoding: 'utf8' })),
+        operations: 1,
+      };
+    });
+  },
+};
+
+export const replicateLarge: Workload = {
+  name: 'W8-large',
+  title: 'one large file to a store of another process, over stdio; beside a copy by hand',
+  unit: 'MB/s',
+  cache: 'warm',
+  warms: ['large', 'store-all'],
+  cases: [pushWhole('large'), copyByHand],
+  goals: [{ figure: 'ratio', atLeast: 0.7, source: 'performance.md' }],
+};
+
+/** Some more bytes in files that lie all over the tree; how many. */
+function changeSome(folder: string): number {
+  const paths = smallFiles({ large: '', huge: '', small: folder });
+  const count = Math.min(changes, paths.length);
+  for (let i = 0; i < count; i++)
+    appendFileSync(paths[Math.floor((i * paths.length) / count)]!, 'and a little more\n');
+  return count;
+}
+
+async function settled({ scale }: Place): Promise<void> {
+  if (scale.judged) await wait(settledMs);
+}
+
+const pushChanged: Case = {
+  name: 'add + push over stdio',
+  ours: true,
+  copies: 'small-files',
+  async run(place) {
+    const { door, open, target, meter } = place;
+    const replica = `${target}.replica`;
+    const directory = `${target}.store`;
+    await (await open(replica)).close();
+    const store = await open(directory);
+    await settled(place);
+    await door.importPaths(store, [target], { root: 'small' });
+    await pushToChild(place, store, { root: 'small', replica });
+    const changed = changeSome(target);
+    await meter.time(async () => {
+      const began = performance.now();
+      await door.importPaths(store, [target], { root: 'small' });
+      const added = performance.now();
+      meter.fact('addSeconds', (added - began) / 1000);
+      const { bytes } = await pushToChild(place, store, { root: 'small', replica });
+      meter.fact('pushSeconds', (performance.now() - added) / 1000);
+      return { bytes, operations: changed };
+    });
+    await store.close();
+    for (const folder of [directory, replica]) rmSync(folder, { recursive: true });
+  },
+};
+
+/** What a workload without its rival says of itself. */
+const noRsync = 'rsync is NOT INSTALLED: no rival';
+const rsyncHere = (process.env['PATH'] ?? '')
+  .split(delimiter)
+  .some((folder) => folder !== '' && existsSync(join(folder, 'rsync')));
+
+const rsyncChanged: Case = {
+  name: 'rsync -a',
+  ours: false,
+  copies: 'small-files',
+  async run(place) {
+    const { target, meter } = place;
+    const replica = `${target}.replica`;
+    const run = (): string =>
+      execFileSync('rsync', ['-a', '--stats', `${target}/`, replica], { encoding: 'utf8' });
+    run();
+    await settled(place);
+    const changed = changeSome(target);
+    await meter.time(() => {
+      const said = run();
+      const bytes = [...said.matchAll(/^Total bytes (?:sent|received): ([\d,]+)/gm)];
+      meter.fact(
+        'wireBytes',
+        bytes.reduce((sum, [, number]) => sum + Number(number!.replaceAll(',', '')), 0),
+      );
+      return { bytes: 0, operations: changed };
+    });
+    rmSync(replica, { recursive: true });
+  },
+};
+
+const rsyncWhole: Case = {
+  name: 'rsync -a + sync',
+  ours: false,
+  async run({ data, target, meter }) {
+    await meter.time(() => {
+      execFileSync('rsync', ['-a', `${data.small}/`, target]);
+      execFileSync('sync', ['-f', target]);
+      return { bytes: 0, operations: smallFiles(data).length };
+    });
+  },
+};
+
+export const replicateSmall: Workload = {
+  name: 'W8',
+  title: `the small files to a store of another process, over stdio; ${rsyncHere ? 'beside rsync' : noRsync}`,
+  unit: 's',
+  cache: 'warm',
+  warms: ['small', 'store-all'],
+  cases: rsyncHere ? [pushWhole('small'), rsyncWhole] : [pushWhole('small')],
+  goals: [{ figure: 'seconds', atMost: 4, source: 'performance.md' }],
+};
+
+export const replicateChanged: Workload = {
+  name: 'W8-changed',
+  title: `100 of the small files changed, and replicated again; ${rsyncHere ? 'beside rsync' : noRsync}`,
+  unit: 's',
+  cache: 'any',
+  cases: rsyncHere ? [pushChanged, rsyncChanged] : [pushChanged],
+  goals: [
+    { figure: 'roundTrips', atMost: 2, source: 'performance.md' },
+    { figure: 'wireBytes', atMost: 750_000, source: 'performance.md' },
+    { figure: 'pushSeconds', atMost: 0.15, source: 'performance.md' },
+    ...(rsyncHere ? [{ figure: 'ratio', atLeast: 1, source: 'performance.md' } as const] : []),
+  ],
+};

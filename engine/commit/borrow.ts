@@ -1,0 +1,73 @@
+/** Borrowing: what a commit is about to put or refer to, and an alternate has, gets a row here before the commit looks for it. */
+import type { Borrow } from '../catalog/borrow.ts';
+import type { Catalog } from '../catalog/catalog.ts';
+import { fromHex } from '../codec/bytes.ts';
+import type { CommitOperation as Operation } from './operations.ts';
+
+/** The alternates, as far as borrowing goes. */
+export interface LendingAlternates {
+  /** Looks which there are now; false where there are none. What is asked after is asked of those. */
+  look(): boolean;
+  /** An alternate that has the blob as this kind, undamaged and in its place, does not delete it, and was told of us durably. */
+  lend(id: Uint8Array, kind: number): Borrow | undefined;
+  /** Whether that is so still. */
+  stillLends(id: Uint8Array, kind: number): boolean;
+}
+
+/**
+ * Ahead of the commit, in a transaction of its own, and only then looked at again: whoever collects in the alternate says first what it
+ * is about to delete, and then looks who borrowed it. So of the two one sees the other, or both do. What turns out to be going there
+ * is taken back, and the commit stores it here.
+ */
+export function borrowFirst(
+  catalog: Catalog,
+  alternates: LendingAlternates,
+  operations: readonly Operation[],
+): void {
+  if (!alternates.look()) return;
+  const lent = new Map<string, Borrow>();
+  const look = (id: string, kind: number): boolean => {
+    if (lent.has(id)) return lent.get(id)!.kind >= kind;
+    const name = fromHex(id)!;
+    if (catalog.blobs.numberOf(name) !== undefined) return false;
+    const found = alternates.lend(name, kind);
+    if (found !== undefined) lent.set(id, found);
+    return found !== undefined;
+  };
+  for (const operation of operations) {
+    switch (operation.op) {
+      case 'put-small':
+        // Chunks and manifests of a chunked blob are what this store has of it: they are read through its own rows.
+        if (operation.part === true || operation.instead !== undefined) break;
+        if (look(operation.id, operation.kind === 'node' ? 1 : 0)) break;
+        for (const { name } of operation.links ?? []) look(name, 0);
+        break;
+      case 'probe-large':
+        if (operation.instead === undefined) look(operation.id, 0);
+        break;
+      case 'put-chunked':
+      case 'retain':
+      case 'set-root':
+        look(operation.id, 0);
+        break;
+      default:
+        break;
+    }
+  }
+  if (lent.size === 0) return;
+  catalog.transaction((transaction) => {
+    for (const [id, found] of lent) transaction.borrow(id, found);
+  });
+  alternates.look();
+  const going = [...lent].filter(([id, { kind }]) => !alternates.stillLends(fromHex(id)!, kind));
+  if (going.length === 0) return;
+  catalog.transaction((transaction) => {
+    for (const [id] of going) {
+      const row = catalog.blobs.byId(fromHex(id)!);
+      // Somebody else may refer to it by now: then it stays, and a scrub tells that it is gone.
+      if (row === undefined || catalog.refs.any(row.n)) continue;
+      transaction.changed = true;
+      catalog.blobs.delete(row);
+    }
+  });
+}

@@ -1,0 +1,131 @@
+/** Repair: what is damaged or lost here is had from other copies, from alternates, from another store, verified and put anew. */
+import { type AlternatesParts, dissociate, makeAlternates } from './alternates-facet.ts';
+import type { BlobId, BlobKind, RepairOptions, RepairResult, ScrubResult, Store } from './api.ts';
+import { type BlobSource, type CopyInParts, alternatesOf, copyIn, presenceOf, sourceOf } from './copy-in.ts';
+import { StoreError } from './errors.ts';
+import { resyncBlob } from './resync.ts';
+
+export interface RepairParts extends AlternatesParts {
+  readonly directory: string;
+  readonly scrub: (signal: AbortSignal | undefined) => Promise<ScrubResult>;
+  /** Opens another store for reading. */
+  readonly openOther: (directory: string) => Promise<Store>;
+}
+
+interface Suspect {
+  readonly n: number;
+  readonly id: BlobId;
+  readonly kind: BlobKind;
+}
+
+/** What copies blobs in from elsewhere. `mend`: one that a read found damaged; false when no alternate has it. */
+export function makeCopies(
+  parts: RepairParts,
+): Pick<Store, 'alternates' | 'dissociate' | 'repair'> & { readonly mend: (id: BlobId) => Promise<boolean> } {
+  const { run, writing, during } = parts;
+  return {
+    alternates: makeAlternates(parts),
+    dissociate: (options = {}) => dissociate(parts, options),
+    repair: (options = {}) => run(() => writing(() => during(() => repairStore(parts, options)))),
+    mend: (id) => mendBlob(parts, id),
+  };
+}
+
+/** What was put anew lies in a new place; a bad file is set aside in `quarantine/`, a bad record is dead. */
+async function repairStore(parts: RepairParts, options: RepairOptions<Store>): Promise<RepairResult> {
+  const { from, signal } = options;
+  const opened = typeof from === 'string' ? await parts.openOther(from) : undefined;
+  try {
+    const other = opened ?? (from as Store | undefined);
+    if (other?.directory === parts.directory)
+      throw new StoreError('invalid-argument', 'a store is not repaired from itself');
+    const scrubbed = options.verify === false ? undefined : await parts.scrub(signal);
+    const sources = { mirrors: scrubbed?.healed ?? 0, alternates: 0, from: 0 };
+    const remaining: { id: BlobId; reason: string }[] = [];
+    const tried: [keyof typeof sources, BlobSource][] = [['alternates', alternatesOf(parts)]];
+    if (other !== undefined) tried.push(['from', sourceOf(other)]);
+    let healed = sources.mirrors;
+    for (let after = 0; ;) {
+      const page = await parts.query<Suspect[]>('suspects', after);
+      if (page.length === 0) break;
+      after = page.at(-1)!.n;
+      for (const suspect of page) {
+        signal?.throwIfAborted();
+        const found = await repairBlob(parts, suspect, { tried, signal, mirrored: scrubbed === undefined });
+        if ('reason' in found) remaining.push({ id: suspect.id, reason: found.reason });
+        else {
+          sources[found.by]++;
+          healed++;
+          options.onProgress?.(healed);
+        }
+      }
+    }
+    // Chunks that nobody has by themselves came back with the blob they are a part of.
+    const still = await leftOf(parts, remaining);
+    return { healed, sources, remaining: still, unreachable: scrubbed?.unreachable ?? 0 };
+  } finally {
+    await opened?.close();
+  }
+}
+
+async function leftOf<One extends { readonly id: BlobId }>(
+  parts: RepairParts,
+  found: readonly One[],
+): Promise<One[]> {
+  const left: One[] = [];
+  for (const one of found) if (!(await isHere(parts, one.id))) left.push(one);
+  return left;
+}
+
+async function isHere(parts: CopyInParts, id: BlobId): Promise<boolean> {
+  try {
+    return (await presenceOf(parts, id)).here;
+  } catch (error) {
+    if (StoreError.is(error, 'unavailable')) return false; // neither here, nor to be had from alternates now
+    throw error;
+  }
+}
+
+/** After a read got around damage: from an alternate, where one has the blob. False when it is as it was. */
+async function mendBlob(parts: CopyInParts, id: BlobId): Promise<boolean> {
+  const { here, lent } = await presenceOf(parts, id);
+  if (here || lent === undefined) return false;
+  return (await copyIn(parts, alternatesOf(parts), { id, kind: lent }, undefined)) !== undefined;
+}
+
+async function repairBlob(
+  parts: RepairParts,
+  { id, kind }: Suspect,
+  how: {
+    readonly tried: readonly (readonly ['mirrors' | 'alternates' | 'from', BlobSource])[];
+    readonly signal: AbortSignal | undefined;
+    readonly mirrored: boolean;
+  },
+): Promise<{ readonly by: 'mirrors' | 'alternates' | 'from' } | { readonly reason: string }> {
+  const reasons: string[] = [];
+  if (how.mirrored && (await resyncBlob(parts.crew, id, how.signal)).blobs > 0) return { by: 'mirrors' };
+  for (const [by, source] of how.tried) {
+    try {
+      // Of what is lost nobody here knows for sure what it was: the one who has it does.
+      const known = await source.kindOf(id);
+      if (known === undefined) continue;
+      await copyIn(parts, source, { id, kind: known === 'node' ? 'node' : kind }, how.signal);
+      if (await isHere(parts, id)) return { by };
+      reasons.push('what was put was found damaged again');
+    } catch (error) {
+      how.signal?.throwIfAborted();
+      if (!StoreError.is(error) || stopping.has(error.code)) throw error;
+      reasons.push(error.message);
+    }
+  }
+  return { reason: reasons.length === 0 ? 'nobody who was asked has it' : reasons.join('; ') };
+}
+
+/** Trouble with this store, not with what was to be had: it would be the same with the next blob. */
+const stopping: ReadonlySet<string> = new Set([
+  'closed',
+  'needs-reopen',
+  'no-space',
+  'forbidden',
+  'wrong-key',
+]);

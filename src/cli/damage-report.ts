@@ -1,0 +1,32 @@
+/** Damage as the command line tells it: with the paths of what needs it. */
+import { type DamageFound, type Store, pathOfChain } from '../index.ts';
+import type { Output } from './output.ts';
+import { showCount, showName } from './units.ts';
+
+/** Damage, and where a snapshot that needs it has it. */
+export interface DamageReport extends DamageFound {
+  readonly paths: readonly { readonly root: string; readonly path: string }[];
+}
+
+export async function withPaths(store: Store, damaged: readonly DamageFound[]): Promise<DamageReport[]> {
+  const placed: DamageReport[] = [];
+  for (const found of damaged) {
+    const paths: DamageReport['paths'][number][] = [];
+    for (const { name: root, chain } of found.touches.roots) {
+      const path = await pathOfChain(store, chain);
+      if (path !== undefined) paths.push({ root, path });
+    }
+    placed.push({ ...found, paths });
+  }
+  return placed;
+}
+
+export function tellDamage(output: Output, { id, reason, references, touches, paths }: DamageReport): void {
+  output.note(`damaged: ${id}: ${reason} (${showCount(references, 'reference')})`);
+  for (const { name } of touches.roots) {
+    const path = paths.find(({ root }) => root === name)?.path;
+    output.note(`  needed by ${showName(path === undefined ? `root ${name}` : `${name}:${path}`)}`);
+  }
+  for (const owner of touches.owners) output.note(`  needed by owner ${showName(owner)}`);
+  if (touches.more) output.note('  and by more than is told here');
+}
