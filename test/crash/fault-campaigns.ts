@@ -135,7 +135,7 @@ async function shared<Report extends LossReport>(
               const { run, what, problem } = report.losses[told]!;
               print(`LOSS run ${run}: ${what}\n  ${problem.split('\n').slice(0, 8).join('\n  ')}`);
             }
-            if (report.runs % 500 === 0)
+            if (report.runs % 100 === 0)
               print(
                 `${job}: ${report.runs} runs, ${report.losses.length} losses, ${report.seconds.toFixed(0)} s`,
               );

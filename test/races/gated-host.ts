@@ -56,7 +56,7 @@ function gatedFiles(below: Files, turns: Turns): Files {
   const gated =
     <Args extends unknown[], Result>(name: string, run: (...args: Args) => Result) =>
     (...args: Args): Result => {
-      const hot = name === 'rename' || name === 'removeFile';
+      const hot = name === 'rename' || name === 'removeFile' || name === 'open';
       turns.point(`${name} ${typeof args[0] === 'string' ? args[0].slice(-50) : ''}`, hot);
       return run(...args);
     };

@@ -1,10 +1,11 @@
 /** Deliberately broken builds of the engine that only other processes notice: a simulator of races that does not catch them proves nothing. */
 import { type Mutant, buildMutant } from '../crash/mutants.ts';
 import { type RaceFailure, runRaces } from './run.ts';
+import type { Schedule } from './steps.ts';
 
 export interface RaceMutant extends Mutant {
-  /** A schedule with which a search finds it soon. */
-  readonly from: number;
+  /** Steps of two processes that show it; without them those of the seeds do. */
+  readonly work?: Schedule['work'];
 }
 
 const gc = 'engine/maintenance/gc.ts';
@@ -14,7 +15,6 @@ const settle = 'engine/maintenance/settle-scrub.ts';
 export const raceMutants: readonly RaceMutant[] = [
   {
     name: 'collection decides before its transaction',
-    from: 0,
     patches: [
       {
         file: gc,
@@ -37,12 +37,10 @@ export const raceMutants: readonly RaceMutant[] = [
   },
   {
     name: 'collection knows no horizon',
-    from: 0,
     patches: [{ file: gc, find: ' && since.zero_gen! < limits.horizon', replace: '' }],
   },
   {
     name: 'a put that is a second one does not look again in its transaction',
-    from: 0,
     patches: [
       {
         file: committer,
@@ -72,7 +70,6 @@ export const raceMutants: readonly RaceMutant[] = [
   },
   {
     name: 'unlink before catalog',
-    from: 0,
     patches: [
       {
         file: 'engine/maintenance/placed.ts',
@@ -84,7 +81,6 @@ export const raceMutants: readonly RaceMutant[] = [
   },
   {
     name: 'a move removes the old file before its transaction',
-    from: 0,
     patches: [
       {
         file: 'engine/maintenance/drain.ts',
@@ -95,19 +91,8 @@ export const raceMutants: readonly RaceMutant[] = [
     ],
   },
   {
-    name: 'a read does not look again',
-    from: 0,
-    patches: [
-      {
-        file: 'engine/content/reader.ts',
-        find: 'if (!mayHaveMoved(error)) throw error;',
-        replace: 'throw error;',
-      },
-    ],
-  },
-  {
     name: 'a scrub believes what it saw before its transaction',
-    from: 0,
+    work: [[[{ step: 'put-held', blob: 3 }], [{ step: 'move', turn: 2 }]], [[{ step: 'scrub' }]]],
     patches: [
       {
         file: settle,
@@ -122,19 +107,7 @@ export const raceMutants: readonly RaceMutant[] = [
     ],
   },
   {
-    name: 'a scrub takes in what others are writing',
-    from: 0,
-    patches: [
-      {
-        file: settle,
-        find: 'if (intended.get(id, name.incarnation) !== undefined || condemned',
-        replace: 'if (condemned',
-      },
-    ],
-  },
-  {
     name: 'the slower of two puts removes the file of the faster',
-    from: 0,
     patches: [
       {
         file: committer,
@@ -161,7 +134,8 @@ export async function huntRaceMutant(
   try {
     if (subject.kind !== 'engine') throw new Error('a mutant is a build of the engine');
     const { failures, schedules } = await runRaces({
-      from: options.from ?? mutant.from,
+      from: options.from ?? 0,
+      ...(mutant.work === undefined ? {} : { work: mutant.work, processes: 2 }),
       schedules: options.schedules,
       engine: subject.entry,
       stopAtFirst: true,

@@ -92,6 +92,8 @@ export function makeSchedule(
     work[mover]!.unshift([one('put-held')]);
     work[(mover + 1) % processes]!.unshift([one('watch')]);
   }
+  // What a scrub meets on the move.
+  if (theme === 'scrubbing') work[mover]!.unshift([one('put-held')], [one('move')]);
   const kind = always[theme];
   if (kind !== undefined)
     work[moving ? mover : random.below(processes)]!.splice(moving ? 1 : 0, 0, [one(kind)]);
