@@ -130,7 +130,8 @@ class Collection {
     };
     await new Fall(catalog.sql, host.clock, isLent).unreferenced(
       ({ ms, generation, bytes, isUnreferenced }) => {
-        if (this.#mayGo({ zero_since: ms, zero_gen: generation }, limits)) {
+        const goesNow = isUnreferenced || limits.horizon === noHorizon;
+        if (goesNow && this.#mayGo({ zero_since: ms, zero_gen: generation }, limits)) {
           now.deleted++;
           now.freedBytes += bytes;
           return;
@@ -255,7 +256,7 @@ class Collection {
         continue;
       }
       deleted++;
-      freedBytes += this.#condemn(transaction, row);
+      freedBytes += this.#condemn(transaction, row, limits);
     }
     this.deleted += deleted;
     this.freedBytes += freedBytes;
@@ -281,10 +282,12 @@ class Collection {
   }
 
   /** Row and references go, a tombstone or a free entry comes; returns the bytes it gives back. */
-  #condemn(transaction: Transaction, row: BlobRow): number {
+  #condemn(transaction: Transaction, row: BlobRow, { horizon }: Limits): number {
     const { catalog } = transaction;
     const { sql } = catalog;
-    const since = { ms: row.zero_since!, generation: row.zero_gen! };
+    // Of what is referenced, a put in a session may have taken no note: it is held from when the reference goes, and that is now.
+    const generation = horizon === noHorizon ? row.zero_gen! : transaction.state.generation;
+    const since = { ms: row.zero_since!, generation };
     for (const { by, children } of childrenOf(catalog.refs, row)) {
       for (const n of children) {
         const child = catalog.blobs.byNumber(n);
@@ -326,7 +329,7 @@ class Collection {
     const clockMs =
       transaction?.state.clockMs ?? Math.max(catalog.state().clockMs, Math.floor(host.clock.now()));
     const horizon = catalog.sql.values('SELECT min(horizon) FROM leases').get() as number | null;
-    return { cutoffMs: clockMs - this.#graceMs, horizon: horizon ?? Number.POSITIVE_INFINITY };
+    return { cutoffMs: clockMs - this.#graceMs, horizon: horizon ?? noHorizon };
   }
 
   /** A volume in which no row lies any more is forgotten, then its file removed. */
@@ -353,8 +356,12 @@ class Collection {
 
 interface Limits {
   readonly cutoffMs: number;
+  /** Generation at which the oldest open session of anybody began. */
   readonly horizon: number;
 }
+
+/** Nobody has a session open. */
+const noHorizon = Number.POSITIVE_INFINITY;
 
 function unreferencedCount(catalog: Catalog): number {
   return catalog.sql.values('SELECT count(*) FROM blobs WHERE zero_since IS NOT NULL').get() as number;

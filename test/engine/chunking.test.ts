@@ -193,3 +193,26 @@ storeTest('a layout that is none is refused', async (folder) => {
   folder.leavesNoStore();
   await assert.rejects(folder.open({ layout: 'folders' as 'hybrid' }), withCode('invalid-argument'));
 });
+
+storeTest('a put that shares chunks with a blob that is collected meanwhile keeps them', async (folder) => {
+  const first = await folder.open({ chunking });
+  // Several batches of chunks, of which the first are committed long before the put ends.
+  const whole = noise(20_000_000, 6);
+  const old = await first.put(whole, { owner: 'x' });
+  await first.release(old.id, 'x');
+  const second = await folder.open({ mode: 'open' });
+  const shared = whole.length - 500_000;
+  const want = Buffer.concat([whole.subarray(0, shared), noise(400_000, 77)]);
+  async function* source(): AsyncGenerator<Uint8Array> {
+    yield whole.slice(0, shared);
+    // By now most of the shared chunks were put, as nothing that was not here.
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    for (let times = 0; times < 3; times++) assert.equal((await first.gc({ graceMs: 0 })).blocked, undefined);
+    assert.equal(await first.has(old.id), false);
+    yield want.subarray(shared);
+  }
+  const put = await second.put(source(), { owner: 'y' });
+  same(await second.get(put.id), want);
+  await second.gc({ graceMs: 0 });
+  same(await first.get(put.id), want);
+});
