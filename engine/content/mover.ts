@@ -1,5 +1,6 @@
 /** Copies the file of a large blob to another directory volume, on a worker thread: byte for byte, and the copy is what is verified. */
 import { type BlobRow, partNameOf } from '../catalog/blob-rows.ts';
+import { samePlace } from '../catalog/copy-rows.ts';
 import { type StoreError, systemCode, writeError } from '../errors.ts';
 import type { Host, OpenFile } from '../host.ts';
 import { partFile } from '../volumes/directory.ts';
@@ -50,17 +51,20 @@ export class Mover {
     const { row, all, meant } = this.#find(move);
     if (row === undefined || meant === undefined) return { gone: true };
     let failure: StoreError | undefined;
-    const bad: StoreError[] = [];
+    const bad: { readonly copy: BlobRow; readonly error: StoreError }[] = [];
     // Any copy does, the one meant first.
     for (const copy of [meant, ...all.filter((one) => one !== meant)]) {
       try {
         await this.#from(copy, move, signal);
-        for (const error of bad) this.#reader.passedOver(error);
+        // Not of a place that the blob has left meanwhile.
+        const inUse = bad.length === 0 ? [] : this.#find(move).all;
+        for (const { copy: one, error } of bad)
+          if (inUse.some((other) => samePlace(one, other))) this.#reader.passedOver(error);
         return { copied: true };
       } catch (error) {
         if (!mayHaveMoved(error)) throw error;
         const told = error as StoreError;
-        if (isDamage(told)) bad.push(damaged(copy, reasonOf(told)));
+        if (isDamage(told)) bad.push({ copy, error: damaged(copy, reasonOf(told)) });
         if (failure === undefined || told.code === 'unavailable') failure = told;
       }
     }
