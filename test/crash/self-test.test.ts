@@ -28,7 +28,10 @@ test('a sound store survives every power loss', { skip }, async (t) => {
   assert.ok(report.states >= 24 && report.acknowledged > 50);
 });
 
-for (const flaw of flaws)
+/** By default two, which show soon; HOLDFAST_MUTANTS=all is every one. */
+const hunted = process.env['HOLDFAST_MUTANTS'] === 'all' ? flaws : flaws.slice(0, 2);
+
+for (const flaw of hunted)
   test(`a store with "${flaw}" is caught`, { skip }, async (t) => {
     const subject: Subject = { kind: 'stand-in', flaws: [flaw] };
     const verdict = await huntMutant(subject, { name: flaw, seed, seeds: 4, states: 80, verifier: sound });

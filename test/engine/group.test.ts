@@ -454,7 +454,7 @@ storeTest(
     const packs = await store.volumes.extend(join(folder.side, 'packs'), { kind: 'sqlite' });
     const moved = new AbortController();
     const movers = (async () => {
-      for (let round = 0; round < 6; round++) {
+      for (let round = 0; round < 3; round++) {
         const [from, to] = round % 2 === 0 ? ['blobs', disk.id] : [disk.id, 'blobs'];
         await store.volumes.move(from, to);
         const there = (await store.volumes.list()).filter(

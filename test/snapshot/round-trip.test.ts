@@ -118,7 +118,7 @@ test('random trees come back the same, and equal trees are equal snapshots', asy
       await restoreTree(place.store, first.root, place.path(`out${run}`));
       await assertSame(place.path(`a${run}`, 'x'), place.path(`out${run}`, 'x'));
     }),
-    { numRuns: 25 },
+    { numRuns: 12 },
   );
 });
 
