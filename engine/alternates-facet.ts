@@ -7,6 +7,7 @@ import type {
   BorrowerInfo,
   DissociateOptions,
   DissociateResult,
+  PutResult,
 } from './api.ts';
 import { absolutePath } from './arguments.ts';
 import { type CopyInParts, alternatesOf, copyIn } from './copy-in.ts';
@@ -68,18 +69,20 @@ export function dissociate(parts: AlternatesParts, options: DissociateOptions): 
   const { signal, onProgress } = options;
   const source = alternatesOf(parts);
   const result = { blobs: 0, bytes: 0 };
+  const onPut = ({ size }: PutResult): void => {
+    result.blobs++;
+    result.bytes += size;
+    onProgress?.({ ...result });
+  };
   const pass = async (): Promise<void> => {
     for (let after = 0; ;) {
       const page = await query<Borrowed[]>('borrowed', after);
       if (page.length === 0) return;
       after = page.at(-1)!.n;
       for (const { id, kind } of page) {
-        const put = await copyIn(parts, source, { id, kind }, signal);
+        const put = await copyIn(parts, source, { id, kind }, { signal, onPut });
         if (put === undefined)
           throw new StoreError('corrupt', `blob ${id} is borrowed, and no alternate has it any more`, { id });
-        result.blobs++;
-        result.bytes += put.size;
-        onProgress?.({ ...result });
       }
     }
   };

@@ -66,7 +66,14 @@ export async function copyIn(
   parts: CopyInParts,
   source: BlobSource,
   top: { readonly id: BlobId; readonly kind: BlobKind },
-  signal: AbortSignal | undefined,
+  {
+    signal,
+    onPut,
+  }: {
+    readonly signal?: AbortSignal | undefined;
+    /** Told of each blob that came in. */
+    readonly onPut?: (put: PutResult) => void;
+  } = {},
 ): Promise<PutResult | undefined> {
   const stack: Wanted[] = [{ ...top }];
   for (;;) {
@@ -86,6 +93,7 @@ export async function copyIn(
       signal,
     );
     if ('result' in put) {
+      onPut?.(put.result);
       stack.pop();
       if (stack.length === 0) return put.result;
       continue;

@@ -90,7 +90,7 @@ async function isHere(parts: CopyInParts, id: BlobId): Promise<boolean> {
 async function mendBlob(parts: CopyInParts, id: BlobId): Promise<boolean> {
   const { here, lent } = await presenceOf(parts, id);
   if (here || lent === undefined) return false;
-  return (await copyIn(parts, alternatesOf(parts), { id, kind: lent }, undefined)) !== undefined;
+  return (await copyIn(parts, alternatesOf(parts), { id, kind: lent })) !== undefined;
 }
 
 async function repairBlob(
@@ -109,7 +109,7 @@ async function repairBlob(
       // Of what is lost nobody here knows for sure what it was: the one who has it does.
       const known = await source.kindOf(id);
       if (known === undefined) continue;
-      await copyIn(parts, source, { id, kind: known === 'node' ? 'node' : kind }, how.signal);
+      await copyIn(parts, source, { id, kind: known === 'node' ? 'node' : kind }, { signal: how.signal });
       if (await isHere(parts, id)) return { by };
       reasons.push('what was put was found damaged again');
     } catch (error) {

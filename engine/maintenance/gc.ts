@@ -2,15 +2,13 @@
 import type { GcOptions, GcResult } from '../api.ts';
 import { type BlobRow, isPlaced } from '../catalog/blob-rows.ts';
 import type { Catalog, Transaction } from '../catalog/catalog.ts';
-import { waitingGap } from '../catalog/gap.ts';
-import type { VolumeRow } from '../catalog/group.ts';
 import { childrenOf } from '../catalog/reference-rows.ts';
 import { bucketOf } from '../catalog/row-sums.ts';
-import { type VolumeSet, locatorOf } from '../commit/volume-set.ts';
+import { locatorOf } from '../commit/volume-set.ts';
 import { Fall, defaultGraceMs } from '../content/freed.ts';
 import { StoreError, toStoreError } from '../errors.ts';
-import type { Host } from '../host.ts';
 import { verifyBucket } from './buckets.ts';
+import { type DoubtContext, doubtOf } from './doubts.ts';
 import { type Borrowers, everything, markDying, unmarkDying, verifiedBorrowers } from './lent.ts';
 import { bury, copiesOf, viewOf } from './placed.ts';
 import { removeCondemned } from './tombstones.ts';
@@ -21,15 +19,8 @@ const sliceMs = 15;
 const pageRows = 50_000;
 /** The same where others are asked about each. */
 const lentRows = 2_000;
-/** The wall clock may run ahead of the monotonic one by this much before a jump is suspected. */
-const clockJumpMs = 60 * 60 * 1000;
 
-export interface GcContext {
-  readonly catalog: Catalog;
-  readonly volumes: VolumeSet;
-  readonly host: Host;
-  /** Both clocks as this process opened the store. */
-  readonly opened: { readonly wallMs: number; readonly monotonicMs: number };
+export interface GcContext extends DoubtContext {
   /** Of this process. */
   readonly lease: string;
   /** Opens the stores that borrow from this one; `unavailable` when one cannot be asked. */
@@ -51,11 +42,7 @@ export async function collect(
 ): Promise<GcResult> {
   const graceMs = options.graceMs ?? defaultGraceMs;
   context.recover();
-  const { catalog } = context;
-  const doubt =
-    clockDoubt(context, graceMs) ??
-    (await missingVolume(context)) ??
-    (waitingGap(catalog.sql) || catalog.state().doubt);
+  const doubt = await doubtOf(context, graceMs);
   const held = (): number => unreferencedCount(context.catalog);
   if (doubt !== '') return { deleted: 0, freedBytes: 0, held: held(), blocked: doubt };
   let borrowers: Borrowers;
@@ -365,34 +352,4 @@ const noHorizon = Number.POSITIVE_INFINITY;
 
 function unreferencedCount(catalog: Catalog): number {
   return catalog.sql.values('SELECT count(*) FROM blobs WHERE zero_since IS NOT NULL').get() as number;
-}
-
-/** A look at each, with turns for others in between: there may be thousands. */
-async function missingVolume({ volumes, host }: GcContext): Promise<string | undefined> {
-  const standing = (n: number): VolumeRow | undefined => volumes.rows().find((row) => row.n === n);
-  for (const { n } of volumes.rows()) {
-    const row = standing(n);
-    const trouble = row === undefined ? undefined : volumes.trouble(row);
-    // One that was emptied and removed meanwhile, by anybody, is missed by nobody.
-    if (trouble !== undefined && standing(n) !== undefined) return trouble;
-    await host.clock.yield();
-  }
-  return undefined;
-}
-
-/**
- * A wall clock that jumped forward would end every grace at once. While the store is open it is seen by the monotonic clock; then collection
- * waits until the store is reopened. Between two commits a month or more apart it cannot be told from time that passed: then it waits for
- * one grace, so that who sees a wrong clock in time loses nothing.
- */
-function clockDoubt({ host, opened, catalog }: GcContext, graceMs: number): string | undefined {
-  const wall = host.clock.now() - opened.wallMs;
-  const monotonic = host.clock.monotonic() - opened.monotonicMs;
-  const minutes = Math.round((wall - monotonic) / 60_000);
-  if (wall - monotonic > clockJumpMs)
-    return `the clock jumped forward by ${minutes} minutes since the store was opened; reopen it when the time is right`;
-  const { leaptMs, clockMs } = catalog.state();
-  const untilMs = (leaptMs ?? Number.NEGATIVE_INFINITY) + graceMs;
-  if (Math.max(clockMs, host.clock.now()) >= untilMs) return undefined;
-  return `the clock is a month or more ahead of when the store was last written to; if that is right, collection goes on after ${new Date(untilMs).toISOString()}`;
 }

@@ -322,7 +322,7 @@ export class Writer {
     if (this.#collecting) throw new StoreError('busy', 'a collection is running already');
     if (this.#poison !== undefined) throw this.#poison;
     this.#collecting = true;
-    const { catalog, volumes, recovery, opened, library } = this.#open;
+    const { catalog, volumes, recovery, opened, library, alternates } = this.#open;
     const { layout } = recovery;
     try {
       // Room for the commits that make room.
@@ -337,6 +337,7 @@ export class Writer {
           host: this.#host,
           opened,
           lease: recovery.lease,
+          alternateTrouble: () => alternates.chain().find(({ problem }) => problem !== undefined)?.problem,
           borrowers: () =>
             Borrowers.open({
               host: this.#host,

@@ -123,7 +123,7 @@ storeTest(
     );
     assert.equal((await store.alternates.list()).length, 1);
     const { blobs } = await store.dissociate();
-    assert.equal(blobs, 2);
+    assert.equal(blobs, 5);
     assert.deepEqual([await store.alternates.list(), await base.store.alternates.borrowers()], [[], []]);
     await releaseAll(base);
     assert.equal((await base.store.gc({ graceMs: 0 })).deleted, 10);
