@@ -22,6 +22,9 @@ interface Parts {
 /** How long a volume that is empty but for puts under way is waited for. */
 const patienceMs = 30_000;
 
+/** Somebody has to do something first: meanwhile the volume is in use again. */
+const cancelling = ['no-space', 'corrupt', 'unavailable'] as const;
+
 /** Empties a volume for a goal. Where something does not fit or cannot be moved, the volume is in use again, and nothing is lost. */
 export async function moveVolume(
   parts: Parts,
@@ -38,7 +41,7 @@ export async function moveVolume(
     return run.result;
   } catch (error) {
     // Where even that finds no room, it stays what it is: half moved, and the next call goes on.
-    if (StoreError.is(error, 'no-space') || StoreError.is(error, 'corrupt'))
+    if (cancelling.some((code) => StoreError.is(error, code)))
       await parts.crew.commit('drain-cancel', units).catch(() => undefined);
     throw error;
   } finally {

@@ -89,6 +89,20 @@ storeTest('what a group cannot do is refused, and changes nothing', async (folde
   await isWhole(store, ids, 2);
 });
 
+storeTest('a move to where copies lie already is refused, and the volume is in use again', async (folder) => {
+  const store = await folder.open();
+  const members = membersOf(folder);
+  await extendBy(store, members);
+  await store.volumes.mirror(2);
+  const ids = await putMixed(store);
+  const { id } = await volumeAt(store, members[1]!.files);
+  await assert.rejects(store.volumes.move('blobs', id), withCode('unavailable'));
+  assert.equal((await volumeAt(store, members[0]!.files)).state, 'open');
+  await store.compact();
+  allHave(folder, 2);
+  await isWhole(store, ids, 2);
+});
+
 storeTest('reduce, move, rebalance and compact keep copies on different members', async (folder) => {
   const store = await folder.open({ parameters: { ...smallParameters, volumeBytesMax: 1024 * 1024 } });
   const members = membersOf(folder);
