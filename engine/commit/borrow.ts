@@ -57,17 +57,19 @@ export function borrowFirst(
     }
   }
   if (lent.size === 0) return;
-  catalog.transaction((transaction) => {
-    for (const [id, found] of lent) transaction.borrow(id, found);
-  });
+  const { own, generation } = catalog.transaction((transaction) => ({
+    own: [...lent].filter(([id, found]) => transaction.borrow(id, found)),
+    generation: transaction.state.generation,
+  }));
   alternates.look();
-  const going = [...lent].filter(([id, { kind }]) => !alternates.stillLends(fromHex(id)!, kind));
+  const going = own.filter(([id, { kind }]) => !alternates.stillLends(fromHex(id)!, kind));
   if (going.length === 0) return;
   catalog.transaction((transaction) => {
     for (const [id] of going) {
       const row = catalog.blobs.byId(fromHex(id)!);
-      // Somebody else may refer to it by now: then it stays, and a scrub tells that it is gone.
-      if (row === undefined || catalog.refs.any(row.n)) continue;
+      // Who has put it by now was told that it is here, and perhaps stored it: then it stays. So it does where somebody else refers to it,
+      // and if it goes all the same a scrub tells.
+      if (row?.touched_gen !== generation || !isBorrowed(row) || catalog.refs.any(row.n)) continue;
       transaction.changed = true;
       catalog.blobs.delete(row);
     }

@@ -3,7 +3,13 @@ import assert from 'node:assert/strict';
 import { mkdirSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
+import type { BlobRow } from '../../engine/catalog/blob-rows.ts';
+import type { Transaction } from '../../engine/catalog/catalog.ts';
+import { fromHex } from '../../engine/codec/bytes.ts';
+import { borrowFirst } from '../../engine/commit/borrow.ts';
+import type { CommitOperation } from '../../engine/commit/operations.ts';
 import { type Store, rebuildStore } from '../../engine/index.ts';
+import { openCatalogOf } from './open-catalog.ts';
 import { type StoreFolder, same, sha256, storeTest, text, withCode } from './store-folder.ts';
 import { type Base, closeOthers, openBeside, overBase, releaseAll, smallContents } from './tenants.ts';
 
@@ -163,4 +169,63 @@ storeTest(
     await base.store.gc({ graceMs: 0 });
     same(await moved.get(base.small[0]!), smallContents[0]!);
   }),
+);
+
+storeTest(
+  'what turns out to be going is taken back, but not from another who has put it meanwhile',
+  async (folder) => {
+    await (await folder.open()).close();
+    const catalog = openCatalogOf(folder.path);
+    const lent = { kind: 0, size: 100, lender: '0'.repeat(32) };
+    /** Another process, between the borrowing and the second look. */
+    const others: Readonly<Record<string, (transaction: Transaction, row: BlobRow) => void>> = {
+      nobody: () => undefined,
+      'has put it again': (transaction, row) => transaction.touch(row),
+      'has stored its own': (transaction, row) => {
+        catalog.blobs.update(Object.assign(row, { codec: 0, stored: 100, volume: 1 }));
+        transaction.changed = true;
+      },
+    };
+    for (const [other, work] of Object.entries(others)) {
+      const id = sha256(other);
+      let looks = 0;
+      const alternates = {
+        look() {
+          if (++looks === 2)
+            catalog.transaction((transaction) => work(transaction, catalog.blobs.byId(fromHex(id)!)!));
+          return true;
+        },
+        lend: () => lent,
+        stillLends: () => false,
+      };
+      borrowFirst(catalog, alternates, [
+        { op: 'retain', id, owner: { key: 'me', shown: 'me' } } as unknown as CommitOperation,
+      ]);
+      assert.equal(looks, 2);
+      const row = catalog.blobs.byId(fromHex(id)!);
+      assert.equal(row !== undefined, other !== 'nobody', other);
+      if (row === undefined) continue;
+      catalog.transaction((transaction) => {
+        catalog.blobs.delete(row);
+        transaction.changed = true;
+      });
+    }
+    // Another was faster by a whole put: its row is not ours to take back.
+    const id = sha256('faster');
+    const faster = { look: () => true, lend, stillLends: () => false };
+    function lend(): typeof lent {
+      catalog.transaction((transaction) => transaction.borrow(id, lent));
+      return lent;
+    }
+    borrowFirst(catalog, faster, [
+      { op: 'retain', id, owner: { key: 'me', shown: 'me' } } as unknown as CommitOperation,
+    ]);
+    const row = catalog.blobs.byId(fromHex(id)!);
+    assert.ok(row !== undefined);
+    catalog.transaction((transaction) => {
+      catalog.blobs.delete(row);
+      transaction.changed = true;
+    });
+    catalog.close();
+  },
 );
