@@ -367,8 +367,11 @@ export class Committer {
     const { row, sound } = old;
     const before: BlobRow = { ...row };
     const healed = !sound || row.suspect !== 0 || row.kind >= facts.kind;
+    const kept = sound ? keptKind(this.#catalog, row, facts.kind) : 0;
     Object.assign(row, facts, {
-      kind: Math.max(sound ? keptKind(this.#catalog, row, facts.kind) : 0, facts.kind),
+      kind: Math.max(kept, facts.kind),
+      // A node no more: what it led to is nobody's to restore.
+      ...(sound && kept < row.kind ? { created: transaction.state.clockMs } : {}),
       suspect: 0,
       refcount: this.#catalog.refs.count(row.n),
     });

@@ -1,6 +1,6 @@
 /** What may be borrowed from the alternates of a store: asked by the thread that commits, before it writes that it was. */
 import type { Borrow } from '../catalog/borrow.ts';
-import { type BlobRow, isChunked, partNameOf } from '../catalog/blob-rows.ts';
+import { type BlobRow, isBorrowed, isChunked, partNameOf } from '../catalog/blob-rows.ts';
 import { lendingVersion } from '../catalog/schema.ts';
 import { fromHex } from '../codec/bytes.ts';
 import { StoreError, toStoreError } from '../errors.ts';
@@ -71,7 +71,7 @@ export class Lending {
 
   /** Told first, and only then looked at: whoever collects there says what is to go, and asks after that who was told. */
   #lent(lender: Lender, id: Uint8Array, kind: number): BlobRow | undefined {
-    return hasRow(lender, id) && this.#isTold(lender) ? lentRow(lender, id, kind) : undefined;
+    return hasRow(lender, id, kind) && this.#isTold(lender) ? lentRow(lender, id, kind) : undefined;
   }
 
   /** One that cannot be told is read, and not borrowed from. */
@@ -92,10 +92,15 @@ export class Lending {
   }
 }
 
+function isLendable(row: BlobRow, kind: number): boolean {
+  return row.suspect === 0 && row.kind >= kind && !isBorrowed(row);
+}
+
 /** Nobody is told who has nothing to lend. */
-function hasRow({ reader }: Lender, id: Uint8Array): boolean {
+function hasRow({ reader }: Lender, id: Uint8Array, kind: number): boolean {
   try {
-    return reader.rows.numberOf(id) !== undefined;
+    const row = reader.rows.byId(id);
+    return row !== undefined && isLendable(row, kind);
   } catch (error) {
     if (StoreError.is(toStoreError(error, 'looking for it'))) return false;
     throw error;
@@ -106,7 +111,7 @@ function hasRow({ reader }: Lender, id: Uint8Array): boolean {
 function lentRow({ reader, version }: Lender, id: Uint8Array, kind: number): BlobRow | undefined {
   try {
     const row = reader.rows.byId(id);
-    if (row === undefined || row.suspect !== 0 || row.kind < kind || row.codec > 2) return undefined;
+    if (row === undefined || !isLendable(row, kind)) return undefined;
     const dying =
       version < lendingVersion
         ? undefined

@@ -101,7 +101,13 @@ async function asMereBytes(folder: StoreFolder, base: Base, hold: boolean): Prom
   await store.alternates.add(base.path);
   const bytes = (await base.store.get(base.outer))!;
   await store.retain(base.outer, 'me');
-  if (!hold) await store.release(base.outer, 'me');
+  if (!hold) {
+    await store.release(base.outer, 'me');
+    await store.roots.set('tree', base.outer);
+    await store.roots.delete('tree');
+    assert.equal((await store.roots.deleted()).length, 1);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
   await closeOthers(folder);
   renameSync(base.path, `${base.path}.away`);
   const put = store.put(bytes, { owner: 'again' });
@@ -119,6 +125,7 @@ async function asMereBytes(folder: StoreFolder, base: Base, hold: boolean): Prom
   } else {
     assert.equal(deleted, 10);
     assert.equal((await store.stat(base.outer))!.kind, 'raw');
+    assert.deepEqual(await store.roots.deleted(), [], 'what it led to is not here');
     same(await store.get(base.outer), bytes);
   }
 }
