@@ -236,3 +236,22 @@ storeTest(
     catalog.close();
   },
 );
+
+storeTest(
+  'a borrower in which a borrowed blob is not found by its id is damaged, and stops collection',
+  overBase(async (folder, base) => {
+    const store = await folder.open();
+    await store.alternates.add(base.path);
+    await store.put(smallContents[0]!, { owner: 'me' });
+    await folder.closeAll();
+    await releaseAll(base);
+    // As a flipped bit in a page of the index would have it: the row holds, and nobody gets to it.
+    folder.edit((db) => db.prepare('UPDATE blobs SET prefix = prefix + 1 WHERE codec = 3').run());
+    const { deleted, blocked } = await base.store.gc({ graceMs: 0 });
+    assert.match(blocked ?? '', /is damaged/);
+    assert.equal(deleted, 0);
+    folder.edit((db) => db.prepare('UPDATE blobs SET prefix = prefix - 1 WHERE codec = 3').run());
+    assert.equal((await base.store.gc({ graceMs: 0 })).blocked, undefined);
+    same(await (await folder.open()).get(base.small[0]!), smallContents[0]!);
+  }),
+);
