@@ -30,6 +30,7 @@ export interface GcResult {
   readonly blocked?: string;
 }
 
+/** As this store knows it: what other stores borrow from it counts like the rest, and is spared by collection. */
 export interface HeldAlone {
   readonly blobs: number;
   /** That all their copies take in volumes. */

@@ -6,7 +6,8 @@ import { StoreError } from './errors.ts';
 import { resyncBlob } from './resync.ts';
 
 export interface RepairParts extends AlternatesParts {
-  readonly directory: string;
+  /** The one that is repaired. */
+  readonly store: Pick<Store, 'directory' | 'stream'>;
   readonly scrub: (signal: AbortSignal | undefined) => Promise<ScrubResult>;
   /** Opens another store for reading. */
   readonly openOther: (directory: string) => Promise<Store>;
@@ -31,17 +32,24 @@ export function makeCopies(
   };
 }
 
+interface Remaining {
+  readonly id: BlobId;
+  readonly reason: string;
+  /** It was put anew, read, and is damaged all the same. */
+  readonly isRead?: true;
+}
+
 /** What was put anew lies in a new place; a bad file is set aside in `quarantine/`, a bad record is dead. */
 async function repairStore(parts: RepairParts, options: RepairOptions<Store>): Promise<RepairResult> {
   const { from, signal } = options;
   const opened = typeof from === 'string' ? await parts.openOther(from) : undefined;
   try {
     const other = opened ?? (from as Store | undefined);
-    if (other?.directory === parts.directory)
+    if (other?.directory === parts.store.directory)
       throw new StoreError('invalid-argument', 'a store is not repaired from itself');
     const scrubbed = options.verify === false ? undefined : await parts.scrub(signal);
     const sources = { mirrors: scrubbed?.healed ?? 0, alternates: 0, from: 0 };
-    const remaining: { id: BlobId; reason: string }[] = [];
+    const remaining: Remaining[] = [];
     const tried: [keyof typeof sources, BlobSource][] = [['alternates', alternatesOf(parts)]];
     if (other !== undefined) tried.push(['from', sourceOf(other)]);
     let healed = sources.mirrors;
@@ -51,8 +59,8 @@ async function repairStore(parts: RepairParts, options: RepairOptions<Store>): P
       after = page.at(-1)!.n;
       for (const suspect of page) {
         signal?.throwIfAborted();
-        const found = await repairBlob(parts, suspect, { tried, signal, mirrored: scrubbed === undefined });
-        if ('reason' in found) remaining.push({ id: suspect.id, reason: found.reason });
+        const found = await repairBlob(parts, suspect, { tried, signal, unverified: scrubbed === undefined });
+        if ('reason' in found) remaining.push({ id: suspect.id, ...found });
         else {
           sources[found.by]++;
           healed++;
@@ -68,12 +76,10 @@ async function repairStore(parts: RepairParts, options: RepairOptions<Store>): P
   }
 }
 
-async function leftOf<One extends { readonly id: BlobId }>(
-  parts: RepairParts,
-  found: readonly One[],
-): Promise<One[]> {
-  const left: One[] = [];
-  for (const one of found) if (!(await isHere(parts, one.id))) left.push(one);
+async function leftOf(parts: RepairParts, found: readonly Remaining[]): Promise<RepairResult['remaining']> {
+  const left: { id: BlobId; reason: string }[] = [];
+  for (const { id, reason, isRead } of found)
+    if (isRead === true || !(await isHere(parts, id))) left.push({ id, reason });
   return left;
 }
 
@@ -99,26 +105,42 @@ async function repairBlob(
   how: {
     readonly tried: readonly (readonly ['mirrors' | 'alternates' | 'from', BlobSource])[];
     readonly signal: AbortSignal | undefined;
-    readonly mirrored: boolean;
+    /** There was no scrub: it was not had from mirrors yet, and parts of it may be damaged that nobody has read. */
+    readonly unverified: boolean;
   },
-): Promise<{ readonly by: 'mirrors' | 'alternates' | 'from' } | { readonly reason: string }> {
+): Promise<{ readonly by: 'mirrors' | 'alternates' | 'from' } | Omit<Remaining, 'id'>> {
   const reasons: string[] = [];
-  if (how.mirrored && (await resyncBlob(parts.crew, id, how.signal)).blobs > 0) return { by: 'mirrors' };
+  if (how.unverified && (await resyncBlob(parts.crew, id, how.signal)).blobs > 0) return { by: 'mirrors' };
   for (const [by, source] of how.tried) {
     try {
       // Of what is lost nobody here knows for sure what it was: the one who has it does.
       const known = await source.kindOf(id);
       if (known === undefined) continue;
       await copyIn(parts, source, { id, kind: known === 'node' ? 'node' : kind }, { signal: how.signal });
+      if (how.unverified) await readBack(parts, id, how.signal);
       if (await isHere(parts, id)) return { by };
       reasons.push('what was put was found damaged again');
     } catch (error) {
       how.signal?.throwIfAborted();
+      if (error instanceof PartsDamaged) return { reason: error.message, isRead: true };
       if (!StoreError.is(error) || stopping.has(error.code)) throw error;
       reasons.push(error.message);
     }
   }
   return { reason: reasons.length === 0 ? 'nobody who was asked has it' : reasons.join('; ') };
+}
+
+class PartsDamaged extends Error {}
+
+/** A put of a chunked blob takes chunks that are here as good: one that was never read since it was damaged is found only now, and marked. */
+async function readBack({ store }: RepairParts, id: BlobId, signal: AbortSignal | undefined): Promise<void> {
+  try {
+    const stream = await store.stream(id, signal === undefined ? {} : { signal });
+    await stream?.pipeTo(new WritableStream());
+  } catch (error) {
+    if (!StoreError.is(error, 'corrupt')) throw error;
+    throw new PartsDamaged(`more of it is damaged than was known: ${error.message}`, { cause: error });
+  }
 }
 
 /** Trouble with this store, not with what was to be had: it would be the same with the next blob. */

@@ -144,7 +144,7 @@ export class EngineStore implements Store {
       crew,
       ingest: this.#ingest,
       during: (work) => this.#sessions.during(work),
-      directory: this.directory,
+      store: this,
       openOther: parts.openOther,
       scrub: (signal) => this.#upkeep.scrub(signal === undefined ? {} : { signal }),
     });

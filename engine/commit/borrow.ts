@@ -1,7 +1,9 @@
 /** Borrowing: what a commit is about to put or refer to, and an alternate has, gets a row here before the commit looks for it. */
+import { type BlobRow, isBorrowed } from '../catalog/blob-rows.ts';
 import type { Borrow } from '../catalog/borrow.ts';
 import type { Catalog } from '../catalog/catalog.ts';
-import { fromHex } from '../codec/bytes.ts';
+import { fromHex, toHex } from '../codec/bytes.ts';
+import { StoreError } from '../errors.ts';
 import type { CommitOperation as Operation } from './operations.ts';
 
 /** The alternates, as far as borrowing goes. */
@@ -55,19 +57,36 @@ export function borrowFirst(
     }
   }
   if (lent.size === 0) return;
-  catalog.transaction((transaction) => {
-    for (const [id, found] of lent) transaction.borrow(id, found);
-  });
+  const { own, generation } = catalog.transaction((transaction) => ({
+    own: [...lent].filter(([id, found]) => transaction.borrow(id, found)),
+    generation: transaction.state.generation,
+  }));
   alternates.look();
-  const going = [...lent].filter(([id, { kind }]) => !alternates.stillLends(fromHex(id)!, kind));
+  const going = own.filter(([id, { kind }]) => !alternates.stillLends(fromHex(id)!, kind));
   if (going.length === 0) return;
   catalog.transaction((transaction) => {
     for (const [id] of going) {
       const row = catalog.blobs.byId(fromHex(id)!);
-      // Somebody else may refer to it by now: then it stays, and a scrub tells that it is gone.
-      if (row === undefined || catalog.refs.any(row.n)) continue;
+      // Who has put it by now was told that it is here, and perhaps stored it: then it stays. So it does where somebody else refers to it,
+      // and if it goes all the same a scrub tells.
+      if (row?.touched_gen !== generation || !isBorrowed(row) || catalog.refs.any(row.n)) continue;
       transaction.changed = true;
       catalog.blobs.delete(row);
     }
   });
+}
+
+/**
+ * The kind that a blob keeps when it is put, as this kind, and stored here. A borrowed node has no references to what it links to: mere
+ * bytes in its place would free its lender to delete all below it. `unavailable` while something holds such a node.
+ */
+export function keptKind(catalog: Catalog, row: BlobRow, kind: number): number {
+  if (row.kind <= kind || !isBorrowed(row)) return row.kind;
+  if (!catalog.refs.any(row.n)) return kind;
+  const id = toHex(row.id);
+  throw new StoreError(
+    'unavailable',
+    `blob ${id} is a borrowed node that something here holds, and no alternate can be relied on for it now: its bytes alone do not take its place, put it as a node`,
+    { id },
+  );
 }

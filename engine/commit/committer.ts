@@ -21,6 +21,7 @@ import { fanOut } from '../volumes/directory.ts';
 import { setHorizon, setSide, unchunk } from './notes.ts';
 import { copyAt } from '../catalog/copy-rows.ts';
 import { type Afterwards, appendCopies, lacksCopies, markCopy, retire, retireFurther } from './copies.ts';
+import { keptKind } from './borrow.ts';
 import { dropIntent, intend, writeChunkSums } from './files.ts';
 import { keyOf, otherKey } from './put-keys.ts';
 import type { VolumeSet } from './volume-set.ts';
@@ -120,7 +121,8 @@ export class Committer {
       if (put.instead === undefined) {
         if (found !== undefined && this.#stands(found, put.kind === 'node' ? 1 : 0, put.part)) continue;
       } else if (found?.row.incarnation !== put.instead) continue;
-      const healsNode = put.kind === 'raw' && found?.sound === true && found.row.kind === 1;
+      const isNode = found?.sound === true && found.row.kind === 1 && !isBorrowed(found.row);
+      const healsNode = put.kind === 'raw' && isNode;
       const bytes = healsNode ? recordOfNode(this.#volumes.options.provider, record) : record;
       wanted.set(keyOf(put), { part: { name: { id, incarnation }, bytes }, fresh: found === undefined });
     }
@@ -200,7 +202,6 @@ export class Committer {
       if (put.part !== true || row.zero_since !== null) transaction.touch(row);
     } else {
       invariant(place !== undefined, 'a record without a place');
-      place.used = true;
       const facts = {
         kind,
         codec: storedForms.plain,
@@ -216,6 +217,7 @@ export class Committer {
         first && place.fresh
           ? { row: transaction.insert({ id: fromHex(put.id)!, ...facts }), healed: false }
           : this.#settle(transaction, put.id, facts, afterwards));
+      place.used = true;
       for (const { volume, locator } of place.further) {
         const { extent, offset: start } = locator;
         const { incarnation } = put;
@@ -365,8 +367,11 @@ export class Committer {
     const { row, sound } = old;
     const before: BlobRow = { ...row };
     const healed = !sound || row.suspect !== 0 || row.kind >= facts.kind;
+    const kept = sound ? keptKind(this.#catalog, row, facts.kind) : 0;
     Object.assign(row, facts, {
-      kind: Math.max(sound ? row.kind : 0, facts.kind),
+      kind: Math.max(kept, facts.kind),
+      // A node no more: what it led to is nobody's to restore.
+      ...(sound && kept < row.kind ? { created: transaction.state.clockMs } : {}),
       suspect: 0,
       refcount: this.#catalog.refs.count(row.n),
     });

@@ -1,6 +1,6 @@
 /** What may be borrowed from the alternates of a store: asked by the thread that commits, before it writes that it was. */
 import type { Borrow } from '../catalog/borrow.ts';
-import { type BlobRow, isChunked, partNameOf } from '../catalog/blob-rows.ts';
+import { type BlobRow, isBorrowed, isChunked, partNameOf } from '../catalog/blob-rows.ts';
 import { lendingVersion } from '../catalog/schema.ts';
 import { fromHex } from '../codec/bytes.ts';
 import { StoreError, toStoreError } from '../errors.ts';
@@ -12,6 +12,8 @@ export class Lending {
   #chain: readonly Link[] = [];
   /** What was answered since the last look: the lender changes under our hands, and a commit must not be told two things. */
   readonly #held = new Map<number, boolean>();
+  /** Likewise of who was told. */
+  readonly #told = new Map<Lender, boolean>();
 
   constructor(alternates: Alternates) {
     this.#alternates = alternates;
@@ -25,6 +27,7 @@ export class Lending {
   /** Looks which alternates there are now: the answers below are theirs, until the thread does something else. */
   look(): boolean {
     this.#held.clear();
+    this.#told.clear();
     this.#chain = this.#on && this.#alternates.any ? this.#alternates.chain() : [];
     return this.#chain.length > 0;
   }
@@ -32,16 +35,20 @@ export class Lending {
   /** Registers with the alternate, durably, before it answers. */
   lend(id: Uint8Array, kind: number): Borrow | undefined {
     for (const { lender } of this.#chain) {
-      if (lender === undefined) continue;
-      const row = lentRow(lender, id, kind);
-      if (row === undefined || !this.#isTold(lender)) continue;
-      return { kind: row.kind, size: row.size, lender: lender.registration.storeId };
+      const row = lender && this.#lent(lender, id, kind);
+      if (row !== undefined) return { kind: row.kind, size: row.size, lender: lender!.registration.storeId };
     }
     return undefined;
   }
 
+  /** Any that has it is told, durably, if it was not: the blob need not have been borrowed from that one. */
   stillLends(id: Uint8Array, kind: number): boolean {
-    return this.#chain.some(({ lender }) => lender && lentRow(lender, id, kind) !== undefined);
+    return this.lendsIn(this.#chain, id, kind);
+  }
+
+  /** The same of other alternates than those of the last look. */
+  lendsIn(chain: readonly Link[], id: Uint8Array, kind: number): boolean {
+    return chain.some(({ lender }) => lender && this.#lent(lender, id, kind) !== undefined);
   }
 
   /** Whether a borrowed blob can be relied on now, so that a put of it needs no bytes. */
@@ -62,8 +69,19 @@ export class Lending {
     }
   }
 
+  /** Told first, and only then looked at: whoever collects there says what is to go, and asks after that who was told. */
+  #lent(lender: Lender, id: Uint8Array, kind: number): BlobRow | undefined {
+    return hasRow(lender, id, kind) && this.#isTold(lender) ? lentRow(lender, id, kind) : undefined;
+  }
+
   /** One that cannot be told is read, and not borrowed from. */
   #isTold(lender: Lender): boolean {
+    let told = this.#told.get(lender);
+    if (told === undefined) this.#told.set(lender, (told = this.#tell(lender)));
+    return told;
+  }
+
+  #tell(lender: Lender): boolean {
     try {
       this.#alternates.register(lender);
       return true;
@@ -74,11 +92,26 @@ export class Lending {
   }
 }
 
+function isLendable(row: BlobRow, kind: number): boolean {
+  return row.suspect === 0 && row.kind >= kind && !isBorrowed(row);
+}
+
+/** Nobody is told who has nothing to lend. */
+function hasRow({ reader }: Lender, id: Uint8Array, kind: number): boolean {
+  try {
+    const row = reader.rows.byId(id);
+    return row !== undefined && isLendable(row, kind);
+  } catch (error) {
+    if (StoreError.is(toStoreError(error, 'looking for it'))) return false;
+    throw error;
+  }
+}
+
 /** The row in the lender: live, believed to be good, its bytes in their place as far as names and sizes tell, and not about to be deleted. */
 function lentRow({ reader, version }: Lender, id: Uint8Array, kind: number): BlobRow | undefined {
   try {
     const row = reader.rows.byId(id);
-    if (row === undefined || row.suspect !== 0 || row.kind < kind || row.codec > 2) return undefined;
+    if (row === undefined || !isLendable(row, kind)) return undefined;
     const dying =
       version < lendingVersion
         ? undefined

@@ -1,12 +1,14 @@
 /** What other stores borrow from this one: their catalogs are asked before anything is deleted, and when one cannot be, nothing is. */
 import { BlobReader, type BlobRow, isBorrowed } from '../catalog/blob-rows.ts';
-import type { Transaction } from '../catalog/catalog.ts';
 import { openConnection } from '../catalog/connection.ts';
 import { type StoreLayout, layoutOf } from '../catalog/layout.ts';
 import { refuseOtherLibrary } from '../catalog/leases.ts';
 import { type Registration, readRegistrations } from '../catalog/registrations.ts';
 import { RowHasher, bucketOf, bucketRows, sumBytes, xorInto } from '../catalog/row-sums.ts';
+import { type Transaction, readState } from '../catalog/catalog.ts';
+import { waitingGap } from '../catalog/gap.ts';
 import { checkCatalog } from '../catalog/schema.ts';
+import { Statements } from '../catalog/statements.ts';
 import { equalBytes } from '../codec/bytes.ts';
 import type { Provider } from '../codec/provider.ts';
 import { readSuperblock } from '../commit/create.ts';
@@ -117,6 +119,8 @@ function isWhole(db: Database, reader: BlobReader, bucket: number): boolean {
     const hash = new Uint8Array(sumBytes);
     for (const row of rows as (BlobRow & { readonly sum: Uint8Array })[]) {
       if (!reader.holds(row)) return false;
+      // It is asked for by its id, over an index that has no checksums.
+      if (isBorrowed(row) && reader.numberOf(row.id) !== row.n) return false;
       xorInto(hash, row.sum);
     }
     return rows.length === (stored?.count ?? 0) && (stored === undefined || equalBytes(hash, stored.hash));
@@ -159,6 +163,10 @@ function openBorrower(options: BorrowersOptions, { storeId, path }: Registration
       platform: host.platform,
     });
     checkCatalog(db);
+    // Where its rows may not be all there were, they do not tell all that it borrows.
+    const sql = new Statements(db);
+    const doubt = waitingGap(sql) || readState(sql).doubt;
+    if (doubt !== '') throw new StoreError('unavailable', doubt);
     return { db, rows: new BlobReader(db, new RowHasher()), path };
   } catch (error) {
     db?.close();

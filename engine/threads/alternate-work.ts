@@ -1,6 +1,5 @@
 /** The commit thread's work on alternates, by name: adding, telling and removing them, and the stores that borrow from this one. */
 import type { AlternateInfo } from '../api.ts';
-import { isBorrowed } from '../catalog/blob-rows.ts';
 import type { Catalog } from '../catalog/catalog.ts';
 import type { StoreLayout } from '../catalog/layout.ts';
 import { type Registration, removeRegistrations, writeRegistration } from '../catalog/registrations.ts';
@@ -84,7 +83,12 @@ function add(
   const own = alternates.own();
   const same = own.find((one) => one.path === folder && one.immutable === immutable);
   // It may be away just now: it is no less an alternate.
-  if (same !== undefined) return alternates.list().find(({ id }) => id === same.storeId)!;
+  if (same !== undefined) {
+    // It may have been told to forget this store, or this store may lie elsewhere now.
+    for (const { lender } of alternates.chain())
+      if (lender?.registration.storeId === same.storeId) alternates.register(lender);
+    return alternates.list().find(({ id }) => id === same.storeId)!;
+  }
   const { registration: found, superblock } = alternates.inspect(folder);
   if (superblock.incompat.length > 0)
     throw new StoreError('incompatible-format', `${folder} uses ${superblock.incompat.join(', ')}`, { path });
@@ -107,33 +111,40 @@ function add(
   return alternates.list().find(({ id }) => id === found.storeId)!;
 }
 
-/** `conflict` while something is borrowed that the others do not have. */
+/** `conflict` while something is borrowed that the others do not have. Nothing is borrowed meanwhile: it is under the write lock. */
 function remove(context: AlternateContext, path: string): void {
-  const { host, provider, layout, alternates, catalog } = context;
+  const { host, provider, layout, alternates, catalog, lending } = context;
   const folder = alternates.realFolder(path);
   const own = alternates.own();
   const gone = own.find((one) => one.path === folder || one.path === path);
   if (gone === undefined)
     throw new StoreError('not-found', `${path} is no alternate of this store`, { path });
   const before = alternates.chain();
-  const after = alternates.chainWithout(gone.storeId);
+  catalog.transaction(() => {
+    lending.look();
+    const lacking = borrowedBeside(context, alternates.chainWithout(gone.storeId));
+    if (lacking > 0)
+      throw new StoreError(
+        'conflict',
+        `${lacking} blob(s) are borrowed that no other alternate has: "dissociate" copies them in first`,
+        { path, borrowed: lacking },
+      );
+    removeRegistrations(host.files, provider, layout.alternates, { storeId: gone.storeId });
+  });
+  unregister(context, before);
+}
+
+/** How many borrowed blobs these alternates cannot be relied on for. Those that can are told. */
+function borrowedBeside({ catalog, lending }: AlternateContext, chain: readonly Link[]): number {
   let lacking = 0;
   for (let last = 0; ;) {
     const page = catalog.sql
-      .rows('SELECT n, id FROM blobs WHERE codec = 3 AND n > ? ORDER BY n LIMIT 1000')
-      .all(last) as { readonly n: number; readonly id: Uint8Array }[];
-    if (page.length === 0) break;
-    lacking += page.filter(({ id }) => !isIn(after, id)).length;
+      .rows('SELECT n, id, kind FROM blobs WHERE codec = 3 AND n > ? ORDER BY n LIMIT 1000')
+      .all(last) as { readonly n: number; readonly id: Uint8Array; readonly kind: number }[];
+    if (page.length === 0) return lacking;
+    lacking += page.filter(({ id, kind }) => !lending.lendsIn(chain, id, kind)).length;
     last = page.at(-1)!.n;
   }
-  if (lacking > 0)
-    throw new StoreError(
-      'conflict',
-      `${lacking} blob(s) are borrowed that no other alternate has: "dissociate" copies them in first`,
-      { path, borrowed: lacking },
-    );
-  removeRegistrations(host.files, provider, layout.alternates, { storeId: gone.storeId });
-  unregister(context, before);
 }
 
 /** After everything was copied in. `conflict` where something was borrowed since. */
@@ -164,11 +175,4 @@ function unregister(
       if (!StoreError.is(toStoreError(error, 'unregistering'))) throw error;
     }
   }
-}
-
-function isIn(links: readonly Link[], id: Uint8Array): boolean {
-  return links.some(({ lender }) => {
-    const row = lender?.reader.rows.byId(id);
-    return row !== undefined && row.suspect === 0 && !isBorrowed(row);
-  });
 }

@@ -200,3 +200,31 @@ storeTest('of an encrypted store, from a plain one, with its keys', async (folde
     await closeOthers(folder);
   }
 });
+
+storeTest(
+  'without a scrub, what more of a chunked blob is damaged is told, and not taken for healed',
+  async (folder) => {
+    try {
+      const content = noise(300_000, 77);
+      const { id } = await (await folder.open(shapes['chunked'])).put(content, { owner: 'x' });
+      await folder.closeAll();
+      const other = await openBeside(folder, 'other');
+      await other.put(content, { owner: 'x' });
+      harmHalf(folder, (bytes) => {
+        for (let at = 100; at < bytes.length; at += 3000) bytes[at]! ^= 1;
+        return bytes;
+      });
+      const store = await folder.open();
+      await assert.rejects(store.get(id), withCode('corrupt'));
+      const known = await store.repair({ from: other, verify: false });
+      assert.deepEqual(
+        known.remaining.map((one) => [one.id, /more of it is damaged/.test(one.reason)]),
+        [[id, true]],
+      );
+      assert.deepEqual((await store.repair({ from: other })).remaining, []);
+      same(await store.get(id), content);
+    } finally {
+      await closeOthers(folder);
+    }
+  },
+);
