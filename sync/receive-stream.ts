@@ -63,7 +63,7 @@ export async function receiveStream(
     onPart: (next) => notes.setStream(next),
   });
   try {
-    const head = noted === undefined ? await wire.begin() : await rest(wire);
+    const head = await unlessAborted(options.signal, noted === undefined ? wire.begin() : rest(wire));
     const received = await takeIn(sink, { wire, head, options });
     await notes.setStream(undefined);
     return { ...received, resumedAt: at.offset, streamBytes: wire.offset };
@@ -74,6 +74,20 @@ export async function receiveStream(
   } finally {
     // Not waited for: it may be in the middle of a read that nothing ends.
     bytes.return?.().catch(() => undefined);
+  }
+}
+
+/** The input may never give a byte, and knows nothing of the signal. */
+async function unlessAborted<Value>(signal: AbortSignal | undefined, work: Promise<Value>): Promise<Value> {
+  if (signal === undefined) return await work;
+  const aborted = Promise.withResolvers<never>();
+  const abort = (): void => aborted.reject(signal.reason);
+  if (signal.aborted) abort();
+  signal.addEventListener('abort', abort, { once: true });
+  try {
+    return await Promise.race([work, aborted.promise]);
+  } finally {
+    signal.removeEventListener('abort', abort);
   }
 }
 

@@ -203,20 +203,28 @@ export class StreamWire implements Wire {
   }
 
   async #read(): Promise<void> {
-    const next = await this.#input.next().catch((error: unknown) => {
-      if (StoreError.is(error)) throw error;
-      throw new StoreError('unavailable', 'the stream cannot be read', { offset: this.#offset }, error);
-    });
-    if (next.done === true)
+    const bytes = await this.#bytes();
+    if (bytes === undefined)
       throw new StoreError('unavailable', 'the stream ends before its end: it was cut', {
         offset: this.#offset,
       });
-    this.#reader.push(next.value);
+    this.#reader.push(bytes);
   }
 
   async #expectEnd(): Promise<void> {
-    if (this.#reader.inside || (await this.#input.next()).done !== true)
-      throw bad('there is more after its end');
+    if (this.#reader.inside || (await this.#bytes()) !== undefined) throw bad('there is more after its end');
+  }
+
+  /** The next bytes, at least one; undefined at the end of the input. */
+  async #bytes(): Promise<Uint8Array | undefined> {
+    for (;;) {
+      const next = await this.#input.next().catch((error: unknown) => {
+        if (StoreError.is(error)) throw error;
+        throw new StoreError('unavailable', 'the stream cannot be read', { offset: this.#offset }, error);
+      });
+      if (next.done === true) return undefined;
+      if (next.value.length > 0) return next.value;
+    }
   }
 }
 

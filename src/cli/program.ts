@@ -1,6 +1,6 @@
 /** The command line as a whole: the verbs, how their errors are told, and how they are stopped. */
 import { Command, CommanderError } from 'commander';
-import type { OpenOptions } from '../index.ts';
+import { type OpenOptions, StoreError } from '../index.ts';
 import { add } from './add.ts';
 import { alternates } from './alternates.ts';
 import { cat } from './cat.ts';
@@ -111,6 +111,9 @@ export async function runProgram(
   }
   try {
     await program.parseAsync(argv, { from: 'user' });
+    // A result that did not go out is none, also where the verb ended before that was known.
+    await output.flush();
+    if (StoreError.is(stop.signal.reason)) throw stop.signal.reason;
     return exit;
   } catch (error) {
     return await tell(output, error, program);

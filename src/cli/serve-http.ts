@@ -1,4 +1,6 @@
 /** `holdfast serve DIR --http`: a server for one store, which tells where it listens, and who came. */
+import { stat } from 'node:fs/promises';
+import { join } from 'node:path';
 import { type Scope, type SyncSession, isLoopback, listenHttp, syncHandler, tokensOf } from '../index.ts';
 import { Stopped, UsageError, exitCodes } from './exit.ts';
 import { readSmallFile } from './small-file.ts';
@@ -21,6 +23,7 @@ export async function serveHttp(
   const { host, port } = parseListen(serving.at);
   const tls = await readTls(serving);
   const tokens = tokensOf(directory);
+  const began = await changeOf(directory);
   let open = (await tokens.list()).length === 0;
   if (!isLoopback(host)) {
     if (tls === undefined && serving.allowPlainHttp !== true)
@@ -33,9 +36,9 @@ export async function serveHttp(
       );
   } else if (open)
     output.warn('the store has no tokens: everybody on this machine may pull from it and push to it');
-  // The first token closes the door for good: revoking the last one must not open it.
+  // The first token closes the door for good: revoking the last one must not open it, also where nobody came between.
   const anonymous = async (): Promise<Scope | undefined> => {
-    open &&= (await tokens.list()).length === 0;
+    open &&= (await changeOf(directory)) === began && (await tokens.list()).length === 0;
     return open ? 'admin' : undefined;
   };
   await withReadableStore(directory, context, async (store) => {
@@ -57,6 +60,15 @@ export async function serveHttp(
   });
   if (signal.reason instanceof Stopped && signal.reason.by === 'EPIPE') throw signal.reason;
   return exitCodes.fine;
+}
+
+/** Another one when a token was made or revoked since; none where none ever was. */
+async function changeOf(directory: string): Promise<bigint | undefined> {
+  try {
+    return (await stat(join(directory, 'tokens'), { bigint: true })).mtimeNs;
+  } catch {
+    return undefined; // what is wrong with it, reading the tokens says
+  }
 }
 
 async function readTls({

@@ -50,7 +50,7 @@ export interface SyncHandler {
 }
 
 const allows = { read: 'pull', append: 'append', admin: 'both' } as const;
-/** How often a session that is at work looks whether its token still stands, ms. */
+/** How often a session looks whether its token still stands, ms. */
 const checkEveryMs = 250;
 
 export function syncHandler(store: Store, options: SyncHandlerOptions = {}): SyncHandler {
@@ -128,7 +128,8 @@ class Sessions {
     if (admitted === undefined) return refuse(socket, 401, 'forbidden', 'a token of this store is wanted');
     if (this.#closed) return void socket.destroy();
     const upgraded = upgrade(socket, head, this.#options.host);
-    const transport = this.#watched(upgraded, admitted.token, begun);
+    const watch = new AbortController();
+    const transport = this.#watched(upgraded, { token: admitted.token, begun, signal: watch.signal });
     this.#transports.add(transport);
     const { scope, token } = admitted;
     const session = { address: request.socket.remoteAddress ?? '', token: token?.id, scope };
@@ -138,6 +139,7 @@ class Sessions {
     } catch (error) {
       this.#options.onSession?.({ ...session, transfers: [], error });
     } finally {
+      watch.abort();
       this.#transports.delete(transport);
     }
   }
@@ -154,26 +156,48 @@ class Sessions {
     return { scope: token.scope, token };
   }
 
-  /** Looks now and then, with what comes in, whether the token still stands; a session without one ends when tokens are wanted. */
-  #watched(inner: Transport, token: TokenInfo | undefined, begun: () => void): Transport {
-    let checkedMs = performance.now();
+  /**
+   * Looks every now and then whether the token still stands, also while nothing comes in: what came may still be at work towards
+   * a root. A session without one ends when tokens are wanted.
+   */
+  #watched(inner: Transport, { token, begun, signal }: Watch): Transport {
+    let refusal: Error | undefined;
+    let refuse: ((error: Error) => void) | undefined;
+    const look = async (): Promise<void> => {
+      const stands =
+        token === undefined
+          ? (await this.#options.anonymous?.()) !== undefined
+          : await this.#tokens.has(token.id);
+      if (!stands) throw new StoreError('forbidden', 'the token was revoked');
+    };
+    const timer = setInterval(() => {
+      look().catch((error: Error) => {
+        refusal ??= error;
+        refuse?.(refusal);
+      });
+    }, checkEveryMs);
+    signal.addEventListener('abort', () => clearInterval(timer), { once: true });
     return {
       send: (bytes) => inner.send(bytes),
       close: (reason) => inner.close(reason),
       receive: async () => {
-        const bytes = await inner.receive();
+        if (refusal !== undefined) throw refusal;
+        const refused = Promise.withResolvers<never>();
+        refuse = refused.reject;
+        const bytes = await Promise.race([inner.receive(), refused.promise]);
         begun();
-        if (bytes === undefined || performance.now() - checkedMs < checkEveryMs) return bytes;
-        checkedMs = performance.now();
-        const stands =
-          token === undefined
-            ? (await this.#options.anonymous?.()) !== undefined
-            : await this.#tokens.has(token.id);
-        if (!stands) throw new StoreError('forbidden', 'the token was revoked');
         return bytes;
       },
     };
   }
+}
+
+interface Watch {
+  readonly token: TokenInfo | undefined;
+  /** The peer has said something. */
+  readonly begun: () => void;
+  /** Aborts at the session's end. */
+  readonly signal: AbortSignal;
 }
 
 /** Answers that the connection is ours from now on. `head`: what came behind the request already. */

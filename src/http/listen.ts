@@ -43,6 +43,8 @@ export async function listenHttp(handler: SyncHandler, options: ListenOptions): 
     );
     server.listen({ host: host === 'localhost' ? '127.0.0.1' : host, port, exclusive: true }, resolve);
   });
+  // A connection that could not be taken (no descriptors are left) is lost; without a listener the process would be.
+  server.on('error', () => undefined);
   const { port: actual } = server.address() as AddressInfo;
   const name = isIP(host) === 6 ? `[${host}]` : host;
   return {

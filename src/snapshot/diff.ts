@@ -1,5 +1,5 @@
 /** What differs between two snapshots, as paths: found by the difference of trees that sync finds what is missing with. */
-import { type BlobId, type Store, StoreError } from '../../engine/index.ts';
+import { type BlobId, type NodeContent, type Store, StoreError } from '../../engine/index.ts';
 import { compareBytes } from '../../engine/codec/bytes.ts';
 import { type TreeLink, difference } from '../../sync/protocol/difference.ts';
 import { type MapNode, decodeMapNode, isLeaf } from '../../sync/tree/map-node.ts';
@@ -61,7 +61,9 @@ async function* diffFolders(run: Run, pair: Pair): AsyncGenerator<TreeChange, vo
     throw new StoreError('limit-exceeded', `the snapshot is nested deeper than ${chainMax}`, {
       path: pair.path.slice(0, 500),
     });
-  const [gone, come] = await new MapNodes(run.store).differing(pair.before, pair.after);
+  const nodes = new MapNodes(run.store);
+  if (pair.depth === 1) for (const id of [pair.before, pair.after]) await nodes.expectFolder(id);
+  const [gone, come] = await nodes.differing(pair.before, pair.after);
   let [i, j] = [0, 0];
   while (i < gone.length || j < come.length) {
     const order = orderOf(gone[i], come[j]);
@@ -128,6 +130,17 @@ class MapNodes {
     this.#store = store;
   }
 
+  /** A sound node that is no map is no damage where somebody names it: it is something else. */
+  async expectFolder(id: BlobId): Promise<void> {
+    const content = await this.#content(id);
+    try {
+      this.#nodes.set(id, decodeMapNode(content));
+    } catch (error) {
+      if (!StoreError.is(error, 'corrupt')) throw error;
+      throw new StoreError('invalid-argument', `${id} is a node, but no folder`, { id }, error);
+    }
+  }
+
   /** The entries of leaves that only one of two maps has, by rising key. What both have under one key may be among them. */
   async differing(one: BlobId, other: BlobId): Promise<[MapEntry[], MapEntry[]]> {
     const [a, b] = [await this.#read(one), await this.#read(other)];
@@ -163,11 +176,15 @@ class MapNodes {
   async #read(id: BlobId): Promise<MapNode> {
     const known = this.#nodes.get(id);
     if (known !== undefined) return known;
-    const content = await this.#store.getNode(id);
-    if (content === undefined) throw new StoreError('not-found', `node ${id} is not in the store`, { id });
-    const node = decodeMapNode(content);
+    const node = decodeMapNode(await this.#content(id));
     this.#nodes.set(id, node);
     return node;
+  }
+
+  async #content(id: BlobId): Promise<NodeContent> {
+    const content = await this.#store.getNode(id);
+    if (content === undefined) throw new StoreError('not-found', `node ${id} is not in the store`, { id });
+    return content;
   }
 }
 

@@ -71,7 +71,7 @@ export class Notes {
 
   async stream(): Promise<StreamNote | undefined> {
     const [noted] = await this.#table.get([streamKey]);
-    return noted === undefined ? undefined : (JSON.parse(decodeText(noted)) as StreamNote);
+    return noted === undefined ? undefined : streamNoteOf(decodeText(noted));
   }
 
   async setStream(note: StreamNote | undefined): Promise<void> {
@@ -144,6 +144,20 @@ export class Notes {
 /** Bookmarks of a root, the newest first: what each peer that it was replicated with had under its name. */
 export async function bookmarks(store: Store, name: string): Promise<readonly Bookmark[]> {
   return await new Notes(store).bookmarks(name);
+}
+
+/** Undefined for what is no place in a stream: then it is received from its beginning. */
+function streamNoteOf(text: string): StreamNote | undefined {
+  try {
+    const { offset, frames, number, digest } = JSON.parse(text) as Readonly<Record<string, unknown>>;
+    const isCount = (value: unknown): value is number =>
+      Number.isSafeInteger(value) && (value as number) >= 0;
+    if (!isCount(offset) || !isCount(frames) || !isCount(number)) return undefined;
+    if (typeof digest !== 'string' || !/^[0-9a-f]{64}$/.test(digest)) return undefined;
+    return { offset, frames, number, digest };
+  } catch {
+    return undefined;
+  }
 }
 
 function markKey(name: string): string {

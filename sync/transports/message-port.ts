@@ -91,7 +91,10 @@ class PortTransport implements Transport {
 
   async close(reason?: Error): Promise<void> {
     if (this.#closed !== undefined) {
-      if (reason !== undefined) this.#port.close();
+      if (reason === undefined) return;
+      this.#port.close();
+      // Web and Electron tell only the other side that a port was closed: whoever still waits here hears it from us.
+      this.#fail('the port was closed');
       return;
     }
     this.#closed = { reason };

@@ -160,10 +160,8 @@ test('a server does not open a door by mistake', async (t) => {
     await assert.rejects(run(verb, args), (error: StoreError) => error.code === 'not-a-store');
 });
 
-test('a store without tokens is open to this machine, until its first token', async (t) => {
-  const folder = workFolder(t);
-  const store = join(folder, 'store');
-  await makeStore(store, 'x');
+/** Serves a store in this process, as the verb does, for the length of some work. */
+async function servingOpen(store: string, work: (url: string) => Promise<void>): Promise<void> {
   const stdout = new PassThrough();
   const streams = { stdout, stderr: new PassThrough().resume() } as unknown as Pick<
     NodeJS.Process,
@@ -178,15 +176,32 @@ test('a store without tokens is open to this machine, until its first token', as
     threads: { count: 0 },
   };
   const ended = serve.run(context, [store], { http: '0' });
-  const [line] = (await once(stdout, 'data')) as [Buffer];
-  const { url } = JSON.parse(String(line)) as { readonly url: string };
-  await (await httpTransport(url)).close();
-  const { id } = await tokensOf(store).create('read');
-  await assert.rejects(httpTransport(url), (error: StoreError) => error.code === 'forbidden');
-  await tokensOf(store).revoke(id);
-  await assert.rejects(httpTransport(url), (error: StoreError) => error.code === 'forbidden');
-  stop.abort();
-  assert.equal(await ended, 0);
+  try {
+    const [line] = (await once(stdout, 'data')) as [Buffer];
+    await work((JSON.parse(String(line)) as { readonly url: string }).url);
+  } finally {
+    stop.abort();
+    assert.equal(await ended, 0);
+  }
+}
+
+test('a store without tokens is open to this machine, until its first token', async (t) => {
+  const store = join(workFolder(t), 'store');
+  await makeStore(store, 'x');
+  const isForbidden = (error: StoreError): boolean => error.code === 'forbidden';
+  await servingOpen(store, async (url) => {
+    await (await httpTransport(url)).close();
+    const { id } = await tokensOf(store).create('read');
+    await assert.rejects(httpTransport(url), isForbidden);
+    await tokensOf(store).revoke(id);
+    await assert.rejects(httpTransport(url), isForbidden);
+  });
+  // Likewise where nobody came while it stood.
+  await servingOpen(store, async (url) => {
+    await (await httpTransport(url)).close();
+    await tokensOf(store).revoke((await tokensOf(store).create('read')).id);
+    await assert.rejects(httpTransport(url), isForbidden);
+  });
 });
 
 test('a folder that is encrypted is a remote with its key', async (t) => {

@@ -1,7 +1,7 @@
 /** The verbs `diff`, `send` and `receive`: files and pipes, resumed, and what they refuse. */
 import assert from 'node:assert/strict';
 import { closeSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { test } from 'node:test';
 import { importPaths, openStore } from '../../src/index.ts';
 import { type Ended, holdfast, holdfastRunning, workFolder, writeFiles } from './command.ts';
@@ -18,7 +18,7 @@ async function redirected(
   { cwd, from, into }: Place & { readonly from?: string; readonly into?: string },
 ): Promise<Ended> {
   const input = from === undefined ? 'ignore' : openSync(join(cwd, from), 'r');
-  const output = into === undefined ? 'pipe' : openSync(join(cwd, into), 'w');
+  const output = into === undefined ? 'pipe' : openSync(resolve(cwd, into), 'w');
   try {
     return await holdfast(args, { cwd, stdio: [input, output, 'pipe'] });
   } finally {
@@ -101,3 +101,25 @@ test('a root goes through a file, then the difference; cut and resumed; diff tel
     assert.match(ended.stderr, new RegExp(`\\(${code}\\)`), args.join(' '));
   }
 });
+
+test(
+  'a full disk under the output is told, and is no success',
+  { skip: process.platform !== 'linux' },
+  async (t) => {
+    const options = { cwd: workFolder(t) };
+    writeFiles(options.cwd, { 'photos/a.txt': Buffer.alloc(600_000, 'large') });
+    const store = await openStore(join(options.cwd, 'store'), brief);
+    await importPaths(store, [join(options.cwd, 'photos')], { root: 'main' });
+    await store.close();
+    for (const args of [
+      ['send', 'store', 'main'],
+      ['ls', 'store'],
+      ['diff', 'store', 'main', 'main', '--json'],
+    ]) {
+      const { exit, stderr } = await redirected(args, { ...options, into: '/dev/full' });
+      assert.equal(exit, 1, `${args[0]}: ${stderr}`);
+      assert.match(stderr, /^holdfast: the output cannot be written: ENOSPC.* \(no-space\)$/m);
+      assert.doesNotMatch(stderr, /^ +at /m, 'no stack');
+    }
+  },
+);

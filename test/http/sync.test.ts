@@ -177,6 +177,45 @@ twoStores(
   },
 );
 
+twoStores('a token that is revoked after the last byte came moves no root either', async (two) => {
+  const { source, replica } = await twoTrees(two);
+  let stands = true;
+  const tokens = { ...tokensOf(source.directory), has: async () => stands };
+  const { token } = await tokens.create('append');
+  await setTree(replica, 'new', new Map([['c', text('of the replica')]]));
+  // A slow disk: all has come, and is on its way in, when the token goes.
+  const slow = new Proxy(source, {
+    get(store, name) {
+      const value: unknown = Reflect.get(store, name, store);
+      if (typeof value !== 'function') return value;
+      if (name !== 'put') return (value as () => unknown).bind(store);
+      return async (...args: Parameters<Store['put']>): ReturnType<Store['put']> => {
+        stands = false;
+        await pause(600);
+        return await store.put(...args);
+      };
+    },
+  });
+  await serving(slow, { tokens }, async ({ url, sessions }) => {
+    await assert.rejects(
+      push(replica, await httpTransport(url, { token }), { roots: ['new'] }),
+      withCode('forbidden'),
+    );
+    assert.equal(await source.roots.get('new'), undefined);
+    assert.equal((sessions[0]!.error as StoreError).code, 'forbidden');
+  });
+});
+
+twoStores('connections that cannot be taken do not end the server', async (two) => {
+  const { source, replica } = await twoTrees(two);
+  await serving(source, { anonymous: async () => 'read' }, async ({ url, server }) => {
+    // What Node says when the process has no descriptors left.
+    for (let i = 0; i < 3; i++) server.emit('error', new Error('accept EMFILE'));
+    await pull(replica, await httpTransport(url));
+    await assertSame(source, replica, ['main']);
+  });
+});
+
 twoStores(
   'anonymous peers are let in where that is said, until it is not; sessions are counted; a close ends them',
   async (two) => {

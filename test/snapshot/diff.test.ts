@@ -4,7 +4,14 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { type BlobId, type Store, StoreError, nodeProvider, openStore } from '../../engine/index.ts';
+import {
+  type BlobId,
+  type Store,
+  StoreError,
+  encodeNode,
+  nodeProvider,
+  openStore,
+} from '../../engine/index.ts';
 import { diffTrees } from '../../src/index.ts';
 import { type SnapshotEntry, encodeEntry } from '../../src/snapshot/entry.ts';
 import { nodesOf } from '../../src/snapshot/tree.ts';
@@ -151,5 +158,9 @@ test('facts alone are told as such; bytes, and ids that are not there, are refus
   const [a, b] = [await putEntry(0o644), await putEntry(0o600)];
   assert.deepEqual(await found(a, b), ['facts f']);
   await assert.rejects(found(a, id), (error) => StoreError.is(error, 'invalid-argument'));
+  const other = encodeNode({ links: [], payload: Buffer.from('of another application') });
+  const node = await store.put(other, { kind: 'node' });
+  for (const [from, to] of [[a, node.id] as const, [node.id, a] as const])
+    await assert.rejects(found(from, to), (error) => StoreError.is(error, 'invalid-argument'));
   await assert.rejects(found(a, '0'.repeat(64)), (error) => StoreError.is(error, 'not-found'));
 });

@@ -340,3 +340,62 @@ test('a quota, an abort and a root that moves meanwhile end it without a root', 
     assert.equal(await replica.roots.get('ended'), elsewhere);
   });
 });
+
+/** What makes an input end as it does: with an error of the system, or never; and pieces of no bytes. */
+async function* endingWith(
+  bytes: Uint8Array,
+  end: () => Promise<void>,
+): AsyncGenerator<Uint8Array, void, void> {
+  yield new Uint8Array(0);
+  yield bytes;
+  await end();
+  yield new Uint8Array(0);
+}
+
+test(
+  'an input that fails where it should end, or never begins, is told as that',
+  { timeout: 20_000 },
+  async () => {
+    await setTree(source, 'inputs', someTree(8100));
+    const stream = await streamOf('inputs');
+    await withReplica(async (replica) => {
+      const failing = (): Promise<never> => Promise.reject(new Error('read EIO'));
+      await assert.rejects(receiveStream(replica, endingWith(stream, failing)), withCode('unavailable'));
+      assert.deepEqual(await replica.roots.list(), []);
+      const stop = new AbortController();
+      const silent = endingWith(new Uint8Array(0), () => new Promise(() => undefined));
+      const waiting = receiveStream(replica, silent, { signal: stop.signal });
+      setTimeout(() => stop.abort(new Error('enough')), 50);
+      await assert.rejects(waiting, /enough/);
+      const received = await receiveStream(replica, () => endingWith(stream, async () => undefined));
+      assert.equal(received.changed, true);
+    });
+  },
+);
+
+test('a note that is no place in a stream is no note', async () => {
+  await setTree(source, 'noted', someTree(8200));
+  const stream = await streamOf('noted', { partBytes: 15 * kib });
+  const good = { offset: 10, frames: 1, number: 1, digest: 'a'.repeat(64) };
+  const wrong: unknown[] = [
+    { ...good, offset: -1 },
+    { ...good, offset: 0.5 },
+    { ...good, frames: '1' },
+    { ...good, number: null },
+    { ...good, digest: 'x' },
+    null,
+    7,
+  ];
+  for (const note of ['{', ...wrong.map((one) => JSON.stringify(one))])
+    await withReplica(async (replica) => {
+      await replica.sideTable('sync').set([['stream', Buffer.from(note)]]);
+      const { resumedAt } = await receiveStream(replica, inPieces(stream), { resume: true });
+      assert.equal(resumedAt, 0, note);
+    });
+  // One that has the form, and of another stream, is no beginning of this one.
+  await withReplica(async (replica) => {
+    await replica.sideTable('sync').set([['stream', Buffer.from(JSON.stringify(good))]]);
+    await assert.rejects(receiveStream(replica, inPieces(stream), { resume: true }), withCode('conflict'));
+    assert.deepEqual(await replica.roots.list(), []);
+  });
+});

@@ -81,6 +81,25 @@ async function kill(child: ChildProcess): Promise<void> {
   await ended;
 }
 
+test(
+  'a reason ends a clean close that waits, also where a port is not told of its own end',
+  { timeout: 10_000 },
+  async () => {
+    let closed = 0;
+    const end = portTransport({
+      postMessage: () => undefined,
+      close: () => void closed++,
+      on: () => undefined,
+    });
+    await end.send(new Uint8Array(10));
+    const waiting = end.close(); // nobody will ever acknowledge the piece
+    await pause(10);
+    await end.close(new Error('enough'));
+    await waiting;
+    assert.ok(closed > 0);
+  },
+);
+
 test('a port refuses pieces out of order, doubled, too large, or no pieces at all', async () => {
   const wrong: readonly unknown[] = [
     { n: 1, bytes: Uint8Array.of(1) },
