@@ -7,6 +7,7 @@ import { test } from 'node:test';
 import { openStore } from '../../engine/index.ts';
 import { noise, sha256 } from '../engine/store-folder.ts';
 import { runFlips } from './bit-flips.ts';
+import { runDamage } from './damage.ts';
 import { judge, runIoErrors } from './io-errors.ts';
 import { scenarios } from './io-scenarios.ts';
 
@@ -25,6 +26,16 @@ test('bit flips, a sample: refused, seen or harmless', async (t) => {
   assert.ok(bytes >= 65_536);
   t.diagnostic(`${runs} of ${bits} bits: ${refused} refused, ${seen} seen, ${harmless} harmless`);
 });
+
+for (const from of ['store', 'mirror'] as const)
+  test(`damage by the dozen, healed from a ${from}: each is found, no other, and all is the same again`, async () => {
+    const { harmed, found, missed, remaining, wrong, ...report } = await runDamage({
+      seed: 5,
+      blobs: 36,
+      from,
+    });
+    assert.deepEqual([harmed, found, report.false, missed, remaining, wrong], [36, 36, 0, 0, 0, 0]);
+  });
 
 test('a lost blob, a lost root and a plain error are losses', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'holdfast-judged-'));

@@ -4,6 +4,7 @@ import { play } from '../../fuzz/store/player.ts';
 import { makeSteps } from '../../fuzz/store/steps.ts';
 import { makeUniverse } from '../../fuzz/store/universe.ts';
 import { type CampaignArguments, bitFlips, ioErrors, raceMutantsAll, races } from './fault-campaigns.ts';
+import { runDamage } from './damage.ts';
 import { runKill } from './kill.ts';
 import { runMoves } from './move.ts';
 import { buildMutant, huntMutant, mutants } from './mutants.ts';
@@ -26,6 +27,7 @@ const usage = `usage: soak power-loss [--runs STATES] [--seed S] [--per-seed STA
        soak cuts       [--runs CUTS] [--seed S]
        soak sync-kill  [--runs KILLS] [--seed S]
        soak sync-races [--runs RACES] [--seed S]
+       soak damage     [--runs BLOBS] [--seed S]
   --stand-in runs the tools' own small store instead of the engine`;
 
 const { positionals, values } = parseArgs({
@@ -72,6 +74,7 @@ const campaigns: Readonly<Record<string, () => Promise<boolean>>> = {
   cuts,
   'sync-kill': syncKill,
   'sync-races': syncRaces,
+  damage,
 };
 
 async function powerLoss(): Promise<boolean> {
@@ -210,6 +213,19 @@ async function rebuild(): Promise<boolean> {
   const seconds = ((performance.now() - started) / 1000).toFixed(0);
   print(`rebuild: ${runs} stores, ${failed} failed, ${seconds} s, seed ${seed}`);
   return failed === 0;
+}
+
+async function damage(): Promise<boolean> {
+  let fine = true;
+  for (const from of ['store', 'mirror'] as const) {
+    const report = await runDamage({ seed, blobs: Number(values.runs ?? 1000), from });
+    const { harmed, blobs, found, missed, remaining, wrong, seconds } = report;
+    print(
+      `damage, healed from a ${from}: ${harmed} of ${blobs} blobs harmed, ${found} found, ${report.false} false, ${missed} missed; ${remaining} not healed, ${wrong} wrong in the end; ${seconds.toFixed(0)} s, seed ${seed}`,
+    );
+    fine &&= report.false + missed + remaining + wrong === 0 && harmed > 0;
+  }
+  return fine;
 }
 
 /** These throw at the first that fails, and keep its folder. */
