@@ -184,8 +184,9 @@ class Side {
     let rounds = 1;
     const begun = sink.begin(names, marks);
     const counts = await this.#during(sink, begun, async (state): Promise<Counts> => {
-      for (const { name, expect } of offered ?? []) expectRoot(state, name, expect);
+      // First: what is expected wrongly is told with what it is, and who may only bring what is new may not read that.
       if (onlyNew) for (const root of offered ?? []) expectNew(state, root);
+      for (const { name, expect } of offered ?? []) expectRoot(state, name, expect);
       if (offered?.every(({ name, id }) => state.current.get(name) === id) === true) {
         this.#connection.send({ type: 'done', changed: offered.map(() => false), blobs: 0, bytes: 0 });
         return { roots: offered.map(({ name, id }) => ({ name, id, changed: false })), blobs: 0, bytes: 0 };

@@ -88,6 +88,12 @@ twoStores('a token allows what its scope says, and nothing comes in without one'
     await assert.rejects(push(replica, await by(append.token), { roots: ['new'] }), withCode('forbidden'));
     assert.equal(await source.roots.get('new'), before);
 
+    // Nor does a wrong guess tell what a root is.
+    await assert.rejects(
+      push(replica, await by(append.token), { roots: ['new'], expect: { new: null } }),
+      (error) => StoreError.is(error, 'forbidden') && !error.message.includes(before!),
+    );
+
     await push(replica, await by(admin.token), { roots: ['new'] });
     await assertSame(replica, source, ['new']);
     assert.deepEqual(
@@ -98,6 +104,7 @@ twoStores('a token allows what its scope says, and nothing comes in without one'
         [append.id, 'append', 'forbidden'],
         [append.id, 'append', undefined],
         [append.id, 'append', undefined],
+        [append.id, 'append', 'forbidden'],
         [append.id, 'append', 'forbidden'],
         [admin.id, 'admin', undefined],
       ],
