@@ -2,6 +2,7 @@
 import type { Provider } from '../codec/provider.ts';
 import { StoreError, systemCode } from '../errors.ts';
 import type { Files } from '../host.ts';
+import { writeDurably } from './durable-file.ts';
 
 /** Another store, and where it lies. */
 export interface Registration {
@@ -52,21 +53,10 @@ export function writeRegistration(
   const to = files.join(folder, nameOf(provider, storeId, bytes));
   if (files.facts(to) !== undefined) return;
   if (files.facts(folder) === undefined) {
-    unlessCode('EEXIST', () => files.makeFolder(folder));
+    makeFolder(files, folder);
     files.syncFolder(parent);
   }
-  // Two who register the same at once write the same; a draft that somebody died over is begun anew.
-  const draft = `${to}.new`;
-  unlessCode('ENOENT', () => files.removeFile(draft));
-  const file = files.open(draft, 'create');
-  try {
-    file.write(bytes, 0);
-    file.sync();
-  } finally {
-    file.close();
-  }
-  files.rename(draft, to);
-  files.syncFolder(folder);
+  writeDurably(files, { folder, path: to }, bytes);
 }
 
 /** Removes what is said of a store; of that one place, where a path is given. */
@@ -106,10 +96,10 @@ function readWhole(files: Files, path: string): Uint8Array {
   }
 }
 
-function unlessCode(code: string, work: () => void): void {
+function makeFolder(files: Files, folder: string): void {
   try {
-    work();
+    files.makeFolder(folder);
   } catch (error) {
-    if (systemCode(error) !== code) throw error;
+    if (systemCode(error) !== 'EEXIST') throw error; // another process made it meanwhile
   }
 }

@@ -1,4 +1,5 @@
 /** The file of keys, kept twice: without it nothing of an encrypted store can ever be read again. */
+import { draftOf, writeDurably } from '../catalog/durable-file.ts';
 import type { StoreLayout } from '../catalog/layout.ts';
 import { equalBytes } from '../codec/bytes.ts';
 import type { Provider } from '../codec/provider.ts';
@@ -13,30 +14,10 @@ export function keyFilesOf({ keys, keysCopy }: StoreLayout): string[] {
   return [keys, keysCopy].flatMap((path) => [path, draftOf(path)]);
 }
 
-function draftOf(path: string): string {
-  return `${path}.new`;
-}
-
 /** One after the other, each durable before the next is touched, so that at any moment one of them is whole. */
 export function writeKeyFiles(files: Files, layout: StoreLayout, bytes: Uint8Array): void {
-  for (const path of [layout.keys, layout.keysCopy]) {
-    const draft = draftOf(path);
-    removeIfThere(files, draft);
-    const file = files.open(draft, 'create');
-    try {
-      file.write(bytes, 0);
-      file.sync();
-    } finally {
-      file.close();
-    }
-    files.rename(draft, path);
-    files.syncFolder(layout.root);
-  }
-}
-
-/** What a process left that died here. */
-function removeIfThere(files: Files, path: string): void {
-  if (files.facts(path) !== undefined) files.removeFile(path);
+  for (const path of [layout.keys, layout.keysCopy])
+    writeDurably(files, { folder: layout.root, path }, bytes);
 }
 
 /** The newest whole one. What it says is not proved before it was unlocked. */

@@ -278,6 +278,9 @@ export class VolumeSet implements ChoosableVolumes {
       if (StoreError.is(error, 'unavailable')) return error.message;
       // Damage of a volume is damage of its blobs, and is judged there.
       if (StoreError.is(error)) return undefined;
+      // Another process may have removed it while it was looked at, and what SQLite says of that is a failing disk.
+      if (this.options.host.files.facts(this.path(row)) === undefined)
+        return `volume ${row.id} is not there any more`;
       throw error;
     }
   }

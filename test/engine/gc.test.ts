@@ -6,6 +6,7 @@ import { nodeHost } from '../../engine/hosts/node.ts';
 import type { Host, Link, Store } from '../../engine/index.ts';
 import { openCatalogOf } from './open-catalog.ts';
 import { storeTest } from './store-folder.ts';
+import { vanishing } from './vanishing-driver.ts';
 
 const hour = 3_600_000;
 const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
@@ -205,3 +206,19 @@ storeTest('a volume whose file is away stops it, and nothing is taken for empty'
   assert.deepEqual(await back.get(small.id), bytes('small'));
   assert.equal((await back.gc({ graceMs: 0 })).deleted, 1);
 });
+
+storeTest(
+  'a volume that is taken away while it is looked at stops collection, and nothing else',
+  async (folder) => {
+    const driver = { module: new URL('./vanishing-driver.ts', import.meta.url).href };
+    const other = await folder.open({ driver });
+    await other.put(bytes('in a volume of its own'), { owner: 'x' });
+    const store = await folder.open({ mode: 'open', driver });
+    const [path] = folder.files('volumes').filter((name) => name.endsWith('.db'));
+    vanishing.add(path!.slice(-36));
+    assert.match((await store.gc({ graceMs: 0 })).blocked!, /is not there any more/);
+    renameSync(`${path!}.away`, path!);
+    await store.put(bytes('written after that'), { owner: 'x' });
+    assert.equal((await store.gc({ graceMs: 0 })).blocked, undefined);
+  },
+);
