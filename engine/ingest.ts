@@ -306,10 +306,12 @@ export class Ingest {
     const token = await worker.call<string>('stage-begin', howOf(options));
     try {
       let sent = 0;
-      let last: Promise<unknown> = Promise.resolve();
-      for await (const piece of pieces(source)) {
+      let last: Promise<Uint8Array<ArrayBuffer> | undefined> = Promise.resolve(undefined);
+      const spare: Uint8Array<ArrayBuffer>[] = [];
+      for await (const piece of pieces(source, spare)) {
         options.signal?.throwIfAborted();
-        await last; // one piece ahead, no more: memory stays bounded
+        const back = await last; // one piece ahead, no more: memory stays bounded
+        if (back !== undefined) spare.push(back);
         sent += piece.length;
         last = worker.call('stage-write', { token, bytes: piece }, { transfer: [piece.buffer] });
         last.catch(() => undefined); // awaited on the next turn

@@ -113,8 +113,9 @@ export class Workshop {
         wireBatch(encodeAgain(this.#open, args)),
       'stage-again': (row: number, context: CallContext) => stageAgain(this.#open, row, context.signal),
       'stage-begin': (how: StageHow) => this.#open.stager.begin(how),
-      'stage-write': (args: { token: string; bytes: Uint8Array }) =>
-        this.#open.stager.write(args.token, args.bytes),
+      // Memory goes back to whoever sent it, to be filled again.
+      'stage-write': async ({ token, bytes }: { token: string; bytes: Uint8Array }) =>
+        (await this.#open.stager.write(token, bytes)) ? new Moved(bytes, [bytes.buffer]) : undefined,
       'stage-finish': (token: string) => this.#open.stager.finish(token),
       publish: (args: PartName & { token: string; volume: number }) =>
         this.#open.stager.publish(args.token, { volume: args.volume, name: args }),

@@ -2,6 +2,7 @@
 import type { Readable, Writable } from 'node:stream';
 import { StoreError } from '../../engine/index.ts';
 import type { Transport } from '../transport.ts';
+import { freeMemory } from './free-memory.ts';
 import { type Closing, Waiters, afterClose } from './waiters.ts';
 
 export interface Streams {
@@ -37,7 +38,8 @@ export class StreamTransport implements Transport {
     if (this.#closed !== undefined) throw new StoreError('closed', 'the transport is closed');
     if (bytes.length === 0) return;
     this.#checkOutput();
-    this.#output.write(bytes);
+    // It calls back when the stream has no use for the bytes any more, whether they went out or not.
+    this.#output.write(bytes, () => freeMemory(bytes));
     while (this.#output.writableNeedDrain) {
       await this.#waiters.change();
       if (this.#closed !== undefined) return;
