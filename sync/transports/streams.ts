@@ -1,4 +1,5 @@
 /** The transport over a pair of Node streams: our own stdin and stdout, those of a child process, or both ways of a socket. */
+import { Socket } from 'node:net';
 import type { Readable, Writable } from 'node:stream';
 import { StoreError } from '../../engine/index.ts';
 import type { Transport } from '../transport.ts';
@@ -38,8 +39,9 @@ export class StreamTransport implements Transport {
     if (this.#closed !== undefined) throw new StoreError('closed', 'the transport is closed');
     if (bytes.length === 0) return;
     this.#checkOutput();
-    // It calls back when the stream has no use for the bytes any more, whether they went out or not.
-    this.#output.write(bytes, () => freeMemory(bytes));
+    // A socket calls back when the system has the bytes, or they are dropped. A stream within the process hands them on as they are.
+    if (this.#output instanceof Socket) this.#output.write(bytes, () => freeMemory(bytes));
+    else this.#output.write(bytes);
     while (this.#output.writableNeedDrain) {
       await this.#waiters.change();
       if (this.#closed !== undefined) return;
