@@ -5,9 +5,19 @@ import type { DataSet } from './data.ts';
 import type { Meter } from './meter.ts';
 import type { Scale } from './scale.ts';
 
-/** Work that takes long to set up and is only read, or copied, by the cases that need it. Made once a run of the benchmarks. */
+/**
+ * Work that takes long to set up, made once a run of the benchmarks. It is only read, or copied, by the cases that need it; but one that
+ * a single case needs, that case may change.
+ */
 export type PreparationName =
-  'store-all' | 'store-halves' | 'store-huge' | 'table-small' | 'table-large' | 'naive-notes';
+  | 'store-all'
+  | 'store-halves'
+  | 'store-huge'
+  | 'replicated'
+  | 'rsynced'
+  | 'table-small'
+  | 'table-large'
+  | 'naive-notes';
 
 /** What a case, or a preparation, may use. It runs in a process of its own. */
 export interface Place {
