@@ -110,16 +110,13 @@ export class EngineStore implements Store {
       weigh: weightOf,
       send: (batch) => this.#sendOperations(batch),
     });
-    const small = { weightMax: Number.POSITIVE_INFINITY, inFlight: 2 * crew.workers, pause };
+    const inFlight = 2 * crew.workers;
     this.#reads = new Batches({
-      ...small,
-      ...readBatch,
-      weigh: ({ length }) => length,
+      ...{ ...readBatch, inFlight, pause, weigh: ({ length }) => length },
       send: async (batch) => unwrap(await crew.work('reads', batch)),
     });
     this.#exports = new Batches({
-      ...small,
-      itemsMax: 64,
+      ...{ weightMax: Number.POSITIVE_INFINITY, itemsMax: 64, inFlight, pause },
       send: async (batch) => unwrap(await crew.work('exports', batch)),
     });
     this.#ingest = new Ingest({
