@@ -144,6 +144,7 @@ export class Ingest {
     const encoded = await this.#encoded({ path, kind: 'raw', ...howOf(options) });
     if (!('large' in encoded)) return await this.#commitRecord(encoded, options);
     if (this.#isChunked(options)) return await this.#chunked.put({ path }, options);
+    await this.#parts.crew.pair();
     return await this.#stored(options, (worker, linked) =>
       worker.call<StagedBlob>(
         'stage-path',
