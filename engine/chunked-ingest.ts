@@ -3,7 +3,7 @@ import type { BlobId, PutOptions, PutResult } from './api.ts';
 import { BatchMemory } from './batch-memory.ts';
 import type { ChunkedPut, Operation, PutOutcome, SmallPut } from './commit/operations.ts';
 import type { ChopEnd, ChopStep, ChoppedBatch } from './content/chopper.ts';
-import { randomIncarnation } from './content/encoder.ts';
+import { randomIncarnation } from './content/incarnation.ts';
 import { type IngestParts, expectId, howOf, ownerOf } from './ingest-parts.ts';
 import type { Remote } from './rpc.ts';
 import { type Gathered, pieces } from './source.ts';

@@ -131,7 +131,7 @@ export async function rebuildStore(directory: string, options: RebuildOptions = 
   const host = options.host ?? nodeHost({ inline: options.threads?.count === 0 });
   const parts = {
     host,
-    entry: new URL(`./threads/commit.${extension}`, import.meta.url),
+    entry: new URL(`./threads/rebuild.${extension}`, import.meta.url),
     driver: options.driver ?? { module: import.meta.resolve('better-sqlite3') },
     root: absolutePath(host, directory),
   };

@@ -6,11 +6,12 @@ import { createRootLog } from '../catalog/root-log.ts';
 import { migrate } from '../catalog/schema.ts';
 import { fromHex, toHex } from '../codec/bytes.ts';
 import type { Provider } from '../codec/provider.ts';
-import { type Superblock, decodeSuperblock, encodeSuperblock, formatVersion } from '../codec/superblock.ts';
+import { type Superblock, encodeSuperblock, formatVersion } from '../codec/superblock.ts';
 import type { DatabaseClass } from '../driver.ts';
 import { StoreError, systemCode, toStoreError } from '../errors.ts';
 import type { Files, Host } from '../host.ts';
 import { keyFilesOf, writeKeyFiles } from './key-files.ts';
+import { readSuperblock } from './superblock-file.ts';
 
 /** Space held back so that collection can commit on a full disk. */
 export const ballastBytes: number = 1024 * 1024;
@@ -88,24 +89,6 @@ export function findLostStore(root: string, { files }: Host, provider: Provider)
   } catch (error) {
     throw toStoreError(error, `opening the store in ${root}`, { path: root });
   }
-}
-
-/** Undefined where there is none: the folder is no store, or not one yet. */
-export function readSuperblock(
-  files: Files,
-  layout: StoreLayout,
-  provider: Provider,
-): Superblock | undefined {
-  const size = files.facts(layout.superblock)?.size;
-  if (size === undefined) return undefined;
-  const bytes = new Uint8Array(Math.min(size, 65_536));
-  const file = files.open(layout.superblock, 'read');
-  try {
-    file.read(bytes, 0);
-  } finally {
-    file.close();
-  }
-  return decodeSuperblock(provider, bytes);
 }
 
 function createOrRefuse(layout: StoreLayout, mode: string, options: CreateOptions): Superblock {
