@@ -42,7 +42,7 @@ async function readsBack(store: Store, folder: StoreFolder, content: Uint8Array)
 
 const codecs: readonly CompressionParameters['codec'][] =
   nodeProvider.zstd === undefined ? ['deflate'] : ['deflate', 'zstd'];
-const sizes = [0, 1, 63, 64, chunkBytes, chunkBytes + 1, smallMax - 1, smallMax, smallMax + 1, 700_001];
+const sizes = [0, 1, 63, 64, chunkBytes, chunkBytes + 1, smallMax - 1, smallMax, smallMax + 1, 150_001];
 
 for (const mode of ['auto', 'always'] as const) {
   for (const codec of codecs) {
