@@ -67,7 +67,7 @@ for (const [what, spoil] of Object.entries(states)) {
       assert.ok(first > 0);
       // All of the end, where files change their places, and some of what comes before. HOLDFAST_REBUILD_STOPS=all is every call.
       const all = process.env['HOLDFAST_REBUILD_STOPS'] === 'all';
-      const chosen = calls.map((_, i) => i + 1).filter((nth) => all || nth > first - 4 || nth % 101 === 0);
+      const chosen = calls.map((_, i) => i + 1).filter((nth) => all || nth > first - 4 || nth % 251 === 0);
       for (const nth of chosen) {
         const path = fresh(`run-${nth}`);
         const host = faultyHost(nodeHost({ inline: true }));
