@@ -187,10 +187,7 @@ export function fillBallast(files: Files, layout: StoreLayout): void {
   let file;
   try {
     file = files.open(layout.ballast, 'create');
-    // Not zeros: a file system that compresses or makes holes would hold nothing back.
-    const bytes = new Uint8Array(ballastBytes);
-    for (let i = 0, state = 1; i < bytes.length; i++) bytes[i] = state = (state * 197 + 31) & 0xff;
-    file.write(bytes, 0);
+    file.write(incompressible(ballastBytes), 0);
     file.sync();
     file.close();
   } catch (error) {
@@ -199,6 +196,19 @@ export function fillBallast(files: Files, layout: StoreLayout): void {
     removeIfThere(files, layout.ballast);
     if (systemCode(error) !== 'ENOSPC' && systemCode(error) !== 'EDQUOT') throw error;
   }
+}
+
+/** Noise (xorshift32): of zeros, or of a pattern, a file system that compresses would hold nothing back. */
+function incompressible(bytes: number): Uint8Array {
+  const words = new Uint32Array(bytes / 4);
+  let state = 1;
+  for (let i = 0; i < words.length; i++) {
+    state ^= state << 13;
+    state ^= state >>> 17;
+    state ^= state << 5;
+    words[i] = state;
+  }
+  return new Uint8Array(words.buffer);
 }
 
 /** Removes a file that another process may be removing as well. */
