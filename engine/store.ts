@@ -315,7 +315,7 @@ export class EngineStore implements Store {
     await Promise.allSettled(this.#active);
     try {
       // Where a worker's disk fails, the lease is given back none the less.
-      const workers = crew.everyone('close', undefined);
+      const workers = crew.close();
       await Promise.allSettled([workers]);
       await crew.commit('close', undefined);
       await workers;
