@@ -38,9 +38,8 @@ import { health } from './health.ts';
 import { LentQueries } from './lent-queries.ts';
 import type { Reader } from './reader.ts';
 import { type LogPlace, deletedRoots, logEntries } from './root-history.ts';
-import { scrubRecords, waitingSince } from './scrub-facts.ts';
+import { type VerifyRange, scrubRecords, waitingSince } from './scrub-facts.ts';
 import { touchedBy } from './touched.ts';
-import type { VerifyRange } from './verify.ts';
 
 /** What an entry of a side table is found by. Names hold no NUL, so no two entries are found by one key. */
 export function sideKey(realm: Realm, table: string, key: string): string {
