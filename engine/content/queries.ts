@@ -35,6 +35,7 @@ import { goodCopies, mirrorFacts, scrubWork } from './copy-facts.ts';
 import { isDamage } from './damage.ts';
 import { heldAlone } from './freed.ts';
 import { health } from './health.ts';
+import { type HeldPage, heldBy } from './held.ts';
 import { LentQueries } from './lent-queries.ts';
 import type { Reader } from './reader.ts';
 import { type LogPlace, deletedRoots, logEntries } from './root-history.ts';
@@ -76,6 +77,10 @@ export class Queries {
     const query = (target as unknown as Record<string, unknown>)[name] as (...args: unknown[]) => unknown;
     invariant(typeof query === 'function', `no query ${name}`);
     return query.apply(target, [...args]);
+  }
+
+  heldBy(owner: string, page: Parameters<typeof heldBy>[2]): HeldPage {
+    return heldBy(this.#reader, owner, page);
   }
 
   hasMany(ids: readonly string[]): boolean[] {
