@@ -66,6 +66,7 @@ const machines: readonly Machine[] = [
   { name: 'slow, one thread', rate: 1_000_000, threads: 1, speed: 200e6, late: 1 },
   { name: 'two threads', rate: 20_000_000, threads: 2, speed: 300e6, late: 2 },
   { name: 'four threads, a loaded machine', rate: 50_000_000, threads: 4, speed: 40e6, late: 25 },
+  { name: 'one thread, a loaded machine', rate: 20_000_000, threads: 1, speed: 100e6, late: 40 },
   { name: 'fast', rate: 400_000_000, threads: 2, speed: 700e6, late: 1 },
 ];
 
