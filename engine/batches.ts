@@ -1,4 +1,5 @@
 /** Gathers calls that come in while others are under way, and sends them on together: the heart of group commit. */
+import type { Operation } from './commit/operations.ts';
 import type { ErrorData } from './errors.ts';
 import { errorFromData } from './rpc.ts';
 
@@ -17,6 +18,17 @@ export interface BatchOptions<Item, Answer> {
 
 /** Answers given out before the event loop turns: about a millisecond of callers' continuations. */
 const answersPerTurn = 128;
+
+/** Of commits: enough to make a sync cheap, small enough to stay responsive. */
+export const commitBatch: Pick<
+  BatchOptions<Operation, unknown>,
+  'weigh' | 'weightMax' | 'itemsMax' | 'inFlight'
+> = {
+  weightMax: 32 * 1024 * 1024,
+  itemsMax: 4_000,
+  inFlight: 1,
+  weigh: (operation) => (operation.op === 'put-small' ? operation.record.length : 200),
+};
 
 /** An item's own failure, which leaves the rest of its batch alone. */
 export class BatchFailure {
