@@ -40,6 +40,7 @@ export type {
   AlternateInfo,
   AlternateOptions,
   Alternates,
+  BlobSource,
   BorrowerInfo,
   DissociateOptions,
   DissociateResult,

@@ -9,6 +9,7 @@ export {
   push,
   serve,
 } from './replicate.ts';
+export { type RepairFromOptions, type RepairedFrom, repairFrom } from './repair-from.ts';
 export type { Quota } from './receiving.ts';
 export {
   type ReceiveStreamOptions,

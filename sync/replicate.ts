@@ -52,7 +52,8 @@ export interface Replicated {
   readonly roundTrips: number;
 }
 
-const defaultStallMs = 120_000;
+/** Two minutes. */
+export const defaultStallMs = 120_000;
 
 /**
  * Follows the peer's roots: all that they reach is here and durable, then each root moves, by compare-and-swap against what it was

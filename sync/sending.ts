@@ -45,9 +45,10 @@ export async function sendRoots(
           return undefined;
         case 'read': {
           const { read } = effect;
-          exchange.later(async () =>
-            machine.read(read, await source.read(read.id, read.offset, read.length)),
-          );
+          exchange.later(async () => {
+            const reading = source.read(read.id, read.offset, read.length);
+            machine.read(read, await (roots.length === 0 ? reading.catch(unreadable) : reading));
+          });
           return undefined;
         }
         case 'finish':
@@ -57,6 +58,11 @@ export async function sendRoots(
   });
   if (options.first !== undefined) machine.message(options.first.message);
   return await exchange.run(options.signal);
+}
+
+/** Who asks for single blobs gets those that can be read. Towards a root one that cannot is told as what it is. */
+function unreadable(error: unknown): undefined {
+  if (!StoreError.is(error, 'corrupt') && !StoreError.is(error, 'unavailable')) throw error;
 }
 
 async function findRoots(

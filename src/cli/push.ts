@@ -1,11 +1,11 @@
 /** `holdfast push DIR REMOTE [ROOT...]`: makes roots at another store what they are here. */
 import { push as pushRoots } from '../index.ts';
-import { addRemoteOptions, tellTransfer, withRemote } from './remote.ts';
+import { addRemoteArguments, tellTransfer, withRemote } from './remote.ts';
 import { type Verb, withReadableStore } from './verb.ts';
 
 export const push: Verb = {
   define: (program) =>
-    addRemoteOptions(
+    addRemoteArguments(
       program
         .command('push')
         .description('give roots, and all they reach, to another store')
