@@ -12,6 +12,7 @@ export {
   type RepairFromOptions,
   type RepairedFrom,
   type Replicated,
+  type Rollback,
   type SendStreamOptions,
   type SentStream,
   type ServeOptions,

@@ -4,6 +4,7 @@ export {
   type PullOptions,
   type PushOptions,
   type Replicated,
+  type Rollback,
   type ServeOptions,
   pull,
   push,

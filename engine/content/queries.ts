@@ -37,7 +37,7 @@ import { heldAlone } from './freed.ts';
 import { health } from './health.ts';
 import { LentQueries } from './lent-queries.ts';
 import type { Reader } from './reader.ts';
-import { type LogPlace, deletedRoots, logEntries } from './root-history.ts';
+import { type AskedChange, type LogPlace, deletedRoots, logEntries, rootChanges } from './root-history.ts';
 import { scrubRecords, waitingSince } from './scrub-facts.ts';
 import { touchedBy } from './touched.ts';
 import type { VerifyRange } from './verify.ts';
@@ -159,6 +159,10 @@ export class Queries {
       if (entry.sequence > after) entries.push(this.#toldEntry(entry));
     }
     return entries;
+  }
+
+  rootChanges(asked: readonly AskedChange[]): number[][] {
+    return rootChanges(this.#reader, this.#log(), asked);
   }
 
   /** Newest first. O(length of the log). */

@@ -1,6 +1,6 @@
 /** `holdfast pull DIR REMOTE [ROOT...]`: makes roots here what they are at another store. */
 import { pull as pullRoots } from '../index.ts';
-import { addRemoteArguments, tellTransfer, withRemote } from './remote.ts';
+import { type TransferOptions, addRemoteArguments, tellTransfer, withRemote } from './remote.ts';
 import { type Verb, withStore } from './verb.ts';
 
 export const pull: Verb = {
@@ -23,6 +23,7 @@ export const pull: Verb = {
               signal: context.signal,
               onProgress,
               ...(names.length === 0 ? {} : { roots: names }),
+              ...((given as TransferOptions).allowRollback === true ? { rollback: 'allow' } : {}),
             }),
         }),
       ),

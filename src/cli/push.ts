@@ -1,6 +1,6 @@
 /** `holdfast push DIR REMOTE [ROOT...]`: makes roots at another store what they are here. */
 import { push as pushRoots } from '../index.ts';
-import { addRemoteArguments, tellTransfer, withRemote } from './remote.ts';
+import { type TransferOptions, addRemoteArguments, tellTransfer, withRemote } from './remote.ts';
 import { type Verb, withReadableStore } from './verb.ts';
 
 export const push: Verb = {
@@ -23,6 +23,7 @@ export const push: Verb = {
               signal: context.signal,
               onProgress,
               ...(names.length === 0 ? {} : { roots: names }),
+              ...((given as TransferOptions).allowRollback === true ? { rollback: 'allow' } : {}),
             }),
         }),
       ),

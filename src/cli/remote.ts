@@ -26,6 +26,11 @@ import { type Context, openReadable } from './verb.ts';
 /** What is done with a remote: it gives, or it takes. */
 export type RemoteUse = 'pull' | 'push';
 
+/** What may be said about a transfer. */
+export interface TransferOptions extends RemoteOptions {
+  readonly allowRollback?: true;
+}
+
 /** What may be said about a remote, and how to reach it. */
 export interface RemoteOptions {
   readonly tokenFile?: string;
@@ -41,6 +46,7 @@ export interface RemoteOptions {
 export function addRemoteArguments(command: Command): Command {
   return addRemoteOptions(
     command
+      .option('--allow-rollback', 'let roots go back to what they were, or follow a store that was set back')
       .argument('<remote>', 'a folder, ssh://user@host/path, http(s)://host, or a name of holdfast remote')
       .argument('[root...]', 'names of roots; all without it'),
   );

@@ -23,7 +23,7 @@ import {
   untilWanted,
 } from './attacks.ts';
 import { AllTransports } from './ends.ts';
-import { repairAttacks, wound } from './repair-attacks.ts';
+import { furtherAttacks, wound } from './further-attacks.ts';
 import { ScriptedPeer } from './scripted-peer.ts';
 import { setTree } from './stores.ts';
 
@@ -31,7 +31,7 @@ const base = mkdtempSync(join(tmpdir(), 'holdfast-hostile-'));
 let victim: Store;
 let mainRoot = '';
 const all = new AllTransports();
-const attacks = [...transferAttacks, ...repairAttacks];
+const attacks = [...transferAttacks, ...furtherAttacks];
 
 before(async () => {
   victim = await openStore(join(base, 'victim'), {

@@ -1,16 +1,16 @@
-/** What a hostile peer may do to one that asks it for single blobs, and what one may not ask who may only bring. As data, like attacks.ts. */
+/** What a hostile peer may do with single blobs and with the history of roots, and who may only bring. As data, like attacks.ts. */
 import * as limits from '../../sync/protocol/limits.ts';
 import { noise, text } from '../engine/store-folder.ts';
-import { type Attack, ghost, idOf } from './attacks.ts';
-import type { ScriptedPeer } from './scripted-peer.ts';
+import { type Attack, ghost, idOf, nodeOf } from './attacks.ts';
+import { type ScriptedPeer, header } from './scripted-peer.ts';
 
 /** What the victim has lost: raw bytes, of a known size. */
 export const wound: Uint8Array = noise(40_000, 77);
 const id = idOf(wound);
 
-export const repairAttacks: Attack[] = [];
+export const furtherAttacks: Attack[] = [];
 const whileRepairing = (name: string, codes: string | readonly string[], act: Attack['act']): void => {
-  repairAttacks.push({ name: `for a repair: ${name}`, codes: [codes].flat(), while: 'repair', act });
+  furtherAttacks.push({ name: `for a repair: ${name}`, codes: [codes].flat(), while: 'repair', act });
 };
 
 /** Answers the question for no roots, and hears what is wanted. */
@@ -89,7 +89,7 @@ afterWant('an error of its own', 'forbidden', (peer) =>
 // Who may only bring what is new asks for what is here.
 
 const whileAppending = (name: string, act: Attack['act'], codes: readonly string[] = ['forbidden']): void => {
-  repairAttacks.push({ name, codes, while: 'append', act });
+  furtherAttacks.push({ name, codes, while: 'append', act });
 };
 whileAppending('who may only bring asks for no roots, to want by id', async (peer) => {
   await peer.hello();
@@ -107,3 +107,92 @@ whileAppending(
   },
   ['corrupt'],
 );
+
+// The history of roots
+
+const whilePulling = (name: string, codes: string | readonly string[], act: Attack['act']): void => {
+  furtherAttacks.push({ name: `history: ${name}`, codes: [codes].flat(), while: 'pull', act });
+};
+const root = nodeOf([]);
+const told = { type: 'history', roots: [{ sequence: 1, seen: [] }] } as const;
+const given = { type: 'roots', roots: [{ name: 'x', id: idOf(root), kind: 'node', base: null }] } as const;
+
+whilePulling('before anybody asked', 'corrupt', async (peer) => {
+  await peer.say(told);
+});
+whilePulling('twice', 'corrupt', async (peer) => {
+  await peer.hello();
+  await peer.hear('ask');
+  await peer.say(told);
+  await peer.say(told);
+});
+whilePulling('after the roots', 'corrupt', async (peer) => {
+  await peer.hello();
+  await peer.hear('ask');
+  await peer.say(given);
+  await peer.say(told);
+});
+whilePulling('of more roots than come', 'corrupt', async (peer) => {
+  await peer.hello();
+  await peer.hear('ask');
+  await peer.say({ type: 'history', roots: [...told.roots, ...told.roots] });
+  await peer.say(given);
+});
+whilePulling('of what was not asked for', 'corrupt', async (peer) => {
+  await peer.hello();
+  await peer.hear('ask');
+  await peer.say({ type: 'history', roots: [{ sequence: 1, seen: [1] }] });
+  await peer.say(given);
+});
+whilePulling('of more roots than there may be', 'corrupt', async (peer) => {
+  await peer.hello();
+  const roots = Array.from({ length: limits.rootsMax + 1 }, () => told.roots[0]);
+  await peer.say({ type: 'history', roots });
+});
+whilePulling('of more seen than there may be', 'corrupt', async (peer) => {
+  await peer.hello();
+  const seen = Array.from({ length: limits.havesMax + 1 }, () => 1);
+  await peer.say({ type: 'history', roots: [{ sequence: 1, seen }] });
+});
+whilePulling('beyond numbers', 'corrupt', async (peer) => {
+  await peer.hello();
+  await peer.frame(Uint8Array.of(0x82, 15, 0x81, 0x82, 0x1b, 255, 255, 255, 255, 255, 255, 255, 255, 0x80));
+});
+whilePulling('in the place of roots', 'unavailable', async (peer) => {
+  await peer.hello();
+  await peer.hear('ask');
+  await peer.say(told);
+  await peer.transport.close();
+});
+
+const whileServing = (name: string, codes: string | readonly string[], act: Attack['act']): void => {
+  furtherAttacks.push({ name: `history: ${name}`, codes: [codes].flat(), while: 'serve', act });
+};
+whileServing('from one who takes', 'corrupt', async (peer) => {
+  await peer.hello();
+  await peer.say(told);
+});
+whileServing('more seen than there may be', 'corrupt', async (peer) => {
+  await peer.hello();
+  const seen = Array.from({ length: limits.havesMax + 1 }, () => ghost);
+  await peer.say({ type: 'ask', all: false, roots: [{ name: 'main', haves: [], seen }] });
+});
+whileServing('an offer that expects what there is not to expect', 'corrupt', async (peer) => {
+  await peer.hello();
+  await peer.frame(
+    header((writer) => {
+      writer.array(2).integer(2).array(1).array(5).bytes(text('x')).bytes(noise(32)).integer(4);
+      writer.bytes(new Uint8Array(0)).array(0);
+    }),
+  );
+});
+whileServing('an offer by force that never comes', 'unavailable', async (peer) => {
+  await peer.hello();
+  await peer.say({ type: 'offer', roots: [{ name: 'main', id: ghost, force: true, marks: [] }] });
+  await peer.hear('ask');
+  await peer.transport.close();
+});
+whileAppending('who may only bring offers what is here by force', async (peer) => {
+  await peer.hello();
+  await peer.say({ type: 'offer', roots: [{ name: 'main', id: ghost, force: true, marks: [] }] });
+});
