@@ -41,6 +41,7 @@ export type {
   AlternateInfo,
   AlternateOptions,
   Alternates,
+  BlobSource,
   BorrowerInfo,
   DissociateOptions,
   DissociateResult,
