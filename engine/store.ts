@@ -43,8 +43,9 @@ import { Upkeep } from './upkeep.ts';
 const getBytesMax = 256 * 1024 * 1024;
 /** A commit batch: enough to make a sync cheap, small enough to stay responsive. */
 const commitBatch = { weightMax: 32 * 1024 * 1024, itemsMax: 4_000, inFlight: 1 };
-/** Reads of a chunk or less share messages. */
+/** Reads of a chunk or less share messages; of few chunks, or they would wait for each other on one worker while the next is idle. */
 const shortRead = 64 * 1024;
+const readBatch = { weightMax: 4 * shortRead, itemsMax: 256 };
 
 export interface StoreParts {
   readonly host: Host;
@@ -109,15 +110,13 @@ export class EngineStore implements Store {
       weigh: weightOf,
       send: (batch) => this.#sendOperations(batch),
     });
-    const small = { weightMax: Number.POSITIVE_INFINITY, inFlight: 2 * crew.workers, pause };
+    const inFlight = 2 * crew.workers;
     this.#reads = new Batches({
-      ...small,
-      itemsMax: 256,
+      ...{ ...readBatch, inFlight, pause, weigh: ({ length }) => length },
       send: async (batch) => unwrap(await crew.work('reads', batch)),
     });
     this.#exports = new Batches({
-      ...small,
-      itemsMax: 64,
+      ...{ weightMax: Number.POSITIVE_INFINITY, itemsMax: 64, inFlight, pause },
       send: async (batch) => unwrap(await crew.work('exports', batch)),
     });
     this.#ingest = new Ingest({
