@@ -15,6 +15,8 @@ export type PreparationName =
   | 'store-huge'
   | 'replicated'
   | 'rsynced'
+  | 'store-many'
+  | 'table-many'
   | 'table-small'
   | 'table-large'
   | 'naive-notes';
@@ -57,7 +59,7 @@ export interface Goal {
   readonly rival?: string;
   /** Only this one of our cases. */
   readonly of?: string;
-  readonly source: 'issue 2' | 'issue 3' | 'performance.md';
+  readonly source: 'issue 2' | 'issue 3' | 'issue 4' | 'performance.md';
 }
 
 export interface Workload {

@@ -1,4 +1,5 @@
 /** Gathers calls that come in while others are under way, and sends them on together: the heart of group commit. */
+import type { Operation } from './commit/operations.ts';
 import type { ErrorData } from './errors.ts';
 import { errorFromData } from './rpc.ts';
 
@@ -9,6 +10,11 @@ export interface BatchOptions<Item, Answer> {
   readonly weigh?: (item: Item) => number;
   readonly weightMax: number;
   readonly itemsMax: number;
+  /**
+   * With it a batch takes its share of what waits, so many items at least, and leaves the rest to the others that may fly beside it: no
+   * worker is idle while the items of one batch wait for each other.
+   */
+  readonly shareMin?: number;
   /** Batches under way at once; what comes in beyond waits and becomes the next batch. */
   readonly inFlight: number;
   /**
@@ -22,6 +28,17 @@ export interface BatchOptions<Item, Answer> {
 
 /** Answers given out before the event loop turns: about a millisecond of callers' continuations. */
 const answersPerTurn = 128;
+
+/** Of commits: enough to make a sync cheap, small enough to stay responsive. */
+export const commitBatch: Pick<
+  BatchOptions<Operation, unknown>,
+  'weigh' | 'weightMax' | 'itemsMax' | 'inFlight'
+> = {
+  weightMax: 32 * 1024 * 1024,
+  itemsMax: 4_000,
+  inFlight: 1,
+  weigh: (operation) => (operation.op === 'put-small' ? operation.record.length : 200),
+};
 
 /** An item's own failure, which leaves the rest of its batch alone. */
 export class BatchFailure {
@@ -86,8 +103,13 @@ export class Batches<Item, Answer> {
   }
 
   #take(): Waiting<Item, Answer>[] {
-    const { weigh, weightMax, itemsMax } = this.#options;
+    const { weigh, weightMax, shareMin, inFlight } = this.#options;
     const start = this.#head;
+    const share = Math.ceil((this.#queue.length - start) / (inFlight - this.#flying));
+    const itemsMax = Math.min(
+      this.#options.itemsMax,
+      shareMin === undefined ? Number.POSITIVE_INFINITY : Math.max(shareMin, share),
+    );
     let weight = 0;
     while (this.#head < this.#queue.length && this.#head - start < itemsMax) {
       weight += weigh?.(this.#queue[this.#head]!.item) ?? 0;

@@ -9,6 +9,7 @@ import { nodeHost } from './hosts/node.ts';
 import { nodeProvider } from './providers/node.ts';
 import { rebuildOnThread } from './rebuild.ts';
 import { checkRuntime } from './runtime.ts';
+import { checkedCap } from './eviction.ts';
 import { EngineStore } from './store.ts';
 import type { OpenedStore } from './threads/opened.ts';
 
@@ -56,6 +57,7 @@ export async function openStore(directory: string, options: OpenOptions = {}): P
       ? { path: absolutePath(host, one), immutable: false }
       : { path: absolutePath(host, one.path), immutable: one.immutable ?? false },
   );
+  if (options.cap !== undefined) checkedCap(options.cap);
   let store: EngineStore | undefined;
   const entries = {
     commit: new URL(`./threads/commit.${extension}`, import.meta.url),
@@ -63,7 +65,12 @@ export async function openStore(directory: string, options: OpenOptions = {}): P
   };
   const workers =
     count === undefined ? Math.min(4, Math.max(2, host.threads.parallelism)) : Math.max(1, count);
-  const crew = await Crew.start(host, entries, workers, (error) => store?.fail(error as StoreError));
+  const crew = await Crew.start(host, entries, {
+    count: workers,
+    // Workers that come later need the keys again, and this thread does not keep them.
+    now: options.encryption === undefined ? 1 : workers,
+    onDeath: (error) => store?.fail(error as StoreError),
+  });
   try {
     const opened = await crew.commit<OpenedStore>('open', {
       root: absolutePath(host, directory),
@@ -74,7 +81,7 @@ export async function openStore(directory: string, options: OpenOptions = {}): P
       ...(options.encryption === undefined ? {} : { encryption: options.encryption }),
     });
     const { layout, storeId, lease, keyring } = opened;
-    await crew.everyone('open', {
+    await crew.open({
       layout,
       storeId,
       driver,
@@ -90,7 +97,6 @@ export async function openStore(directory: string, options: OpenOptions = {}): P
     });
     const locked = opened.parameters.encryption !== null && keyring === undefined;
     keyring?.fill(0);
-    await crew.link(host);
     const queue = new PQueue({ concurrency: workers });
     const openOther = (other: string): Promise<Store> => {
       const { threads, driver: given } = options;
@@ -103,8 +109,8 @@ export async function openStore(directory: string, options: OpenOptions = {}): P
       return openStore(other, how);
     };
     const onClosed = (): void => queue.clear();
-    const { schedule = 'run' } = options;
-    store = new EngineStore({ host, crew, opened, queue, locked, schedule, onClosed, openOther });
+    const { schedule = 'run', cap } = options;
+    store = new EngineStore({ host, crew, opened, queue, locked, schedule, cap, onClosed, openOther });
     for (const { path, immutable } of mode === 'read-only' ? [] : alternates)
       await store.alternates.add(path, { immutable });
     return store;
@@ -127,7 +133,7 @@ export async function rebuildStore(directory: string, options: RebuildOptions = 
   const host = options.host ?? nodeHost({ inline: options.threads?.count === 0 });
   const parts = {
     host,
-    entry: new URL(`./threads/commit.${extension}`, import.meta.url),
+    entry: new URL(`./threads/rebuild.${extension}`, import.meta.url),
     driver: options.driver ?? { module: import.meta.resolve('better-sqlite3') },
     root: absolutePath(host, directory),
   };

@@ -5,7 +5,8 @@ import { BatchFailure, Batches } from './batches.ts';
 import { BatchMemory, SourceMemory, sourceBytesMax } from './batch-memory.ts';
 import { ChunkedIngest } from './chunked-ingest.ts';
 import type { Instead, LargePut, ProbeOutcome, PutOutcome, SmallPut } from './commit/operations.ts';
-import { type Encoded, type EncodedRecord, type SmallSource, randomIncarnation } from './content/encoder.ts';
+import type { Encoded, EncodedRecord, SmallSource } from './content/encoder.ts';
+import { randomIncarnation } from './content/incarnation.ts';
 import type { StagedBlob } from './content/stager.ts';
 import type { Crew } from './crew.ts';
 import { type ErrorData, StoreError, invariant } from './errors.ts';
@@ -152,6 +153,7 @@ export class Ingest {
     const encoded = await this.#encoded({ path, kind: 'raw', ...howOf(options) });
     if (!('large' in encoded)) return await this.#commitRecord(encoded, options);
     if (this.#isChunked(options)) return await this.#chunked.put({ path }, options);
+    await this.#parts.crew.pair();
     return await this.#stored(options, (worker, linked) =>
       worker.call<StagedBlob>(
         'stage-path',

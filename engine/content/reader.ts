@@ -352,7 +352,8 @@ export function recordContent(provider: Provider, row: BlobRow, bytes: Uint8Arra
   return blaming(row, () => recordOf(provider, row, bytes).content());
 }
 
-function recordOf(provider: Provider, row: BlobRow, bytes: Uint8Array): RecordView {
+/** The record at the beginning of these bytes, which must be the one a row points to. What it holds is verified when it is read. */
+export function recordOf(provider: Provider, row: BlobRow, bytes: Uint8Array): RecordView {
   const record = readRecord(provider, bytes, 0);
   const { head } = record;
   if (!equalBytes(head.id, row.id) || head.incarnation !== row.incarnation)

@@ -26,6 +26,7 @@ import { Reader } from '../content/reader.ts';
 import { type StageHow, Stager } from '../content/stager.ts';
 import { Streams } from '../content/streams.ts';
 import { Verifier, type VerifyOrder } from '../content/verify.ts';
+import { Recounter } from '../maintenance/recount.ts';
 import { Keyring } from '../keys/keyring.ts';
 import { SealedRealm } from '../keys/realm.ts';
 import type { PartName } from '../volume.ts';
@@ -63,6 +64,7 @@ interface Parts {
   readonly chopper: Chopper;
   readonly mover: Mover;
   readonly queries: Queries;
+  readonly recounter: Recounter;
 }
 
 export class Workshop {
@@ -141,6 +143,8 @@ export class Workshop {
         this.#open.streams.exportTo(target, context.signal),
       exports: (targets: readonly ExportTarget[], context: CallContext) => this.#exportMany(targets, context),
       verify: (order: VerifyOrder, context: CallContext) => this.#verify(order, context),
+      'last-bucket': () => this.#open.recounter.lastBucket(),
+      'is-sound': (bucket: number) => this.#open.recounter.isSound(bucket),
       query: (args: { name: string; args: readonly unknown[] }) =>
         this.#open.queries.run(args.name, args.args),
       handles: () => this.#open.streams.openHandles,
@@ -238,6 +242,7 @@ export class Workshop {
         compression,
       }),
       mover: new Mover(reader, { host, lease }),
+      recounter: new Recounter(db),
       queries: new Queries(reader, { host, provider, layout: options.layout }),
     };
   }

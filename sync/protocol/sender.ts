@@ -3,7 +3,7 @@ import { StoreError, invariant } from '../../engine/errors.ts';
 import { type SendWindow, costOf } from './credit.ts';
 import type { TreeLink } from './difference.ts';
 import { unaskedBytesMax, wantsMax } from './limits.ts';
-import type { AskedRoot, BlobId, FoundRoot, LinkKind, Message } from './message.ts';
+import type { AskedRoot, BlobId, FoundRoot, LinkKind, Message, RootHistory } from './message.ts';
 
 /** What the machine asks of whoever runs it; each but `send` is answered by a call of the same name. */
 export type SenderEffect =
@@ -34,8 +34,8 @@ export interface SendCounts {
   readonly changed: readonly boolean[];
 }
 
-/** A root that was found, and the blobs to send unasked when it has a base. */
-export type PlannedRoot = FoundRoot & { readonly items: readonly TreeLink[] };
+/** A root that was found, where it stands in the log here, and the blobs to send unasked when it has a base. */
+export type PlannedRoot = FoundRoot & { readonly history: RootHistory; readonly items: readonly TreeLink[] };
 
 export interface SenderOptions {
   readonly window: SendWindow;
@@ -142,6 +142,11 @@ export class Sender {
     this.#state = 'sending';
     this.#roots = roots.length;
     const told = roots.map(({ name, id, kind, base }) => ({ name, id, kind, base }));
+    if (roots.length > 0)
+      this.#effects.push({
+        do: 'send',
+        message: { type: 'history', roots: roots.map(({ history }) => history) },
+      });
     this.#effects.push({ do: 'send', message: { type: 'roots', roots: told } });
     for (const [i, { base, items }] of roots.entries()) {
       if (base === null) continue;

@@ -195,11 +195,11 @@ test('a copy of a store does not take the first one for itself', async (t) => {
   const place = await Workplace.open(t);
   place.write({ 'in/fine': '1' });
   later(t);
-  const inside = await openStore(place.path('in/store'), { threads: { count: 1 } });
+  const inside = await openStore(place.path('in/store'), { threads: { count: 0 } });
   await importPaths(inside, [place.path('in')]);
   await inside.close();
   cpSync(place.path('in/store'), place.path('copy'), { recursive: true });
-  const copy = await openStore(place.path('copy'), { threads: { count: 1 } });
+  const copy = await openStore(place.path('copy'), { threads: { count: 0 } });
   const result = await importPaths(copy, [place.path('in')]);
   assert.deepEqual(result.skipped, []);
   assert.ok(result.files > 3);

@@ -35,13 +35,14 @@ const message: fc.Arbitrary<Message> = fc.oneof(
   fc.record({
     type: fc.constant('ask' as const),
     all: fc.boolean(),
-    roots: named(fc.record({ name, haves: ids })),
+    roots: named(fc.record({ name, haves: ids, seen: ids })),
   }),
   fc.record({
     type: fc.constant('offer' as const),
     roots: named(
       fc.oneof(
         fc.record({ name, id, marks: ids }),
+        fc.record({ name, id, marks: ids, force: fc.constant(true as const) }),
         fc.record({ name, id, marks: ids, expect: fc.oneof(id, fc.constant(null)) }),
       ),
     ).filter((roots) => roots.length > 0),
@@ -98,6 +99,12 @@ const message: fc.Arbitrary<Message> = fc.oneof(
     repeated: fc.nat(limits.repeatedMax),
   }),
   fc.record({ type: fc.constant('seal' as const), last: fc.boolean(), digest: id }),
+  fc.record({
+    type: fc.constant('history' as const),
+    roots: fc.array(fc.record({ sequence: whole, seen: fc.array(whole, { maxLength: 8 }) }), {
+      maxLength: 20,
+    }),
+  }),
 );
 
 test('what is written is read back, and written the same again', () => {
@@ -156,9 +163,10 @@ test('headers are the CBOR that another implementation writes', () => {
       [5, 0, fromHex(one), 0, 2 ** 40, 5],
     ],
     [
-      { type: 'ask', all: false, roots: [{ name: 'main', haves: [one] }] },
-      [1, 0, [[bytes('main'), [fromHex(one)]]]],
+      { type: 'ask', all: false, roots: [{ name: 'main', haves: [one], seen: [] }] },
+      [1, 0, [[bytes('main'), [fromHex(one)], []]]],
     ],
+    [{ type: 'history', roots: [{ sequence: 7, seen: [0, 2 ** 40] }] }, [15, [[7, [0, 2 ** 40]]]]],
     [
       { type: 'offer', roots: [{ name: 'x', id: one, expect: null, marks: [] }] },
       [2, [[bytes('x'), fromHex(one), 1, new Uint8Array(0), []]]],
