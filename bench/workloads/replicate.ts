@@ -3,6 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { appendFileSync, existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import type { Store } from '../../src/index.ts';
+import { notesPeak } from '../peak.ts';
 import { settledNow, smallFiles } from '../data.ts';
 import type { Case, Place, Workload } from '../workload.ts';
 
@@ -16,9 +17,8 @@ async function pushToChild(
 ): Promise<{ readonly blobs: number; readonly bytes: number }> {
   const peakFile = `${target}.peak`;
   process.env['HOLDFAST_BENCH_PEAK'] = peakFile;
-  const preload = new URL('../peak.ts', import.meta.url).href;
   try {
-    const child = ['--no-warnings', '--import', preload, build.program, 'serve', replica, '--stdio'];
+    const child = ['--no-warnings', '--import', notesPeak, build.program, 'serve', replica, '--stdio'];
     const transport = door.spawnTransport(process.execPath, child);
     const pushed = await door.push(store, transport, { roots: [root] });
     meter.fact('wireBytes', pushed.sentBytes + pushed.receivedBytes);
