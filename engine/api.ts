@@ -41,6 +41,7 @@ export type {
   AlternateInfo,
   AlternateOptions,
   Alternates,
+  BlobSource,
   BorrowerInfo,
   DissociateOptions,
   DissociateResult,
@@ -102,7 +103,7 @@ export interface OpenOptions {
   /** `full` (default): acknowledged means on disk. `relaxed`: survives process death only, consistent after power loss. */
   readonly durability?: 'full' | 'relaxed';
   readonly driver?: DriverChoice;
-  /** `count` worker threads (default: cores, 2 to 4) beside the commit thread; 0 runs everything on the calling thread. */
+  /** Up to `count` worker threads (default: cores, 2 to 4) beside the commit thread; 0 runs all on the calling thread. */
   readonly threads?: { readonly count?: number };
   /** The machine to run on; the default is this one. Given by tests. */
   readonly host?: Host;

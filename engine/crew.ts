@@ -8,45 +8,71 @@ export interface ThreadEntries {
   readonly work: URL;
 }
 
+interface CrewParts {
+  /** How many workers there may be. */
+  readonly count: number;
+  readonly onDeath: (error: Error) => void;
+}
+
 interface Member {
   readonly thread: Thread;
   readonly remote: Remote;
 }
 
 export class Crew {
+  readonly #host: Host;
+  readonly #entry: URL;
+  readonly #onDeath: (error: Error) => void;
   readonly #writer: Member;
-  readonly #workers: readonly Member[];
+  readonly #workers: Member[] = [];
+  /** How many there may be. */
+  readonly #count: number;
+  /** What the workers were told to open: those that come later are told the same. */
+  #opening: unknown;
+  /** The start of the next worker. */
+  #growing: Promise<void> | undefined;
+  #mayGrow = false;
+  #onNote: (note: unknown) => void = () => {};
   #linked = false;
   #stopping = false;
 
+  /**
+   * Starts the commit thread and `now` workers; the others, up to `count`, start when a call finds all workers busy. A thread costs
+   * a tenth of a second of a core, and most stores that are opened have work for one.
+   */
   static async start(
     host: Host,
     entries: ThreadEntries,
-    count: number,
-    onDeath: (error: Error) => void,
+    { count, now, onDeath }: CrewParts & { readonly now: number },
   ): Promise<Crew> {
-    const started = await Promise.all([
+    const [writer, workers] = await Promise.all([
       host.threads.start(entries.commit),
-      ...Array.from({ length: count }, () => host.threads.start(entries.work)),
+      Promise.all(Array.from({ length: now }, () => host.threads.start(entries.work))),
     ]);
-    const members = started.map((thread): Member => ({
-      thread,
-      remote: new Remote(thread.port, (busy) => thread.hold(busy)),
-    }));
-    const crew = new Crew(members[0]!, members.slice(1));
-    for (const { thread } of members)
-      void thread.ended.then((error) => (error === undefined ? undefined : crew.#died(error, onDeath)));
+    const crew = new Crew(host, entries, { count, onDeath }, memberOf(writer));
+    for (const thread of workers) crew.#admit(crew.#watch(memberOf(thread)));
     return crew;
   }
 
-  private constructor(writer: Member, workers: readonly Member[]) {
-    this.#writer = writer;
-    this.#workers = workers;
+  private constructor(host: Host, { work }: ThreadEntries, { count, onDeath }: CrewParts, writer: Member) {
+    this.#host = host;
+    this.#entry = work;
+    this.#count = count;
+    this.#onDeath = onDeath;
+    this.#writer = this.#watch(writer);
+  }
+
+  /** Tells the workers what they work on. It is kept for those that come later; where none will, it is not. */
+  async open(options: unknown): Promise<void> {
+    await this.everyone('open', options);
+    await this.#link();
+    this.#mayGrow = this.#workers.length < this.#count;
+    if (this.#mayGrow) this.#opening = options;
   }
 
   /** What workers tell beside their answers. */
   set onNote(onNote: (note: unknown) => void) {
-    for (const { remote } of this.#workers) remote.onNote = onNote;
+    this.#onNote = onNote;
   }
 
   /** Calls the commit thread. */
@@ -64,21 +90,21 @@ export class Crew {
     return this.#least().remote;
   }
 
-  /** Calls every worker. */
+  /** Calls every worker there is. */
   async everyone(method: string, args: unknown): Promise<unknown[]> {
+    await this.#growing;
     return await Promise.all(this.#workers.map(({ remote }) => remote.call(method, args)));
   }
 
-  /** Connects the first two workers, so that one can hash what the other reads. */
-  async link(host: Host): Promise<void> {
-    const [first, second] = this.#workers;
-    const ends = first === undefined || second === undefined ? undefined : host.threads.channel();
-    if (ends === undefined) return;
-    await Promise.all([
-      first!.remote.call('link', ends[0], { transfer: [ends[0]] }),
-      second!.remote.call('link', ends[1], { transfer: [ends[1]] }),
-    ]);
-    this.#linked = true;
+  /** Closes every worker; none comes any more. */
+  async close(): Promise<void> {
+    this.#mayGrow = false;
+    await this.everyone('close', undefined);
+  }
+
+  /** Waits until there are two workers, where there may be: one hashes what the other reads. For copies of files. */
+  async pair(): Promise<void> {
+    if (this.#workers.length < 2) await this.#grow();
   }
 
   /** A worker for a long copy, and whether a linked neighbour is idle and may hash for it. */
@@ -89,12 +115,14 @@ export class Crew {
     return { remote: chosen.remote, linked: this.#linked && neighbour?.remote.pending === 0 };
   }
 
+  /** How many there may be at once: for whoever spreads work. */
   get workers(): number {
-    return this.#workers.length;
+    return this.#count;
   }
 
   async stop(): Promise<void> {
     this.#stopping = true;
+    await this.#growing;
     const members = [this.#writer, ...this.#workers];
     await Promise.all(members.map(({ thread }) => thread.stop()));
     // A stream that outlives its store must end with an error, not wait for ever.
@@ -104,13 +132,69 @@ export class Crew {
   #least(): Member {
     let best = this.#workers[0]!;
     for (const member of this.#workers) if (member.remote.pending < best.remote.pending) best = member;
+    // It need not wait for the new one, which takes longer to start than most calls take.
+    if (best.remote.pending > 0) void this.#grow();
     return best;
   }
 
-  #died(cause: Error, onDeath: (error: Error) => void): void {
+  /** One at a time. Resolves when the next worker works, or when there is to be none. */
+  #grow(): Promise<void> {
+    if (!this.#mayGrow || this.#stopping || this.#workers.length >= this.#count) return Promise.resolve();
+    this.#growing ??= this.#addWorker()
+      // The system has no thread or no file to spare: the work is done by those that are here.
+      .catch(() => void (this.#mayGrow = false))
+      .finally(() => (this.#growing = undefined));
+    return this.#growing;
+  }
+
+  async #addWorker(): Promise<void> {
+    const member = this.#watch(memberOf(await this.#host.threads.start(this.#entry)));
+    try {
+      await member.remote.call('open', this.#opening);
+    } catch (error) {
+      await member.thread.stop();
+      throw error;
+    }
+    this.#admit(member);
+    if (this.#workers.length === 2) await this.#link();
+  }
+
+  #admit(member: Member): void {
+    member.remote.onNote = (note) => this.#onNote(note);
+    this.#workers.push(member);
+  }
+
+  /** Connects the first two workers, so that one can hash what the other reads. */
+  async #link(): Promise<void> {
+    const [first, second] = this.#workers;
+    const ends = first === undefined || second === undefined ? undefined : this.#host.threads.channel();
+    if (ends === undefined) return;
+    await Promise.all([
+      first!.remote.call('link', ends[0], { transfer: [ends[0]] }),
+      second!.remote.call('link', ends[1], { transfer: [ends[1]] }),
+    ]);
+    this.#linked = true;
+  }
+
+  #watch(member: Member): Member {
+    void member.thread.ended.then((cause) => {
+      if (cause === undefined) return;
+      // One that had no work yet is missed by nobody.
+      if ([this.#writer, ...this.#workers].includes(member)) this.#died(cause);
+      else member.remote.fail(cause);
+    });
+    return member;
+  }
+
+  #died(cause: Error): void {
     if (this.#stopping) return;
+    this.#mayGrow = false;
     const error = new StoreError('needs-reopen', `a thread of the store died: ${cause.message}`, {}, cause);
     for (const { remote } of [this.#writer, ...this.#workers]) remote.fail(error);
-    onDeath(error);
+    this.#onDeath(error);
   }
+}
+
+function memberOf(thread: Thread): Member {
+  return { thread, remote: new Remote(thread.port, (busy) => thread.hold(busy)) };
 }

@@ -65,7 +65,12 @@ export async function openStore(directory: string, options: OpenOptions = {}): P
   };
   const workers =
     count === undefined ? Math.min(4, Math.max(2, host.threads.parallelism)) : Math.max(1, count);
-  const crew = await Crew.start(host, entries, workers, (error) => store?.fail(error as StoreError));
+  const crew = await Crew.start(host, entries, {
+    count: workers,
+    // Workers that come later need the keys again, and this thread does not keep them.
+    now: options.encryption === undefined ? 1 : workers,
+    onDeath: (error) => store?.fail(error as StoreError),
+  });
   try {
     const opened = await crew.commit<OpenedStore>('open', {
       root: absolutePath(host, directory),
@@ -76,7 +81,7 @@ export async function openStore(directory: string, options: OpenOptions = {}): P
       ...(options.encryption === undefined ? {} : { encryption: options.encryption }),
     });
     const { layout, storeId, lease, keyring } = opened;
-    await crew.everyone('open', {
+    await crew.open({
       layout,
       storeId,
       driver,
@@ -92,7 +97,6 @@ export async function openStore(directory: string, options: OpenOptions = {}): P
     });
     const locked = opened.parameters.encryption !== null && keyring === undefined;
     keyring?.fill(0);
-    await crew.link(host);
     const queue = new PQueue({ concurrency: workers });
     const openOther = (other: string): Promise<Store> => {
       const { threads, driver: given } = options;
@@ -129,7 +133,7 @@ export async function rebuildStore(directory: string, options: RebuildOptions = 
   const host = options.host ?? nodeHost({ inline: options.threads?.count === 0 });
   const parts = {
     host,
-    entry: new URL(`./threads/commit.${extension}`, import.meta.url),
+    entry: new URL(`./threads/rebuild.${extension}`, import.meta.url),
     driver: options.driver ?? { module: import.meta.resolve('better-sqlite3') },
     root: absolutePath(host, directory),
   };

@@ -1,7 +1,7 @@
 /** What a store is, told without opening it: whether it asks for a key, above all. */
 import type { StoreParameters } from './api.ts';
 import { layoutOf } from './catalog/layout.ts';
-import { readSuperblock } from './commit/create.ts';
+import { readSuperblock } from './commit/superblock-file.ts';
 import { StoreError, toStoreError } from './errors.ts';
 import type { Host } from './host.ts';
 import { nodeHost } from './hosts/node.ts';

@@ -4,13 +4,7 @@ import type { FileMove, MoveOutcome } from './content/mover.ts';
 import type { Crew } from './crew.ts';
 import { StoreError } from './errors.ts';
 import type { Host } from './host.ts';
-import {
-  type DrainUnit,
-  type FilesPicked,
-  type RecordsMoved,
-  type Unmovable,
-  drainStart,
-} from './maintenance/drain.ts';
+import type { DrainUnit, FilesPicked, RecordsMoved, Unmovable } from './maintenance/drain.ts';
 import type { PlaceCursor } from './maintenance/placed.ts';
 import type { PlannedMove } from './maintenance/rebalance.ts';
 
@@ -18,6 +12,9 @@ interface Parts {
   readonly host: Host;
   readonly crew: Crew;
 }
+
+/** Before the first place of a volume. */
+const drainStart: PlaceCursor = { extent: -1, start: -1, n: -1 };
 
 /** How long a volume that is empty but for puts under way is waited for. */
 const patienceMs = 30_000;

@@ -42,8 +42,9 @@ import { Upkeep } from './upkeep.ts';
 
 /** `get` keeps a whole blob in memory; above this it wants to be asked. */
 const getBytesMax = 256 * 1024 * 1024;
-/** Reads of a chunk or less share messages. */
+/** Reads of a chunk or less share messages; of few chunks, or they would wait for each other on one worker while the next is idle. */
 const shortRead = 64 * 1024;
+const readBatch = { weightMax: 4 * shortRead, itemsMax: 256 };
 
 export interface StoreParts {
   readonly host: Host;
@@ -110,15 +111,13 @@ export class EngineStore implements Store {
       pause,
       send: (batch) => this.#sendOperations(batch),
     });
-    const small = { weightMax: Number.POSITIVE_INFINITY, inFlight: 2 * crew.workers, pause };
+    const inFlight = 2 * crew.workers;
     this.#reads = new Batches({
-      ...small,
-      itemsMax: 256,
+      ...{ ...readBatch, inFlight, pause, weigh: ({ length }) => length },
       send: async (batch) => unwrap(await crew.work('reads', batch)),
     });
     this.#exports = new Batches({
-      ...small,
-      itemsMax: 64,
+      ...{ weightMax: Number.POSITIVE_INFINITY, itemsMax: 64, inFlight, pause },
       send: async (batch) => unwrap(await crew.work('exports', batch)),
     });
     this.#ingest = new Ingest({
@@ -319,7 +318,7 @@ export class EngineStore implements Store {
     await this.#cache.end();
     try {
       // Where a worker's disk fails, the lease is given back none the less.
-      const workers = crew.everyone('close', undefined);
+      const workers = crew.close();
       await Promise.allSettled([workers]);
       await crew.commit('close', undefined);
       await workers;

@@ -5,7 +5,7 @@ import { dirname, join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { cycles, orphans, staleRows, wrongArrows } from './house/arrows.ts';
-import type { SourceFile } from './house/source.ts';
+import { type SourceFile, importsOf, resolveOurs } from './house/source.ts';
 import { inPlace, parseRules } from './house/table.ts';
 import {
   badNames,
@@ -61,6 +61,29 @@ test('no import arrow that the table does not allow', () => none(wrongArrows(fil
 test('the table speaks of what exists', () => none(staleRows(files, rules)));
 
 test('no cycles', () => none(cycles(files)));
+
+test('the door of the engine loads what the calling thread runs; what threads run, they load', () => {
+  const known = new Set(shipped.map(({ path }) => path));
+  const texts = new Map(shipped.map(({ path, text }) => [path, text]));
+  const loaded = new Set(['engine/index.ts']);
+  for (const path of loaded)
+    for (const { specifier, types, url } of importsOf(texts.get(path)!)) {
+      const target = types || url ? undefined : resolveOurs(path, specifier, known);
+      if (target !== undefined) loaded.add(target);
+    }
+  const places = ['catalog', 'content', 'commit', 'keys', 'maintenance', 'volumes', 'threads'];
+  const heavy = [...loaded].filter((path) => places.some((place) => inPlace(path, `engine/${place}/`)));
+  // Small files without imports of their own to speak of. One that draws in a reader or the committer costs every start 50 ms.
+  assert.deepEqual(heavy.sort(), [
+    'engine/catalog/blob-rows.ts',
+    'engine/catalog/layout.ts',
+    'engine/commit/superblock-file.ts',
+    'engine/content/goal.ts',
+    'engine/content/incarnation.ts',
+    'engine/content/pace.ts',
+    'engine/maintenance/timetable.ts',
+  ]);
+});
 
 test('no orphan files', () => {
   const bins = Object.values((JSON.parse(read('package.json')) as { bin: Record<string, string> }).bin);

@@ -1,7 +1,7 @@
 /** The self-describing record in which a small blob lies in an extent: header, chunk table, payload. */
 import type { BlobKind } from '../api.ts';
 import { StoreError } from '../errors.ts';
-import { readU64, writeU64 } from './bytes.ts';
+import { plainBytes, readU64, writeU64 } from './bytes.ts';
 import {
   type StoredChunk,
   checkChunk,
@@ -194,7 +194,7 @@ class StoredRecord implements RecordView {
     checkChunk(this.#provider, entry, stored);
     const content = decodeChunk(this.#provider, entry, stored, this.head.contentBytes);
     if (place + entry.length !== this.length) throw damaged('has chunks of other lengths than its payload');
-    return content;
+    return plainBytes(content);
   }
 
   #walk(visit: (chunk: number, decode: () => Uint8Array) => void): void {

@@ -6,11 +6,12 @@ import { createRootLog } from '../catalog/root-log.ts';
 import { migrate } from '../catalog/schema.ts';
 import { fromHex, toHex } from '../codec/bytes.ts';
 import type { Provider } from '../codec/provider.ts';
-import { type Superblock, decodeSuperblock, encodeSuperblock, formatVersion } from '../codec/superblock.ts';
+import { type Superblock, encodeSuperblock, formatVersion } from '../codec/superblock.ts';
 import type { DatabaseClass } from '../driver.ts';
 import { StoreError, systemCode, toStoreError } from '../errors.ts';
 import type { Files, Host } from '../host.ts';
 import { keyFilesOf, writeKeyFiles } from './key-files.ts';
+import { readSuperblock } from './superblock-file.ts';
 
 /** Space held back so that collection can commit on a full disk. */
 export const ballastBytes: number = 1024 * 1024;
@@ -88,24 +89,6 @@ export function findLostStore(root: string, { files }: Host, provider: Provider)
   } catch (error) {
     throw toStoreError(error, `opening the store in ${root}`, { path: root });
   }
-}
-
-/** Undefined where there is none: the folder is no store, or not one yet. */
-export function readSuperblock(
-  files: Files,
-  layout: StoreLayout,
-  provider: Provider,
-): Superblock | undefined {
-  const size = files.facts(layout.superblock)?.size;
-  if (size === undefined) return undefined;
-  const bytes = new Uint8Array(Math.min(size, 65_536));
-  const file = files.open(layout.superblock, 'read');
-  try {
-    file.read(bytes, 0);
-  } finally {
-    file.close();
-  }
-  return decodeSuperblock(provider, bytes);
 }
 
 function createOrRefuse(layout: StoreLayout, mode: string, options: CreateOptions): Superblock {
@@ -204,10 +187,7 @@ export function fillBallast(files: Files, layout: StoreLayout): void {
   let file;
   try {
     file = files.open(layout.ballast, 'create');
-    // Not zeros: a file system that compresses or makes holes would hold nothing back.
-    const bytes = new Uint8Array(ballastBytes);
-    for (let i = 0, state = 1; i < bytes.length; i++) bytes[i] = state = (state * 197 + 31) & 0xff;
-    file.write(bytes, 0);
+    file.write(incompressible(ballastBytes), 0);
     file.sync();
     file.close();
   } catch (error) {
@@ -216,6 +196,19 @@ export function fillBallast(files: Files, layout: StoreLayout): void {
     removeIfThere(files, layout.ballast);
     if (systemCode(error) !== 'ENOSPC' && systemCode(error) !== 'EDQUOT') throw error;
   }
+}
+
+/** Noise (xorshift32): of zeros, or of a pattern, a file system that compresses would hold nothing back. */
+function incompressible(bytes: number): Uint8Array {
+  const words = new Uint32Array(bytes / 4);
+  let state = 1;
+  for (let i = 0; i < words.length; i++) {
+    state ^= state << 13;
+    state ^= state >>> 17;
+    state ^= state << 5;
+    words[i] = state;
+  }
+  return new Uint8Array(words.buffer);
 }
 
 /** Removes a file that another process may be removing as well. */

@@ -11,6 +11,7 @@ import { type Chunk, sealObject } from '../codec/seal.ts';
 import { StoreError, invariant, pathError, toStoreError } from '../errors.ts';
 import type { FileFacts, Host, OpenFile } from '../host.ts';
 import type { Realm, StoredLink } from '../keys/realm.ts';
+import { incarnationOf } from './incarnation.ts';
 
 export interface SmallSource {
   /** Bytes, or a file's path. */
@@ -249,16 +250,6 @@ function asTheyAre(bytes: Uint8Array, chunkBytes: number): StoredChunk[] {
   for (let at = 0; at < bytes.length; at += chunkBytes)
     chunks.push({ codec: chunkCodecs.identity, bytes: bytes.subarray(at, at + chunkBytes) });
   return chunks;
-}
-
-/** 48 random bits: two copies of one blob never share a name. */
-export function randomIncarnation(host: Host): number {
-  return incarnationOf(host.random(6), 0);
-}
-
-function incarnationOf(random: Uint8Array, at: number): number {
-  const view = new DataView(random.buffer, random.byteOffset + at, 6);
-  return view.getUint32(0) * 0x1_0000 + view.getUint16(4);
 }
 
 /** Opens a file to be put; what cannot be read is said with its path. */

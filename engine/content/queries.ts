@@ -38,7 +38,7 @@ import { health } from './health.ts';
 import { type HeldPage, heldBy } from './held.ts';
 import { LentQueries } from './lent-queries.ts';
 import type { Reader } from './reader.ts';
-import { type LogPlace, deletedRoots, logEntries } from './root-history.ts';
+import { type AskedChange, type LogPlace, deletedRoots, logEntries, rootChanges } from './root-history.ts';
 import { type VerifyRange, scrubRecords, waitingSince } from './scrub-facts.ts';
 import { touchedBy } from './touched.ts';
 
@@ -163,6 +163,10 @@ export class Queries {
       if (entry.sequence > after) entries.push(this.#toldEntry(entry));
     }
     return entries;
+  }
+
+  rootChanges(asked: readonly AskedChange[]): number[][] {
+    return rootChanges(this.#reader, this.#log(), asked);
   }
 
   /** Newest first. O(length of the log). */

@@ -17,7 +17,7 @@ import type { Hasher, Provider } from '../codec/provider.ts';
 import { type VolumeSet, locatorOf } from '../commit/volume-set.ts';
 import { type Contents, copyOf } from '../content/contents.ts';
 import { type BlobFile, FramedFile, Scratch, bytesFile, isFramed } from '../content/blob-file.ts';
-import { randomIncarnation } from '../content/encoder.ts';
+import { randomIncarnation } from '../content/incarnation.ts';
 import { recordContent } from '../content/reader.ts';
 import { StoreError } from '../errors.ts';
 import type { Host } from '../host.ts';

@@ -7,7 +7,7 @@ import { toHex } from '../codec/bytes.ts';
 import type { Provider } from '../codec/provider.ts';
 import { intend } from '../commit/files.ts';
 import { type VolumeSet, locatorOf } from '../commit/volume-set.ts';
-import { randomIncarnation } from '../content/encoder.ts';
+import { randomIncarnation } from '../content/incarnation.ts';
 import type { FileMove } from '../content/mover.ts';
 import { StoreError } from '../errors.ts';
 import type { Part } from '../volume.ts';
@@ -46,8 +46,6 @@ export interface DrainUnit {
   readonly id: string;
   readonly kind: VolumeRow['kind'];
 }
-
-export const drainStart: PlaceCursor = { extent: -1, start: -1, n: -1 };
 
 export interface Unmovable {
   readonly id: string;

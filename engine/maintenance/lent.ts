@@ -11,7 +11,7 @@ import { checkCatalog } from '../catalog/schema.ts';
 import { Statements } from '../catalog/statements.ts';
 import { equalBytes } from '../codec/bytes.ts';
 import type { Provider } from '../codec/provider.ts';
-import { readSuperblock } from '../commit/create.ts';
+import { readSuperblock } from '../commit/superblock-file.ts';
 import type { Database, DatabaseClass } from '../driver.ts';
 import { StoreError, toStoreError } from '../errors.ts';
 import type { Host } from '../host.ts';

@@ -5,7 +5,7 @@ import type { Transaction } from '../catalog/catalog.ts';
 import { ownerKinds } from '../catalog/reference-rows.ts';
 import { registrationNames } from '../catalog/registrations.ts';
 import { toHex } from '../codec/bytes.ts';
-import { randomIncarnation } from '../content/encoder.ts';
+import { randomIncarnation } from '../content/incarnation.ts';
 import { fanOut } from '../volumes/directory.ts';
 import { Walk, adoptChunked } from './adopt-chunked.ts';
 import { adoptVerifiedCopy } from './adopt-copy.ts';

@@ -19,6 +19,7 @@ import { type ChopCall, type ChopStart, Chopper } from '../content/chopper.ts';
 import { DigestLink } from '../content/digest-link.ts';
 import { type EncodedBatch, Encoder, type SmallSource } from '../content/encoder.ts';
 import { listFolder, runSteps } from '../content/folders.ts';
+import { readMany } from '../content/many-reads.ts';
 import { type FileMove, Mover } from '../content/mover.ts';
 import { Queries } from '../content/queries.ts';
 import { Reader } from '../content/reader.ts';
@@ -114,8 +115,9 @@ export class Workshop {
         wireBatch(encodeAgain(this.#open, args)),
       'stage-again': (row: number, context: CallContext) => stageAgain(this.#open, row, context.signal),
       'stage-begin': (how: StageHow) => this.#open.stager.begin(how),
-      'stage-write': (args: { token: string; bytes: Uint8Array }) =>
-        this.#open.stager.write(args.token, args.bytes),
+      // Memory goes back to whoever sent it, to be filled again.
+      'stage-write': async ({ token, bytes }: { token: string; bytes: Uint8Array }) =>
+        (await this.#open.stager.write(token, bytes)) ? new Moved(bytes, [bytes.buffer]) : undefined,
       'stage-finish': (token: string) => this.#open.stager.finish(token),
       publish: (args: PartName & { token: string; volume: number }) =>
         this.#open.stager.publish(args.token, { volume: args.volume, name: args }),
@@ -270,14 +272,14 @@ export class Workshop {
   /** Short reads of many callers in one message. */
   #readMany(list: readonly { id: string; offset: number; length: number }[]): Moved {
     const buffers: ArrayBuffer[] = [];
-    const results = list.map(({ id, offset, length }) => {
-      try {
-        const bytes = own(this.#open.reader.read(id, offset, length));
-        if (bytes !== undefined) buffers.push(bytes.buffer);
-        return { value: bytes };
-      } catch (error) {
-        return { error: errorToData(this.#told(toStoreError(error, 'reading'), id)) };
-      }
+    const answers = readMany(this.#open.reader, list, (error, id) => ({
+      error: errorToData(this.#told(toStoreError(error, 'reading'), id)),
+    }));
+    const results = answers.map((answer) => {
+      if ('error' in answer) return answer;
+      const value = own(answer.value);
+      if (value !== undefined) buffers.push(value.buffer);
+      return { value };
     });
     return new Moved(results, [...new Set(buffers)]);
   }

@@ -130,6 +130,12 @@ export class SqliteVolume implements Volume {
     return bytes ?? undefined;
   }
 
+  /** Bytes of an extent, of records that lie beside each other; fewer where it ends before, undefined where it is not there. */
+  span(extent: number, start: number, length: number): Uint8Array | undefined {
+    return (this.#told(() => this.#slice.get(start + 1, length, extent)) ?? undefined) as
+      Uint8Array | undefined;
+  }
+
   /** Whether the extent is there and reaches to the end of the part; reads no content. */
   holds(locator: Locator): boolean {
     const size = this.#told(() => this.#size.get(locator.extent)) as number | undefined;

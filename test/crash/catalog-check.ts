@@ -11,6 +11,8 @@ interface Row {
   readonly incarnation: number;
   readonly codec: number;
   readonly stored: number;
+  /** Of the directory; null for the store's own. */
+  readonly path: string | null;
 }
 type Sqlite = new (path: string) => {
   prepare(sql: string): { all(): unknown[] };
@@ -18,8 +20,10 @@ type Sqlite = new (path: string) => {
 };
 const Sqlite = createRequire(import.meta.url)('better-sqlite3') as Sqlite;
 
-const largeRows = `SELECT lower(hex(blobs.id)) AS id, incarnation, codec, stored FROM blobs JOIN volumes ON volumes.n = blobs.volume
-  WHERE volumes.kind = 'directory' AND suspect = 0`;
+const largeRows = `SELECT lower(hex(held.id)) AS id, incarnation, codec, stored, path FROM
+  (SELECT id, volume, incarnation, codec, stored, suspect FROM blobs
+   UNION ALL SELECT blobs.id, copies.volume, copies.incarnation, codec, stored, copies.suspect FROM copies JOIN blobs ON blobs.n = copies.blob) AS held
+  JOIN volumes ON volumes.n = held.volume WHERE volumes.kind = 'directory' AND suspect = 0`;
 const wrongCounts = `SELECT lower(hex(id)) AS id FROM blobs WHERE suspect = 0 AND refcount != (SELECT count(*) FROM refs WHERE child = n)`;
 
 /** What is wrong with the catalog as it lies there. Nothing, while the store is still being made. */
@@ -34,13 +38,13 @@ export function checkCatalog(store: string): string[] {
     if (existsSync(`${index}-wal`)) copyFileSync(`${index}-wal`, join(copy, 'index.db-wal'));
     const db = new Sqlite(join(copy, 'index.db'));
     try {
-      for (const { id, incarnation, codec, stored } of db.prepare(largeRows).all() as Row[]) {
+      for (const { id, incarnation, codec, stored, path: folder } of db.prepare(largeRows).all() as Row[]) {
         const path = join(
-          'blobs',
+          folder ?? join(store, 'blobs'),
           id.slice(0, 2),
           `${id}.${incarnation.toString(16)}${codec === 1 ? '.f' : ''}`,
         );
-        const size = existsSync(join(store, path)) ? statSync(join(store, path)).size : undefined;
+        const size = existsSync(path) ? statSync(path).size : undefined;
         if (size !== stored)
           problems.push(`before recovery: a row names ${path}, which ${lies(size, stored)}`);
       }

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { runKill } from './kill.ts';
+import { sample } from './sample.ts';
 import { engineMissing } from './subject.ts';
 
 const why =
@@ -12,7 +13,7 @@ const skip = why === undefined ? false : `NOT RUN, ${why}`;
 const seed = Number(process.env['HOLDFAST_SEED'] ?? 1);
 
 test('three processes on one store die at random moments and lose nothing', { skip }, async (t) => {
-  const report = await runKill({ seed, kills: 6, killsPerRound: 3, roundsPerStore: 1 });
+  const report = await runKill({ seed, kills: sample(6, 3), killsPerRound: 3, roundsPerStore: 1 });
   t.diagnostic(
     `seed ${seed}: ${report.kills} kills, ${report.acknowledged} acknowledged, ${report.verifications} verifications, ${report.seconds.toFixed(1)} s`,
   );

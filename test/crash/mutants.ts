@@ -110,6 +110,19 @@ ${tombstone}`,
     ],
   },
   {
+    name: 'a moved file not synced',
+    // The store of this seed is a group of volumes.
+    seed: 2,
+    patches: [
+      {
+        file: 'engine/content/mover.ts',
+        find: 'place.directory.publish(copy, temp, name)',
+        replace:
+          'place.directory.publish(new Proxy(copy, { get: (file, key: keyof OpenFile) => key === "sync" ? () => undefined : (...args: []) => file[key](...args) }), temp, name)',
+      },
+    ],
+  },
+  {
     name: 'volumes without a journal on disk',
     patches: [
       {

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { runPowerLoss } from './power-loss.ts';
 import { buildRecorder } from './recorded-run.ts';
+import { full, sample } from './sample.ts';
 import { engineMissing } from './subject.ts';
 
 const recorder = buildRecorder();
@@ -15,7 +16,7 @@ test(
   { skip },
   async (t) => {
     let states = 0;
-    for (const s of [seed, seed + 1]) {
+    for (const s of full ? [seed, seed + 1] : [seed]) {
       const report = await runPowerLoss({
         seed: s,
         states: 14,
@@ -29,6 +30,6 @@ test(
       assert.deepEqual(report.losses, [], `losses with seed ${s}; HOLDFAST_SEED=${s} repeats it`);
       states += report.states;
     }
-    assert.ok(states >= 28);
+    assert.ok(states >= sample(28, 14));
   },
 );

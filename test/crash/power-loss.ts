@@ -6,6 +6,7 @@ import {
   mkdtempSync,
   readFileSync,
   realpathSync,
+  renameSync,
   rmSync,
   writeFileSync,
 } from 'node:fs';
@@ -79,7 +80,7 @@ export async function runPowerLoss(options: PowerLossOptions): Promise<PowerLoss
   const { seed } = options;
   const subject = options.subject ?? engineSubject;
   const started = performance.now();
-  const work = realpathSync(freshFolder('power-loss'));
+  const work = workFolder(options);
   const verifiers = startVerifiers(options.verifier ?? subject);
   try {
     const disk = join(work, 'disk');
@@ -104,6 +105,14 @@ export async function runPowerLoss(options: PowerLossOptions): Promise<PowerLoss
   }
 }
 
+/** A replay works where the recording was made: volumes are found by their paths. */
+function workFolder({ replay }: PowerLossOptions): string {
+  if (replay === undefined) return realpathSync(freshFolder('power-loss'));
+  const work = readFileSync(join(replay, 'work'), 'utf8');
+  mkdirSync(work);
+  return work;
+}
+
 function planOf(options: PowerLossOptions, work: string): Plan {
   const { seed } = options;
   mkdirSync(join(work, 'scratch'));
@@ -121,12 +130,18 @@ function planOf(options: PowerLossOptions, work: string): Plan {
     leaveOpen: seed % 3 === 0,
     encrypted: isEncrypted(options),
     rekeys: isEncrypted(options),
+    ...(isGrouped(options) ? { volumes: join(work, 'disk') } : {}),
   };
 }
 
 /** Every second store of the engine is. */
 function isEncrypted({ seed, subject = engineSubject }: PowerLossOptions): boolean {
   return subject.kind === 'engine' && seed % 2 === 0;
+}
+
+/** Half of the engine's stores have volumes that come and go, plain ones and encrypted ones. */
+function isGrouped({ seed, subject = engineSubject }: PowerLossOptions): boolean {
+  return subject.kind === 'engine' && seed % 4 >= 2;
 }
 
 function keptInodes(folder: string): Map<string, bigint> {
@@ -178,7 +193,7 @@ class Campaign {
       const name = `${point.number}`;
       const task = this.#verify(folder, expectation, { ...point, name }).finally(() => running.delete(task));
       running.add(task);
-      while (running.size >= 4) await Promise.race(running);
+      while (running.size >= (isGrouped(this.#options) ? 1 : 4)) await Promise.race(running);
     }
     await Promise.all(running);
     if (only === undefined && !this.#stopped()) {
@@ -208,9 +223,11 @@ class Campaign {
     point: { readonly name: string; readonly number: number; readonly cut: number; readonly mode: string },
   ): Promise<void> {
     const before = `${folder}-before`;
-    const store = join(folder, 'store');
-    const deep = point.number % 2 === 0;
     if (this.#options.only !== undefined) cpSync(folder, before, { recursive: true });
+    // Further volumes are found where they were added, so such states are looked at there, one at a time.
+    const place = isGrouped(this.#options) ? this.#takePlace(folder) : folder;
+    const store = join(place, 'store');
+    const deep = point.number % 2 === 0;
     const answer = await this.#ground.verifiers.ask({
       encrypted: isEncrypted(this.#options),
       store,
@@ -219,9 +236,17 @@ class Campaign {
     });
     this.#states++;
     this.#verifyMs += answer.ms;
-    if (answer.problems.length > 0) this.#lose(point, answer.problems, existsSync(before) ? before : folder);
-    rmSync(folder, { recursive: true, force: true });
+    if (answer.problems.length > 0) this.#lose(point, answer.problems, existsSync(before) ? before : place);
+    rmSync(place, { recursive: true, force: true });
     rmSync(before, { recursive: true, force: true });
+  }
+
+  /** Puts a state where the workload had its disk. */
+  #takePlace(folder: string): string {
+    const place = join(this.#ground.work, 'disk');
+    rmSync(place, { recursive: true, force: true });
+    renameSync(folder, place);
+    return place;
   }
 
   /** Lets recovery run on a copy of a crash state, recorded, and cuts that recording too. */
@@ -237,9 +262,10 @@ class Campaign {
     const { work } = this.#ground;
     const { seed, recoveryCuts = 8 } = this.#options;
     const area = join(work, `recovery-${point.number}`);
-    const disk = join(area, 'disk');
     mkdirSync(area);
+    let disk = join(area, 'disk');
     cpSync(folder, disk, { recursive: true });
+    if (isGrouped(this.#options)) disk = this.#takePlace(disk);
     const model = modelOfFolder(disk);
     const log = join(area, 'log');
     const plan: Plan = {
@@ -282,6 +308,7 @@ class Campaign {
       kept++;
       folder = mkdtempSync(join(tmpdir(), `holdfast-lost-${this.#options.seed}-`));
       cpSync(this.#ground.log, join(folder, 'log'));
+      writeFileSync(join(folder, 'work'), this.#ground.work);
       writeFileSync(
         join(folder, 'inodes.json'),
         JSON.stringify([...this.#ground.inodes].map(([p, n]) => [p, String(n)])),

@@ -6,6 +6,7 @@ import { applyPatch, huntMutant } from './mutants.ts';
 import { createOracle } from './oracle.ts';
 import { runPowerLoss } from './power-loss.ts';
 import { buildRecorder } from './recorded-run.ts';
+import { sample } from './sample.ts';
 import { flaws } from './stand-in.ts';
 import type { Subject } from './subject.ts';
 
@@ -17,7 +18,7 @@ const seed = Number(process.env['HOLDFAST_SEED'] ?? 7);
 test('a sound store survives every power loss', { skip }, async (t) => {
   const report = await runPowerLoss({
     seed,
-    states: 24,
+    states: sample(24, 12),
     subject: sound,
     recoveries: 1,
     recoveryCuts: 4,
@@ -25,7 +26,7 @@ test('a sound store survives every power loss', { skip }, async (t) => {
   });
   t.diagnostic(`seed ${seed}: ${report.states} crash states, ${report.stateMs.toFixed(1)} ms each`);
   assert.deepEqual(report.losses, []);
-  assert.ok(report.states >= 24 && report.acknowledged > 50);
+  assert.ok(report.states >= sample(24, 12) && report.acknowledged > 50);
 });
 
 /** By default two, which show soon; HOLDFAST_MUTANTS=all is every one. */
@@ -42,7 +43,7 @@ for (const flaw of hunted)
   });
 
 test('kill -9 of a sound store loses nothing, of one that acknowledges too early it does', async () => {
-  const good = await runKill({ seed, kills: 6, subject: sound, processes: 1, killsPerRound: 3 });
+  const good = await runKill({ seed, kills: sample(6, 3), subject: sound, processes: 1, killsPerRound: 3 });
   assert.deepEqual(good.losses, []);
   const early: Subject = { kind: 'stand-in', flaws: ['ack before commit'] };
   const bad = await runKill({

@@ -26,5 +26,22 @@ export interface StoreUnderTest {
   list(): AsyncIterable<{ readonly id: string; readonly size: number }>;
   /** Of stores that can be encrypted. */
   readonly keys?: { rotate(): Promise<void>; reseal(): Promise<unknown> };
+  /** Of stores that are groups of volumes. */
+  readonly volumes?: {
+    list(): Promise<
+      readonly {
+        readonly id: string;
+        readonly kind: string;
+        readonly state: string;
+        readonly path: string;
+      }[]
+    >;
+    extend(path: string, options: object): Promise<unknown>;
+    reduce(volume: string): Promise<unknown>;
+    move(from: string): Promise<unknown>;
+    mirror(copies: number): Promise<unknown>;
+    rebalance(): Promise<unknown>;
+  };
+  compact?(): Promise<unknown>;
   close(): Promise<void>;
 }

@@ -2,8 +2,8 @@
 //
 // Started with a Subject as JSON argument and an IPC channel; answers every Question with an Answer, in any order asked.
 import { createHash } from 'node:crypto';
-import { mkdirSync, readdirSync } from 'node:fs';
-import { join } from 'node:path';
+import { existsSync, mkdirSync, readdirSync } from 'node:fs';
+import { dirname, join, relative } from 'node:path';
 import { checkCatalog } from './catalog-check.ts';
 import type { Expectation } from './oracle.ts';
 import type { StoreUnderTest } from './store-under-test.ts';
@@ -49,7 +49,7 @@ async function check(given: Given, question: Question): Promise<string[]> {
     return problems;
   }
   try {
-    problems.push(...leftoverTemps(question.store));
+    problems.push(...(await leftoverTemps(question.store, store)));
     await checkHeld(store, expectation, problems);
     await checkScrub(store, problems, 'scrub');
     if (question.deep) {
@@ -74,17 +74,15 @@ const text = (error: unknown): string =>
     ? `${(error as { code?: string }).code ?? error.name}: ${error.message}`
     : String(error);
 
-/** Files under tmp/, where a lease's own empty folder is all that may be. */
-function leftoverTemps(store: string): string[] {
-  let left: string[];
-  try {
-    left = readdirSync(join(store, 'tmp'), { recursive: true, withFileTypes: true })
-      .filter((entry) => !entry.isDirectory())
-      .map((entry) => join(entry.parentPath, entry.name).slice(store.length + 1));
-  } catch {
-    return [];
-  }
-  return left.map((path) => `leftover temp ${path}`);
+/** Files under tmp/, there and in volumes elsewhere, where a lease's own empty folder is all that may be. */
+async function leftoverTemps(folder: string, store: StoreUnderTest): Promise<string[]> {
+  const volumes = (await store.volumes?.list()) ?? [];
+  return [folder, ...volumes.filter(({ kind }) => kind !== 'sqlite').map(({ path }) => path)]
+    .map((place) => join(place, 'tmp'))
+    .filter((temps) => existsSync(temps))
+    .flatMap((temps) => readdirSync(temps, { recursive: true, withFileTypes: true }))
+    .filter((entry) => !entry.isDirectory())
+    .map((entry) => `leftover temp ${relative(dirname(folder), join(entry.parentPath, entry.name))}`);
 }
 
 async function checkHeld(store: StoreUnderTest, expectation: Expectation, problems: string[]): Promise<void> {

@@ -33,6 +33,8 @@ export interface Plan {
   readonly encrypted: boolean;
   /** Epochs turn, and everything is sealed anew, among the rest: for a process that has the store for itself. */
   readonly rekeys: boolean;
+  /** A folder for further volumes, which come and go, are mirrored and moved among the rest. Absent: the store stays as it was made. */
+  readonly volumes?: string;
   /** What earlier processes with these owners left, where there were any. */
   readonly left?: Expectation;
 }
@@ -122,6 +124,7 @@ type Say = (line: Line) => void;
 async function operate(state: State, store: StoreUnderTest, say: Say): Promise<void> {
   const { random, plan } = state;
   if (plan.rekeys && random.chance(0.03)) return rekey(store, say, random.chance(0.5) ? 'rotate' : 'reseal');
+  if (plan.volumes !== undefined && random.chance(0.08)) return reshape(state, store, say, plan.volumes);
   const dice = random.below(100);
   if (dice < 36) return put(state, store, say, random.below(contents.small));
   if (dice < 46) return put(state, store, say, contents.small + random.below(contents.large));
@@ -254,6 +257,40 @@ async function rekey(store: StoreUnderTest, say: Say, how: 'rotate' | 'reseal'):
     await store.keys![how]();
   } catch (error) {
     complain(say, how, error);
+  }
+}
+
+/** A change of the group. */
+async function reshape(state: State, store: StoreUnderTest, say: Say, folder: string): Promise<void> {
+  const { random } = state;
+  const volumes = store.volumes!;
+  const kind = random.pick(['directory', 'sqlite'] as const);
+  const path = join(folder, kind);
+  const change = random.pick([
+    'extend',
+    'extend',
+    'reduce',
+    'move',
+    'mirror',
+    'mirror',
+    'rebalance',
+    'compact',
+  ]);
+  try {
+    const list = await volumes.list();
+    const there = list.find((volume) => volume.path === path);
+    if (change === 'extend' && there === undefined)
+      await volumes.extend(path, { kind, allocation: 'striped' });
+    else if (change === 'reduce' && there !== undefined) await volumes.reduce(there.id);
+    else if (change === 'move')
+      await volumes.move(random.pick(list.filter(({ kind: of }) => of !== 'folder')).id);
+    else if (change === 'mirror') await volumes.mirror(1 + random.below(2));
+    else if (change === 'rebalance') await volumes.rebalance();
+    else await store.compact!();
+  } catch (error) {
+    // Refused because of what the group is at the moment: too few members for the copies, or nowhere to go.
+    if (!['invalid-argument', 'no-space', 'not-found'].includes((error as { code?: string }).code ?? ''))
+      complain(say, change, error);
   }
 }
 

@@ -167,7 +167,7 @@ storeTest(
       }
     })();
     const contents = Array.from({ length: 6 }, (_, i) =>
-      inserted(noise(3_000_000, 2), i * 400_000, noise(9, i)),
+      inserted(noise(1_500_000, 2), i * 200_000, noise(9, i)),
     );
     // Released after it was put: what the next one shares with it loses its references while that is put.
     for (const content of contents) {

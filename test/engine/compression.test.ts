@@ -42,7 +42,7 @@ async function readsBack(store: Store, folder: StoreFolder, content: Uint8Array)
 
 const codecs: readonly CompressionParameters['codec'][] =
   nodeProvider.zstd === undefined ? ['deflate'] : ['deflate', 'zstd'];
-const sizes = [0, 1, 63, 64, chunkBytes, chunkBytes + 1, smallMax - 1, smallMax, smallMax + 1, 700_001];
+const sizes = [0, 1, 63, 64, chunkBytes, chunkBytes + 1, smallMax - 1, smallMax, smallMax + 1, 150_001];
 
 for (const mode of ['auto', 'always'] as const) {
   for (const codec of codecs) {
@@ -237,7 +237,8 @@ storeTest(
   'a put that is aborted while it is compressed leaves no temp, and the store goes on',
   async (folder) => {
     const store = await folder.open({ compression: 'auto', threads: { count: 2 } });
-    const content = quiet(20_000_000);
+    // Long enough that progress is told before it is done.
+    const content = new Uint8Array(Buffer.alloc(20_000_000, quiet(1_000_003)));
     const controller = new AbortController();
     const aborting = { signal: controller.signal, onProgress: () => controller.abort(new Error('enough')) };
     await assert.rejects(store.put({ path: folder.file('in', content) }, aborting), /enough/);
@@ -250,7 +251,8 @@ storeTest(
     };
     await assert.rejects(store.put(pieces(), { signal: stopping.signal }), /stop/);
     assert.deepEqual(folder.files('tmp'), []);
-    await store.put(content, { owner: 'x' });
-    same(await store.get(sha256(content)), content);
+    const rest = content.subarray(0, 2_000_000);
+    await store.put(rest, { owner: 'x' });
+    same(await store.get(sha256(rest)), rest);
   },
 );

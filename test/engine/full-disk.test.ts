@@ -19,7 +19,7 @@ async function onDisk(
   const disk = join(folder.side, 'disk');
   mkdirSync(disk);
   try {
-    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=16m', 'holdfast-test', disk], { stdio: 'pipe' });
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=10m', 'holdfast-test', disk], { stdio: 'pipe' });
   } catch (error) {
     t.skip(`NOT TESTED: mount is not allowed here: ${String(error)}`);
     return;

@@ -1,6 +1,7 @@
 // Collection: what it deletes, what it leaves, what stops it, and that the references decide, not their cached count.
 import assert from 'node:assert/strict';
-import { chmodSync, renameSync, truncateSync } from 'node:fs';
+import { chmodSync, readFileSync, renameSync, truncateSync } from 'node:fs';
+import { deflateSync } from 'node:zlib';
 import { inlineThreads } from '../../engine/hosts/inline-threads.ts';
 import { nodeHost } from '../../engine/hosts/node.ts';
 import type { Host, Link, Store } from '../../engine/index.ts';
@@ -220,5 +221,17 @@ storeTest(
     renameSync(`${path!}.away`, path!);
     await store.put(bytes('written after that'), { owner: 'x' });
     assert.equal((await store.gc({ graceMs: 0 })).blocked, undefined);
+  },
+);
+
+storeTest(
+  'what is held back for collection does not compress, and is there again afterwards',
+  async (folder) => {
+    const store = await folder.open();
+    for (let round = 0; round < 2; round++) {
+      // On a file system that compresses, anything else would hold nothing back.
+      assert.ok(deflateSync(readFileSync(folder.at('ballast'))).length > 1_000_000);
+      await store.gc();
+    }
   },
 );

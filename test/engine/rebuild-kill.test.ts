@@ -5,6 +5,7 @@ import { cpSync, existsSync, readFileSync, readdirSync, rmSync, writeFileSync } 
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type Store, StoreError, nodeHost, openStore, rebuildStore } from '../../engine/index.ts';
+import { sample } from '../crash/sample.ts';
 import { faultyHost } from '../world/faulty-host.ts';
 import { type Told, fill, rebuild, tell } from './rebuild-store.ts';
 import { type StoreFolder, storeTest } from './store-folder.ts';
@@ -67,7 +68,9 @@ for (const [what, spoil] of Object.entries(states)) {
       assert.ok(first > 0);
       // All of the end, where files change their places, and some of what comes before. HOLDFAST_REBUILD_STOPS=all is every call.
       const all = process.env['HOLDFAST_REBUILD_STOPS'] === 'all';
-      const chosen = calls.map((_, i) => i + 1).filter((nth) => all || nth > first - 4 || nth % 101 === 0);
+      const chosen = calls
+        .map((_, i) => i + 1)
+        .filter((nth) => all || nth > first - 4 || nth % sample(101, 251) === 0);
       for (const nth of chosen) {
         const path = fresh(`run-${nth}`);
         const host = faultyHost(nodeHost({ inline: true }));

@@ -4,12 +4,15 @@ import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Thread } from '../../engine/host.ts';
 import { type Host, type Store, type StoreEvents, nodeHost } from '../../engine/index.ts';
-import { noise, sha256, smallParameters, storeTest, withCode } from './store-folder.ts';
+import { type StoreFolder, noise, sha256, smallParameters, storeTest, withCode } from './store-folder.ts';
 
 const large = noise(300_000, 2);
 
-/** A host whose threads a test can reach. */
-function reachable(): { host: Host; started: { entry: string; thread: Thread }[] } {
+/** A host whose threads a test can reach; of workers only `most` start. */
+function reachable(most = Number.POSITIVE_INFINITY): {
+  host: Host;
+  started: { entry: string; thread: Thread }[];
+} {
   const below = nodeHost();
   const started: { entry: string; thread: Thread }[] = [];
   const host: Host = {
@@ -17,6 +20,7 @@ function reachable(): { host: Host; started: { entry: string; thread: Thread }[]
     threads: {
       ...below.threads,
       async start(entry) {
+        if (started.length > most) throw new Error('no thread to spare');
         const thread = await below.threads.start(entry);
         started.push({ entry: entry.pathname, thread });
         return thread;
@@ -109,6 +113,65 @@ storeTest('an idle thread that dies is noticed, too', async (folder) => {
   await assert.rejects(store.put(noise(10)), withCode('needs-reopen'));
   await store.close();
   await assert.rejects(store.put(noise(10)), withCode('closed'));
+});
+
+/** One that reads and one that hashes work for a file, so there are two for it. */
+const file = (folder: StoreFolder, seed: number) => ({ path: folder.file(`f${seed}`, noise(200_000, seed)) });
+
+storeTest('threads start when there is work for them, and no more than were allowed', async (folder) => {
+  const { host, started } = reachable();
+  const store = await folder.open({ host, threads: { count: 3 } });
+  const { id } = await store.put(noise(100, 1), { owner: 'x' });
+  await store.get(id);
+  await store.roots.set('r', id);
+  assert.equal(started.length, 2, 'one that commits and one that works do for one call after the other');
+  await store.put(file(folder, 2), { owner: 'x' });
+  assert.equal(started.length, 3);
+  const reading = (): Promise<unknown> => Promise.all(Array.from({ length: 9 }, () => store.get(id)));
+  while (started.length < 4) await reading();
+  for (let i = 0; i < 5; i++) await reading();
+  assert.equal(started.length, 4);
+  await store.stats();
+});
+
+storeTest('where no further thread can be had, those that are here do the work', async (folder) => {
+  const { host, started } = reachable(1);
+  const store = await folder.open({ host, threads: { count: 3 } });
+  const puts = await Promise.all(
+    Array.from({ length: 6 }, (_, i) => store.put(i < 3 ? file(folder, i) : noise(100, i), { owner: 'x' })),
+  );
+  for (const { id } of puts) assert.equal(sha256((await store.get(id))!), id);
+  await store.scrub();
+  assert.equal(started.length, 2);
+});
+
+storeTest('a thread that dies before it has work is missed by nobody', async (folder) => {
+  const { host, started } = reachable();
+  const dying: Host = {
+    ...host,
+    threads: {
+      ...host.threads,
+      async start(entry) {
+        const thread = await host.threads.start(entry);
+        if (started.length > 2) thread.port.post(null);
+        return thread;
+      },
+    },
+  };
+  const store = await folder.open({ host: dying, threads: { count: 2 } });
+  const { id } = await store.put(file(folder, 1), { owner: 'x' });
+  assert.equal(sha256((await store.get(id))!), id);
+  assert.equal(started.length, 3);
+});
+
+storeTest('closing a store that is just getting a thread leaves none behind', async (folder) => {
+  const { host, started } = reachable();
+  const store = await folder.open({ host, threads: { count: 2 } });
+  const { id } = await store.put(noise(100, 1), { owner: 'x' });
+  await Promise.all(Array.from({ length: 4 }, () => store.stat(id)));
+  await store.close();
+  assert.equal(started.length, 3);
+  for (const { thread } of started) assert.equal(await thread.ended, undefined);
 });
 
 /** What this thread has worked so far, in milliseconds; where Node cannot tell, the time. */

@@ -23,11 +23,12 @@ export class Workplace {
     this.store = store;
   }
 
+  /** The store is on the calling thread unless the test wants threads. */
   static async open(t: TestContext, options: OpenOptions = {}): Promise<Workplace> {
     const folder = mkdtempSync(join(tmpdir(), 'holdfast-snapshot-'));
     const place = new Workplace(
       folder,
-      await openStore(join(folder, 'store'), { threads: { count: 2 }, ...options }),
+      await openStore(join(folder, 'store'), { threads: { count: 0 }, ...options }),
     );
     t.after(async () => {
       try {

@@ -1,13 +1,17 @@
-/** The commit thread's work on a store that has no catalog: making one. */
+/** Entry of the thread that makes the catalog of a store that has lost its own. A file of its own: no other opening loads what it needs. */
+import { isMainThread, workerData } from 'node:worker_threads';
 import type { EncryptionOptions } from '../api.ts';
 import type { Provider } from '../codec/provider.ts';
 import { findLostStore } from '../commit/create.ts';
 import { Contents } from '../content/contents.ts';
 import { type DriverChoice, loadDriver } from '../driver.ts';
 import { StoreError, toStoreError } from '../errors.ts';
-import type { Host } from '../host.ts';
+import type { Host, Port } from '../host.ts';
+import { nodeHost } from '../hosts/node.ts';
+import { parentPortOf, threadMark } from '../hosts/node-threads.ts';
 import { rebuildCatalog } from '../maintenance/rebuild.ts';
-import type { CallContext, Handler } from '../rpc.ts';
+import { nodeProvider } from '../providers/node.ts';
+import { type CallContext, type Handler, serve } from '../rpc.ts';
 import { realmOf, unlockLost, wipeKeys } from './realms.ts';
 
 interface RebuildRequest {
@@ -20,7 +24,7 @@ interface RebuildRequest {
 /** Progress is told at most this often. */
 const tellMs = 100;
 
-export function rebuildHandlers(host: Host, provider: Provider): Readonly<Record<string, Handler>> {
+function rebuildHandlers(host: Host, provider: Provider): Readonly<Record<string, Handler>> {
   return {
     async rebuild({ root, driver, acceptGap, encryption }: RebuildRequest, context: CallContext) {
       const found = findLostStore(root, host, provider);
@@ -68,3 +72,10 @@ export function rebuildHandlers(host: Host, provider: Provider): Readonly<Record
     },
   };
 }
+
+export function run(port: Port, host: Host): void {
+  serve(port, rebuildHandlers(host, nodeProvider));
+}
+
+if (!isMainThread && (workerData as { mark?: unknown } | null)?.mark === threadMark)
+  run(parentPortOf(), nodeHost());
