@@ -78,6 +78,7 @@ export async function receiveRoots(
         exchange.later(async () => {
           await sink.write(piece);
           machine.taken(piece.bytes);
+          connection.recycle(piece.bytes);
         });
         if (piece.offset + piece.bytes.length === piece.size)
           exchange.later(async () => {

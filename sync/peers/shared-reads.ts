@@ -103,5 +103,6 @@ export class SharedReads {
 }
 
 function copyOf(piece: Piece | undefined): Piece | undefined {
-  return piece && { bytes: piece.bytes.slice(), size: piece.size };
+  // Not `slice`: of a Buffer that is a view.
+  return piece && { bytes: new Uint8Array(piece.bytes), size: piece.size };
 }

@@ -1,5 +1,5 @@
 /** The sending side as a state machine: what was asked for, what is read next, what may be sent within the receiver's window. No I/O. */
-import { StoreError } from '../../engine/errors.ts';
+import { StoreError, invariant } from '../../engine/errors.ts';
 import { type SendWindow, costOf } from './credit.ts';
 import type { TreeLink } from './difference.ts';
 import { unaskedBytesMax, wantsMax } from './limits.ts';
@@ -71,8 +71,12 @@ interface Slot {
 
 /** The first piece of a blob that is read before its size is known; a store reads so much in one go with others. */
 export const firstPieceBytes: number = 64 * 1024;
-/** Blobs read ahead of what is sent. With the first piece this bounds the memory of a sender. */
-const slotsMax = 96;
+/** Blobs read ahead of what is sent. With the first piece this bounds the memory of a sender: 16 MiB, if suddenly all are large. */
+const slotsMax = 256;
+/** Bytes read ahead, as far as the sizes of the blobs before tell. */
+const aheadBytes: number = 4 * 1024 * 1024;
+/** Blobs are read so many at a time, where there is room: a store reads those of one question together. */
+const readsTogether = 64;
 /** Pieces of one large blob that are read and not sent. */
 const piecesAhead = 2;
 
@@ -84,6 +88,9 @@ export class Sender {
   #queue: Item[] = [];
   #next = 0;
   readonly #slots: Slot[] = [];
+  readonly #reads = new Map<PieceRead, Slot>();
+  /** Bytes that a first piece is taken to have: a mean of those that came. */
+  #expected: number = firstPieceBytes;
   #wanted = 0;
   #roots = 0;
   #blobs = 0;
@@ -148,13 +155,11 @@ export class Sender {
     }
   }
 
-  /** `undefined`: the blob is not there. */
+  /** The answer to a `read` effect, which is named by the very object it carried; `undefined`: the blob is not there. */
   read(read: PieceRead, piece: Piece | undefined): void {
-    const slot = this.#slots.find(
-      ({ item, reading, readTo }) =>
-        reading && 'id' in item && item.id === read.id && item.kind === read.kind && readTo === read.offset,
-    );
-    if (slot === undefined) return; // the transfer has ended meanwhile
+    const slot = this.#reads.get(read);
+    invariant(slot !== undefined, 'only what is being read is read');
+    this.#reads.delete(read);
     slot.reading = false;
     if (piece === undefined) {
       slot.absent = true;
@@ -167,6 +172,8 @@ export class Sender {
       return;
     }
     slot.size = piece.size;
+    if (read.length === firstPieceBytes)
+      this.#expected = Math.max(1024, (15 * this.#expected + piece.bytes.length) / 16);
     slot.readTo = read.offset + piece.bytes.length;
     if (piece.bytes.length > 0 || piece.size === read.offset) slot.pieces.push(piece.bytes);
     if ('id' in slot.item && slot.item.unasked && piece.size > unaskedBytesMax) slot.absent = true;
@@ -191,7 +198,9 @@ export class Sender {
   }
 
   #fill(): void {
-    while (this.#slots.length < slotsMax && this.#next < this.#queue.length) {
+    const most = Math.min(slotsMax, Math.max(readsTogether, Math.floor(aheadBytes / this.#expected)));
+    if (this.#slots.length > most - readsTogether / 2) return;
+    while (this.#slots.length < most && this.#next < this.#queue.length) {
       const item = this.#queue[this.#next++]!;
       const from = 'id' in item ? item.from : 0;
       const slot: Slot = {
@@ -215,7 +224,9 @@ export class Sender {
   #readOn(slot: Slot, { kind, id }: BlobItem, length: number): void {
     slot.reading = true;
     const most = Math.min(length, this.#options.payloadBytes);
-    this.#effects.push({ do: 'read', read: { kind, id, offset: slot.readTo, length: most } });
+    const read = { kind, id, offset: slot.readTo, length: most };
+    this.#reads.set(read, slot);
+    this.#effects.push({ do: 'read', read });
   }
 
   /** True when the slot is done with. */

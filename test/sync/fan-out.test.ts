@@ -74,7 +74,7 @@ function counting(): { readonly source: Source; reads: number; fail: boolean } {
         counted.reads++;
         await Promise.resolve();
         if (counted.fail) throw new StoreError('unavailable', 'a disk is away');
-        return { bytes: new Uint8Array(1000).fill(Number(id)), size: 1000 };
+        return { bytes: Buffer.alloc(1000, Number(id)), size: 1000 };
       },
     } as unknown as Source,
   };

@@ -226,6 +226,42 @@ test('a frame that comes byte by byte costs neither time nor memory to speak of'
   assert.ok(grown < 160 * 1024 * 1024, `${Math.round(grown / 1024)} KiB`);
 });
 
+test('memory of large payloads is used again, and what was copied out of is given back', () => {
+  const writer = new FrameWriter(nodeProvider);
+  const payload = new Uint8Array(700_000).map((_, i) => i * 7);
+  const head = (): Uint8Array => writer.head(encodeMessage({ type: 'bye' }), payload.length);
+  const reader = new FrameReader(nodeProvider, 1024 * 1024, { owns: true });
+  const chunks = (): Uint8Array[] => [head(), payload.slice(0, 300_000), payload.slice(300_000)];
+  const read = (pieces: readonly Uint8Array[]): Uint8Array => {
+    for (const piece of pieces) reader.push(piece);
+    const got = reader.next()!.payload;
+    assert.equal(Buffer.compare(got, payload), 0);
+    return got;
+  };
+  const pieces = chunks();
+  const first = read(pieces);
+  assert.deepEqual(
+    pieces.slice(1).map(({ length }) => length),
+    [0, 0],
+    'the chunks are freed',
+  );
+  const second = read(chunks());
+  assert.notEqual(second.buffer, first.buffer);
+  reader.recycle(first);
+  reader.recycle(first); // twice is once
+  reader.recycle(payload); // not of this reader
+  const third = read(chunks());
+  assert.equal(third.buffer, first.buffer);
+  assert.notEqual(read(chunks()).buffer, first.buffer);
+  assert.equal(Buffer.compare(second, payload), 0, 'what was not given back is left alone');
+
+  const careful = new FrameReader(nodeProvider, 1024 * 1024, { sequence: 4 });
+  const kept = chunks();
+  for (const piece of kept) careful.push(piece);
+  assert.equal(careful.next()?.payload.length, payload.length);
+  assert.equal(kept[1]!.length, 300_000, 'what belongs to somebody else is left alone');
+});
+
 test('every bit of the head of a frame counts', () => {
   const header = encodeMessage({ type: 'credit', bytes: 1234 });
   const good = new FrameWriter(nodeProvider).head(header, 0);
