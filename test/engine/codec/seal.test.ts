@@ -11,6 +11,7 @@ import { ObjectSealer, plainChunks, sealedBytes } from '../../../engine/codec/se
 import { SealedReader, openObject } from '../../../engine/codec/unseal.ts';
 import { nodeProvider as provider } from '../../../engine/providers/node.ts';
 import { portableProvider } from '../../../engine/providers/portable.ts';
+import { full } from '../../crash/sample.ts';
 import { bitFlips, damage, throwsCode, unless } from './arbitrary.ts';
 import {
   type Drawn,
@@ -112,6 +113,8 @@ test('every turned bit is seen, wherever it is; behind the header as tampering',
     const whole = sealed(object);
     const start = headBytesOf(whole);
     for (const { flipped, bit } of bitFlips(whole)) {
+      // The first object bit by bit; the others are much the same.
+      if (object !== sample && bit % (full ? 1 : 5) !== 0) continue;
       const codes = bit >> 3 < start ? refusals : ['tampered'];
       const found = unless(codes, () => opened(flipped, expectedOf(object)));
       assert.equal(found, undefined, `bit ${bit} of ${whole.length * 8}`);
