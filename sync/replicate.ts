@@ -227,8 +227,10 @@ class Side {
           all: names === undefined,
           roots: asked.map((name) => ({
             name,
-            haves: state.haves.get(name) ?? [],
-            // Who may only bring what is new is told nothing of what was.
+            // Who may only bring what is new is told nothing of what was: only which of his own marks are here.
+            haves: (state.haves.get(name) ?? []).filter(
+              (id) => !onlyNew || marks.get(name)?.includes(id) === true,
+            ),
             seen: onlyNew ? [] : (state.seen.get(name) ?? []),
           })),
         },
