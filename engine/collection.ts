@@ -45,7 +45,7 @@ export interface GcOptions {
   readonly dryRun?: boolean;
   /** In a dry run: what else would be freed if these roots were deleted, see `GcResult.without`. */
   readonly without?: readonly string[];
-  /** First what is above this cap is released; with a grace of 0 it is freed in the same call. Default: the cap the store was opened with. */
+  /** First what is above this cap is released; with a grace of 0 it is freed in the same call. Default: the cap the store was opened with, unless that refuses. */
   readonly cap?: Cap;
   readonly signal?: AbortSignal;
   readonly onProgress?: (progress: GcResult) => void;

@@ -81,6 +81,12 @@ export interface Volumes {
     },
   ): Promise<VolumeInfo>;
   /**
+   * Says where a directory or a folder that was added lies now: its disk is mounted elsewhere, or has another letter. It is known by its
+   * label. Fails with `unavailable` when it is not there either, or is older than the store knows; with `conflict` while it is at its
+   * old path too, or where another volume lies; with `busy` while another process has the store open.
+   */
+  locate(volume: string, path: string): Promise<VolumeInfo>;
+  /**
    * Moves everything out of a volume and removes it from the group. The store's own directory stays: it can only be emptied. Fails
    * with `no-space` when what lies there fits nowhere else, with `corrupt` when something there is damaged: then the volume stays in use.
    * In a mirrored group, with `invalid-argument` when fewer members than copies would be left. A volume that is away is removed if all

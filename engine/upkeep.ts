@@ -149,6 +149,16 @@ export class Upkeep {
           );
           return (await query<VolumeInfo[]>('volumes')).find(({ id }) => id === added)!;
         }),
+      locate: (volume, path) =>
+        run(async () => {
+          if (this.#moving) throw new StoreError('busy', 'blobs are being moved between volumes');
+          checkPath(path);
+          const request = { volume: name(volume), path: absolutePath(host, path) };
+          const located = await writing(() => crew.commit<string>('locate', request));
+          // Workers hold it open where it was.
+          await crew.everyone('forget', undefined);
+          return (await query<VolumeInfo[]>('volumes')).find(({ id }) => id === located)!;
+        }),
       reduce: (volume, options = {}) =>
         this.#move('move', () => moveVolume(this.#parts, { from: name(volume), goal: 'remove' }, options)),
       move: (from, to, options = {}) =>
@@ -211,12 +221,16 @@ function checkExtend(
   }: { readonly kind: string; readonly cap: number | undefined; readonly allocation: string | undefined },
 ): void {
   const wrong = (what: string): StoreError => new StoreError('invalid-argument', what);
-  if (typeof path !== 'string' || path === '' || path.includes('\0'))
-    throw wrong('the path of a volume must be a text, not empty, without NUL');
+  checkPath(path);
   if (kind !== 'sqlite' && kind !== 'directory')
     throw wrong(`a volume is "sqlite" or "directory", not ${kind}`);
   if (allocation !== undefined && allocation !== 'linear' && allocation !== 'striped')
     throw wrong(`allocation is "linear" or "striped", not ${allocation}`);
   if (cap !== undefined && !(Number.isSafeInteger(cap) && cap > 0))
     throw wrong('cap must be a whole number of bytes above 0');
+}
+
+function checkPath(path: unknown): void {
+  if (typeof path !== 'string' || path === '' || path.includes('\0'))
+    throw new StoreError('invalid-argument', 'the path of a volume must be a text, not empty, without NUL');
 }

@@ -2,6 +2,7 @@
 export * from '../engine/index.ts';
 export {
   type Bookmark,
+  type FanOut,
   type MessagePortLike,
   type PeerOptions,
   type PullOptions,
@@ -21,6 +22,7 @@ export {
   type Streams,
   type Transport,
   bookmarks,
+  fanOut,
   pair,
   parseSshTarget,
   portTransport,

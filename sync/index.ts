@@ -10,6 +10,7 @@ export {
   push,
   serve,
 } from './replicate.ts';
+export { type FanOut, fanOut } from './fan-out.ts';
 export { type RepairFromOptions, type RepairedFrom, repairFrom } from './repair-from.ts';
 export type { Quota } from './receiving.ts';
 export {

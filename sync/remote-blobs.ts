@@ -81,6 +81,8 @@ export class RemoteBlobs implements BlobSource {
   async stream(id: BlobId, signal: AbortSignal | undefined): Promise<ReadableStream<Uint8Array> | undefined> {
     const open = await this.#begin(id, (await this.#known(id))?.size);
     if (open === undefined) return undefined;
+    // What is given away may be gone: who asks again has it again.
+    if (open.whole !== undefined) this.#open = undefined;
     const pieces = open.whole === undefined ? this.#pieces(open) : once(open.whole);
     return new ReadableStream<Uint8Array>(
       {

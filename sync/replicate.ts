@@ -2,6 +2,7 @@
 import { type BlobId, type Host, type Store, StoreError, nodeHost, nodeProvider } from '../engine/index.ts';
 import { Connection, type Incoming } from './connection.ts';
 import type { Ending, PeerRoot, Sink, SinkState, Source, ToldRoot } from './peer.ts';
+import type { SharedReads } from './peers/shared-reads.ts';
 import { StoreSink } from './peers/store-sink.ts';
 import { StoreSource } from './peers/store-source.ts';
 import { rootsMax } from './protocol/limits.ts';
@@ -88,6 +89,16 @@ export async function push(
   return await withPeer(transport, options, (link) => new Side(store, link, options).push(options));
 }
 
+/** A push that shares what it reads with others of the same store. */
+export async function pushShared(
+  store: Store,
+  transport: Transport,
+  { options, shared }: { readonly options: PushOptions; readonly shared: SharedReads },
+): Promise<Replicated> {
+  const source = shared.share(new StoreSource(store));
+  return await withPeer(transport, options, (link) => new Side(store, link, options).push(options, source));
+}
+
 /** Answers a peer until it closes: gives what it pulls, takes what it pushes. Resolves with one result a transfer. */
 export async function serve(
   store: Store,
@@ -136,12 +147,14 @@ class Side {
     return this.#result(counts, rounds);
   }
 
-  async push({ roots: names, expect = {}, rollback }: PushOptions): Promise<Replicated> {
+  async push(
+    { roots: names, expect = {}, rollback }: PushOptions,
+    source: Source = new StoreSource(this.#store),
+  ): Promise<Replicated> {
     checkNames(names);
     const force = rollback === 'allow' ? ({ force: true } as const) : {};
     if (rollback === 'allow' && Object.keys(expect).length > 0)
       throw new StoreError('invalid-argument', 'a push that may go back expects nothing');
-    const source = new StoreSource(this.#store);
     this.#connection.hello(await source.identity());
     const result = await this.#during(source, source.begin(), async () => {
       const roots = await source.roots(names);
@@ -214,8 +227,10 @@ class Side {
           all: names === undefined,
           roots: asked.map((name) => ({
             name,
-            haves: state.haves.get(name) ?? [],
-            // Who may only bring what is new is told nothing of what was.
+            // Who may only bring what is new is told nothing of what was: only which of his own marks are here.
+            haves: (state.haves.get(name) ?? []).filter(
+              (id) => !onlyNew || marks.get(name)?.includes(id) === true,
+            ),
             seen: onlyNew ? [] : (state.seen.get(name) ?? []),
           })),
         },

@@ -118,6 +118,43 @@ function valuesOf(row: BlobRow): (number | Uint8Array | null)[] {
   ];
 }
 
+/** Those values and the checksum. */
+type RowValues = [
+  n: number,
+  id: Uint8Array,
+  ...numbers: number[],
+  zeroSince: number | null,
+  zeroGen: number | null,
+  suspect: number,
+  label: Uint8Array | null,
+  sum: Uint8Array,
+];
+
+function rowOf(values: RowValues): StoredRow {
+  const numbers = values as unknown as number[];
+  return {
+    n: values[0],
+    id: values[1],
+    kind: numbers[2]!,
+    codec: numbers[3]!,
+    size: numbers[4]!,
+    stored: numbers[5]!,
+    volume: numbers[6]!,
+    extent: numbers[7]!,
+    start: numbers[8]!,
+    incarnation: numbers[9]!,
+    refcount: numbers[10]!,
+    created: numbers[11]!,
+    touched: numbers[12]!,
+    touched_gen: numbers[13]!,
+    zero_since: values[14] as number | null,
+    zero_gen: values[15] as number | null,
+    suspect: numbers[16]!,
+    label: values[17] as Uint8Array | null,
+    sum: values[18] as Uint8Array,
+  };
+}
+
 const countColumns = ['refcount', 'touched', 'touched_gen', 'zero_since', 'zero_gen', 'suspect'] as const;
 
 function countsOf(row: BlobRow): (number | null)[] {
@@ -144,6 +181,7 @@ export class BlobReader {
   readonly #byNumber: Statement;
   readonly #numberOf: Statement;
   readonly #within: Statement;
+  readonly #placed: Statement;
 
   constructor(db: Database, hasher: RowHasher) {
     this.hasher = hasher;
@@ -152,6 +190,11 @@ export class BlobReader {
     this.#numberOf = db.prepare('SELECT n FROM blobs WHERE prefix = ? AND id = ?').pluck();
     this.#within = db
       .prepare(`SELECT n, ${columns.join(', ')}, sum FROM blobs WHERE n BETWEEN ? AND ?`)
+      .raw();
+    this.#placed = db
+      .prepare(
+        `SELECT n, ${columns.join(', ')}, sum FROM blobs WHERE volume = ? AND extent BETWEEN ? AND ? ORDER BY extent, start`,
+      )
       .raw();
   }
 
@@ -181,6 +224,11 @@ export class BlobReader {
 
   sum(row: BlobRow): Uint8Array {
     return this.hasher.sum('blobs', valuesOf(row));
+  }
+
+  /** The rows of a part of a volume, by place, their checksums not verified. Thousands: as arrays they cost half of what objects do. */
+  placed(volume: number, fromExtent: number, toExtent: number): BlobRow[] {
+    return (this.#placed.all(volume, fromExtent, toExtent) as RowValues[]).map(rowOf);
   }
 
   /** The checksums of the rows from..to, by number, and whether they hold: cheaper than the rows. */

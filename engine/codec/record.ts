@@ -1,7 +1,7 @@
 /** The self-describing record in which a small blob lies in an extent: header, chunk table, payload. */
 import type { BlobKind } from '../api.ts';
 import { StoreError } from '../errors.ts';
-import { readU64, writeU64 } from './bytes.ts';
+import { plainBytes, readU64, writeU64 } from './bytes.ts';
 import {
   type StoredChunk,
   checkChunk,
@@ -173,6 +173,8 @@ class StoredRecord implements RecordView {
   content(from = 0, to: number = this.head.contentBytes): Uint8Array {
     const { contentBytes, chunkLog2 } = this.head;
     const end = Math.min(to, contentBytes);
+    if (from === 0 && end === contentBytes && contentBytes <= 2 ** chunkLog2 && contentBytes > 0)
+      return this.#only();
     const pieces: Uint8Array[] = [];
     let first = 0;
     this.#walk((chunk, decode) => {
@@ -182,6 +184,17 @@ class StoredRecord implements RecordView {
       pieces.push(decode());
     });
     return joined(pieces).subarray(from - first, Math.max(from, end) - first);
+  }
+
+  /** The content of a record of one chunk, as most are. */
+  #only(): Uint8Array {
+    const place = recordHeadBytes + entryBytes + 4;
+    const entry = readEntry(this.#view, recordHeadBytes);
+    const stored = this.#bytes.subarray(place, place + entry.length);
+    checkChunk(this.#provider, entry, stored);
+    const content = decodeChunk(this.#provider, entry, stored, this.head.contentBytes);
+    if (place + entry.length !== this.length) throw damaged('has chunks of other lengths than its payload');
+    return plainBytes(content);
   }
 
   #walk(visit: (chunk: number, decode: () => Uint8Array) => void): void {

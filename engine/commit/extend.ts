@@ -55,21 +55,10 @@ function found(
   wanted: { readonly path: string; readonly kind: string },
 ): string | undefined {
   const { path, kind } = wanted;
-  const { host, provider, layout, storeId } = volumes.options;
+  const { host, provider, storeId } = volumes.options;
   const { files } = host;
-  const within = (inner: string, outer: string): boolean =>
-    inner === outer || inner.startsWith(files.join(outer, '/')) || inner.startsWith(`${outer}/`);
-  if (within(path, layout.root) || within(layout.root, path))
-    throw new StoreError('invalid-argument', `${path} and the store's folder may not lie in one another`, {
-      path,
-    });
+  checkApart(volumes, path);
   const rows = volumes.rows();
-  const other = rows.find((row) => row.path !== null && (within(path, row.path) || within(row.path, path)));
-  if (other !== undefined)
-    throw new StoreError('conflict', `${path} is volume ${other.id} already, or lies in it`, {
-      path,
-      volume: other.id,
-    });
   const label = readLabel({ files, provider, folder: path });
   if (label === undefined) {
     const names = files.list(path).map((name) => new TextDecoder().decode(name));
@@ -89,6 +78,27 @@ function found(
   if (told !== undefined && told.kind !== kind)
     throw new StoreError('conflict', `${path} is a ${told.kind}`, { path, volume: volumeId });
   return volumeId;
+}
+
+/** Whether a folder lies outside of the store and of all its volumes, but for the one that is to be there. */
+export function checkApart(volumes: VolumeSet, path: string, except?: VolumeRow): void {
+  const { host, layout } = volumes.options;
+  const within = (inner: string, outer: string): boolean =>
+    inner === outer || inner.startsWith(host.files.join(outer, '/')) || inner.startsWith(`${outer}/`);
+  if (within(path, layout.root) || within(layout.root, path))
+    throw new StoreError('invalid-argument', `${path} and the store's folder may not lie in one another`, {
+      path,
+    });
+  const other = volumes
+    .rows()
+    .find(
+      (row) => row.n !== except?.n && row.path !== null && (within(path, row.path) || within(row.path, path)),
+    );
+  if (other !== undefined)
+    throw new StoreError('conflict', `${path} is volume ${other.id} already, or lies in it`, {
+      path,
+      volume: other.id,
+    });
 }
 
 function makeFolder(files: Files, path: string): void {

@@ -319,6 +319,12 @@ export class VolumeSet implements ChoosableVolumes {
     this.catalog.sql.rows('UPDATE volumes SET bytes = max(0, bytes + ?) WHERE n = ?').run(bytes, n);
   }
 
+  /** What is open of a directory, or of the volumes in a folder, is closed: it is opened anew where its row says. */
+  letGo({ id, n }: VolumeRow): void {
+    this.#directories.delete(id);
+    for (const row of this.rows()) if (row.folder === n) this.#close(row.id);
+  }
+
   close(): void {
     for (const volume of this.#open.values()) volume.close();
     this.#open.clear();

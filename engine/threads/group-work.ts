@@ -1,6 +1,7 @@
 /** The commit thread's work on the group of volumes, by name: extending it, emptying volumes, planning. */
 import { fillBallast, removeIfThere } from '../commit/create.ts';
 import { type ExtendRequest, extendGroup } from '../commit/extend.ts';
+import { type LocateRequest, locateVolume } from '../commit/locate.ts';
 import type { FileMove } from '../content/mover.ts';
 import {
   type DrainContext,
@@ -35,6 +36,10 @@ export function groupHandlers(
     extend: (request: ExtendRequest) =>
       run(({ catalog, volumes }) =>
         catalog.transaction((transaction) => extendGroup(transaction, volumes, request)),
+      ).id,
+    locate: (request: LocateRequest) =>
+      run(({ catalog, volumes }) =>
+        catalog.transaction((transaction) => locateVolume(transaction, volumes, request)),
       ).id,
     'drain-begin': (request: Parameters<typeof beginDrain>[1]) =>
       run((context) => beginDrain(context, request)),

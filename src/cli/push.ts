@@ -1,7 +1,12 @@
-/** `holdfast push DIR REMOTE [ROOT...]`: makes roots at another store what they are here. */
-import { push as pushRoots } from '../index.ts';
+/** `holdfast push DIR REMOTE [ROOT...]`: makes roots at another store, or at several at once, what they are here. */
+import { type PushOptions, push as pushRoots } from '../index.ts';
+import { pushSeveral } from './push-several.ts';
 import { type TransferOptions, addRemoteArguments, tellTransfer, withRemote } from './remote.ts';
 import { type Verb, withReadableStore } from './verb.ts';
+
+interface PushVerbOptions extends TransferOptions {
+  readonly also: readonly string[];
+}
 
 export const push: Verb = {
   define: (program) =>
@@ -10,22 +15,30 @@ export const push: Verb = {
         .command('push')
         .description('give roots, and all they reach, to another store')
         .argument('<dir>', 'the store'),
+    ).option(
+      '--also <remote>',
+      'to this one too, at the same time and reading once; may be given several times',
+      (one: string, all: readonly string[]) => [...all, one],
+      [] as readonly string[],
     ),
-  run: (context, [directory, remote, ...names], given) =>
-    withReadableStore(directory!, context, (store) =>
-      tellTransfer(context, 'push', (onProgress) =>
-        withRemote(remote!, 'push', {
-          context,
-          directory: directory!,
-          options: given,
-          work: (transport) =>
-            pushRoots(store, transport, {
-              signal: context.signal,
-              onProgress,
-              ...(names.length === 0 ? {} : { roots: names }),
-              ...((given as TransferOptions).allowRollback === true ? { rollback: 'allow' } : {}),
+  run: (context, [directory, remote, ...names], given) => {
+    const { also = [], ...options } = given as Partial<PushVerbOptions>;
+    const how: PushOptions = {
+      signal: context.signal,
+      ...(names.length === 0 ? {} : { roots: names }),
+      ...(options.allowRollback === true ? { rollback: 'allow' } : {}),
+    };
+    return withReadableStore(directory!, context, (store) =>
+      also.length > 0
+        ? pushSeveral(store, [remote!, ...also], { context, directory: directory!, options, how })
+        : tellTransfer(context, 'push', (onProgress) =>
+            withRemote(remote!, 'push', {
+              context,
+              directory: directory!,
+              options,
+              work: (transport) => pushRoots(store, transport, { ...how, onProgress }),
             }),
-        }),
-      ),
-    ),
+          ),
+    );
+  },
 };

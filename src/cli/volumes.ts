@@ -1,4 +1,4 @@
-/** `holdfast volumes ACTION DIR …`: the group of volumes: list, extend, reduce, move, mirror, rebalance. */
+/** `holdfast volumes ACTION DIR …`: the group of volumes: list, extend, locate, reduce, move, mirror, rebalance. */
 import { resolve } from 'node:path';
 import type { MoveResult, Store, StoreStats, VolumeInfo } from '../index.ts';
 import { UsageError, exitCodes } from './exit.ts';
@@ -24,10 +24,10 @@ export const volumes: Verb = {
   define: (program) =>
     program
       .command('volumes')
-      .description('the volumes of a store: list, extend, reduce, move, mirror, rebalance')
+      .description('the volumes of a store: list, extend, locate, reduce, move, mirror, rebalance')
       .argument(
         '<action>',
-        'list; extend DIR PATH; reduce DIR VOLUME; move DIR FROM [TO]; mirror DIR COPIES; rebalance DIR',
+        'list; extend DIR PATH; locate DIR VOLUME PATH; reduce DIR VOLUME; move DIR FROM [TO]; mirror DIR COPIES; rebalance DIR',
       )
       .argument('<dir>', 'the store')
       .argument('[args...]', 'a path, ids as list shows them, or on how many members each blob is kept')
@@ -51,6 +51,7 @@ export const volumes: Verb = {
 const actions: Readonly<Record<string, Action>> = {
   list: { names: [], required: 0, run: list },
   extend: { names: ['PATH'], required: 1, run: extend },
+  locate: { names: ['VOLUME', 'PATH'], required: 2, run: locate },
   reduce: {
     names: ['VOLUME'],
     required: 1,
@@ -104,6 +105,22 @@ async function extend(
   );
   await context.output.line(describe(added));
   await context.output.result(added);
+  return exitCodes.fine;
+}
+
+async function locate(
+  context: Context,
+  directory: string,
+  { args: [volume, path] }: { readonly args: readonly string[] },
+): Promise<number> {
+  const located = await withStore(
+    directory,
+    context,
+    (store) => store.volumes.locate(volume!, resolve(path!)),
+    brief,
+  );
+  await context.output.line(describe(located));
+  await context.output.result(located);
   return exitCodes.fine;
 }
 

@@ -26,6 +26,40 @@ test('push and pull between folders, and a second time with nothing to do', asyn
   assert.equal(restored.stdout, 'hello\n');
 });
 
+test('a push to several: each is told, and one that is not there stops nobody', async (t) => {
+  const options = { cwd: workFolder(t) };
+  for (const store of ['store', 'one', 'two']) await holdfast(['init', store], options);
+  writeFiles(options.cwd, { 'notes/a.txt': 'hello\n', 'notes/large': Buffer.alloc(300_000, 'large') });
+  const { root } = (await holdfast(['add', 'store', 'notes', '--json'], options)).json;
+  const also = ['--also', 'nowhere', '--also', 'two'];
+  const ended = await holdfast(['push', 'store', 'one', 'main', ...also, '--json'], options);
+  assert.equal(ended.exit, 1);
+  const { remotes, reads } = ended.json;
+  const changed = [{ name: 'main', id: root, changed: true }];
+  assert.deepEqual(
+    remotes.map((one: { remote: string; roots?: object; error?: { code: string } }) => [
+      one.remote,
+      one.roots ?? one.error?.code,
+    ]),
+    [
+      ['one', changed],
+      ['nowhere', 'not-a-store'],
+      ['two', changed],
+    ],
+  );
+  assert.ok(reads.read > 0 && reads.read + reads.shared >= 8, ended.stdout);
+  const again = await holdfast(['push', 'store', 'one', '--also', 'two'], options);
+  assert.deepEqual(
+    [again.exit, again.stdout],
+    [0, `one: ${root} main (unchanged)\ntwo: ${root} main (unchanged)\n`],
+  );
+  for (const wrong of [
+    ['--also', 'one'],
+    ['--also', 'two', '--token-file', 'token'],
+  ])
+    assert.equal((await holdfast(['push', 'store', 'one', ...wrong], options)).exit, 2);
+});
+
 test('a store that was set back is refused, until that is allowed', async (t) => {
   const options = { cwd: workFolder(t) };
   for (const store of ['store', 'replica']) await holdfast(['init', store], options);

@@ -3,7 +3,8 @@ import assert from 'node:assert/strict';
 import { cpSync, rmSync } from 'node:fs';
 import { type BlobId, type OpenOptions, type Store, StoreError, openStore } from '../../engine/index.ts';
 import { bookmarks, pair, push, serve } from '../../sync/index.ts';
-import { noise, text } from '../engine/store-folder.ts';
+import { noise, text, unknownId } from '../engine/store-folder.ts';
+import { ScriptedPeer } from './scripted-peer.ts';
 import { type Two, pullOver, pushOver, setTree, twoStores } from './stores.ts';
 
 const fast = { durability: 'relaxed' } as const;
@@ -194,4 +195,30 @@ twoStores('a push from here does not make the peer a stranger', async (two) => {
   await setTree(source, 'main', tree(3));
   await pullOver(source, replica);
   assert.deepEqual(await seen(), [await source.roots.get('main'), 3]);
+});
+
+twoStores('who may only bring what is new is told nothing of what was', async (two) => {
+  const source = await two.a.open(fast);
+  const server = await two.b.open(fast);
+  const old = await setTree(source, 'main', tree(1));
+  await pushOver(source, server);
+  await setTree(source, 'main', tree(2));
+  await pushOver(source, server);
+  await server.roots.delete('main');
+  const asked = async (allow: 'append' | 'push', marks: readonly BlobId[]): Promise<unknown[]> => {
+    const [here, there] = pair();
+    const serving = serve(server, there, { allow }).catch(() => undefined);
+    const peer = new ScriptedPeer(here);
+    await peer.hello();
+    await peer.say({ type: 'offer', roots: [{ name: 'main', id: unknownId, marks }] });
+    const { haves, seen } = (await peer.hear('ask')).roots[0]!;
+    await peer.transport.close();
+    await serving;
+    return [haves, seen];
+  };
+  const now = await source.roots.get('main');
+  assert.deepEqual(await asked('push', []), [[now], [now]]);
+  assert.deepEqual(await asked('append', []), [[], []]);
+  // What he names himself he may know to be here: it is what he builds on.
+  assert.deepEqual(await asked('append', [old]), [[old], []]);
 });

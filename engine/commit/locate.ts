@@ -1,0 +1,77 @@
+/** A volume whose disk is found at another path now: known by its label, and written down. */
+import type { Transaction } from '../catalog/catalog.ts';
+import type { VolumeRow } from '../catalog/group.ts';
+import { isDead } from '../catalog/leases.ts';
+import { StoreError } from '../errors.ts';
+import { checkLabel } from '../volumes/label.ts';
+import { checkApart } from './extend.ts';
+import type { VolumeSet } from './volume-set.ts';
+
+export interface LocateRequest {
+  readonly volume: string;
+  /** Absolute. */
+  readonly path: string;
+}
+
+/**
+ * In a transaction, as extending is: the row and the labels come under one write lock. Nobody else may have the store open: a journal of
+ * SQLite lies beside its database by path, and one that was written beside the old path would not be found when it is needed.
+ */
+export function locateVolume(
+  transaction: Transaction,
+  volumes: VolumeSet,
+  { volume, path: given }: LocateRequest,
+): VolumeRow {
+  const { host, provider } = volumes.options;
+  const { files } = host;
+  const row = volumes.byId(volume);
+  if (row.path === null)
+    throw new StoreError(
+      'invalid-argument',
+      `${volume} is no directory or folder that was added to the store: it lies where its folder does`,
+      { volume },
+    );
+  if (files.facts(given) === undefined)
+    throw new StoreError('unavailable', `volume ${volume} is not there: ${given} is missing`, {
+      volume,
+      path: given,
+    });
+  const path = files.realPath(given);
+  if (path === row.path) {
+    checkLabel(volumes.place(row), volumes.identity(row));
+    return row;
+  }
+  checkApart(volumes, path, row);
+  checkLabel({ files, provider, folder: path }, volumes.identity(row));
+  if (isThere(volumes, row))
+    throw new StoreError(
+      'conflict',
+      `volume ${volume} is still at ${row.path}: which of the two is meant, only you can say; take the other one away`,
+      { volume, path: row.path },
+    );
+  checkAlone(transaction, volumes);
+  transaction.changed = true;
+  transaction.catalog.sql.rows('UPDATE volumes SET path = ? WHERE n = ?').run(path, row.n);
+  volumes.letGo(row);
+  volumes.publish(transaction);
+  return volumes.byId(volume);
+}
+
+function isThere(volumes: VolumeSet, row: VolumeRow): boolean {
+  try {
+    checkLabel(volumes.place(row), volumes.identity(row));
+    return true;
+  } catch (error) {
+    if (StoreError.is(error, 'unavailable')) return false;
+    throw error;
+  }
+}
+
+function checkAlone({ catalog }: Transaction, volumes: VolumeSet): void {
+  const { host, layout, driver, lease } = volumes.options;
+  const others = (catalog.sql.values('SELECT uuid FROM leases').all() as string[]).filter(
+    (uuid) => uuid !== lease && !isDead(driver, host.files, { folder: layout.leases, uuid }),
+  );
+  if (others.length > 0)
+    throw new StoreError('busy', 'another process has the store open; close it there first');
+}
