@@ -1,5 +1,5 @@
 /** The way of a put: small sources in batches to a record, large ones through a staged file; both end in a group commit. */
-import type { BlobId, PutOptions, PutResult, PutSource, SourceFacts } from './api.ts';
+import type { BlobId, Link, PutOptions, PutResult, PutSource, SourceFacts } from './api.ts';
 import { checkChunking, checkId, checkMode, checkName } from './arguments.ts';
 import { BatchFailure, Batches } from './batches.ts';
 import { BatchMemory, SourceMemory, sourceBytesMax } from './batch-memory.ts';
@@ -10,6 +10,7 @@ import { randomIncarnation } from './content/incarnation.ts';
 import type { StagedBlob } from './content/stager.ts';
 import type { Crew } from './crew.ts';
 import { type ErrorData, StoreError, invariant } from './errors.ts';
+import { PutOrder } from './put-order.ts';
 import { completeCopies } from './resync.ts';
 import { type IngestParts, expectId, howOf, ownerOf } from './ingest-parts.ts';
 import { type Remote, errorFromData } from './rpc.ts';
@@ -35,6 +36,9 @@ const batchWorth = 64;
 type Record = EncodedRecord & { readonly record: Uint8Array; release(): void };
 type EncodeAnswer = Record | Exclude<Encoded, EncodedRecord>;
 
+/** `queued`: to be called when the put is in the queue of commits. */
+type OrderedOptions = PutOptions & { readonly queued?: () => void };
+
 interface WireBatch {
   readonly results: readonly ({ readonly ok: Encoded } | { readonly error: ErrorData })[];
   readonly memory: SharedArrayBuffer;
@@ -46,6 +50,7 @@ export class Ingest {
   readonly #memory = new BatchMemory(memoriesMax, () => this.#encodes.nudge());
   readonly #sources = new SourceMemory();
   readonly #chunked: ChunkedIngest;
+  readonly #order = new PutOrder();
 
   constructor(parts: IngestParts) {
     this.#parts = parts;
@@ -65,12 +70,32 @@ export class Ingest {
     options.signal?.throwIfAborted();
     if (options.owner !== undefined) checkName(options.owner, 'owner');
     if (options.expectId !== undefined) checkId(options.expectId);
-    const { links } = options;
+    const { links, expectId: id } = options;
     links?.forEach((link) => checkId(link.id));
     const node = links !== undefined || options.kind === 'node';
     checkSource(source);
     checkMode(options.compression);
     checkChunking(options.chunking);
+    // Before anything is waited for: the order of puts is that in which they were called.
+    const before = node ? this.#before(source, links) : undefined;
+    if (id === undefined && before === undefined) return await this.#put(source, options, node);
+    const queued = id === undefined ? undefined : this.#order.begin(id);
+    try {
+      if (before !== undefined) await before;
+      options.signal?.throwIfAborted();
+      return await this.#put(source, queued === undefined ? options : { ...options, queued }, node);
+    } finally {
+      queued?.();
+    }
+  }
+
+  #before(source: PutSource, links: readonly Link[] | undefined): Promise<unknown> | undefined {
+    if (links !== undefined) return this.#order.before({ links });
+    return source instanceof Uint8Array ? this.#order.before({ bytes: source }) : undefined;
+  }
+
+  async #put(source: PutSource, options: OrderedOptions, node: boolean): Promise<PutResult> {
+    const { links } = options;
     if (isPath(source)) {
       if (node) throw new StoreError('invalid-argument', 'a node is put from bytes, not from a path');
       return await this.#path(source.path, options);
@@ -134,7 +159,7 @@ export class Ingest {
     throw error;
   }
 
-  async #small(source: SmallSource, options: PutOptions): Promise<PutResult> {
+  async #small(source: SmallSource, options: OrderedOptions): Promise<PutResult> {
     const encoded = await this.#encoded(source);
     if ('large' in encoded) throw new Error('holdfast bug: bytes cannot turn out large');
     return await this.#commitRecord(encoded, options);
@@ -147,7 +172,7 @@ export class Ingest {
     }
   }
 
-  async #path(path: string, options: PutOptions): Promise<PutResult> {
+  async #path(path: string, options: OrderedOptions): Promise<PutResult> {
     if (typeof path !== 'string' || path === '' || path.includes('\0'))
       throw new StoreError('invalid-argument', 'the path of a source must be a text, not empty, without NUL');
     const encoded = await this.#encoded({ path, kind: 'raw', ...howOf(options) });
@@ -182,7 +207,7 @@ export class Ingest {
     return layout === 'sqlite-only' || (options.chunking ?? chunking) === 'fastcdc';
   }
 
-  async #commitRecord(encoded: Record, options: PutOptions): Promise<PutResult> {
+  async #commitRecord(encoded: Record, options: OrderedOptions): Promise<PutResult> {
     const { id, size, name, storedContent, label, kind, incarnation, record, links } = encoded;
     try {
       expectId(id, options);
@@ -198,7 +223,9 @@ export class Ingest {
         ...(links === undefined ? {} : { links }),
         ...ownerOf(options),
       };
-      return this.#result(id, size, await this.#parts.submit<PutOutcome>(put), encoded.source);
+      const outcome = this.#parts.submit<PutOutcome>(put);
+      options.queued?.();
+      return this.#result(id, size, await outcome, encoded.source);
     } finally {
       encoded.release();
     }

@@ -1,4 +1,4 @@
-/** Turns an open folder whose files are stored into its map, and stores that: leaves at once, inner nodes after their children. */
+/** Turns an open folder whose files are stored into its map, and puts that: children before parents, so that they share commits. */
 import { nodeProvider } from '../../engine/index.ts';
 import { type BuiltNode, MapBuilder } from '../../sync/tree/builder.ts';
 import { encodeEntry } from './entry.ts';
@@ -36,13 +36,15 @@ export async function readTargets(run: ImportRun, folder: OpenFolder): Promise<v
   await reading.all();
 }
 
-/** Builds and stores the nodes of a folder's map that it had not before; resolves with its root, when all are stored. */
+/**
+ * Builds the nodes of a folder's map and puts those that it had not before; resolves with its root when all puts are begun, children
+ * before parents, as a store wants them. One that fails ends the run.
+ */
 export async function putMap(run: ImportRun, folder: OpenFolder): Promise<BuiltNode> {
   const builder = new MapBuilder(nodeProvider);
   const before = await MapBefore.read(run.store, folder.cached);
-  const writing = new Latch();
   const put = async (nodes: readonly BuiltNode[]): Promise<void> => {
-    for (const node of nodes) if (before?.nodes.has(node.id) !== true) await putNode(run, node, writing);
+    for (const node of nodes) if (before?.nodes.has(node.id) !== true) await putNode(run, node);
   };
   for (let i = 0, at = 0; i < folder.listing.count;) {
     const wait = run.rest();
@@ -63,24 +65,18 @@ export async function putMap(run: ImportRun, folder: OpenFolder): Promise<BuiltN
   }
   const rest = builder.finish();
   await put(rest);
-  await writing.all();
   run.check();
   return rest.at(-1)!;
 }
 
-async function putNode(run: ImportRun, node: BuiltNode, writing: Latch): Promise<void> {
-  // A store takes a node only when all it links is there.
-  if (node.level > 0) await writing.all();
+async function putNode(run: ImportRun, node: BuiltNode): Promise<void> {
   const put = async (): Promise<void> => {
     try {
       run.check();
       await run.store.put(node.bytes, { kind: 'node', expectId: node.id });
     } catch (error) {
       run.fail(error);
-    } finally {
-      writing.end();
     }
   };
-  writing.start();
   await run.puts.start(put);
 }

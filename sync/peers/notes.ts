@@ -44,7 +44,7 @@ const marksMax = 7;
 /** The oldest are forgotten, and collected. */
 const partialsMax = 16;
 
-type Change = readonly [key: string, value: Uint8Array | undefined];
+export type Change = readonly [key: string, value: Uint8Array | undefined];
 
 export class Notes {
   readonly #store: Store;
@@ -61,7 +61,7 @@ export class Notes {
     let storeId = noted === undefined ? undefined : new TextDecoder().decode(noted);
     if (storeId === undefined) {
       ({ storeId } = await this.#store.stats());
-      await this.#set([[storeIdKey, new TextEncoder().encode(storeId)]]);
+      await this.write([[storeIdKey, new TextEncoder().encode(storeId)]]);
     }
     return { storeId, namespace: 'ids', realm: new Uint8Array(0) };
   }
@@ -94,13 +94,20 @@ export class Notes {
   }
 
   async setStream(note: StreamNote | undefined): Promise<void> {
-    await this.#set([[streamKey, note === undefined ? undefined : encodeText(JSON.stringify(note))]]);
+    await this.write([[streamKey, note === undefined ? undefined : encodeText(JSON.stringify(note))]]);
   }
 
-  /** What a peer has now; with what it told of it, where it gave the root. */
-  async remember(peer: string, roots: readonly (PeerMark & { readonly seen?: Sighting })[]): Promise<void> {
+  /**
+   * What is to be written of what a peer has now, with what it told of it, where it gave the root; and that the transfer is over, where
+   * it was noted that it began. To be passed to `write`.
+   */
+  async remembering(
+    peer: string,
+    roots: readonly (PeerMark & { readonly seen?: Sighting })[],
+    { begun }: { readonly begun: boolean },
+  ): Promise<readonly Change[]> {
     const known = await this.#marks(roots.map(({ name }) => name));
-    const changes: Change[] = [];
+    const changes: Change[] = begun ? [[cutKey, undefined]] : [];
     for (const { name, id, seen } of roots) {
       const marks = known.get(name) ?? [];
       const before = marks.find((mark) => mark.peer === peer);
@@ -111,7 +118,7 @@ export class Notes {
       const mark: Bookmark = { peer, id, ...(now === undefined ? {} : { seen: now }) };
       changes.push([markKey(name), encodeText(JSON.stringify([mark, ...others].slice(0, marksMax)))]);
     }
-    await this.#set(changes);
+    return changes;
   }
 
   /** Whether a transfer to here began and did not end. */
@@ -119,8 +126,9 @@ export class Notes {
     return (await this.#table.get([cutKey]))[0] !== undefined;
   }
 
-  async setCut(how: 'begun' | 'ended'): Promise<void> {
-    await this.#set([[cutKey, how === 'begun' ? Uint8Array.of(1) : undefined]]);
+  /** Notes that one begins, before its end takes that back. */
+  async begin(): Promise<void> {
+    await this.write([[cutKey, Uint8Array.of(1)]]);
   }
 
   async partials(): Promise<Partial[]> {
@@ -148,12 +156,13 @@ export class Notes {
   }
 
   async #setPartials(partials: readonly Partial[]): Promise<void> {
-    await this.#set([
+    await this.write([
       [partialsKey, partials.length === 0 ? undefined : encodeText(JSON.stringify(partials))],
     ]);
   }
 
-  async #set(changes: readonly Change[]): Promise<void> {
+  /** All in one commit. */
+  async write(changes: readonly Change[]): Promise<void> {
     if (changes.length === 0) return;
     try {
       await this.#table.set(changes);

@@ -3,7 +3,7 @@ import { type Session, type Store, StoreError } from '../../engine/index.ts';
 import type { BlobId, Ending, Identity, RawPiece, Sink, SinkState, ToldRoot, TreeLink } from '../peer.ts';
 import { Inflow } from './inflow.ts';
 import { goesOn, refuseReturn } from './lineage.ts';
-import { Notes, type Partial, type Sighting } from './notes.ts';
+import { type Change, Notes, type Partial, type Sighting } from './notes.ts';
 
 /** Who holds beginnings while a transfer may use them. Released within another's session, they still stay until that ends. */
 const partialOwner = 'holdfast sync: the beginning of a blob that was cut';
@@ -142,14 +142,17 @@ export class StoreSink implements Sink {
     for (const inflow of cut) inflow.cut(ending.how === 'cut' ? 'keep' : 'drop');
     await Promise.allSettled(this.#puts.values());
     this.#puts.clear();
+    let changes: readonly Change[] = [];
     try {
-      if (ending.how === 'done') await this.#remember(ending);
+      if (ending.how === 'done') changes = await this.#remembering(ending);
       else for (const inflow of cut) await this.#keepPartial(inflow);
     } finally {
       await this.#begun?.catch(() => undefined);
       for (const { prefix } of this.#partials.values()) await this.#store.release(prefix, partialOwner);
-      await this.#session?.end();
+      const session = this.#session;
       this.#session = undefined;
+      // Both at once: they share a commit.
+      await Promise.all([this.#notes.write(changes), session?.end()]);
     }
   }
 
@@ -186,7 +189,7 @@ export class StoreSink implements Sink {
 
   /** Noted beside the first blob that comes, so that the next transfer knows if this one did not end. */
   #begin(): Promise<void> {
-    this.#begun ??= this.#notes.setCut('begun');
+    this.#begun ??= this.#notes.begin();
     this.#begun.catch(() => undefined); // awaited at the end
     return this.#begun;
   }
@@ -208,18 +211,13 @@ export class StoreSink implements Sink {
     await this.#notes.addPartial({ id: blob.id, prefix: storedAs.id, bytes: storedAs.size });
   }
 
-  async #remember({ peer, roots }: Extract<Ending, { readonly how: 'done' }>): Promise<void> {
-    if (this.#begun !== undefined) {
-      await this.#begun;
-      await this.#notes.setCut('ended');
-    }
-    await this.#notes.remember(
-      peer,
-      roots.map(({ name, id }) => {
-        const seen = this.#told.get(name);
-        return { name, id, ...(seen?.id === id ? { seen } : {}) };
-      }),
-    );
+  async #remembering({ peer, roots }: Extract<Ending, { readonly how: 'done' }>): Promise<readonly Change[]> {
+    await this.#begun;
+    const told = roots.map(({ name, id }) => {
+      const seen = this.#told.get(name);
+      return { name, id, ...(seen?.id === id ? { seen } : {}) };
+    });
+    return await this.#notes.remembering(peer, told, { begun: this.#begun !== undefined });
   }
 }
 

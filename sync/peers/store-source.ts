@@ -1,7 +1,7 @@
 /** A store as the source of a transfer. */
 import { type Session, type Store, StoreError } from '../../engine/index.ts';
 import type { BlobId, Ending, Identity, PeerMark, PeerRoot, Piece, Source, TreeLink } from '../peer.ts';
-import { Notes } from './notes.ts';
+import { type Change, Notes } from './notes.ts';
 
 /** Nodes read at once while trees are compared. */
 const linksAtOnce = 256;
@@ -78,11 +78,15 @@ export class StoreSource implements Source {
   }
 
   async end(ending: Ending): Promise<void> {
+    const session = this.#session;
+    this.#session = undefined;
+    let changes: readonly Change[] = [];
     try {
-      if (ending.how === 'done') await this.#notes.remember(ending.peer, ending.roots);
+      if (ending.how === 'done')
+        changes = await this.#notes.remembering(ending.peer, ending.roots, { begun: false });
     } finally {
-      await this.#session?.end();
-      this.#session = undefined;
+      // Both at once: they share a commit.
+      await Promise.all([this.#notes.write(changes), session?.end()]);
     }
   }
 

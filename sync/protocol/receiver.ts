@@ -8,6 +8,7 @@ import { depthMax } from './limits.ts';
 import type { AskedRoot, BlobId, FoundRoot, Message, RootHistory } from './message.ts';
 import { toldRoots } from './history.ts';
 import type { ReceiverEffect } from './receiver-effects.ts';
+import type { Entry } from './entry.ts';
 import { NodeRoom } from './node-room.ts';
 import { Wants } from './wants.ts';
 
@@ -27,23 +28,6 @@ export interface ReceiverOptions {
   readonly unasked?: boolean;
   /** The most that may come in one transfer. */
   readonly quota: { readonly blobs: number; readonly bytes: number };
-}
-
-/** A blob that is not known to be here. */
-interface Entry {
-  readonly key: string;
-  readonly link: TreeLink;
-  /** Nodes above it, the shortest way it was met. */
-  readonly depth: number;
-  /** How many answers had to be there before it could be asked for. */
-  readonly round: number;
-  state: 'checking' | 'expected' | 'wanted' | 'arriving' | 'held' | 'storing';
-  readonly parents: Entry[];
-  roots: number;
-  node?: { readonly bytes: Uint8Array; readonly links: readonly TreeLink[] };
-  /** Children that are not here yet. */
-  open: number;
-  tries: number;
 }
 
 /** A node that the store refuses this often has children that somebody keeps collecting. */
@@ -170,6 +154,7 @@ export class Receiver {
         id: link.id,
       });
     entry.state = 'held';
+    entry.leads = false;
     this.#credit(this.#room.workEnds(1));
     this.#openChildren(entry, entry.node.links);
   }
@@ -281,7 +266,17 @@ export class Receiver {
     const key = keyOf(link);
     const known = this.#entries.get(key);
     if (known !== undefined) return known;
-    const entry: Entry = { key, link, ...at, state: 'checking', parents: [], roots: 0, open: 0, tries: 0 };
+    const entry: Entry = {
+      key,
+      link,
+      ...at,
+      state: 'checking',
+      parents: [],
+      roots: 0,
+      open: 0,
+      tries: 0,
+      leads: false,
+    };
     this.#entries.set(key, entry);
     this.#toCheck.push(link);
     this.#room.workBegins(1);
@@ -315,6 +310,7 @@ export class Receiver {
     else this.#redundant++;
     if (blob.kind === 'node') this.#node(arrival, needed ? entry : undefined);
     else if (needed) entry.state = 'storing';
+    if (needed && blob.kind === 'raw' && payload.length === blob.size) this.#lead(entry);
   }
 
   /** A blob begins: is it one that may come, and where does it begin? */
@@ -362,6 +358,7 @@ export class Receiver {
     const round = this.#state === 'streaming' ? streamRound + 1 : entry.round + 1;
     for (const link of links) {
       const child = this.#entry(link, { depth: entry.depth + 1, round });
+      if (child.leads && entry.tries === 0) continue;
       child.parents.push(entry);
       entry.open++;
     }
@@ -373,6 +370,15 @@ export class Receiver {
     entry.state = 'storing';
     this.#room.workBegins(1);
     this.#effects.push({ do: 'store-node', id: entry.link.id, bytes: entry.node.bytes });
+    this.#lead(entry);
+  }
+
+  /** So that many levels share a commit. What was refused once waits until all below it is acknowledged. */
+  #lead(entry: Entry): void {
+    entry.leads = true;
+    for (const parent of entry.parents.splice(0))
+      if (parent.tries > 0) entry.parents.push(parent);
+      else if (--parent.open === 0) this.#storeNode(parent);
   }
 
   /** The blob is here, with all below it. */
