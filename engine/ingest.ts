@@ -10,7 +10,7 @@ import { randomIncarnation } from './content/incarnation.ts';
 import type { StagedBlob } from './content/stager.ts';
 import type { Crew } from './crew.ts';
 import { type ErrorData, StoreError, invariant } from './errors.ts';
-import { PutOrder } from './put-order.ts';
+import { type Before, PutOrder } from './put-order.ts';
 import { completeCopies } from './resync.ts';
 import { type IngestParts, expectId, howOf, ownerOf } from './ingest-parts.ts';
 import { type Remote, errorFromData } from './rpc.ts';
@@ -36,8 +36,11 @@ const batchWorth = 64;
 type Record = EncodedRecord & { readonly record: Uint8Array; release(): void };
 type EncodeAnswer = Record | Exclude<Encoded, EncodedRecord>;
 
-/** `queued`: to be called when the put is in the queue of commits. */
-type OrderedOptions = PutOptions & { readonly queued?: () => void };
+/** `before`: puts that have to be in the queue of commits first. `queued`: to be called when this one is. */
+type OrderedOptions = PutOptions & {
+  readonly before?: Before | undefined;
+  readonly queued?: (() => void) | undefined;
+};
 
 interface WireBatch {
   readonly results: readonly ({ readonly ok: Encoded } | { readonly error: ErrorData })[];
@@ -77,21 +80,14 @@ export class Ingest {
     checkMode(options.compression);
     checkChunking(options.chunking);
     // Before anything is waited for: the order of puts is that in which they were called.
-    const before = node ? this.#before(source, links) : undefined;
-    if (id === undefined && before === undefined) return await this.#put(source, options, node);
+    const before = node ? this.#order.before(source, links) : undefined;
     const queued = id === undefined ? undefined : this.#order.begin(id);
+    if (before === undefined && queued === undefined) return await this.#put(source, options, node);
     try {
-      if (before !== undefined) await before;
-      options.signal?.throwIfAborted();
-      return await this.#put(source, queued === undefined ? options : { ...options, queued }, node);
+      return await this.#put(source, { ...options, before, queued }, node);
     } finally {
       queued?.();
     }
-  }
-
-  #before(source: PutSource, links: readonly Link[] | undefined): Promise<unknown> | undefined {
-    if (links !== undefined) return this.#order.before({ links });
-    return source instanceof Uint8Array ? this.#order.before({ bytes: source }) : undefined;
   }
 
   async #put(source: PutSource, options: OrderedOptions, node: boolean): Promise<PutResult> {
@@ -208,9 +204,19 @@ export class Ingest {
   }
 
   async #commitRecord(encoded: Record, options: OrderedOptions): Promise<PutResult> {
-    const { id, size, name, storedContent, label, kind, incarnation, record, links } = encoded;
+    const { id, size, name, storedContent, label, kind, incarnation, links } = encoded;
+    const { before, queued } = options;
+    let held: Record | undefined = encoded;
     try {
       expectId(id, options);
+      let { record } = encoded;
+      if (before?.over === false) {
+        // Nothing is held while others are waited for, who may need just that memory.
+        record = record.slice();
+        held.release();
+        held = undefined;
+        await before.all();
+      }
       options.signal?.throwIfAborted();
       const put: SmallPut = {
         op: 'put-small',
@@ -224,10 +230,10 @@ export class Ingest {
         ...ownerOf(options),
       };
       const outcome = this.#parts.submit<PutOutcome>(put);
-      options.queued?.();
+      queued?.();
       return this.#result(id, size, await outcome, encoded.source);
     } finally {
-      encoded.release();
+      held?.release();
     }
   }
 

@@ -1,43 +1,70 @@
 /** Puts on their way to a commit, by id, so that a node may be put while what it links to still is: it follows them into the commit. */
-import type { BlobId, Link } from './api.ts';
+import type { BlobId, Link, PutSource } from './api.ts';
 import { decodeNode } from './codec/node.ts';
 import { StoreError } from './errors.ts';
 
-export class PutOrder {
-  readonly #coming = new Map<BlobId, Promise<void>>();
+/** What a put has to follow. */
+export class Before {
+  #open = 0;
+  #resolve: (() => void) | undefined;
 
-  /** A put of this id begins. Call what it returns once its operation is in the queue of commits, or never will be; twice does no harm. */
+  /** Whether all of it is in the queue of commits, or never will be. */
+  get over(): boolean {
+    return this.#open === 0;
+  }
+
+  begin(): void {
+    this.#open++;
+  }
+
+  end(): void {
+    this.#open--;
+    if (this.#open === 0) this.#resolve?.();
+  }
+
+  async all(): Promise<void> {
+    if (this.#open > 0) await new Promise<void>((resolve) => (this.#resolve = resolve));
+  }
+}
+
+export class PutOrder {
+  /** Who follows each put that is on its way. */
+  readonly #coming = new Map<BlobId, Before[]>();
+
+  /** A put of this id begins. Call what it returns when its operation is in the queue of commits, or never will be; twice does no harm. */
   begin(id: BlobId): () => void {
-    const { promise, resolve } = Promise.withResolvers<void>();
-    this.#coming.set(id, promise);
+    const followers: Before[] = [];
+    this.#coming.set(id, followers);
     return () => {
-      if (this.#coming.get(id) === promise) this.#coming.delete(id);
-      resolve();
+      if (this.#coming.get(id) === followers) this.#coming.delete(id);
+      for (const before of followers.splice(0)) before.end();
     };
   }
 
   /**
-   * Resolves when the puts, begun before, of what a node links to are in the queue of commits; undefined where there are none. Only
-   * those begun before: so nothing waits in a circle, whatever ids callers expect. A put that failed resolves too: the commit finds
-   * what is missing. `bytes` are of a node, whose links are decoded only where something is under way.
+   * The puts, begun before, of what a node links to; undefined where there are none. Only those begun before: so nothing waits in a
+   * circle, whatever ids callers expect. A put that failed is over too: the commit finds what is missing. Where the source is an encoded
+   * node, its links are decoded only when something is on its way.
    */
-  before(
-    node: { readonly links: readonly Link[] } | { readonly bytes: Uint8Array },
-  ): Promise<unknown> | undefined {
+  before(source: PutSource, links: readonly Link[] | undefined): Before | undefined {
     if (this.#coming.size === 0) return undefined;
-    const found: Promise<void>[] = [];
-    for (const { id } of 'links' in node ? node.links : linksOf(node.bytes)) {
-      const coming = this.#coming.get(id);
-      if (coming !== undefined) found.push(coming);
+    let found: Before | undefined;
+    for (const { id } of links ?? linksOf(source)) {
+      const followers = this.#coming.get(id);
+      if (followers === undefined) continue;
+      found ??= new Before();
+      found.begin();
+      followers.push(found);
     }
-    return found.length === 0 ? undefined : Promise.all(found);
+    return found;
   }
 }
 
-/** Of bytes that are no node, none: whoever encodes them refuses them. */
-function linksOf(bytes: Uint8Array): readonly Link[] {
+/** Of what is no node, or not here as a whole, none: whoever encodes it refuses it or finds what is missing. */
+function linksOf(source: PutSource): readonly Link[] {
+  if (!(source instanceof Uint8Array)) return [];
   try {
-    return decodeNode(bytes).links;
+    return decodeNode(source).links;
   } catch (error) {
     if (StoreError.is(error)) return [];
     throw error;

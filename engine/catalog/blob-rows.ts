@@ -185,39 +185,39 @@ export class BlobReader {
 
   constructor(db: Database, hasher: RowHasher) {
     this.hasher = hasher;
-    this.#byId = db.prepare('SELECT * FROM blobs WHERE prefix = ? AND id = ?');
-    this.#byNumber = db.prepare('SELECT * FROM blobs WHERE n = ?');
+    // As arrays: they cost half of what objects do, and each link of each new node reads a row.
+    const all = `SELECT n, ${columns.join(', ')}, sum FROM blobs`;
+    this.#byId = db.prepare(`${all} WHERE prefix = ? AND id = ?`).raw();
+    this.#byNumber = db.prepare(`${all} WHERE n = ?`).raw();
     this.#numberOf = db.prepare('SELECT n FROM blobs WHERE prefix = ? AND id = ?').pluck();
-    this.#within = db
-      .prepare(`SELECT n, ${columns.join(', ')}, sum FROM blobs WHERE n BETWEEN ? AND ?`)
-      .raw();
+    this.#within = db.prepare(`${all} WHERE n BETWEEN ? AND ?`).raw();
     this.#placed = db
-      .prepare(
-        `SELECT n, ${columns.join(', ')}, sum FROM blobs WHERE volume = ? AND extent BETWEEN ? AND ? ORDER BY extent, start`,
-      )
+      .prepare(`${all} WHERE volume = ? AND extent BETWEEN ? AND ? ORDER BY extent, start`)
       .raw();
   }
 
   /** `corrupt` when the row's checksum does not hold. */
   byId(id: Uint8Array): BlobRow | undefined {
-    return this.#checked(this.#byId.get(prefixOf(id), id) as StoredRow | undefined);
+    return this.#checked(this.#byId.get(prefixOf(id), id) as RowValues | undefined);
   }
 
   byNumber(n: number): BlobRow | undefined {
-    return this.#checked(this.#byNumber.get(n) as StoredRow | undefined);
+    return this.#checked(this.#byNumber.get(n) as RowValues | undefined);
   }
 
   /** The row without its checksum verified, and whether it holds: for scrub and healing. */
   inspect(id: Uint8Array): { row: BlobRow; sound: boolean } | undefined {
-    const row = this.#byId.get(prefixOf(id), id) as StoredRow | undefined;
-    return row === undefined ? undefined : { row, sound: this.holds(row) };
+    const values = this.#byId.get(prefixOf(id), id) as RowValues | undefined;
+    if (values === undefined) return undefined;
+    const row = rowOf(values);
+    return { row, sound: this.holds(row) };
   }
 
   numberOf(id: Uint8Array): number | undefined {
     return this.#numberOf.get(prefixOf(id), id) as number | undefined;
   }
 
-  /** Whether the checksum of a row read with SELECT * holds. */
+  /** Whether the checksum of a row that was read with it holds. */
   holds(row: BlobRow): boolean {
     return equalBytes(this.sum(row), (row as StoredRow).sum);
   }
@@ -239,8 +239,10 @@ export class BlobReader {
     }
   }
 
-  #checked(row: StoredRow | undefined): BlobRow | undefined {
-    if (row === undefined || this.holds(row)) return row;
+  #checked(values: RowValues | undefined): BlobRow | undefined {
+    if (values === undefined) return undefined;
+    const row = rowOf(values);
+    if (this.holds(row)) return row;
     throw new StoreError('corrupt', 'a catalog row of this blob is damaged', { id: toHex(row.id) });
   }
 }
