@@ -1,14 +1,15 @@
 /** Many small blobs cost few questions, few reads and few commits: counted, because times say nothing on a busy machine. */
 import assert from 'node:assert/strict';
-import { nodeProvider } from '../../engine/index.ts';
+import { type BlobId, type Link, type Store, nodeProvider } from '../../engine/index.ts';
 import { type Transport, pair, push, serve } from '../../sync/index.ts';
 import { FrameReader } from '../../sync/protocol/frame.ts';
 import { decodeMessage } from '../../sync/protocol/message.ts';
 import { counted } from '../engine/counting-driver.ts';
-import { type Two, assertSame, setTree, twoStores } from './stores.ts';
+import { type Two, assertSame, pushOver, setTree, twoStores } from './stores.ts';
 
 const driver = { module: new URL('../engine/counting-driver.ts', import.meta.url).href };
 const blobs = 1_500;
+const levels = 40;
 
 function contentOf(i: number): Uint8Array {
   return new Uint8Array(200 + (i % 100)).fill(i).map((byte, at) => byte ^ (at * 31) ^ (i >> 8));
@@ -58,3 +59,34 @@ twoStores('many small blobs are asked for, read and committed together', async (
   assert.ok(spent.recordReads <= blobs / 5, `${spent.recordReads} reads of records`);
   await assertSame(source, replica, ['main']);
 });
+
+twoStores('a change deep in a tree is stored in a few commits, not one for each level', async (two) => {
+  const { source, replica } = await openCounted(two);
+  await source.roots.set('main', await putChain(source, 'before'));
+  await pushOver(source, replica);
+  await source.roots.set('main', await putChain(source, 'after'));
+  const before = counted.writes;
+  await pushOver(source, replica);
+  const spent = counted.writes - before;
+  // 10 as this is written, of both stores; a commit for each level would be over 80.
+  assert.ok(spent <= 14, `${spent} transactions`);
+  await assertSame(source, replica, ['main']);
+});
+
+/** Nodes below one another, each with a blob of its own. */
+async function putChain(store: Store, mark: string): Promise<BlobId> {
+  const session = await store.session();
+  let { id } = await store.put(new TextEncoder().encode(mark));
+  let kind: Link['kind'] = 'raw';
+  for (let i = 0; i < levels; i++) {
+    const beside = await store.put(new TextEncoder().encode(`beside ${i}`));
+    const links: Link[] = [
+      { kind, id },
+      { kind: 'raw', id: beside.id },
+    ];
+    ({ id } = await store.put(new TextEncoder().encode(`level ${i}`), { links }));
+    kind = 'node';
+  }
+  await session.end();
+  return id;
+}

@@ -1,0 +1,50 @@
+/** Folders of an import do not wait for each other's commits: the disk decides how many there are, not the depth of the tree. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { importPaths, walkTree } from '../../src/index.ts';
+import { Workplace, wrapStore } from './workplace.ts';
+
+const depth = 30;
+/** Those folders, the one they are in, and the snapshot. */
+const nodes = depth + 2;
+
+test('all folders are put before one of them is acknowledged', { timeout: 60_000 }, async (t) => {
+  const place = await Workplace.open(t);
+  const names = Array.from({ length: depth }, (_, i) => `f${i}`);
+  place.write({ [`in/${names.join('/')}/file`]: 'content' });
+  const all = Promise.withResolvers<void>();
+  let begun = 0;
+  const watched = wrapStore(place.store, {
+    put: async (source, options) => {
+      const put = place.store.put(source, options);
+      if (options?.kind !== 'node') return await put;
+      if (++begun === nodes) all.resolve();
+      const done = await put;
+      await all.promise;
+      return done;
+    },
+  });
+  const { root } = await importPaths(watched, [place.path('in')], { root: 'main' });
+  assert.equal(begun, nodes);
+  const paths: string[] = [];
+  for await (const { step, path } of walkTree(place.store, root)) if (step === 'enter') paths.push(path);
+  assert.equal(paths.length, depth + 2);
+  assert.equal(paths.at(-1), `in/${names.join('/')}/file`);
+});
+
+test('an import ends only when the last folder is acknowledged, and fails where it is not', async (t) => {
+  const place = await Workplace.open(t);
+  place.write({ 'in/sub/file': 'content' });
+  const failing = wrapStore(place.store, {
+    put: async (source, options) => {
+      const done = await place.store.put(source, options);
+      if (options?.kind === 'node') {
+        await new Promise((resolve) => setTimeout(resolve, 20));
+        throw new Error('not acknowledged');
+      }
+      return done;
+    },
+  });
+  await assert.rejects(importPaths(failing, [place.path('in')], { root: 'main' }), /not acknowledged/);
+  assert.equal(await place.store.roots.get('main'), undefined);
+});
