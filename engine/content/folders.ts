@@ -10,10 +10,12 @@ export function listFolder(files: Files, path: string): FolderListing {
   const entries: { name: Uint8Array; facts: FileFacts }[] = [];
   const badNames: string[] = [];
   const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+  // Joined once: what a folder lists has no separators and no dots to resolve.
+  const inside = files.join(path, 'x').slice(0, -1);
   for (const name of files.list(path)) {
     let full: string;
     try {
-      full = files.join(path, decoder.decode(name));
+      full = inside + decoder.decode(name);
     } catch {
       badNames.push(escapeName(name));
       continue;

@@ -36,15 +36,12 @@ export async function readTargets(run: ImportRun, folder: OpenFolder): Promise<v
   await reading.all();
 }
 
-/**
- * Builds the nodes of a folder's map and puts those that it had not before; resolves with its root when all puts are begun, children
- * before parents, as a store wants them. One that fails ends the run.
- */
+/** Builds the nodes of a folder's map and gives the run those that it had not before, children before parents; resolves with its root. */
 export async function putMap(run: ImportRun, folder: OpenFolder): Promise<BuiltNode> {
   const builder = new MapBuilder(nodeProvider);
   const before = await MapBefore.read(run.store, folder.cached);
   const put = async (nodes: readonly BuiltNode[]): Promise<void> => {
-    for (const node of nodes) if (before?.nodes.has(node.id) !== true) await putNode(run, node);
+    for (const node of nodes) if (before?.nodes.has(node.id) !== true) await run.putNode(node);
   };
   for (let i = 0, at = 0; i < folder.listing.count;) {
     const wait = run.rest();
@@ -67,16 +64,4 @@ export async function putMap(run: ImportRun, folder: OpenFolder): Promise<BuiltN
   await put(rest);
   run.check();
   return rest.at(-1)!;
-}
-
-async function putNode(run: ImportRun, node: BuiltNode): Promise<void> {
-  const put = async (): Promise<void> => {
-    try {
-      run.check();
-      await run.store.put(node.bytes, { kind: 'node', expectId: node.id });
-    } catch (error) {
-      run.fail(error);
-    }
-  };
-  await run.puts.start(put);
 }

@@ -1,11 +1,14 @@
 /** What all parts of one import share: the store, the report, turns, the window of puts, and what ended it. */
 import type { Store } from '../../engine/index.ts';
+import type { BuiltNode } from '../../sync/tree/builder.ts';
 import type { ImportCache } from './import-cache.ts';
 import type { ImportReport } from './import-report.ts';
 import { Turns, Window } from './pacing.ts';
 
 /** Puts in flight: enough to fill group commits, few enough to forget about: twice what one commit takes. */
 const putsMax = 2048;
+/** Nodes put together: nobody waits for one before the end of the import, and each commit waits for the disk. About 1 MiB. */
+const nodesMax = 256;
 
 export interface RunParts {
   readonly store: Store;
@@ -24,6 +27,8 @@ export class ImportRun {
   readonly signal: AbortSignal | undefined;
   readonly turns: Turns = new Turns();
   readonly puts: Window = new Window(putsMax);
+  #nodes: BuiltNode[] = [];
+  #flushed: Promise<void> = Promise.resolve();
   #ended: { readonly by: unknown } | undefined;
 
   constructor(parts: RunParts) {
@@ -43,6 +48,31 @@ export class ImportRun {
   check(): void {
     if (this.#ended !== undefined) throw this.#ended.by;
     this.signal?.throwIfAborted();
+  }
+
+  /** Puts a node, with the next `flushNodes` at the latest. What it links to was given before. One that fails ends the import. */
+  async putNode(node: BuiltNode): Promise<void> {
+    this.#nodes.push(node);
+    if (this.#nodes.length >= nodesMax) await this.flushNodes();
+  }
+
+  /** Resolves when all nodes given so far are begun, in their order: a store takes a node after what it links to. */
+  flushNodes(): Promise<void> {
+    this.#flushed = this.#flushed.then(async () => {
+      const nodes = this.#nodes;
+      this.#nodes = [];
+      for (const node of nodes) await this.puts.start(() => this.#put(node));
+    });
+    return this.#flushed;
+  }
+
+  async #put({ bytes, id }: BuiltNode): Promise<void> {
+    try {
+      this.check();
+      await this.store.put(bytes, { kind: 'node', expectId: id });
+    } catch (error) {
+      this.fail(error);
+    }
   }
 
   /** Lets others have their turn when it is time. */

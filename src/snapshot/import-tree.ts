@@ -37,7 +37,8 @@ export class TreeImport {
     try {
       const { done } = await this.#walk(root);
       const result = await done;
-      // The maps of all folders are still on their way.
+      // The maps of folders are still on their way.
+      await this.#run.flushNodes();
       await this.#run.puts.empty();
       this.#run.check();
       if (result!.height > chainMax)

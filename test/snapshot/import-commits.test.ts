@@ -2,11 +2,26 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { importPaths, walkTree } from '../../src/index.ts';
+import { counted } from '../engine/counting-driver.ts';
 import { Workplace, wrapStore } from './workplace.ts';
 
 const depth = 30;
 /** Those folders, the one they are in, and the snapshot. */
 const nodes = depth + 2;
+const driver = { module: new URL('../engine/counting-driver.ts', import.meta.url).href };
+
+test('a change deep in a tree is one commit with all folders above it', async (t) => {
+  const place = await Workplace.open(t, { driver });
+  const deep = `in/${Array.from({ length: depth }, (_, i) => `f${i}`).join('/')}/file`;
+  place.write({ [deep]: 'content' });
+  await place.import(['in']);
+  place.write({ [deep]: 'changed' });
+  const before = counted.writes;
+  await place.import(['in']);
+  const spent = counted.writes - before;
+  // 8 as this is written, of the catalog and of volumes; a commit for each folder would be over 60.
+  assert.ok(spent <= 10, `${spent} transactions`);
+});
 
 test('all folders are put before one of them is acknowledged', { timeout: 60_000 }, async (t) => {
   const place = await Workplace.open(t);
