@@ -9,6 +9,9 @@ import { Turns, Window } from './pacing.ts';
 const putsMax = 2048;
 /** Nodes put together: nobody waits for one before the end of the import, and each commit waits for the disk. About 1 MiB. */
 const nodesMax = 256;
+/** Files read together: changed ones lie here and there, and found one by one each would have a commit of its own. */
+const readsMax = 256;
+const readBytesMax = 4 * 1024 * 1024;
 
 export interface RunParts {
   readonly store: Store;
@@ -27,6 +30,8 @@ export class ImportRun {
   readonly signal: AbortSignal | undefined;
   readonly turns: Turns = new Turns();
   readonly puts: Window = new Window(putsMax);
+  #reads: (() => Promise<void>)[] = [];
+  #readBytes = 0;
   #nodes: BuiltNode[] = [];
   #flushed: Promise<void> = Promise.resolve();
   #ended: { readonly by: unknown } | undefined;
@@ -48,6 +53,21 @@ export class ImportRun {
   check(): void {
     if (this.#ended !== undefined) throw this.#ended.by;
     this.signal?.throwIfAborted();
+  }
+
+  /** Begins `work`, which reads a file of that size and must not reject, with the next `startReads` at the latest. */
+  async read(bytes: number, work: () => Promise<void>): Promise<void> {
+    this.#reads.push(work);
+    this.#readBytes += bytes;
+    if (this.#reads.length >= readsMax || this.#readBytes >= readBytesMax) await this.startReads();
+  }
+
+  /** To be called before anything waits for what is read. */
+  async startReads(): Promise<void> {
+    const reads = this.#reads;
+    this.#reads = [];
+    this.#readBytes = 0;
+    for (const work of reads) await this.puts.start(work);
   }
 
   /** Puts a node, with the next `flushNodes` at the latest. What it links to was given before. One that fails ends the import. */

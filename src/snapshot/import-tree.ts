@@ -36,6 +36,7 @@ export class TreeImport {
   async run(root: OpenFolder): Promise<ImportedFolder> {
     try {
       const { done } = await this.#walk(root);
+      await this.#run.startReads();
       const result = await done;
       // The maps of folders are still on their way.
       await this.#run.flushNodes();
@@ -51,6 +52,8 @@ export class TreeImport {
       this.#run.fail(error);
       throw error;
     } finally {
+      // After a failure they end at once, and with them the folders that wait for them.
+      await this.#run.startReads();
       await this.#folders.empty();
       await this.#run.puts.empty();
     }
@@ -67,7 +70,11 @@ export class TreeImport {
       else below.push([index, await this.#walk(child)]);
     }
     if (folder.place.path === '') return { done: this.#settle(folder, below) };
-    await this.#folders.enter();
+    const full = this.#folders.enter();
+    if (full !== undefined) {
+      await this.#run.startReads();
+      await full;
+    }
     return { done: this.#settle(folder, below).finally(() => this.#folders.leave()) };
   }
 
@@ -101,8 +108,7 @@ export class TreeImport {
         continue;
       }
       folder.reading.start();
-      const full = this.#run.puts.start(() => this.#put(folder, i, folder.pathOf(utf8(bytes)!)));
-      if (full !== undefined) await full;
+      await this.#run.read(folder.size(i), () => this.#put(folder, i, folder.pathOf(utf8(bytes)!)));
       this.#run.check();
     }
   }
@@ -134,6 +140,7 @@ export class TreeImport {
   async #put(folder: OpenFolder, index: number, path: string): Promise<void> {
     const { store, report, signal } = this.#run;
     try {
+      this.#run.check();
       const { id, deduplicated, size, source } = await putFile(store, path, { report, signal });
       folder.setId(index, id);
       folder.setFacts(index, source);
