@@ -8,7 +8,7 @@ import { rehash, unchanged } from './workloads/reimport.ts';
 import { codec, singles } from './workloads/single.ts';
 import { replicateChanged, replicateLarge, replicateSmall } from './workloads/replicate.ts';
 import { sealedIn, sealedOut, sealedRanges } from './workloads/seal.ts';
-import { dropHalf, openFull, scrubAll } from './workloads/upkeep.ts';
+import { dropHalf, openFull, scrubAll, scrubBeside, scrubPaced } from './workloads/upkeep.ts';
 import type { Workload } from './workload.ts';
 
 export const workloads: readonly Workload[] = [
@@ -22,6 +22,8 @@ export const workloads: readonly Workload[] = [
   rangesCold,
   objectsWarm,
   scrubAll,
+  scrubBeside,
+  scrubPaced,
   dropHalf,
   openFull,
   memory,

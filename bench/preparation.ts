@@ -1,8 +1,9 @@
 /** Makes what cases only read or copy: stores and tables that already hold the data. */
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { makeHuge, settled, smallFiles } from './data.ts';
+import { Noise, makeHuge, settled, smallFiles } from './data.ts';
 import { loadNaive, loadSqliteTable } from './rival.ts';
+import { inFlight } from './window.ts';
 import type { Place, PreparationName } from './workload.ts';
 
 /** Makes `place.target`. Nothing is measured. */
@@ -33,6 +34,22 @@ export const preparations: Readonly<Record<PreparationName, Preparation>> = {
     await door.importPaths(store, [data.huge], { root: 'main' });
     await store.close();
   },
+  /** Many objects, every second one retained. */
+  async 'store-many'({ open, scale, target }) {
+    const store = await open(target);
+    const make = objectMaker();
+    await inFlight(scale.collected, objectsInFlight, (i) =>
+      store.put(make(i), i % 2 === 0 ? {} : { owner: 'bench' }),
+    );
+    await store.close();
+  },
+  async 'table-many'({ scale, target }) {
+    const { openTable } = await loadSqliteTable();
+    mkdirSync(target);
+    const table = openTable(join(target, 'table.db'), { durable: false });
+    table.putObjects(scale.collected, objectMaker());
+    table.close();
+  },
   async 'table-small'({ data, target }) {
     const { openTable } = await loadSqliteTable();
     mkdirSync(target);
@@ -53,3 +70,16 @@ export const preparations: Readonly<Record<PreparationName, Preparation>> = {
     takeNotes(data.small, join(target, 'notes.json'));
   },
 };
+
+const objectBytes = 512;
+const objectsInFlight = 4_000;
+
+/** Objects that differ in their number alone: what is measured is their count. */
+function objectMaker(): (index: number) => Uint8Array {
+  const noise = new Noise(7).bytes(objectBytes);
+  return (index) => {
+    const bytes = Buffer.from(noise);
+    bytes.writeUInt32LE(index, 0);
+    return bytes;
+  };
+}

@@ -15,8 +15,6 @@ export interface Naive {
   readonly hashFiles: (paths: readonly string[]) => number;
   readonly readRanges: (path: string, ranges: readonly Range[]) => number;
   readonly readFiles: (paths: readonly string[]) => number;
-  /** Removes every file below a folder. */
-  readonly unlinkAll: (folder: string) => number;
   /** Writes down size, mtime and inode of every file below a folder, and its sha256. */
   readonly takeNotes: (folder: string, notes: string) => void;
   /** Goes through the folder and compares; files that differ are hashed. Returns how many files there are. */
@@ -33,6 +31,8 @@ export interface Table {
   /** One row in a transaction of its own. */
   putOne(bytes: Uint8Array): void;
   putChunks(path: string): void;
+  /** 1,000 rows a transaction. Returns how many there were. */
+  deleteRows(ids: readonly Uint8Array[]): number;
   /** Length of the blob; 0 when it is not there. */
   get(id: Uint8Array): number;
   has(id: Uint8Array): boolean;

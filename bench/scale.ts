@@ -6,12 +6,14 @@ export interface Scale {
   readonly largeBytes: number;
   /** Bytes of the file of the memory case. */
   readonly hugeBytes: number;
-  /** Small files of 1 to 16 KiB: folders, and files in each (W3, W4, W5, W6, W7, W11). */
+  /** Small files of 1 to 16 KiB: folders, and files in each (W3, W4, W5, W6, W11). */
   readonly folders: number;
   readonly filesPerFolder: number;
   /** Objects of 1 KiB put from memory (W3m): a few, and many. */
   readonly objectsFew: number;
   readonly objectsMany: number;
+  /** Objects of 512 bytes of which half is collected (W7). */
+  readonly collected: number;
   /** Bytes of real programs and texts (W9). */
   readonly programBytes: number;
   /** Random reads (W5). */
@@ -35,6 +37,7 @@ export const scales = {
     filesPerFolder: 20,
     objectsFew: 100,
     objectsMany: 300,
+    collected: 200,
     programBytes: 2 * MiB,
     reads: 40,
     repeatMs: 5,
@@ -50,6 +53,7 @@ export const scales = {
     filesPerFolder: 500,
     objectsFew: 10_000,
     objectsMany: 30_000,
+    collected: 100_000,
     programBytes: 64 * MiB,
     reads: 2_000,
     repeatMs: 300,
@@ -63,6 +67,7 @@ export const scales = {
     filesPerFolder: 1000,
     objectsFew: 10_000,
     objectsMany: 100_000,
+    collected: 1_000_000,
     programBytes: 450 * MiB,
     reads: 10_000,
     repeatMs: 2_000,

@@ -7,7 +7,14 @@ import type { Scale } from './scale.ts';
 
 /** Work that takes long to set up and is only read, or copied, by the cases that need it. Made once a run of the benchmarks. */
 export type PreparationName =
-  'store-all' | 'store-halves' | 'store-huge' | 'table-small' | 'table-large' | 'naive-notes';
+  | 'store-all'
+  | 'store-halves'
+  | 'store-huge'
+  | 'store-many'
+  | 'table-many'
+  | 'table-small'
+  | 'table-large'
+  | 'naive-notes';
 
 /** What a case, or a preparation, may use. It runs in a process of its own. */
 export interface Place {
@@ -47,7 +54,7 @@ export interface Goal {
   readonly rival?: string;
   /** Only this one of our cases. */
   readonly of?: string;
-  readonly source: 'issue 2' | 'issue 3' | 'performance.md';
+  readonly source: 'issue 2' | 'issue 3' | 'issue 4' | 'performance.md';
 }
 
 export interface Workload {

@@ -1,6 +1,7 @@
 /** The contract of alternates: stores that are searched after this one, what is borrowed from them, and what holds it there. */
 /** A blob id, see api.ts. */
 type BlobId = string;
+type BlobKind = 'raw' | 'node';
 
 export interface AlternateOptions {
   /**
@@ -65,9 +66,22 @@ export interface Alternates {
   forget(borrower: string, path?: string): Promise<number>;
 }
 
+/** Somewhere else that blobs are had from, one after the other, by their ids. Whoever asks verifies what comes. */
+export interface BlobSource {
+  /** What it is there; undefined when it is not there. */
+  kindOf(id: BlobId): Promise<BlobKind | undefined>;
+  /** Its content from the first byte to the last; undefined when it is not there. */
+  stream(id: BlobId, signal: AbortSignal | undefined): Promise<ReadableStream<Uint8Array> | undefined>;
+  /** What will be asked for next, in this order, unless it is had elsewhere: a source that is far away sends for it at once. */
+  expect?(ids: readonly BlobId[]): void;
+}
+
 export interface RepairOptions<Source> {
-  /** Another store, open or by its folder (then it is opened for reading, without keys), to be asked for what no alternate has. */
-  readonly from?: Source | string;
+  /**
+   * What is asked for that no alternate has: another store, open or by its folder (then it is opened for reading, without keys), or
+   * whatever gives blobs by their ids.
+   */
+  readonly from?: Source | BlobSource | string;
   /** False: only what is known to be damaged already, without a scrub first. Default true. */
   readonly verify?: boolean;
   readonly signal?: AbortSignal;

@@ -9,7 +9,7 @@ import type {
 } from './alternates.ts';
 import type { ErrorCode } from './errors.ts';
 import type { DriverChoice } from './driver.ts';
-import type { GcOptions, GcResult, HeldAlone } from './collection.ts';
+import type { Cap, GcOptions, GcResult, HeldAlone } from './collection.ts';
 import type { CompactResult, MoveOptions, Volumes } from './group.ts';
 import type { ExportTarget, FileWork, SourceFacts } from './folders.ts';
 import type { EncryptionOptions, EncryptionParameters, Keys } from './encryption.ts';
@@ -24,6 +24,7 @@ import type {
 import type { Roots } from './roots.ts';
 import type { Damage, HealthOptions, ScrubOptions, ScrubResult, StoreHealth } from './scrubbing.ts';
 
+export type { CachedBlob, Cap, Evicted, EvictionPolicy } from './collection.ts';
 export type { GcOptions, GcResult, HeldAlone } from './collection.ts';
 export type { DeletedRoot, RootEntry, RootLogEntry, Roots } from './roots.ts';
 export type { ExportTarget, FileStep, FileWork, FolderListing, SourceFacts } from './folders.ts';
@@ -40,6 +41,7 @@ export type {
   AlternateInfo,
   AlternateOptions,
   Alternates,
+  BlobSource,
   BorrowerInfo,
   DissociateOptions,
   DissociateResult,
@@ -129,6 +131,8 @@ export interface OpenOptions {
    * is not; for programs that have the store open for a task.
    */
   readonly schedule?: 'run' | 'leave';
+  /** A limit on what one owner holds, while the store is open: for caches. Puts and collections of this process keep to it. */
+  readonly cap?: Cap;
   readonly signal?: AbortSignal;
 }
 

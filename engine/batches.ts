@@ -1,4 +1,5 @@
 /** Gathers calls that come in while others are under way, and sends them on together: the heart of group commit. */
+import type { Operation } from './commit/operations.ts';
 import type { ErrorData } from './errors.ts';
 import { errorFromData } from './rpc.ts';
 
@@ -11,12 +12,28 @@ export interface BatchOptions<Item, Answer> {
   readonly itemsMax: number;
   /** Batches under way at once; what comes in beyond waits and becomes the next batch. */
   readonly inFlight: number;
+  /**
+   * Whether a batch may go while so many items wait; without it every one may. Where not, more are gathered until then, or until
+   * `nudge` is called.
+   */
+  readonly ready?: (waiting: number) => boolean;
   /** Lets the event loop turn between slices of answers: what callers do with a thousand of them at once would show as a stutter. */
   pause(): Promise<void>;
 }
 
 /** Answers given out before the event loop turns: about a millisecond of callers' continuations. */
 const answersPerTurn = 128;
+
+/** Of commits: enough to make a sync cheap, small enough to stay responsive. */
+export const commitBatch: Pick<
+  BatchOptions<Operation, unknown>,
+  'weigh' | 'weightMax' | 'itemsMax' | 'inFlight'
+> = {
+  weightMax: 32 * 1024 * 1024,
+  itemsMax: 4_000,
+  inFlight: 1,
+  weigh: (operation) => (operation.op === 'put-small' ? operation.record.length : 200),
+};
 
 /** An item's own failure, which leaves the rest of its batch alone. */
 export class BatchFailure {
@@ -60,13 +77,22 @@ export class Batches<Item, Answer> {
     });
   }
 
+  /** What made a batch wait has changed. */
+  nudge(): void {
+    if (this.#head < this.#queue.length) this.#schedule();
+  }
+
   /** Waits for the rest of this turn: callers that put in a loop are one batch. */
   #schedule(): void {
     if (this.#scheduled || this.#flying >= this.#options.inFlight) return;
     this.#scheduled = true;
     queueMicrotask(() => {
       this.#scheduled = false;
-      while (this.#flying < this.#options.inFlight && this.#head < this.#queue.length)
+      while (
+        this.#flying < this.#options.inFlight &&
+        this.#head < this.#queue.length &&
+        this.#options.ready?.(this.#queue.length - this.#head) !== false
+      )
         void this.#fly(this.#take());
     });
   }

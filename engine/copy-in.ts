@@ -1,18 +1,10 @@
 /** Blobs copied in from elsewhere by their ids: each verified and put like any other, what a node links to before the node itself. */
-import type { BlobId, BlobKind, Link, PutResult, Store } from './api.ts';
+import type { BlobId, BlobKind, BlobSource, Link, PutResult, Store } from './api.ts';
 import { decodeNode } from './codec/node.ts';
 import type { Crew } from './crew.ts';
 import { StoreError } from './errors.ts';
 import type { Ingest } from './ingest.ts';
 import { openStream } from './stream.ts';
-
-/** Somewhere a blob may be had from. */
-export interface BlobSource {
-  /** Undefined when it does not have it. */
-  kindOf(id: BlobId): Promise<BlobKind | undefined>;
-  /** Verified, or an error. */
-  stream(id: BlobId, signal: AbortSignal | undefined): Promise<ReadableStream<Uint8Array> | undefined>;
-}
 
 export interface CopyInParts {
   readonly crew: Crew;

@@ -40,6 +40,13 @@ export function makeRoots({ run, submit, query }: Calls): Roots {
         }),
       ),
     log: ({ after = 0, limit = 1000 } = {}) => run(() => query('rootLog', after, limit)),
+    changes: (asked) =>
+      run(() =>
+        query(
+          'rootChanges',
+          asked.map(({ name, id }) => ({ name: root(name), id: checkId(id) })),
+        ),
+      ),
     deleted: () => run(() => query<DeletedRoot[]>('deletedRoots')),
     restore: (name, { sequence, as = name } = {}) =>
       run(async () => {

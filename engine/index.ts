@@ -9,6 +9,7 @@ import { nodeHost } from './hosts/node.ts';
 import { nodeProvider } from './providers/node.ts';
 import { rebuildOnThread } from './rebuild.ts';
 import { checkRuntime } from './runtime.ts';
+import { checkedCap } from './eviction.ts';
 import { EngineStore } from './store.ts';
 import type { OpenedStore } from './threads/opened.ts';
 
@@ -56,6 +57,7 @@ export async function openStore(directory: string, options: OpenOptions = {}): P
       ? { path: absolutePath(host, one), immutable: false }
       : { path: absolutePath(host, one.path), immutable: one.immutable ?? false },
   );
+  if (options.cap !== undefined) checkedCap(options.cap);
   let store: EngineStore | undefined;
   const entries = {
     commit: new URL(`./threads/commit.${extension}`, import.meta.url),
@@ -107,8 +109,8 @@ export async function openStore(directory: string, options: OpenOptions = {}): P
       return openStore(other, how);
     };
     const onClosed = (): void => queue.clear();
-    const { schedule = 'run' } = options;
-    store = new EngineStore({ host, crew, opened, queue, locked, schedule, onClosed, openOther });
+    const { schedule = 'run', cap } = options;
+    store = new EngineStore({ host, crew, opened, queue, locked, schedule, cap, onClosed, openOther });
     for (const { path, immutable } of mode === 'read-only' ? [] : alternates)
       await store.alternates.add(path, { immutable });
     return store;

@@ -2,7 +2,7 @@
 import type { BlobId, PutOptions, PutResult, PutSource, SourceFacts } from './api.ts';
 import { checkChunking, checkId, checkMode, checkName } from './arguments.ts';
 import { BatchFailure, Batches } from './batches.ts';
-import { BatchMemory } from './batch-memory.ts';
+import { BatchMemory, SourceMemory, sourceBytesMax } from './batch-memory.ts';
 import { ChunkedIngest } from './chunked-ingest.ts';
 import type { Instead, LargePut, ProbeOutcome, PutOutcome, SmallPut } from './commit/operations.ts';
 import type { Encoded, EncodedRecord, SmallSource } from './content/encoder.ts';
@@ -15,15 +15,21 @@ import { type IngestParts, expectId, howOf, ownerOf } from './ingest-parts.ts';
 import { type Remote, errorFromData } from './rpc.ts';
 import type { Stale } from './threads/key-work.ts';
 import type { PartName } from './volume.ts';
-import { type Gathered, alone, checkSource, gather, isPath, iteratorOf, pieces } from './source.ts';
+import { type Gathered, checkSource, gather, isPath, iteratorOf, pieces } from './source.ts';
 
 /** A batch for one worker call; small enough that a batch is ready before the commit thread runs dry. */
-const encodeBatch = { weightMax: 2 * 1024 * 1024, itemsMax: 256 };
+const encodeBatch = { weightMax: sourceBytesMax, itemsMax: 256 };
 /** What a file is taken to weigh before it is read. */
 const pathWeight = 8 * 1024;
 
 /** Batches encoded or committing at once: bounds the memory of puts in flight, however many callers wait. */
 const memoriesMax = 12;
+/**
+ * With so many batches on their way, the next waits until it is worth a message and a piece of memory: a batch in hand for the workers,
+ * one for the commit thread. A commit takes what has gathered, so batches of a few would make commits of a few.
+ */
+const memoriesBusy = 3;
+const batchWorth = 64;
 
 /** A record in shared memory, which is used again once all records in it were released. */
 type Record = EncodedRecord & { readonly record: Uint8Array; release(): void };
@@ -37,7 +43,8 @@ interface WireBatch {
 export class Ingest {
   readonly #parts: IngestParts;
   readonly #encodes: Batches<SmallSource, EncodeAnswer>;
-  readonly #memory = new BatchMemory(memoriesMax);
+  readonly #memory = new BatchMemory(memoriesMax, () => this.#encodes.nudge());
+  readonly #sources = new SourceMemory();
   readonly #chunked: ChunkedIngest;
 
   constructor(parts: IngestParts) {
@@ -47,6 +54,7 @@ export class Ingest {
       ...encodeBatch,
       inFlight: parts.crew.workers + 1,
       pause: () => parts.host.clock.yield(),
+      ready: (waiting) => waiting >= batchWorth || this.#memory.lent < memoriesBusy,
       weigh: (source) => source.bytes?.length ?? pathWeight,
       send: (sources) => this.#encode(sources),
     });
@@ -300,10 +308,12 @@ export class Ingest {
     const token = await worker.call<string>('stage-begin', howOf(options));
     try {
       let sent = 0;
-      let last: Promise<unknown> = Promise.resolve();
-      for await (const piece of pieces(source)) {
+      let last: Promise<Uint8Array<ArrayBuffer> | undefined> = Promise.resolve(undefined);
+      const spare: Uint8Array<ArrayBuffer>[] = [];
+      for await (const piece of pieces(source, spare)) {
         options.signal?.throwIfAborted();
-        await last; // one piece ahead, no more: memory stays bounded
+        const back = await last; // one piece ahead, no more: memory stays bounded
+        if (back !== undefined) spare.push(back);
         sent += piece.length;
         last = worker.call('stage-write', { token, bytes: piece }, { transfer: [piece.buffer] });
         last.catch(() => undefined); // awaited on the next turn
@@ -323,8 +333,13 @@ export class Ingest {
     return { id, size, storedSize, deduplicated, ...(source === undefined ? {} : { source }) };
   }
 
-  #encode(sources: readonly SmallSource[]): Promise<(EncodeAnswer | BatchFailure)[]> {
-    return this.#lend((crew, memory) => crew.work('encode', { sources: sources.map(withoutBuffer), memory }));
+  #encode(batch: readonly SmallSource[]): Promise<(EncodeAnswer | BatchFailure)[]> {
+    return this.#lend(async (crew, memory) => {
+      const { sources, memory: laid } = this.#sources.lay(batch);
+      const answer = await crew.work<WireBatch>('encode', { sources, memory });
+      this.#sources.give(laid); // of a worker that failed it may still be in use
+      return answer;
+    });
   }
 
   /** Lends a worker memory for a batch of records, which comes back when all of them are released. */
@@ -349,8 +364,4 @@ export class Ingest {
       return 'large' in result.ok ? { large: true } : { later: true };
     });
   }
-}
-
-function withoutBuffer(source: SmallSource): SmallSource {
-  return source.bytes === undefined ? source : { ...source, bytes: alone(source.bytes) };
 }

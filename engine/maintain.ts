@@ -1,5 +1,6 @@
 /** Upkeep in one call, for cron and systemd: what is due of collection, scrub and compaction, within one time box. */
 import type {
+  Cap,
   CompactResult,
   GcOptions,
   GcResult,
@@ -75,7 +76,7 @@ export async function maintainStore(parts: MaintainParts, options: MaintainOptio
     const scrub = { ...picked(options), ...picked(state?.options.scrub ?? {}) };
     const intervalMs = await interval(job);
     try {
-      const result = await runJob(parts, job, { scrub, intervalMs, box, onProgress: options.onProgress });
+      const result = await runJob(parts, job, { ...options, scrub, intervalMs, box });
       Object.assign(results, { [job]: result });
       await settle(host.clock.now());
       return undefined;
@@ -170,15 +171,23 @@ export interface RunOptions {
   /** A scrub ends with it, and has a result; the others reject. */
   readonly box: TimeBox;
   readonly onProgress?: ScrubOptions['onProgress'];
+  /** Of the collection. */
+  readonly graceMs?: number;
+  readonly cap?: Cap;
 }
 
 export async function runJob(
   { host, jobs }: MaintainParts,
   job: MaintenanceJob,
-  { scrub, intervalMs, box, onProgress }: RunOptions,
+  { scrub, intervalMs, box, onProgress, graceMs, cap }: RunOptions,
 ): Promise<GcResult | ScrubResult | CompactResult> {
   const { signal } = box;
-  if (job === 'gc') return await jobs.gc({ signal });
+  if (job === 'gc')
+    return await jobs.gc({
+      signal,
+      ...(graceMs === undefined ? {} : { graceMs }),
+      ...(cap === undefined ? {} : { cap }),
+    });
   if (job === 'compact') return await jobs.compact({ signal });
   const timeBoxMs = Math.min(scrub.timeBoxMs ?? Number.POSITIVE_INFINITY, box.leftMs());
   return await jobs.scrub(

@@ -1,7 +1,7 @@
 /** Repair: what is damaged or lost here is had from other copies, from alternates, from another store, verified and put anew. */
 import { type AlternatesParts, dissociate, makeAlternates } from './alternates-facet.ts';
-import type { BlobId, BlobKind, RepairOptions, RepairResult, ScrubResult, Store } from './api.ts';
-import { type BlobSource, type CopyInParts, alternatesOf, copyIn, presenceOf, sourceOf } from './copy-in.ts';
+import type { BlobId, BlobKind, BlobSource, RepairOptions, RepairResult, ScrubResult, Store } from './api.ts';
+import { type CopyInParts, alternatesOf, copyIn, presenceOf, sourceOf } from './copy-in.ts';
 import { StoreError } from './errors.ts';
 import { resyncBlob } from './resync.ts';
 
@@ -44,19 +44,22 @@ async function repairStore(parts: RepairParts, options: RepairOptions<Store>): P
   const { from, signal } = options;
   const opened = typeof from === 'string' ? await parts.openOther(from) : undefined;
   try {
-    const other = opened ?? (from as Store | undefined);
-    if (other?.directory === parts.store.directory)
+    const other = opened ?? (from as Store | BlobSource | undefined);
+    const isStore = other !== undefined && 'directory' in other;
+    if (isStore && other.directory === parts.store.directory)
       throw new StoreError('invalid-argument', 'a store is not repaired from itself');
     const scrubbed = options.verify === false ? undefined : await parts.scrub(signal);
     const sources = { mirrors: scrubbed?.healed ?? 0, alternates: 0, from: 0 };
     const remaining: Remaining[] = [];
     const tried: [keyof typeof sources, BlobSource][] = [['alternates', alternatesOf(parts)]];
-    if (other !== undefined) tried.push(['from', sourceOf(other)]);
+    const asked = isStore ? sourceOf(other) : other;
+    if (asked !== undefined) tried.push(['from', asked]);
     let healed = sources.mirrors;
     for (let after = 0; ;) {
       const page = await parts.query<Suspect[]>('suspects', after);
       if (page.length === 0) break;
       after = page.at(-1)!.n;
+      asked?.expect?.(page.map(({ id }) => id));
       for (const suspect of page) {
         signal?.throwIfAborted();
         const found = await repairBlob(parts, suspect, { tried, signal, unverified: scrubbed === undefined });

@@ -27,6 +27,13 @@ export interface Roots {
   delete(name: string, options?: { readonly expect?: BlobId }): Promise<boolean>;
   log(options?: { readonly after?: number; readonly limit?: number }): Promise<RootLogEntry[]>;
   /**
+   * For each name and id the changes in the root log that set this root to this id, by their sequences, rising. What was gone before the
+   * log begins is not known. O(length of the log).
+   */
+  changes(
+    asked: readonly { readonly name: string; readonly id: BlobId }[],
+  ): Promise<readonly (readonly number[])[]>;
+  /**
    * Deleted roots whose content is all here still, the newest first. What collection may take is promised to nobody: it is kept for the
    * grace, by each collection's own. O(length of the log).
    */

@@ -1,5 +1,5 @@
 /** The contract of maintenance that runs by itself: what is scheduled, when it runs, and what a run came to. */
-import type { GcResult } from './collection.ts';
+import type { Cap, GcResult } from './collection.ts';
 import type { ErrorCode } from './errors.ts';
 import type { CompactResult } from './group.ts';
 import type { ScrubOptions, ScrubResult } from './scrubbing.ts';
@@ -60,6 +60,10 @@ export interface MaintainOptions {
   readonly days?: number;
   /** Likewise. */
   readonly rate?: number;
+  /** Of the collection. Default 24 hours. */
+  readonly graceMs?: number;
+  /** Of the collection, see GcOptions. */
+  readonly cap?: Cap;
   /** Rejects with its reason. What was done until then counts. */
   readonly signal?: AbortSignal;
   readonly onProgress?: ScrubOptions['onProgress'];

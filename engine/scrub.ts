@@ -2,12 +2,15 @@
 import PQueue from 'p-queue';
 import type { ScrubOptions, ScrubResult, Touched } from './api.ts';
 import { noVolume } from './catalog/blob-rows.ts';
+import type { FoundDamage, VerifyResult } from './content/findings.ts';
 import { Goal, type GoalOrder, goalMemory } from './content/goal.ts';
 import { type PaceOrder, paceMemory } from './content/pace.ts';
-import type { FoundDamage, VerifyOrder, VerifyRange, VerifyResult } from './content/verify.ts';
+import type { VerifyRange } from './content/scrub-facts.ts';
+import type { VerifyOrder } from './content/verify.ts';
 import type { Crew } from './crew.ts';
 import type { ScrubEnd } from './maintenance/scrub-log.ts';
-import type { RecountResult, SettleResult } from './maintenance/settle-scrub.ts';
+import type { RecountResult } from './maintenance/recount.ts';
+import type { SettleResult } from './maintenance/settle-scrub.ts';
 import type { ScrubGoal } from './maintenance/timetable.ts';
 import { type NamedDamage, type ScrubParts, healAll, healFound, healLacking } from './scrub-heal.ts';
 import { type TimeBox, timeBox } from './time-box.ts';
@@ -19,8 +22,8 @@ const chunkedRanges: readonly VerifyRange[] = Array.from({ length: 16 }, (_, i) 
   toExtent: 16 * i + 15,
 }));
 
-/** Ranges that are looked up in one question, so that reads need not wait for it. */
-const rangesAsked = 64;
+/** Ranges that are looked up in one question, about 10 ms: reads wait for no more. */
+const rangesAsked = 4;
 
 /** What was read, and whether that was everything. */
 export interface Verified extends Pick<
@@ -60,7 +63,7 @@ export async function scrubStore(
     end = { ...end, damaged: damaged.length };
     options.signal?.throwIfAborted();
     // In a part of the store nothing can be said of the whole.
-    const counts = result.complete ? await recount(crew, result.badRows) : {};
+    const counts = result.complete ? await recount(crew, result.badRows, options.signal) : {};
     const mended = await (result.complete ? healAll : healFound)(parts, damaged, box);
     const told = await withTouched(crew, mended.damaged);
     const healed = before + mended.healed;
@@ -92,16 +95,25 @@ export async function verifyStore(parts: ScrubParts, signal: AbortSignal | undef
   signal?.throwIfAborted();
 }
 
-async function recount(crew: Crew, badRows: number): Promise<{ recounted: number; badRows: number }> {
+async function recount(
+  crew: Crew,
+  badRows: number,
+  signal: AbortSignal | undefined,
+): Promise<{ recounted: number; badRows: number }> {
   const counts = { recounted: 0, badRows };
   let sound = true;
-  for (let bucket: number | undefined = 0; bucket !== undefined;) {
-    const counted: RecountResult = await crew.commit<RecountResult>('scrub-recount', bucket);
+  const last = await crew.work<number>('last-bucket', undefined);
+  const queue = new PQueue({ concurrency: crew.workers });
+  const look = async (bucket: number): Promise<void> => {
+    signal?.throwIfAborted();
+    // One that cannot be looked at is looked at again, to say why.
+    if (await crew.work<boolean>('is-sound', bucket).catch(() => false)) return;
+    const counted = await crew.commit<RecountResult>('scrub-recount', bucket);
     counts.recounted += counted.recounted;
     counts.badRows += counted.badRows;
     sound &&= counted.badRows === 0;
-    bucket = counted.next;
-  }
+  };
+  await Promise.all(Array.from({ length: last + 1 }, (_, bucket) => queue.add(() => look(bucket))));
   if (sound) await crew.commit('scrub-clear', undefined);
   return counts;
 }
@@ -167,23 +179,39 @@ class Run {
 
   /** Those in which a copy waits longest come first; of equals, chunked blobs come last. */
   async #oldestFirst(ranges: readonly VerifyRange[]): Promise<AgedRange[]> {
+    const { crew } = this.#parts;
     const since: number[] = [];
-    for (let at = 0; at < ranges.length && !this.#stop.aborted; at += rangesAsked) {
+    const queue = new PQueue({ concurrency: crew.workers });
+    const ask = async (at: number): Promise<void> => {
+      if (this.#stop.aborted) return;
       const args = [ranges.slice(at, at + rangesAsked)];
-      since.push(...(await this.#parts.crew.work<number[]>('query', { name: 'waitingSince', args })));
-    }
+      const told = await crew.work<number[]>('query', { name: 'waitingSince', args });
+      told.forEach((one, i) => (since[at + i] = one));
+    };
+    const questions = Array.from(
+      { length: Math.ceil(ranges.length / rangesAsked) },
+      (_, i) => i * rangesAsked,
+    );
+    await Promise.all(questions.map((at) => queue.add(() => ask(at))));
     const order = ranges.map((range, i) => ({ range, since: since[i] ?? 0 }));
     return order.toSorted((a, b) => a.since - b.since);
   }
 
+  /** While a range is settled the worker reads the next one. */
   async #all(ranges: readonly AgedRange[], pass: 'first' | 'again' = 'first'): Promise<void> {
-    const queue = new PQueue({ concurrency: this.#parts.crew.workers });
-    await Promise.all(ranges.map((aged) => queue.add(() => this.#one(aged, pass))));
+    const reading = new PQueue({ concurrency: this.#parts.crew.workers });
+    const one = async (aged: AgedRange): Promise<void> => {
+      const found = await reading.add(() => this.#verifyOne(aged, pass));
+      if (found !== undefined) await this.#settle(aged.range, found, pass);
+    };
+    await Promise.all(ranges.map(one));
   }
 
-  async #one({ range, since }: AgedRange, pass: 'first' | 'again'): Promise<void> {
-    if (this.#stop.aborted || (pass === 'first' && this.#isEnough(since)))
-      return void (this.#complete = false);
+  async #verifyOne({ range, since }: AgedRange, pass: 'first' | 'again'): Promise<VerifyResult | undefined> {
+    if (this.#stop.aborted || (pass === 'first' && this.#isEnough(since))) {
+      this.#complete = false;
+      return undefined;
+    }
     const { crew } = this.#parts;
     const pace = this.#pace();
     const order: VerifyOrder = {
@@ -201,6 +229,11 @@ class Run {
       this.result.bytes += found.bytes;
       this.result.unreachable += found.unreachable.length;
     }
+    return found;
+  }
+
+  async #settle(range: VerifyRange, found: VerifyResult, pass: 'first' | 'again'): Promise<void> {
+    const { crew } = this.#parts;
     const settled = await crew.commit<SettleResult>('scrub-settle', { range, ...found });
     this.result.adopted += settled.adopted;
     this.result.badRows += settled.repairedRows;

@@ -81,14 +81,17 @@ export async function gather(
   }
 }
 
-/** Pieces of at most 1 MiB, each in a buffer of its own, to be moved to a worker. */
-export async function* pieces(source: Gathered): AsyncIterable<Uint8Array<ArrayBuffer>> {
-  for (const bytes of source.head) yield* cut(bytes);
+/** Pieces of at most 1 MiB, each in a buffer of its own, to be moved to a worker. `spare`: pieces that came back, whose memory is used again. */
+export async function* pieces(
+  source: Gathered,
+  spare: Uint8Array<ArrayBuffer>[] = [],
+): AsyncIterable<Uint8Array<ArrayBuffer>> {
+  for (const bytes of source.head) yield* cut(bytes, spare);
   if (source.rest === undefined) return;
   try {
     for (let next = await source.rest.next(); next.done !== true; next = await source.rest.next()) {
       if (!(next.value instanceof Uint8Array)) throw notBytes();
-      yield* cut(next.value);
+      yield* cut(next.value, spare);
     }
   } finally {
     await source.rest.return?.();
@@ -101,9 +104,17 @@ export function alone(bytes: Uint8Array): Uint8Array {
   return whole ? bytes : new Uint8Array(bytes);
 }
 
-function* cut(bytes: Uint8Array): Iterable<Uint8Array<ArrayBuffer>> {
-  for (let at = 0; at < bytes.length; at += pieceBytes)
-    yield new Uint8Array(bytes.subarray(at, at + pieceBytes));
+function* cut(bytes: Uint8Array, spare: Uint8Array<ArrayBuffer>[]): Iterable<Uint8Array<ArrayBuffer>> {
+  for (let at = 0; at < bytes.length; at += pieceBytes) {
+    const part = bytes.subarray(at, at + pieceBytes);
+    const used = spare.pop();
+    if (used === undefined || used.buffer.byteLength < part.length) yield new Uint8Array(part);
+    else {
+      const piece = new Uint8Array(used.buffer, 0, part.length);
+      piece.set(part);
+      yield piece;
+    }
+  }
 }
 
 function notBytes(): StoreError {

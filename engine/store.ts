@@ -3,10 +3,10 @@ import type PQueue from 'p-queue';
 import type {
   BlobId,
   BlobStat,
+  Cap,
   ExportTarget,
   HealthOptions,
   HeldAlone,
-  Link,
   PutOptions,
   PutResult,
   PutSource,
@@ -17,7 +17,8 @@ import type {
   StoreHealth,
   StoreStats,
 } from './api.ts';
-import { Batches, unwrap } from './batches.ts';
+import { Batches, commitBatch, unwrap } from './batches.ts';
+import { Cache } from './cache.ts';
 import { checkId, checkName, checkRange } from './arguments.ts';
 import { decodeNode } from './codec/node.ts';
 import type { Operation } from './commit/operations.ts';
@@ -41,8 +42,6 @@ import { Upkeep } from './upkeep.ts';
 
 /** `get` keeps a whole blob in memory; above this it wants to be asked. */
 const getBytesMax = 256 * 1024 * 1024;
-/** A commit batch: enough to make a sync cheap, small enough to stay responsive. */
-const commitBatch = { weightMax: 32 * 1024 * 1024, itemsMax: 4_000, inFlight: 1 };
 /** Reads of a chunk or less share messages; of few chunks, or they would wait for each other on one worker while the next is idle. */
 const shortRead = 64 * 1024;
 const readBatch = { weightMax: 4 * shortRead, itemsMax: 256 };
@@ -55,6 +54,7 @@ export interface StoreParts {
   /** Encrypted, and opened without a key. */
   readonly locked: boolean;
   readonly schedule: 'run' | 'leave';
+  readonly cap: Cap | undefined;
   readonly onClosed: () => void;
   /** Opens another store for reading. */
   readonly openOther: (directory: string) => Promise<Store>;
@@ -81,6 +81,7 @@ export class EngineStore implements Store {
   readonly #ingest: Ingest;
   readonly #sessions: Sessions;
   readonly #upkeep: Upkeep;
+  readonly #cache: Cache;
   readonly #healing: Healing;
   readonly #idle: Idle;
   readonly #scheduler: Scheduler;
@@ -103,11 +104,11 @@ export class EngineStore implements Store {
       work: (method, args) => crew.work(method, args),
     };
     this.#sessions = new Sessions(this.#calls);
+    this.#cache = new Cache(this.#calls, parts.host.clock, parts.cap);
     const pause = (): Promise<void> => parts.host.clock.yield();
     this.#operations = new Batches({
       ...commitBatch,
       pause,
-      weigh: weightOf,
       send: (batch) => this.#sendOperations(batch),
     });
     const inFlight = 2 * crew.workers;
@@ -135,7 +136,7 @@ export class EngineStore implements Store {
     this.roots = makeRoots(this.#calls);
     this.files = makeFiles(this.#calls);
     const emit: Events['emit'] = (name, event) => this.#events.emit(name, event);
-    this.#upkeep = new Upkeep({ ...this.#calls, host: parts.host, crew, emit });
+    this.#upkeep = new Upkeep({ ...this.#calls, host: parts.host, crew, emit, cache: this.#cache });
     this.volumes = this.#upkeep.volumes;
     const copies = makeCopies({
       ...this.#calls,
@@ -163,7 +164,8 @@ export class EngineStore implements Store {
   }
 
   put(source: PutSource, options: PutOptions = {}): Promise<PutResult> {
-    return this.#idle.during(this.#run(() => this.#writing(() => this.#ingest.put(source, options))));
+    const put = (): Promise<PutResult> => this.#cache.put(source, options, this.#ingest);
+    return this.#idle.during(this.#run(() => this.#writing(put)));
   }
 
   async get(
@@ -174,9 +176,7 @@ export class EngineStore implements Store {
     return this.#read(checkId(id), () => this.#parts.crew.work('get', { id, maxBytes }, { signal }));
   }
 
-  async getNode(
-    id: BlobId,
-  ): Promise<{ readonly links: readonly Link[]; readonly payload: Uint8Array } | undefined> {
+  async getNode(id: BlobId): ReturnType<Store['getNode']> {
     const bytes = await this.get(id);
     return bytes === undefined ? undefined : decodeNode(bytes);
   }
@@ -206,6 +206,7 @@ export class EngineStore implements Store {
     checkRange(offset, length);
     return this.#run(async () => {
       if (!(await this.#has(id))) return undefined;
+      this.#cache.used(id);
       const range = { id, offset, length, signal: options.signal };
       return openStream(this.#parts.crew.worker(), range, {
         onError: (error) => this.#healing.note(error),
@@ -229,7 +230,8 @@ export class EngineStore implements Store {
   }
 
   async stat(id: BlobId): Promise<BlobStat | undefined> {
-    return this.#read(checkId(id), () => this.#query<BlobStat | undefined>('stat', id));
+    checkId(id);
+    return this.#read(undefined, () => this.#query<BlobStat | undefined>('stat', id));
   }
 
   list(...[options = {}]: Parameters<Store['list']>): AsyncIterable<BlobStat> {
@@ -313,6 +315,7 @@ export class EngineStore implements Store {
     this.#healing.stop();
     await this.#scheduler.stop();
     await Promise.allSettled(this.#active);
+    await this.#cache.end();
     try {
       // Where a worker's disk fails, the lease is given back none the less.
       const workers = crew.close();
@@ -338,8 +341,8 @@ export class EngineStore implements Store {
     return promise;
   }
 
-  /** A read whose damage is remembered and told. */
-  #read<Result>(_id: BlobId, work: () => Promise<Result>): Promise<Result> {
+  /** A read whose damage is remembered and told. Of content: what was used last is known, where the store has a cap. */
+  #read<Result>(id: BlobId | undefined, work: () => Promise<Result>): Promise<Result> {
     const read = this.#run(async () => {
       try {
         return await work();
@@ -348,6 +351,7 @@ export class EngineStore implements Store {
         throw error;
       }
     });
+    if (id !== undefined) this.#cache.used(id);
     return this.#idle.during(read);
   }
 
@@ -392,8 +396,4 @@ export class EngineStore implements Store {
   async #has(id: BlobId): Promise<boolean> {
     return (await this.#query<boolean[]>('hasMany', [id]))[0] === true;
   }
-}
-
-function weightOf(operation: Operation): number {
-  return operation.op === 'put-small' ? operation.record.length : 200;
 }

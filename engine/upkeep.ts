@@ -1,6 +1,8 @@
 /** The parts of the Store's interface that look after it: collection, scrub, compaction, the group of volumes. */
 import type {
+  Cap,
   CompactResult,
+  Evicted,
   GcOptions,
   GcResult,
   HealthOptions,
@@ -17,8 +19,11 @@ import type {
   Volumes,
 } from './api.ts';
 import { absolutePath, checkName } from './arguments.ts';
+import type { Cache } from './cache.ts';
 import type { Crew } from './crew.ts';
 import { StoreError } from './errors.ts';
+import { checkedCap, evictAbove } from './eviction.ts';
+import type { Calls } from './facets.ts';
 import type { Host } from './host.ts';
 import { compactVolumes, moveVolume, rebalanceVolumes } from './relocate.ts';
 import { type MaintainParts, maintainStore } from './maintain.ts';
@@ -26,14 +31,10 @@ import type { ScrubGoal } from './maintenance/timetable.ts';
 import { mirrorVolumes } from './mirror.ts';
 import { scrubStore } from './scrub.ts';
 
-export interface UpkeepParts {
+export interface UpkeepParts extends Calls {
   readonly host: Host;
   readonly crew: Crew;
-  /** Refuses when the store is closed, and makes closing wait. */
-  readonly run: <Result>(work: () => Promise<Result>) => Promise<Result>;
-  /** Refuses where the store cannot be written, and notes when it cannot any more. */
-  readonly writing: <Result>(work: () => Promise<Result>) => Promise<Result>;
-  readonly query: <Result>(name: string, ...args: readonly unknown[]) => Promise<Result>;
+  readonly cache: Cache;
   readonly emit: <Name extends keyof StoreEvents>(name: Name, event: StoreEvents[Name]) => void;
 }
 
@@ -51,12 +52,14 @@ export class Upkeep {
 
   async gc(options: GcOptions): Promise<GcResult> {
     const { graceMs, dryRun, without, signal, onProgress } = options;
+    const cap = options.cap === undefined ? this.#ownCap() : checkedCap(options.cap);
     if (without !== undefined && dryRun !== true)
       throw new StoreError('invalid-argument', 'without is of a dry run: roots are deleted one by one');
     if (graceMs !== undefined && !(graceMs >= 0))
       throw new StoreError('invalid-argument', 'graceMs must not be negative');
     const { crew, run, writing, emit } = this.#parts;
     return run(async () => {
+      const evicted = cap && { evicted: await writing(() => this.#evict(cap, options)) };
       const alone = without && (await this.#heldAlone(without));
       const told = (value: unknown): void => onProgress?.(value as GcResult);
       const result = await writing(() =>
@@ -64,10 +67,25 @@ export class Upkeep {
       );
       // Workers may hold volumes open that are gone now.
       if (result.deleted > 0) await crew.everyone('forget', undefined);
-      if (dryRun === true) return alone === undefined ? result : { ...result, without: alone };
+      if (dryRun === true)
+        return { ...result, ...evicted, ...(alone === undefined ? {} : { without: alone }) };
       const { deleted, freedBytes } = result;
       emit('maintenance', { job: 'gc', step: 'done', detail: { deleted, freedBytes } });
-      return result;
+      return { ...result, ...evicted };
+    });
+  }
+
+  /** The cap of a store refuses, or evicts. */
+  #ownCap(): Cap | undefined {
+    const { cap } = this.#parts.cache;
+    return cap?.above === 'refuse' ? undefined : cap;
+  }
+
+  async #evict(cap: Cap, { dryRun, signal }: Pick<GcOptions, 'dryRun' | 'signal'>): Promise<Evicted> {
+    await this.#parts.cache.note();
+    return await evictAbove(this.#parts, cap, {
+      ...(dryRun === undefined ? {} : { dryRun }),
+      ...(signal === undefined ? {} : { signal }),
     });
   }
 

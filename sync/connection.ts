@@ -24,7 +24,7 @@ const batchBytes = 256 * 1024;
 export class Connection {
   readonly #transport: Transport;
   readonly #options: ConnectionOptions;
-  readonly #reader = new FrameReader(nodeProvider, payloadBytes);
+  readonly #reader = new FrameReader(nodeProvider, payloadBytes, { owns: true });
   readonly #writer = new FrameWriter(nodeProvider);
   #outgoing: Uint8Array[] = [];
   #flushing: Promise<void> | undefined;
@@ -93,6 +93,11 @@ export class Connection {
       } else if (++this.#alives > alivesMax)
         throw new StoreError('unavailable', 'the peer says that it is alive, and nothing else');
     }
+  }
+
+  /** A payload that came is not needed any more. */
+  recycle(payload: Uint8Array): void {
+    this.#reader.recycle(payload);
   }
 
   /** Waits for more bytes; false after a clean end between frames. Whoever asks meanwhile waits for the same bytes. */

@@ -8,6 +8,8 @@ export interface Wire {
   send(message: Message, payload?: Uint8Array): void;
   /** The next message that is here already. */
   poll(): Incoming | undefined;
+  /** The memory of a payload that came may be used again. */
+  recycle(payload: Uint8Array): void;
   /** Waits for more; false after a clean end. `quiet` waits until all that was begun for earlier messages is done. */
   more(quiet: () => Promise<void>): Promise<boolean>;
 }

@@ -4,11 +4,13 @@ export {
   type PullOptions,
   type PushOptions,
   type Replicated,
+  type Rollback,
   type ServeOptions,
   pull,
   push,
   serve,
 } from './replicate.ts';
+export { type RepairFromOptions, type RepairedFrom, repairFrom } from './repair-from.ts';
 export type { Quota } from './receiving.ts';
 export {
   type ReceiveStreamOptions,

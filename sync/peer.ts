@@ -1,11 +1,11 @@
 /** The contract with what is replicated: a source that roots and blobs are read from, and a sink that takes them in. */
 import type { Piece } from './protocol/sender.ts';
-import type { RawPiece } from './protocol/receiver-effects.ts';
+import type { RawPiece, ToldRoot } from './protocol/receiver-effects.ts';
 import type { Identity } from './protocol/hello.ts';
 import type { BlobId, LinkKind } from './protocol/message.ts';
 import type { TreeLink } from './protocol/difference.ts';
 
-export type { BlobId, Identity, LinkKind, Piece, RawPiece, TreeLink };
+export type { BlobId, Identity, LinkKind, Piece, RawPiece, ToldRoot, TreeLink };
 
 export interface PeerRoot {
   readonly name: string;
@@ -36,6 +36,8 @@ export interface Source {
   roots(names?: readonly string[]): Promise<readonly PeerRoot[]>;
   /** The links of nodes, in the order of the ids; undefined for what is not there, or is no node. */
   links(ids: readonly BlobId[]): Promise<readonly (readonly TreeLink[] | undefined)[]>;
+  /** The last change that set each root to each id, by its sequence in the root log; 0 where none did. */
+  changes(asked: readonly PeerMark[]): Promise<readonly number[]>;
   /** At most `length` bytes of the content, verified; fewer only at the end. */
   read(id: BlobId, offset: number, length: number): Promise<Piece | undefined>;
   /** Bookmarks: nodes that peers were known to have under these names, whether or not they are still here. */
@@ -50,6 +52,8 @@ export interface SinkState {
   readonly current: ReadonlyMap<string, BlobId>;
   /** For roots that are asked for: nodes that are here, whole, and that the peer may know. Empty where an earlier transfer was cut. */
   readonly haves: ReadonlyMap<string, readonly BlobId[]>;
+  /** For roots that are asked for: what peers told that they had under these names. */
+  readonly seen: ReadonlyMap<string, readonly BlobId[]>;
   /** Bytes that are here of large blobs whose transfer was cut. */
   readonly partials: ReadonlyMap<BlobId, number>;
 }
@@ -65,6 +69,11 @@ export interface Sink {
     names: readonly string[] | undefined,
     marks: ReadonlyMap<string, readonly BlobId[]>,
   ): Promise<SinkState>;
+  /**
+   * Remembers what a peer tells of its roots, and rejects where a root would go back: `tampered` when the peer is not where it was any
+   * more, `conflict` when nothing tells that the peer went on. `rollback` says what is allowed.
+   */
+  judge(peer: string, roots: readonly ToldRoot[], rollback: 'refuse' | 'allow'): Promise<void>;
   /** Whether each is here. A node is here when all below it is. */
   has(links: readonly TreeLink[]): Promise<boolean[]>;
   /** Takes the pieces of raw blobs, those of one blob in order; resolves when the memory of this piece is free again. */

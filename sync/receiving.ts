@@ -1,6 +1,6 @@
 /** The receiving role over a connection: the receiver's machine with a sink behind it. */
 import { Exchange, type Wire } from './exchange.ts';
-import type { Sink, SinkState } from './peer.ts';
+import type { Sink, SinkState, ToldRoot } from './peer.ts';
 import type { ReceiveWindow } from './protocol/credit.ts';
 import type { AskedRoot } from './protocol/message.ts';
 import { Receiver } from './protocol/receiver.ts';
@@ -19,6 +19,8 @@ export interface ReceiveOptions {
   /** Nothing can be asked for: all comes by itself. */
   readonly unasked?: boolean;
   readonly state: SinkState;
+  /** Judges what the peer tells of its roots; rejects where one would go back. */
+  readonly judge?: (roots: readonly ToldRoot[]) => Promise<void>;
   readonly quota: Quota;
   readonly sha256Hex: (bytes: Uint8Array) => string;
   readonly onProgress?: ((progress: { readonly blobs: number; readonly bytes: number }) => void) | undefined;
@@ -37,6 +39,7 @@ export async function receiveRoots(
     ask,
     ...(options.offered === undefined ? {} : { offered: options.offered }),
     ...(options.unasked === true ? { unasked: true } : {}),
+    judged: options.judge !== undefined,
     current,
     partials,
     quota,
@@ -64,11 +67,18 @@ export async function receiveRoots(
       case 'check':
         exchange.later(async () => machine.checked(effect.links, await sink.has(effect.links)));
         return undefined;
+      case 'judge':
+        exchange.later(async () => {
+          await options.judge?.(effect.roots);
+          machine.judged();
+        });
+        return undefined;
       case 'write': {
         const { piece } = effect;
         exchange.later(async () => {
           await sink.write(piece);
           machine.taken(piece.bytes);
+          connection.recycle(piece.bytes);
         });
         if (piece.offset + piece.bytes.length === piece.size)
           exchange.later(async () => {

@@ -1,7 +1,7 @@
 /** Replication of roots between a store and a peer: pull, push, and serve, over any transport. */
 import { type BlobId, type Host, type Store, StoreError, nodeHost, nodeProvider } from '../engine/index.ts';
 import { Connection, type Incoming } from './connection.ts';
-import type { Ending, PeerRoot, Sink, SinkState, Source } from './peer.ts';
+import type { Ending, PeerRoot, Sink, SinkState, Source, ToldRoot } from './peer.ts';
 import { StoreSink } from './peers/store-sink.ts';
 import { StoreSource } from './peers/store-source.ts';
 import { rootsMax } from './protocol/limits.ts';
@@ -22,7 +22,14 @@ export interface PeerOptions {
   readonly onProgress?: (progress: { readonly blobs: number; readonly bytes: number }) => void;
 }
 
+/**
+ * `refuse`, the default: a root does not go back. `tampered` where the peer's root log is not any more what it was when this root was
+ * last seen there; `conflict` where the root would become what it was here before, and the peer does not show that it went on.
+ */
+export type Rollback = 'refuse' | 'allow';
+
 export interface PullOptions extends PeerOptions {
+  readonly rollback?: Rollback;
   /** Names of the roots to follow; default all that the peer has. */
   readonly roots?: readonly string[];
 }
@@ -32,11 +39,15 @@ export interface PushOptions extends PeerOptions {
   readonly roots?: readonly string[];
   /** What a root must be at the peer, by name; null: not there. Default: whatever it is when the transfer begins. */
   readonly expect?: Readonly<Record<string, BlobId | null>>;
+  /** Whether roots there may go back to what they were; only without `expect`. */
+  readonly rollback?: Rollback;
 }
 
 export interface ServeOptions extends PeerOptions {
   /** What the peer may do; default both. `append`: push roots of names that are new here, and move none. */
   readonly allow?: 'pull' | 'push' | 'append' | 'both';
+  /** Of what is pushed, where the peer does not ask for it itself. */
+  readonly rollback?: Rollback;
 }
 
 export interface Replicated {
@@ -52,7 +63,8 @@ export interface Replicated {
   readonly roundTrips: number;
 }
 
-const defaultStallMs = 120_000;
+/** Two minutes. */
+export const defaultStallMs = 120_000;
 
 /**
  * Follows the peer's roots: all that they reach is here and durable, then each root moves, by compare-and-swap against what it was
@@ -115,17 +127,20 @@ class Side {
     this.#options = options;
   }
 
-  async pull({ roots: names }: PullOptions): Promise<Replicated> {
+  async pull({ roots: names, rollback }: PullOptions): Promise<Replicated> {
     checkNames(names);
     const sink = new StoreSink(this.#store);
     this.#connection.hello(await sink.identity());
-    const { counts, rounds } = await this.#receive(sink, { names, marks: new Map() });
+    const { counts, rounds } = await this.#receive(sink, { names, marks: new Map(), rollback });
     this.#connection.send({ type: 'bye' });
     return this.#result(counts, rounds);
   }
 
-  async push({ roots: names, expect = {} }: PushOptions): Promise<Replicated> {
+  async push({ roots: names, expect = {}, rollback }: PushOptions): Promise<Replicated> {
     checkNames(names);
+    const force = rollback === 'allow' ? ({ force: true } as const) : {};
+    if (rollback === 'allow' && Object.keys(expect).length > 0)
+      throw new StoreError('invalid-argument', 'a push that may go back expects nothing');
     const source = new StoreSource(this.#store);
     this.#connection.hello(await source.identity());
     const result = await this.#during(source, source.begin(), async () => {
@@ -138,7 +153,7 @@ class Side {
         roots: roots.map(({ name, id }): OfferedRoot => {
           const wanted = Object.hasOwn(expect, name) ? expect[name] : undefined;
           const known = marks.get(name) ?? [];
-          return { name, id, marks: known, ...(wanted === undefined ? {} : { expect: wanted }) };
+          return { name, id, marks: known, ...force, ...(wanted === undefined ? {} : { expect: wanted }) };
         }),
       });
       const answer = await this.#next();
@@ -149,7 +164,7 @@ class Side {
     return result;
   }
 
-  async serve({ allow = 'both' }: ServeOptions): Promise<Replicated[]> {
+  async serve({ allow = 'both', rollback }: ServeOptions): Promise<Replicated[]> {
     const source = new StoreSource(this.#store);
     const sink = new StoreSink(this.#store);
     this.#connection.hello(await source.identity());
@@ -172,7 +187,8 @@ class Side {
         const offered = message.roots;
         const names = offered.map(({ name }) => name);
         const marks = new Map(offered.map((root) => [root.name, root.marks]));
-        const { counts } = await this.#receive(sink, { names, marks, offered, onlyNew: allow === 'append' });
+        const onlyNew = allow === 'append';
+        const { counts } = await this.#receive(sink, { names, marks, offered, onlyNew, rollback });
         results.push(this.#result(counts, 0));
       } else throw new StoreError('corrupt', `the peer sends "${message.type}" where it has no place`);
     }
@@ -180,7 +196,7 @@ class Side {
 
   /** Takes roots in, from a peer that answers for its own or that has offered some. */
   async #receive(sink: Sink, what: Intake): Promise<{ readonly counts: Counts; readonly rounds: number }> {
-    const { names, marks, offered, onlyNew = false } = what;
+    const { names, marks, offered, onlyNew = false, rollback = 'refuse' } = what;
     let rounds = 1;
     const begun = sink.begin(names, marks);
     const counts = await this.#during(sink, begun, async (state): Promise<Counts> => {
@@ -196,10 +212,16 @@ class Side {
       const received = await receiveRoots(this.#connection, sink, {
         ask: {
           all: names === undefined,
-          roots: asked.map((name) => ({ name, haves: state.haves.get(name) ?? [] })),
+          roots: asked.map((name) => ({
+            name,
+            haves: state.haves.get(name) ?? [],
+            // Who may only bring what is new is told nothing of what was.
+            seen: onlyNew ? [] : (state.seen.get(name) ?? []),
+          })),
         },
         offered: offered && new Map(offered.map(({ name, id }) => [name, id])),
         state,
+        ...(onlyNew ? {} : { judge: this.#judge(sink, offered, rollback) }),
         quota: { blobs: Number.POSITIVE_INFINITY, bytes: Number.POSITIVE_INFINITY, ...quota },
         sha256Hex: (bytes) => nodeProvider.sha256Hex(bytes),
         onProgress,
@@ -209,6 +231,28 @@ class Side {
       return received;
     });
     return { counts, rounds };
+  }
+
+  /** Roots that the peer wants moved even backwards are only noted. */
+  #judge(
+    sink: Sink,
+    offered: readonly OfferedRoot[] | undefined,
+    rollback: Rollback,
+  ): (roots: readonly ToldRoot[]) => Promise<void> {
+    const forced = new Set(offered?.filter(({ force }) => force === true).map(({ name }) => name));
+    return async (roots) => {
+      const { storeId } = this.#connection.agreement.peer;
+      await sink.judge(
+        storeId,
+        roots.filter(({ name }) => !forced.has(name)),
+        rollback,
+      );
+      await sink.judge(
+        storeId,
+        roots.filter(({ name }) => forced.has(name)),
+        'allow',
+      );
+    };
   }
 
   async #give(
@@ -261,6 +305,7 @@ interface Intake {
   readonly offered?: readonly OfferedRoot[];
   /** No root that is here may move. */
   readonly onlyNew?: boolean;
+  readonly rollback?: Rollback | undefined;
 }
 
 function unchanged(

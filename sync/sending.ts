@@ -2,10 +2,10 @@
 import { StoreError } from '../engine/index.ts';
 import type { Connection, Incoming } from './connection.ts';
 import { Exchange } from './exchange.ts';
-import type { PeerRoot, Source } from './peer.ts';
+import type { PeerMark, PeerRoot, Source } from './peer.ts';
 import { difference } from './protocol/difference.ts';
 import { rootsMax } from './protocol/limits.ts';
-import type { AskedRoot } from './protocol/message.ts';
+import type { AskedRoot, RootHistory } from './protocol/message.ts';
 import { type PlannedRoot, type SendCounts, Sender, type SenderEffect } from './protocol/sender.ts';
 
 export interface SendOptions {
@@ -45,9 +45,10 @@ export async function sendRoots(
           return undefined;
         case 'read': {
           const { read } = effect;
-          exchange.later(async () =>
-            machine.read(read, await source.read(read.id, read.offset, read.length)),
-          );
+          exchange.later(async () => {
+            const reading = source.read(read.id, read.offset, read.length);
+            machine.read(read, await (roots.length === 0 ? reading.catch(unreadable) : reading));
+          });
           return undefined;
         }
         case 'finish':
@@ -57,6 +58,11 @@ export async function sendRoots(
   });
   if (options.first !== undefined) machine.message(options.first.message);
   return await exchange.run(options.signal);
+}
+
+/** Who asks for single blobs gets those that can be read. Towards a root one that cannot is told as what it is. */
+function unreadable(error: unknown): undefined {
+  if (!StoreError.is(error, 'corrupt') && !StoreError.is(error, 'unavailable')) throw error;
 }
 
 async function findRoots(
@@ -74,13 +80,46 @@ async function findRoots(
       `there are ${found.length} roots, more than one transfer takes; ask for them by name`,
     );
   const wanted = ask.all ? found.map(({ name }) => name) : names;
+  const asked = new Map(ask.roots.map((root) => [root.name, root]));
+  const byName = new Map(found.map((root) => [root.name, root]));
+  const history = await lookBack(
+    source,
+    wanted.flatMap((name) => byName.get(name) ?? []),
+    asked,
+  );
   return await Promise.all(
     wanted.map(async (name) => {
-      const root = found.find((one) => one.name === name);
-      if (root === undefined) return { name, id: null, kind: 'raw' as const, base: null, items: [] };
-      const haves = ask.roots.find((asked) => asked.name === name)?.haves ?? [];
-      return { ...root, ...(await plan(source, root, haves)) };
+      const root = byName.get(name);
+      const told = { history: history.get(name) ?? { sequence: 0, seen: [] } };
+      if (root === undefined) return { name, id: null, kind: 'raw' as const, base: null, ...told, items: [] };
+      return { ...root, ...told, ...(await plan(source, root, asked.get(name)?.haves ?? [])) };
     }),
+  );
+}
+
+/**
+ * When each root became what it is, and was last what the peer has seen of it: one walk of the log for all of them, and none where all
+ * are what they were seen to be.
+ */
+async function lookBack(
+  source: Source,
+  roots: readonly PeerRoot[],
+  asked: ReadonlyMap<string, AskedRoot>,
+): Promise<Map<string, RootHistory>> {
+  const seenOf = (name: string): readonly string[] => asked.get(name)?.seen ?? [];
+  const questions = roots.flatMap(({ name, id }): PeerMark[] =>
+    seenOf(name).every((one) => one === id) && seenOf(name).length > 0
+      ? []
+      : [id, ...seenOf(name)].map((one) => ({ name, id: one })),
+  );
+  const answers = questions.length === 0 ? [] : await source.changes(questions);
+  const told = new Map(questions.map(({ name, id }, i) => [`${name}\0${id}`, answers[i]!]));
+  const of = (name: string, id: string): number => told.get(`${name}\0${id}`) ?? 0;
+  return new Map(
+    roots.map(({ name, id }) => [
+      name,
+      { sequence: of(name, id), seen: seenOf(name).map((one) => of(name, one)) },
+    ]),
   );
 }
 

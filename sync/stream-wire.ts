@@ -54,7 +54,7 @@ export class StreamWire implements Wire {
     this.#options = options;
     this.#part = options.at;
     this.#offset = options.at.offset;
-    this.#reader = new FrameReader(nodeProvider, payloadBytes, options.at.frames);
+    this.#reader = new FrameReader(nodeProvider, payloadBytes, { sequence: options.at.frames });
   }
 
   /** Bytes read and verified as frames, those before `at` included. */
@@ -71,6 +71,10 @@ export class StreamWire implements Wire {
     }
     this.#told = { type: 'roots', roots: [this.#head.root] };
     return this.#head;
+  }
+
+  recycle(payload: Uint8Array): void {
+    this.#reader.recycle(payload);
   }
 
   send(message: Message): void {

@@ -11,11 +11,11 @@
  */
 export interface Transport {
   /**
-   * Resolves when there is room for more, which says nothing about the peer having it. The bytes belong to the transport from then on
-   * and must not change. Rejects with `closed` after `close`, with `unavailable` when the way is cut.
+   * Resolves when there is room for more, which says nothing about the peer having it. The bytes belong to the transport from then on:
+   * they must not change, and nobody may look at them again, because a transport that copies them gives their memory back at once. Rejects with `closed` after `close`, with `unavailable` when the way is cut.
    */
   send(bytes: Uint8Array): Promise<void>;
-  /** The next bytes, at least one; they belong to the caller. Undefined after the peer's clean end. */
+  /** The next bytes, at least one; they belong to the caller alone. Undefined after the peer's clean end. */
   receive(): Promise<Uint8Array | undefined>;
   /**
    * Without a reason: a clean end, after all that was sent. With one: now, what is under way is dropped and the peer's calls reject.

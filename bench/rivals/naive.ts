@@ -11,8 +11,6 @@ import {
   readSync,
   readdirSync,
   renameSync,
-  rmdirSync,
-  unlinkSync,
   writeFileSync,
   writeSync,
 } from 'node:fs';
@@ -82,12 +80,6 @@ export const readRanges: Naive['readRanges'] = (path, ranges: readonly Range[]) 
 export const readFiles: Naive['readFiles'] = (paths) =>
   paths.reduce((sum, path) => sum + readFileSync(path).length, 0);
 
-export const unlinkAll: Naive['unlinkAll'] = (folder) => {
-  const count = unlinkBelow(folder);
-  syncFolder(dirname(folder));
-  return count;
-};
-
 export const takeNotes: Naive['takeNotes'] = (folder, notes) => {
   const lines: Record<string, string> = {};
   for (const path of filesBelow(folder)) {
@@ -119,21 +111,6 @@ function* filesBelow(folder: string): Generator<string> {
     if (entry.isDirectory()) yield* filesBelow(path);
     else yield path;
   }
-}
-
-function unlinkBelow(folder: string): number {
-  let count = 0;
-  for (const entry of readdirSync(folder, { withFileTypes: true })) {
-    const path = join(folder, entry.name);
-    if (entry.isDirectory()) {
-      count += unlinkBelow(path);
-      rmdirSync(path);
-    } else {
-      unlinkSync(path);
-      count++;
-    }
-  }
-  return count;
 }
 
 /** Everything of this file system to disk; where the command is missing, at least the folder. */

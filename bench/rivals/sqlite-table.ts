@@ -72,6 +72,16 @@ class BlobTable implements Table {
     closeSync(file);
   }
 
+  deleteRows(ids: readonly Uint8Array[]): number {
+    const drop = this.#db.prepare('DELETE FROM blobs WHERE id = ?');
+    let deleted = 0;
+    for (let at = 0; at < ids.length; at += rowsPerTransaction)
+      this.#transaction(() => {
+        for (const id of ids.slice(at, at + rowsPerTransaction)) deleted += drop.run(id).changes;
+      });
+    return deleted;
+  }
+
   get(id: Uint8Array): number {
     return (this.#get.get(id) as Buffer | undefined)?.length ?? 0;
   }

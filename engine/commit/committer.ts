@@ -18,6 +18,7 @@ import { StoreError, invariant } from '../errors.ts';
 import type { Named } from '../keys/realm.ts';
 import type { Locator, Part } from '../volume.ts';
 import { fanOut } from '../volumes/directory.ts';
+import { tendCache } from './cache.ts';
 import { setHorizon, setSide, unchunk } from './notes.ts';
 import { copyAt } from '../catalog/copy-rows.ts';
 import { type Afterwards, appendCopies, lacksCopies, markCopy, retire, retireFurther } from './copies.ts';
@@ -169,6 +170,9 @@ export class Committer {
         return setSide(transaction, operation);
       case 'suspect':
         return markCopy(transaction, operation);
+      case 'used':
+      case 'evict':
+        return tendCache(transaction, operation);
       case 'drop-intent':
         return dropIntent(transaction, operation.intent);
     }
@@ -187,8 +191,7 @@ export class Committer {
         missing: missing.slice(0, 100),
       });
     }
-    const kind = put.kind === 'node' ? 1 : 0;
-    const place = placed.get(keyOf(put));
+    const [kind, place] = [put.kind === 'node' ? 1 : 0, placed.get(keyOf(put))];
     if (put.instead !== undefined && (place === undefined || !this.#isIn(put.id, put.instead)))
       return unneeded;
     // Unplaced: it stood when the batch was looked through. A placed one may stand by now, by another operation of the batch.

@@ -29,6 +29,13 @@ export type Operation<Name = string> =
       readonly entries: readonly (readonly [key: string, value: Uint8Array | undefined])[];
     }
   | { readonly op: 'suspect'; readonly id: BlobId; readonly incarnation: number; readonly volume: number }
+  | { readonly op: 'used'; readonly ids: readonly BlobId[] }
+  | {
+      readonly op: 'evict';
+      readonly owner: Name;
+      /** By number, and when each was used last as it was chosen. */
+      readonly blobs: readonly { readonly n: number; readonly usedMs: number }[];
+    }
   | { readonly op: 'drop-intent'; readonly intent: number };
 
 export type CommitOperation = Operation<Named>;

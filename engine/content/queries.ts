@@ -35,12 +35,12 @@ import { goodCopies, mirrorFacts, scrubWork } from './copy-facts.ts';
 import { isDamage } from './damage.ts';
 import { heldAlone } from './freed.ts';
 import { health } from './health.ts';
+import { type HeldPage, heldBy } from './held.ts';
 import { LentQueries } from './lent-queries.ts';
 import type { Reader } from './reader.ts';
-import { type LogPlace, deletedRoots, logEntries } from './root-history.ts';
-import { scrubRecords, waitingSince } from './scrub-facts.ts';
+import { type AskedChange, type LogPlace, deletedRoots, logEntries, rootChanges } from './root-history.ts';
+import { type VerifyRange, scrubRecords, waitingSince } from './scrub-facts.ts';
 import { touchedBy } from './touched.ts';
-import type { VerifyRange } from './verify.ts';
 
 /** What an entry of a side table is found by. Names hold no NUL, so no two entries are found by one key. */
 export function sideKey(realm: Realm, table: string, key: string): string {
@@ -77,6 +77,10 @@ export class Queries {
     const query = (target as unknown as Record<string, unknown>)[name] as (...args: unknown[]) => unknown;
     invariant(typeof query === 'function', `no query ${name}`);
     return query.apply(target, [...args]);
+  }
+
+  heldBy(owner: string, page: Parameters<typeof heldBy>[2]): HeldPage {
+    return heldBy(this.#reader, owner, page);
   }
 
   hasMany(ids: readonly string[]): boolean[] {
@@ -159,6 +163,10 @@ export class Queries {
       if (entry.sequence > after) entries.push(this.#toldEntry(entry));
     }
     return entries;
+  }
+
+  rootChanges(asked: readonly AskedChange[]): number[][] {
+    return rootChanges(this.#reader, this.#log(), asked);
   }
 
   /** Newest first. O(length of the log). */

@@ -26,6 +26,7 @@ import { blaming, damaged, isDamage, mayHaveMoved } from './damage.ts';
 import { loadChunkSums } from './chunk-sums.ts';
 import { checkLent, openLent, rowOfLent } from './lent.ts';
 import { Places, type PlacesOptions } from './places.ts';
+import { ReadAhead } from './read-ahead.ts';
 
 export interface ReaderOptions extends PlacesOptions {
   readonly realm: Realm;
@@ -57,6 +58,7 @@ export class Reader {
   readonly places: Places;
   readonly contents: Contents;
   readonly copies: CopyReader;
+  readonly ahead: ReadAhead = new ReadAhead();
   readonly #db: Database;
   readonly #options: ReaderOptions;
   readonly #frames: Frames;
@@ -108,7 +110,7 @@ export class Reader {
   /** Which of these ids are here, or in an alternate. */
   has(ids: readonly BlobId[]): boolean[] {
     const names = ids.map((id) => fromHex(this.realm.nameOf(id))!);
-    const here = names.map((name) => this.rows.numberOf(name) !== undefined);
+    const here = this.together(() => names.map((name) => this.rows.numberOf(name) !== undefined));
     const { alternates } = this.#options;
     if (alternates === undefined || !here.includes(false)) return here;
     const there = alternates.has(names.filter((_, i) => here[i] === false));
@@ -142,6 +144,16 @@ export class Reader {
     return row === undefined
       ? undefined
       : this.again(row, (current) => this.readRow(current, offset, length));
+  }
+
+  /** Looks things up in one view of the catalog: taking a new one costs more than most lookups. */
+  together<Result>(look: () => Result): Result {
+    this.#db.exec('BEGIN');
+    try {
+      return look();
+    } finally {
+      if (this.#db.inTransaction) this.#db.exec('COMMIT');
+    }
   }
 
   /** Like `readRow` of a row that was looked up a while ago: the blob may have moved since. */
@@ -324,13 +336,14 @@ export class Reader {
   }
 
   #record<Result>(row: BlobRow, read: (record: RecordView) => Result): Result {
-    const bytes = blaming(row, () =>
-      this.places
-        .sqlite(row.volume)
-        .read(partNameOf(row), { extent: row.extent, offset: row.start, length: row.stored }, 0, row.stored),
-    );
+    const bytes = this.ahead.take(row) ?? this.#stored(row);
     if (bytes === undefined || bytes.length < row.stored) throw damaged(row, 'its record is missing');
     return blaming(row, () => read(recordOf(this.#options.provider, row, bytes)));
+  }
+
+  #stored(row: BlobRow): Uint8Array | undefined {
+    const place = { extent: row.extent, offset: row.start, length: row.stored };
+    return blaming(row, () => this.places.sqlite(row.volume).read(partNameOf(row), place, 0, row.stored));
   }
 }
 
@@ -339,7 +352,8 @@ export function recordContent(provider: Provider, row: BlobRow, bytes: Uint8Arra
   return blaming(row, () => recordOf(provider, row, bytes).content());
 }
 
-function recordOf(provider: Provider, row: BlobRow, bytes: Uint8Array): RecordView {
+/** The record at the beginning of these bytes, which must be the one a row points to. What it holds is verified when it is read. */
+export function recordOf(provider: Provider, row: BlobRow, bytes: Uint8Array): RecordView {
   const record = readRecord(provider, bytes, 0);
   const { head } = record;
   if (!equalBytes(head.id, row.id) || head.incarnation !== row.incarnation)

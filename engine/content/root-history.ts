@@ -2,9 +2,9 @@
 import type { DeletedRoot, RootLogEntry } from '../api.ts';
 import type { BlobRow } from '../catalog/blob-rows.ts';
 import { readState } from '../catalog/catalog.ts';
+import { logStart, recordsIn } from '../catalog/root-log.ts';
 import { fromHex } from '../codec/bytes.ts';
 import type { Provider } from '../codec/provider.ts';
-import { chainBytes, decodeLogRecord, logHeadBytes } from '../codec/root-record.ts';
 import { StoreError } from '../errors.ts';
 import type { Files } from '../host.ts';
 import { defaultGraceMs } from './freed.ts';
@@ -16,25 +16,22 @@ export interface LogPlace {
   readonly path: string;
 }
 
-/** Committed records, names and ids as they stand there. `corrupt` at the first that is not what was written. */
+/** Committed records, names and ids as they stand there, read in pieces. `corrupt` at the first that is not what was written. */
 export function* logEntries({ sql }: Reader, { files, provider, path }: LogPlace): Generator<RootLogEntry> {
   const end = readState(sql).log.offset;
-  const bytes = new Uint8Array(Math.max(0, end - logHeadBytes));
   const file = files.open(path, 'read');
+  let at = logStart.offset;
   try {
-    file.read(bytes, logHeadBytes);
+    if (at >= end) return;
+    for (const { entry, next } of recordsIn(file, provider, logStart)) {
+      yield entry;
+      at = next.offset;
+      if (at >= end) return;
+    }
   } finally {
     file.close();
   }
-  let hash: Uint8Array = new Uint8Array(chainBytes);
-  for (let at = 0; at < bytes.length;) {
-    const record = decodeLogRecord(provider, bytes, at, hash);
-    if (record === undefined)
-      throw new StoreError('corrupt', `roots.log is damaged at byte ${logHeadBytes + at}`, { path });
-    at += record.length;
-    hash = record.hash;
-    yield record.entry;
-  }
+  throw new StoreError('corrupt', `roots.log is damaged at byte ${at}`, { path });
 }
 
 /**
@@ -65,6 +62,28 @@ export function deletedRoots(reader: Reader, place: LogPlace): DeletedRoot[] {
     const name = realm.tell('root', entry.name, '');
     return [{ name, id: reader.tell(row), deletedMs, sequence, ...keptUntil(row) }];
   });
+}
+
+/** Whether, and when, a root was set to a blob. */
+export interface AskedChange {
+  readonly name: string;
+  readonly id: string;
+}
+
+/** Sequences of the records that set each root to each id, rising: one walk for all of them. */
+export function rootChanges(reader: Reader, place: LogPlace, asked: readonly AskedChange[]): number[][] {
+  const { realm } = reader;
+  const found = asked.map((): number[] => []);
+  const wanted = new Map<string, number[]>();
+  for (const [i, { name, id }] of asked.entries()) {
+    const key = `${realm.find('root', name)}\0${realm.nameOf(id)}`;
+    wanted.set(key, [...(wanted.get(key) ?? []), i]);
+  }
+  if (wanted.size === 0) return found;
+  for (const { change, name, id, sequence } of logEntries(reader, place))
+    if (change === 'set')
+      for (const i of wanted.get(`${realm.keyOf(name)}\0${id!}`) ?? []) found[i]!.push(sequence);
+  return found;
 }
 
 /** Put as mere bytes after the deletion: had it been a node then, nothing would keep what it led to. */

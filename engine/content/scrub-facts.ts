@@ -2,7 +2,13 @@
 import type { ScrubRecord } from '../api.ts';
 import { storedForms } from '../catalog/blob-rows.ts';
 import type { Statements } from '../catalog/statements.ts';
-import type { VerifyRange } from './verify.ts';
+
+/** A part of a volume; of chunked and borrowed blobs, which have none, a part of their numbers. */
+export interface VerifyRange {
+  readonly volume: number;
+  readonly fromExtent: number;
+  readonly toExtent: number;
+}
 
 /** Of a row `b` of blobs, or `c` of copies: when it was verified in that place, or stored if it never was there. */
 const waitsSince = (place: string): string =>
@@ -23,6 +29,23 @@ export function waitingSince(sql: Statements, ranges: readonly VerifyRange[]): n
     );
     return Math.min(...found.map((at) => at ?? Number.MAX_SAFE_INTEGER));
   });
+}
+
+/** The extent with the copy of a range that waits longest; undefined where nothing lies. */
+export function oldestExtent(
+  sql: Statements,
+  { volume, fromExtent, toExtent }: VerifyRange,
+): number | undefined {
+  const place = [volume, fromExtent, toExtent] as const;
+  const found = [
+    `SELECT b.extent, ${waitsSince('b')} AS at FROM blobs AS b WHERE volume = ? AND extent BETWEEN ? AND ?`,
+    `SELECT c.extent, ${waitsSince('c')} AS at FROM copies AS c JOIN blobs AS b ON b.n = c.blob
+       WHERE c.volume = ? AND c.extent BETWEEN ? AND ?`,
+  ].flatMap((rows) => {
+    const oldest = sql.arrays(`${rows} ORDER BY at, 1 LIMIT 1`).get(...place);
+    return oldest === undefined ? [] : [oldest as [number, number]];
+  });
+  return found.toSorted(([, a], [, b]) => a - b)[0]?.[0];
 }
 
 export interface Waiting {

@@ -125,12 +125,17 @@ export class Stager {
     return this.#begin(this.#place(0), this.#compressor(how));
   }
 
-  async write(token: string, bytes: Uint8Array): Promise<void> {
+  /** Resolves with whether the bytes are not needed any more. */
+  async write(token: string, bytes: Uint8Array): Promise<boolean> {
     const staged = this.#get(token);
     const digester = (staged.digester ??= this.#decide(staged, bytes));
-    if (staged.framing !== undefined) return await staged.framing.add(bytes, () => digester.update(bytes));
+    if (staged.framing !== undefined) {
+      await staged.framing.add(bytes, () => digester.update(bytes));
+      return false;
+    }
     append(staged, bytes);
     digester.update(bytes);
+    return true;
   }
 
   async finish(token: string): Promise<StagedBlob> {

@@ -2,7 +2,8 @@
 import type { Clock } from '../host.ts';
 import { Pace, type PaceOrder } from './pace.ts';
 
-const turnBytes = 4 * 1024 * 1024;
+/** About a millisecond: puts and reads of this thread wait for no more. */
+const turnBytes = 1024 * 1024;
 
 /** Lets other work of the thread run now and then, and keeps to the rate. */
 export class Turns {

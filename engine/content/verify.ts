@@ -1,26 +1,21 @@
 /** Verification on a worker thread: every stored copy of a range of a volume against the catalog, and the catalog against the copies. */
-import { type BlobRow, isBorrowed, noVolume, partNameOf } from '../catalog/blob-rows.ts';
+import { type BlobRow, noVolume, partNameOf } from '../catalog/blob-rows.ts';
 import { readState } from '../catalog/catalog.ts';
-import { type CopyRow, type Place, copyAt, samePlace } from '../catalog/copy-rows.ts';
+import { copyAt } from '../catalog/copy-rows.ts';
 import { toHex } from '../codec/bytes.ts';
 import type { Provider } from '../codec/provider.ts';
-import { readExtent } from '../codec/record.ts';
+import { type RecordView, readRecord } from '../codec/record.ts';
 import { StoreError } from '../errors.ts';
 import type { Clock } from '../host.ts';
-import type { ListedPart } from '../volume.ts';
 import { partFile } from '../volumes/directory.ts';
-import { copyOf } from './contents.ts';
-import { blaming, damaged, isDamage, isUnreadable, mayHaveMoved } from './damage.ts';
+import { sliceBytes } from './contents.ts';
+import { mayHaveMoved } from './damage.ts';
+import { type Copy, Findings, type VerifyContext, type VerifyResult } from './findings.ts';
 import { Goal, type GoalOrder } from './goal.ts';
 import type { PaceOrder } from './pace.ts';
-import { type Reader, recordContent } from './reader.ts';
+import type { Reader } from './reader.ts';
+import { type VerifyRange, oldestExtent } from './scrub-facts.ts';
 import { Turns } from './turns.ts';
-
-export interface VerifyRange {
-  readonly volume: number;
-  readonly fromExtent: number;
-  readonly toExtent: number;
-}
 
 /** A range, how fast, and when what is left of it may wait. */
 export interface VerifyOrder extends VerifyRange {
@@ -28,53 +23,11 @@ export interface VerifyOrder extends VerifyRange {
   readonly goal?: GoalOrder;
 }
 
-export interface FoundDamage {
-  readonly id: string;
-  readonly incarnation: number;
-  /** Number of the volume this copy lies in. */
-  readonly volume: number;
-  readonly reason: string;
-  readonly references: number;
-  /** Its id as callers know it; what it is called on disk where that cannot be told. */
-  readonly told: string;
-  /** It says that it is of an epoch, or of a form, that is not known here. */
-  readonly unknown?: true;
-}
-
-export interface VerifyResult {
-  readonly blobs: number;
-  readonly bytes: number;
-  readonly damaged: readonly FoundDamage[];
-  /** Copies that no row points to and that are not known to be free. */
-  readonly orphans: readonly ListedPart[];
-  /** Blob numbers whose row checksum does not hold although the bytes they lead to are right. */
-  readonly unsoundRows: readonly number[];
-  /** Rows of further copies whose checksum does not hold: good for nothing. */
-  readonly unsoundCopies: readonly Pick<CopyRow, 'blob' | 'volume'>[];
-  /** Numbers of borrowed blobs of which nothing can be said: an alternate is away. */
-  readonly unreachable: readonly number[];
-  /** Catalog generation before anything was read. */
-  readonly generation: number;
-  /** Where it was stopped on the way: numbers of the blobs it had verified. */
-  readonly reached?: readonly number[];
-}
-
-export interface VerifyContext {
-  readonly signal: AbortSignal;
-  /** Content bytes verified since the last call. */
-  progress(blobs: number, bytes: number): void;
-}
-
-/** A copy to be verified, as if it were the only one. `further`: it is not the one in the blob's own row. */
-type Copy = BlobRow & { readonly further?: true };
-
 interface AgedCopy {
   readonly row: Copy;
   /** Since when it waits. */
   readonly at: number;
 }
-
-const sliceBytes = 1024 * 1024;
 
 export class Verifier {
   readonly #reader: Reader;
@@ -92,7 +45,7 @@ export class Verifier {
     const { generation } = readState(this.#reader.sql);
     const { pace, goal: wanted, ...range } = order;
     const goal = wanted && new Goal(wanted);
-    const run = new Run(this.#reader, this.#provider, {
+    const run = new Findings(this.#reader, this.#provider, {
       signal: context.signal,
       progress(blobs, bytes) {
         goal?.add(bytes);
@@ -117,7 +70,7 @@ export class Verifier {
   }
 
   /** First copies and further ones, by place. */
-  #copies(range: VerifyRange, run: Run): Copy[] {
+  #copies(range: VerifyRange, run: Findings): Copy[] {
     const { sql, copies } = this.#reader;
     const { volume, fromExtent, toExtent } = range;
     const first = sql
@@ -145,8 +98,8 @@ export class Verifier {
   }
 
   /** Likewise, reading extents in their order: from the one with the copy that waits longest to the end, then those before it. */
-  async #around({ range, turns }: Passing, rows: readonly Copy[], run: Run): Promise<void> {
-    const first = this.#oldestFirst(rows)[0]?.row.extent ?? range.fromExtent;
+  async #around({ range, turns }: Passing, rows: readonly Copy[], run: Findings): Promise<void> {
+    const first = oldestExtent(this.#reader.sql, range) ?? range.fromExtent;
     const parts = [
       { ...range, fromExtent: first },
       { ...range, toExtent: first - 1 },
@@ -158,12 +111,12 @@ export class Verifier {
     }
   }
 
-  async #chunked(rows: readonly AgedCopy[], run: Run): Promise<void> {
+  async #chunked(rows: readonly AgedCopy[], run: Findings): Promise<void> {
     for (const { row } of rows) for (const _node of run.chunked(row)) await this.#clock.yield();
   }
 
   /** A folder of large files is worth hours, so it is left in the middle; extents are read as a whole. */
-  async #files({ range, turns, goal }: Passing, rows: readonly AgedCopy[], run: Run): Promise<void> {
+  async #files({ range, turns, goal }: Passing, rows: readonly AgedCopy[], run: Findings): Promise<void> {
     const slice = new Uint8Array(rows.length === 0 ? 0 : sliceBytes + this.#reader.chunkBytes);
     for (const { row, at } of rows) {
       if (goal?.isReached(at) === true) throw new Enough();
@@ -176,7 +129,7 @@ export class Verifier {
     }
   }
 
-  async #extents({ range, turns }: Passing, rows: readonly Copy[], run: Run): Promise<void> {
+  async #extents({ range, turns }: Passing, rows: readonly Copy[], run: Findings): Promise<void> {
     const freed = this.#freed(range);
     let next = 0;
     try {
@@ -184,21 +137,10 @@ export class Verifier {
         .sqlite(range.volume)
         .extents(range.fromExtent, range.toExtent)) {
         while (next < rows.length && rows[next]!.extent < extent) run.missing(rows[next++]!);
-        const starts = new Set<number>();
-        for (; next < rows.length && rows[next]!.extent === extent; next++) {
-          starts.add(rows[next]!.start);
-          run.record(rows[next]!, data);
-        }
-        for (const found of readExtent(this.#provider, data)) {
-          if (starts.has(found.at) || freed.has(`${extent}.${found.at}`)) continue;
-          if ('damage' in found) break; // the rows behind it were verified by their own places
-          const { head, length } = found.record;
-          run.orphans.push({
-            name: { id: toHex(head.id), incarnation: head.incarnation },
-            kind: head.kind,
-            locator: { extent, offset: found.at, length },
-          });
-        }
+        const known = freed.get(extent) ?? new Map<number, number | undefined>();
+        for (; next < rows.length && rows[next]!.extent === extent; next++)
+          known.set(rows[next]!.start, run.record(rows[next]!, data));
+        this.#unknown({ extent, data }, known, run);
         await turns.after(data.length);
       }
     } catch (error) {
@@ -206,6 +148,33 @@ export class Verifier {
       if (!mayHaveMoved(error)) throw error;
     }
     while (next < rows.length) run.missing(rows[next++]!);
+  }
+
+  /** Records that no row points to. `known`: where those lie that have one or are free, and their length where it is known. */
+  #unknown(
+    { extent, data }: { readonly extent: number; readonly data: Uint8Array },
+    known: ReadonlyMap<number, number | undefined>,
+    run: Findings,
+  ): void {
+    for (let at = 0; at < data.length;) {
+      let length = known.get(at);
+      if (length === undefined) {
+        let record: RecordView;
+        try {
+          record = readRecord(this.#provider, data, at);
+        } catch (error) {
+          if (!StoreError.is(error)) throw error;
+          return; // the rows behind it were verified by their own places
+        }
+        ({ length } = record);
+        if (!known.has(at)) {
+          const { head } = record;
+          const name = { id: toHex(head.id), incarnation: head.incarnation };
+          run.orphans.push({ name, kind: head.kind, locator: { extent, offset: at, length } });
+        }
+      }
+      at += length;
+    }
   }
 
   /** Not any more where it was collected, or emptied and removed, since the scrub began. */
@@ -216,11 +185,18 @@ export class Verifier {
     );
   }
 
-  #freed(range: VerifyRange): Set<string> {
+  /** Where free records begin, by extent. That they are as long as their row says is not relied on. */
+  #freed(range: VerifyRange): Map<number, Map<number, number | undefined>> {
     const rows = this.#reader.sql
       .arrays('SELECT extent, start FROM freed WHERE volume = ? AND extent BETWEEN ? AND ?')
       .all(range.volume, range.fromExtent, range.toExtent) as [number, number][];
-    return new Set(rows.map(([extent, start]) => `${extent}.${start}`));
+    const freed = new Map<number, Map<number, number | undefined>>();
+    for (const [extent, start] of rows) {
+      const starts = freed.get(extent);
+      if (starts === undefined) freed.set(extent, new Map([[start, undefined]]));
+      else starts.set(start, undefined);
+    }
+    return freed;
   }
 }
 
@@ -233,158 +209,3 @@ interface Passing {
 
 /** What is left of the range may wait. */
 class Enough extends Error {}
-
-/** What one range gave so far. */
-class Run {
-  readonly orphans: ListedPart[] = [];
-  readonly unsoundCopies: Pick<CopyRow, 'blob' | 'volume'>[] = [];
-  /** Numbers of borrowed blobs of which nothing can be said: an alternate is away. */
-  readonly unreachable: number[] = [];
-  /** Numbers of the blobs that were looked at, good or bad. */
-  readonly reached: number[] = [];
-  readonly #damaged: FoundDamage[] = [];
-  readonly #unsound: number[] = [];
-  readonly #reader: Reader;
-  readonly #provider: Provider;
-  readonly #context: VerifyContext;
-  #blobs = 0;
-  #bytes = 0;
-
-  constructor(reader: Reader, provider: Provider, context: VerifyContext) {
-    this.#reader = reader;
-    this.#provider = provider;
-    this.#context = context;
-  }
-
-  result(): Omit<VerifyResult, 'generation'> {
-    return {
-      blobs: this.#blobs,
-      bytes: this.#bytes,
-      damaged: this.#damaged,
-      orphans: this.orphans,
-      unsoundRows: this.#unsound,
-      unsoundCopies: this.unsoundCopies,
-      unreachable: this.unreachable,
-    };
-  }
-
-  missing(row: Copy): void {
-    this.#judge(row, () => {
-      throw damaged(row, 'its record is missing');
-    });
-  }
-
-  record(row: Copy, extent: Uint8Array): void {
-    this.#judge(row, () => {
-      const stored = recordContent(this.#provider, row, extent.subarray(row.start));
-      blaming(row, () => this.#reader.contents.check(copyOf(row), stored));
-    });
-  }
-
-  /** Chunked, or borrowed: its bytes are those of its chunks, or of another store, and count there. */
-  *chunked(row: Copy): Generator<void> {
-    try {
-      for (const _node of this.#reader.verifyChunked(row)) {
-        this.#context.signal.throwIfAborted();
-        yield;
-      }
-      this.#sound(row);
-    } catch (error) {
-      if (isBorrowed(row) && StoreError.is(error, 'unavailable')) return void this.unreachable.push(row.n);
-      this.#blame(row, error);
-    }
-    this.#note(row);
-    this.#context.progress(1, 0);
-  }
-
-  /** Yields the bytes of each slice read, so that the caller may give others their turn. */
-  *file(row: Copy, slice: Uint8Array): Generator<number> {
-    try {
-      for (const bytes of this.#reader.verifyCopy(row, slice)) {
-        this.#context.signal.throwIfAborted();
-        this.#bytes += bytes;
-        this.#context.progress(0, bytes);
-        yield bytes;
-      }
-      this.#sound(row);
-    } catch (error) {
-      this.#blame(row, error);
-    }
-    this.#note(row);
-    this.#context.progress(1, 0);
-  }
-
-  #judge(row: Copy, check: () => void): void {
-    this.#context.signal.throwIfAborted();
-    try {
-      check();
-      this.#sound(row);
-    } catch (error) {
-      this.#retry(row, error);
-    }
-    this.#note(row);
-    this.#bytes += row.size;
-    this.#context.progress(1, row.size);
-  }
-
-  #note(row: Copy): void {
-    this.#blobs++;
-    this.reached.push(row.n);
-  }
-
-  /** Read once more, from the volume itself, before it is judged. */
-  #retry(row: Copy, first: unknown): void {
-    if (!mayHaveMoved(first)) return this.#blame(row, first);
-    try {
-      const steps = this.#reader.verifyCopy(row);
-      while (steps.next().done !== true);
-      this.#sound(row);
-    } catch (error) {
-      this.#blame(row, error);
-    }
-  }
-
-  #sound(row: Copy): void {
-    // Rows of further copies were checked as they were read.
-    if (row.further !== true && !this.#reader.rows.holds(row)) this.#unsound.push(row.n);
-  }
-
-  /** Whether a copy lies elsewhere by now, or is gone: what was found where it lay is no damage. */
-  #left(row: Copy): boolean {
-    const fresh = this.#reader.sql
-      .rows(
-        row.further === true
-          ? 'SELECT volume, extent, start, incarnation FROM copies WHERE blob = ? AND volume = ?'
-          : 'SELECT volume, extent, start, incarnation FROM blobs WHERE n = ? AND volume = ?',
-      )
-      .get(row.n, row.volume) as Place | undefined;
-    return fresh === undefined || !samePlace(fresh, row);
-  }
-
-  #blame(row: Copy, error: unknown): void {
-    const unknown = this.#isUnknown(error);
-    if ((mayHaveMoved(error) || unknown) && this.#left(row)) return;
-    const mirrored = isUnreadable(error) && this.#reader.copies.of(row.n).length > 0;
-    if (!mirrored && !isDamage(error) && !unknown) throw error;
-    const reason = typeof error.facts['reason'] === 'string' ? error.facts['reason'] : error.message;
-    const { incarnation, volume, refcount: references } = row;
-    const found = { id: toHex(row.id), incarnation, volume, reason, references, told: this.#told(row) };
-    this.#damaged.push(unknown ? { ...found, unknown } : found);
-  }
-
-  /** In a store of which the keys are here nothing is sealed under others, and in none in a form of the future: what says so was changed. */
-  #isUnknown(error: unknown): error is StoreError {
-    const { state } = this.#reader.realm;
-    if (state === 'open' && StoreError.is(error, 'wrong-key')) return true;
-    return state !== 'plain' && StoreError.is(error, 'incompatible-format');
-  }
-
-  #told(row: Copy): string {
-    try {
-      return this.#reader.tell(row);
-    } catch (error) {
-      if (StoreError.is(error)) return toHex(row.id);
-      throw error;
-    }
-  }
-}

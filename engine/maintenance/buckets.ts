@@ -1,9 +1,18 @@
 /** Verifies a bucket of catalog rows against its count and set hash: a changed row and a lost row are both seen. */
-import type { Catalog } from '../catalog/catalog.ts';
-import type { BlobRow } from '../catalog/blob-rows.ts';
-import type { RootRow } from '../catalog/reference-rows.ts';
-import { type SummedTable, bucketRows, sumBytes, xorInto } from '../catalog/row-sums.ts';
+import type { BlobReader } from '../catalog/blob-rows.ts';
+import type { ReferenceRows, RootRow, RootRows } from '../catalog/reference-rows.ts';
+import type { Statements } from '../catalog/statements.ts';
+import { type Buckets, type SummedTable, bucketRows, sumBytes, xorInto } from '../catalog/row-sums.ts';
 import { equalBytes } from '../codec/bytes.ts';
+
+/** A catalog as far as buckets need it: through the connection that commits, or one that reads. */
+export interface BucketSource {
+  readonly sql: Statements;
+  readonly buckets: Pick<Buckets, 'stored'>;
+  readonly blobs: Pick<BlobReader, 'sums'>;
+  readonly refs: Pick<ReferenceRows, 'sum'>;
+  readonly roots: Pick<RootRows, 'sum'>;
+}
 
 /** What a bucket really holds. */
 export interface BucketContent {
@@ -14,7 +23,7 @@ export interface BucketContent {
 }
 
 /** A sentence about what is wrong, or undefined. O(rows of the bucket), about 10 ms. */
-export function verifyBucket(catalog: Catalog, table: SummedTable, bucket: number): string | undefined {
+export function verifyBucket(catalog: BucketSource, table: SummedTable, bucket: number): string | undefined {
   const content = readBucket(catalog, table, bucket);
   if (content.badRows > 0) return `${content.badRows} row(s) of ${table} in bucket ${bucket} are damaged`;
   const stored = catalog.buckets.stored(table, bucket);
@@ -28,7 +37,7 @@ export function verifyBucket(catalog: Catalog, table: SummedTable, bucket: numbe
     : `${dangling} blob(s) of bucket ${bucket} are referenced but have no row`;
 }
 
-function danglingRefs(catalog: Catalog, bucket: number): number {
+function danglingRefs(catalog: BucketSource, bucket: number): number {
   const from = bucket * bucketRows;
   return catalog.sql
     .values(
@@ -37,7 +46,7 @@ function danglingRefs(catalog: Catalog, bucket: number): number {
     .get(from, from + bucketRows - 1) as number;
 }
 
-export function readBucket(catalog: Catalog, table: SummedTable, bucket: number): BucketContent {
+export function readBucket(catalog: BucketSource, table: SummedTable, bucket: number): BucketContent {
   const hash = new Uint8Array(sumBytes);
   let count = 0;
   let badRows = 0;
@@ -50,18 +59,14 @@ export function readBucket(catalog: Catalog, table: SummedTable, bucket: number)
 }
 
 function* sumsOf(
-  catalog: Catalog,
+  catalog: BucketSource,
   table: SummedTable,
   bucket: number,
 ): Iterable<{ sum: Uint8Array; sound: boolean }> {
   const from = bucket * bucketRows;
   const to = from + bucketRows - 1;
   if (table === 'blobs') {
-    for (const row of catalog.sql
-      .rows('SELECT * FROM blobs WHERE n BETWEEN ? AND ?')
-      .all(from, to) as (BlobRow & { sum: Uint8Array })[]) {
-      yield { sum: row.sum, sound: catalog.blobs.holds(row) };
-    }
+    yield* catalog.blobs.sums(from, to);
   } else if (table === 'refs') {
     const rows = catalog.sql
       .arrays('SELECT child, kind, owner, sum FROM refs WHERE child BETWEEN ? AND ?')

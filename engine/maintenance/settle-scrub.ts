@@ -1,18 +1,17 @@
 /** The catalog's side of a scrub: orphans adopted, damage marked, counts and buckets made right, in short transactions. */
-import { type BlobRow, noVolume } from '../catalog/blob-rows.ts';
+import { noVolume } from '../catalog/blob-rows.ts';
 import type { Catalog, Transaction } from '../catalog/catalog.ts';
 import type { CopyRow } from '../catalog/copy-rows.ts';
 import { type VolumeRow, readGroup } from '../catalog/group.ts';
-import { bucketRows } from '../catalog/row-sums.ts';
 import { fromHex } from '../codec/bytes.ts';
 import { markCopy } from '../commit/copies.ts';
 import type { VolumeSet } from '../commit/volume-set.ts';
-import type { FoundDamage, VerifyRange } from '../content/verify.ts';
+import type { FoundDamage } from '../content/findings.ts';
+import type { VerifyRange } from '../content/scrub-facts.ts';
 import { toStoreError } from '../errors.ts';
 import type { ListedPart } from '../volume.ts';
 import { adoptLostChunked } from './adopt-chunked.ts';
 import { type AdoptContext, adoptFile, adoptRecords, emptyReport } from './adopt.ts';
-import { verifyBucket } from './buckets.ts';
 import { storedIn } from './placed.ts';
 import { repairRow } from './repair-row.ts';
 
@@ -111,31 +110,6 @@ function adoptOrphans(transaction: Transaction, context: AdoptContext, request: 
   return report.adopted;
 }
 
-export interface RecountResult {
-  readonly recounted: number;
-  /** Tables whose bucket is not what was written. */
-  readonly badRows: number;
-  readonly next: number | undefined;
-}
-
-/** Compares the counts of one bucket of blobs with their references, and the bucket with its checksum. */
-export function recountBucket(catalog: Catalog, bucket: number): RecountResult {
-  return catalog.transaction((transaction) => {
-    let badRows = 0;
-    const doubts = (['blobs', 'refs', 'roots'] as const).map((table) =>
-      table === 'roots' && bucket > 0 ? undefined : verifyBucket(catalog, table, bucket),
-    );
-    for (const doubt of doubts) {
-      if (doubt === undefined) continue;
-      badRows++;
-      if (transaction.state.doubt === '') transaction.raiseDoubt(doubt);
-    }
-    const last = catalog.sql.values('SELECT max(n) FROM blobs').get() as number | null;
-    const next = last !== null && (bucket + 1) * bucketRows <= last ? bucket + 1 : undefined;
-    return { recounted: recount(transaction, bucket), badRows, next };
-  });
-}
-
 /** After a scrub that found every bucket as it was written: whatever the doubt was, it is settled, and caps go by what is there. */
 export function clearDoubt(catalog: Catalog, volumes: VolumeSet): void {
   catalog.transaction((transaction) => {
@@ -157,40 +131,11 @@ export function recountDirectories(catalog: Catalog, volumes: VolumeSet): void {
   }
 }
 
-function recount(transaction: Transaction, bucket: number): number {
-  const { catalog } = transaction;
-  const from = bucket * bucketRows;
-  const to = from + bucketRows - 1;
-  const counts = new Map(
-    catalog.sql
-      .arrays('SELECT child, count(*) FROM refs WHERE child BETWEEN ? AND ? GROUP BY child')
-      .all(from, to) as [number, number][],
-  );
-  const wrong = (
-    catalog.sql
-      .arrays('SELECT n, refcount, zero_since IS NULL FROM blobs WHERE n BETWEEN ? AND ?')
-      .all(from, to) as [number, number, number][]
-  ).filter(
-    ([n, refcount, referenced]) => refcount !== (counts.get(n) ?? 0) || (referenced === 1) !== counts.has(n),
-  );
-  let fixed = 0;
-  for (const [n] of wrong) {
-    const row = catalog.sql.rows('SELECT * FROM blobs WHERE n = ?').get(n) as BlobRow;
-    if (!catalog.blobs.holds(row)) continue; // counted as a bad row
-    row.refcount = counts.get(n) ?? 0;
-    row.zero_since = row.refcount === 0 ? (row.zero_since ?? transaction.state.clockMs) : null;
-    row.zero_gen = row.refcount === 0 ? (row.zero_gen ?? transaction.state.generation) : null;
-    transaction.saveCounts(row);
-    fixed++;
-  }
-  return fixed;
-}
-
 /** Folders of a range, where much lies in them; of a directory with little in it they are more, since a range costs a commit. */
 const foldersPerRange = 4;
 const rangeBytes = 64 * 1024 * 1024;
-/** About 32 MiB at the default extent size. */
-const extentsPerRange = 512;
+/** About 16 MiB at the default extent size: 2,000 small blobs, noted in one transaction of about 10 ms. */
+const extentsPerRange = 256;
 
 /**
  * The ranges of one pass over everything stored: small enough to spread over threads and to settle in short transactions. In a mirrored

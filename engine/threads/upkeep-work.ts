@@ -11,7 +11,8 @@ import {
   takeSchedule,
 } from '../maintenance/scheduling.ts';
 import { type ScrubEnd, beginScrub, endScrub } from '../maintenance/scrub-log.ts';
-import { clearDoubt, recountBucket, scrubRanges } from '../maintenance/settle-scrub.ts';
+import { recountBucket } from '../maintenance/recount.ts';
+import { clearDoubt, scrubRanges } from '../maintenance/settle-scrub.ts';
 import type { Handler } from '../rpc.ts';
 
 export interface UpkeepContext extends SchedulingContext {

@@ -19,12 +19,14 @@ import { type ChopCall, type ChopStart, Chopper } from '../content/chopper.ts';
 import { DigestLink } from '../content/digest-link.ts';
 import { type EncodedBatch, Encoder, type SmallSource } from '../content/encoder.ts';
 import { listFolder, runSteps } from '../content/folders.ts';
+import { readMany } from '../content/many-reads.ts';
 import { type FileMove, Mover } from '../content/mover.ts';
 import { Queries } from '../content/queries.ts';
 import { Reader } from '../content/reader.ts';
 import { type StageHow, Stager } from '../content/stager.ts';
 import { Streams } from '../content/streams.ts';
 import { Verifier, type VerifyOrder } from '../content/verify.ts';
+import { Recounter } from '../maintenance/recount.ts';
 import { Keyring } from '../keys/keyring.ts';
 import { SealedRealm } from '../keys/realm.ts';
 import type { PartName } from '../volume.ts';
@@ -62,6 +64,7 @@ interface Parts {
   readonly chopper: Chopper;
   readonly mover: Mover;
   readonly queries: Queries;
+  readonly recounter: Recounter;
 }
 
 export class Workshop {
@@ -112,8 +115,9 @@ export class Workshop {
         wireBatch(encodeAgain(this.#open, args)),
       'stage-again': (row: number, context: CallContext) => stageAgain(this.#open, row, context.signal),
       'stage-begin': (how: StageHow) => this.#open.stager.begin(how),
-      'stage-write': (args: { token: string; bytes: Uint8Array }) =>
-        this.#open.stager.write(args.token, args.bytes),
+      // Memory goes back to whoever sent it, to be filled again.
+      'stage-write': async ({ token, bytes }: { token: string; bytes: Uint8Array }) =>
+        (await this.#open.stager.write(token, bytes)) ? new Moved(bytes, [bytes.buffer]) : undefined,
       'stage-finish': (token: string) => this.#open.stager.finish(token),
       publish: (args: PartName & { token: string; volume: number }) =>
         this.#open.stager.publish(args.token, { volume: args.volume, name: args }),
@@ -139,6 +143,8 @@ export class Workshop {
         this.#open.streams.exportTo(target, context.signal),
       exports: (targets: readonly ExportTarget[], context: CallContext) => this.#exportMany(targets, context),
       verify: (order: VerifyOrder, context: CallContext) => this.#verify(order, context),
+      'last-bucket': () => this.#open.recounter.lastBucket(),
+      'is-sound': (bucket: number) => this.#open.recounter.isSound(bucket),
       query: (args: { name: string; args: readonly unknown[] }) =>
         this.#open.queries.run(args.name, args.args),
       handles: () => this.#open.streams.openHandles,
@@ -236,6 +242,7 @@ export class Workshop {
         compression,
       }),
       mover: new Mover(reader, { host, lease }),
+      recounter: new Recounter(db),
       queries: new Queries(reader, { host, provider, layout: options.layout }),
     };
   }
@@ -265,14 +272,14 @@ export class Workshop {
   /** Short reads of many callers in one message. */
   #readMany(list: readonly { id: string; offset: number; length: number }[]): Moved {
     const buffers: ArrayBuffer[] = [];
-    const results = list.map(({ id, offset, length }) => {
-      try {
-        const bytes = own(this.#open.reader.read(id, offset, length));
-        if (bytes !== undefined) buffers.push(bytes.buffer);
-        return { value: bytes };
-      } catch (error) {
-        return { error: errorToData(this.#told(toStoreError(error, 'reading'), id)) };
-      }
+    const answers = readMany(this.#open.reader, list, (error, id) => ({
+      error: errorToData(this.#told(toStoreError(error, 'reading'), id)),
+    }));
+    const results = answers.map((answer) => {
+      if ('error' in answer) return answer;
+      const value = own(answer.value);
+      if (value !== undefined) buffers.push(value.buffer);
+      return { value };
     });
     return new Moved(results, [...new Set(buffers)]);
   }

@@ -11,6 +11,8 @@ const pageBytes = 16_384;
 /** "HFvo": tells `file(1)` and us whose database this is. */
 const applicationId = 0x48_46_76_6f;
 const volumeVersion = 0;
+/** Extents read in one question. */
+const questionBytes = 512 * 1024;
 
 export interface VolumeIdentity {
   readonly storeId: string;
@@ -44,8 +46,7 @@ export class SqliteVolume implements Volume {
   readonly #insert: Statement | undefined;
   readonly #bump: Statement | undefined;
   readonly #slice: Statement;
-  readonly #whole: Statement;
-  readonly #following: Statement;
+  readonly #several: Statement;
   readonly #size: Statement;
 
   /** Creates the file of a new volume; the caller makes its name durable and only then tells the catalog. */
@@ -77,8 +78,9 @@ export class SqliteVolume implements Volume {
     try {
       this.#told(() => this.#checkHeader());
       this.#slice = this.#db.prepare('SELECT substr(data, ?, ?) FROM extents WHERE n = ?').pluck();
-      this.#whole = this.#db.prepare('SELECT data FROM extents WHERE n = ?').pluck();
-      this.#following = this.#db.prepare('SELECT n FROM extents WHERE n >= ? ORDER BY n LIMIT 1').pluck();
+      this.#several = this.#db
+        .prepare('SELECT n, data FROM extents WHERE n BETWEEN ? AND ? ORDER BY n LIMIT ?')
+        .raw();
       this.#size = this.#db.prepare('SELECT length(data) FROM extents WHERE n = ?').pluck();
       if ((options.access ?? 'append') === 'append') {
         this.#insert = this.#db.prepare('INSERT INTO extents (n, data) VALUES (?, ?)');
@@ -128,6 +130,12 @@ export class SqliteVolume implements Volume {
     return bytes ?? undefined;
   }
 
+  /** Bytes of an extent, of records that lie beside each other; fewer where it ends before, undefined where it is not there. */
+  span(extent: number, start: number, length: number): Uint8Array | undefined {
+    return (this.#told(() => this.#slice.get(start + 1, length, extent)) ?? undefined) as
+      Uint8Array | undefined;
+  }
+
   /** Whether the extent is there and reaches to the end of the part; reads no content. */
   holds(locator: Locator): boolean {
     const size = this.#told(() => this.#size.get(locator.extent)) as number | undefined;
@@ -156,15 +164,24 @@ export class SqliteVolume implements Volume {
     }
   }
 
-  /** Extent rows from..to, one read each, no open cursor. */
+  /**
+   * Extent rows from..to, some in one question: each takes the file's lock and looks whether others wrote. None keeps a cursor open.
+   * Where one of some cannot be read they are read one by one, so that those before it are given.
+   */
   *extents(fromExtent: number, toExtent: number): Iterable<{ extent: number; data: Uint8Array }> {
-    const following = (n: number): number | undefined =>
-      this.#told(() => this.#following.get(n)) as number | undefined;
-    let extent = following(fromExtent);
-    while (extent !== undefined && extent <= toExtent) {
-      const data = this.#told(() => this.#whole.get(extent!)) as Uint8Array | undefined;
-      if (data !== undefined) yield { extent, data };
-      extent = following(extent + 1);
+    let some = Math.max(1, Math.floor(questionBytes / this.#options.extentBytes));
+    for (let from = fromExtent; from <= toExtent;) {
+      let rows: [number, Uint8Array][];
+      try {
+        rows = this.#told(() => this.#several.all(from, toExtent, some)) as [number, Uint8Array][];
+      } catch (error) {
+        if (some === 1) throw error;
+        some = 1;
+        continue;
+      }
+      for (const [extent, data] of rows) yield { extent, data };
+      if (rows.length < some) return;
+      from = rows.at(-1)![0] + 1;
     }
   }
 

@@ -1,4 +1,5 @@
 /** `holdfast gc DIR`: frees what nothing refers to any more. */
+import { parseCap, showEvicted, withCapOptions } from './cap.ts';
 import { UsageError, exitCodes } from './exit.ts';
 import { parseDuration, showBytes, showCount, showName, showTime } from './units.ts';
 import { type Verb, withStore } from './verb.ts';
@@ -6,8 +7,7 @@ import { type Verb, withStore } from './verb.ts';
 export const gc: Verb = {
   keyless: true,
   define: (program) =>
-    program
-      .command('gc')
+    withCapOptions(program.command('gc'))
       .description('free what nothing refers to any more')
       .argument('<dir>', 'the store')
       .option('--grace <duration>', 'leave alone what lost its last reference less than this ago', '24h')
@@ -19,13 +19,20 @@ export const gc: Verb = {
     const dryRun = options['dryRun'] === true;
     const without = options['without'] as readonly string[] | undefined;
     if (without !== undefined && !dryRun) throw new UsageError('--without goes with --dry-run');
-    const wanted = { graceMs, dryRun, signal, ...(without === undefined ? {} : { without }) };
+    const wanted = {
+      graceMs,
+      dryRun,
+      signal,
+      ...parseCap(options),
+      ...(without === undefined ? {} : { without }),
+    };
     const result = await withStore(directory!, context, (store) => store.gc(wanted));
     const verb = dryRun ? 'would free' : 'freed';
     await output.line(
       `${verb} ${showCount(result.deleted, 'blob')}, ${showBytes(result.freedBytes)}; ${showCount(result.held, 'blob')} within the grace or in use`,
     );
-    const { later, without: alone } = result;
+    const { later, without: alone, evicted } = result;
+    if (evicted !== undefined) await output.line(`${dryRun ? 'would have ' : ''}${showEvicted(evicted)}`);
     if (later !== undefined)
       await output.line(
         `later: ${showCount(later.blobs, 'blob')}, ${showBytes(later.bytes)}, from ${showTime(later.firstMs)} to ${showTime(later.lastMs)}`,

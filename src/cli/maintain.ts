@@ -2,6 +2,7 @@
 import type { MaintainResult, MaintenanceJob } from '../index.ts';
 import { type DamageReport, tellDamage, withPaths } from './damage-report.ts';
 import type { Output } from './output.ts';
+import { parseCap, showEvicted, withCapOptions } from './cap.ts';
 import { Progress } from './progress.ts';
 import { UsageError, exitCodes } from './exit.ts';
 import { parseBytes, parseDuration, showBytes, showCount } from './units.ts';
@@ -10,22 +11,28 @@ import { type Verb, isLocked, withStore } from './verb.ts';
 export const maintain: Verb = {
   keyless: true,
   define: (program) =>
-    program
-      .command('maintain')
+    withCapOptions(program.command('maintain'))
       .description("do what is due: gc, a scrub's share, compact; without a schedule all of it")
       .argument('<dir>', 'the store')
       .option('--time-box <duration>', 'stop after 90s, 10m or 6h; the next call goes on')
       .option('--rate <size>', 'read at most so much a second: 50MB')
+      .option(
+        '--grace <duration>',
+        'gc leaves alone what lost its last reference less than this ago (default: 24h)',
+      )
       .option('--days <days>', 'everything is to be verified within so many days (default: 30)'),
   async run(context, [directory], options) {
     const { output, signal } = context;
-    const { timeBox, rate, days } = options;
+    const { timeBox, rate, days, grace } = options;
+    const cap = parseCap(options);
     if (days !== undefined && !(Number(days) > 0))
       throw new UsageError(`not a number of days: ${JSON.stringify(days)}`);
     const progress = new Progress(output, 'scrub', 'blob');
     const result = await withStore(directory!, context, async (store): Promise<Told> => {
       const done = await store.maintain({
         signal,
+        ...cap,
+        ...(grace === undefined ? {} : { graceMs: parseDuration(String(grace)) }),
         ...(timeBox === undefined ? {} : { timeBoxMs: parseDuration(String(timeBox)) }),
         ...(rate === undefined ? {} : { rate: parseBytes(String(rate)) }),
         ...(days === undefined ? {} : { days: Number(days) }),
@@ -54,6 +61,7 @@ type Told = Omit<MaintainResult, 'scrub'> & {
 async function tell(output: Output, { gc, scrub, compact, skipped, walBytes }: Told): Promise<void> {
   if (gc !== undefined) {
     await row('gc', `freed ${showCount(gc.deleted, 'blob')}, ${showBytes(gc.freedBytes)}`);
+    if (gc.evicted !== undefined) await row('cap', showEvicted(gc.evicted));
     if (gc.blocked !== undefined) output.note(`holdfast: nothing more was freed: ${gc.blocked}`);
   }
   if (scrub !== undefined) {
@@ -79,7 +87,7 @@ async function tell(output: Output, { gc, scrub, compact, skipped, walBytes }: T
   }
   await row('catalog log', showBytes(walBytes));
 
-  async function row(name: MaintenanceJob | 'catalog log', what: string): Promise<void> {
+  async function row(name: MaintenanceJob | 'cap' | 'catalog log', what: string): Promise<void> {
     await output.line(`${name.padEnd(13)} ${what}`);
   }
 }

@@ -1,11 +1,11 @@
 /** `holdfast pull DIR REMOTE [ROOT...]`: makes roots here what they are at another store. */
 import { pull as pullRoots } from '../index.ts';
-import { addRemoteOptions, tellTransfer, withRemote } from './remote.ts';
+import { type TransferOptions, addRemoteArguments, tellTransfer, withRemote } from './remote.ts';
 import { type Verb, withStore } from './verb.ts';
 
 export const pull: Verb = {
   define: (program) =>
-    addRemoteOptions(
+    addRemoteArguments(
       program
         .command('pull')
         .description('take roots, and all they reach, from another store')
@@ -23,6 +23,7 @@ export const pull: Verb = {
               signal: context.signal,
               onProgress,
               ...(names.length === 0 ? {} : { roots: names }),
+              ...((given as TransferOptions).allowRollback === true ? { rollback: 'allow' } : {}),
             }),
         }),
       ),

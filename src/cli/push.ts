@@ -1,11 +1,11 @@
 /** `holdfast push DIR REMOTE [ROOT...]`: makes roots at another store what they are here. */
 import { push as pushRoots } from '../index.ts';
-import { addRemoteOptions, tellTransfer, withRemote } from './remote.ts';
+import { type TransferOptions, addRemoteArguments, tellTransfer, withRemote } from './remote.ts';
 import { type Verb, withReadableStore } from './verb.ts';
 
 export const push: Verb = {
   define: (program) =>
-    addRemoteOptions(
+    addRemoteArguments(
       program
         .command('push')
         .description('give roots, and all they reach, to another store')
@@ -23,6 +23,7 @@ export const push: Verb = {
               signal: context.signal,
               onProgress,
               ...(names.length === 0 ? {} : { roots: names }),
+              ...((given as TransferOptions).allowRollback === true ? { rollback: 'allow' } : {}),
             }),
         }),
       ),

@@ -26,6 +26,11 @@ import { type Context, openReadable } from './verb.ts';
 /** What is done with a remote: it gives, or it takes. */
 export type RemoteUse = 'pull' | 'push';
 
+/** What may be said about a transfer. */
+export interface TransferOptions extends RemoteOptions {
+  readonly allowRollback?: true;
+}
+
 /** What may be said about a remote, and how to reach it. */
 export interface RemoteOptions {
   readonly tokenFile?: string;
@@ -38,11 +43,19 @@ export interface RemoteOptions {
 }
 
 /** Adds the arguments and options that `pull` and `push` share. */
+export function addRemoteArguments(command: Command): Command {
+  return addRemoteOptions(
+    command
+      .option('--allow-rollback', 'let roots go back to what they were, or follow a store that was set back')
+      .argument('<remote>', 'a folder, ssh://user@host/path, http(s)://host, or a name of holdfast remote')
+      .argument('[root...]', 'names of roots; all without it'),
+  );
+}
+
+/** Adds what may be said about a remote. */
 export function addRemoteOptions(command: Command): Command {
   return addRemoteKeyOptions(
     command
-      .argument('<remote>', 'a folder, ssh://user@host/path, http(s)://host, or a name of holdfast remote')
-      .argument('[root...]', 'names of roots; all without it')
       .option('--token-file <file>', 'http(s): the token is in this file')
       .option('--tls-ca <file>', 'https: trust the certificates in this file (PEM), and no others')
       .option('--allow-plain-http', 'send the token without TLS to another machine too')
@@ -50,14 +63,31 @@ export function addRemoteOptions(command: Command): Command {
   );
 }
 
+/** Reaches a remote, each time anew. */
+export type Connect = () => Promise<Transport>;
+
 interface Task<Result> {
   readonly context: Context;
   readonly options: RemoteOptions;
-  readonly work: (transport: Transport) => Promise<Result>;
+  readonly work: (connect: Connect) => Promise<Result>;
 }
 
-/** Runs work against the store at a remote, and ends the remote whatever happens. `directory`: the store that knows its name. */
+/** Runs work against the store at a remote, over one connection, and ends the remote whatever happens. */
 export async function withRemote<Result>(
+  remote: string,
+  use: RemoteUse,
+  task: Omit<Task<Result>, 'work'> & {
+    /** The store that knows its name. */
+    readonly directory: string;
+    readonly work: (transport: Transport) => Promise<Result>;
+  },
+): Promise<Result> {
+  const work = async (connect: Connect): Promise<Result> => await task.work(await connect());
+  return await withConnect(remote, use, { ...task, work });
+}
+
+/** The same with a connection whenever work wants one, and none if it does not. */
+export async function withConnect<Result>(
   remote: string,
   use: RemoteUse,
   task: Task<Result> & { readonly directory: string },
@@ -65,10 +95,9 @@ export async function withRemote<Result>(
   const { context, directory, options } = task;
   const rate = options.rate === undefined ? undefined : parseBytes(options.rate);
   if (rate === 0) throw new UsageError('--rate is at least one byte a second');
-  const work = (transport: Transport): Promise<Result> =>
-    task.work(rate === undefined ? transport : pacedTransport(transport, rate));
-  const named = isAddress(remote) ? undefined : await remotesOf(directory).get(remote);
-  const target: Remote = { address: remote, ...named, ...overridden(options) };
+  const work = (connect: Connect): Promise<Result> =>
+    task.work(rate === undefined ? connect : async () => pacedTransport(await connect(), rate));
+  const target = await resolveRemote(remote, directory, options);
   const { address, tokenFile, tlsCa } = target;
   const http = /^https?:/i.test(address);
   if (!http && (tokenFile !== undefined || tlsCa !== undefined || options.allowPlainHttp === true))
@@ -76,7 +105,20 @@ export async function withRemote<Result>(
   if (!isAddress(address)) return await withFolder(address, use, { context, options, work });
   if (isGiven(keysOf(options)))
     throw new UsageError('--remote-key-file and the like are for folders: a server opens its store itself');
-  return await work(http ? await connect(target, context, options) : sshTransport(address));
+  return await work(() =>
+    http ? connectHttp(target, context, options) : Promise.resolve(sshTransport(address)),
+  );
+}
+
+/** Whether the remote is a folder of this machine, and which one. */
+export async function folderOf(remote: string, directory: string): Promise<string | undefined> {
+  const { address } = await resolveRemote(remote, directory, {});
+  return isAddress(address) ? undefined : address;
+}
+
+async function resolveRemote(remote: string, directory: string, options: RemoteOptions): Promise<Remote> {
+  const named = isAddress(remote) ? undefined : await remotesOf(directory).get(remote);
+  return { address: remote, ...named, ...overridden(options) };
 }
 
 /** Whether this is an address by its form, and so neither a name nor a folder. */
@@ -88,7 +130,8 @@ function overridden({ tokenFile, tlsCa }: RemoteOptions): Pick<Remote, 'tokenFil
   return { ...(tokenFile === undefined ? {} : { tokenFile }), ...(tlsCa === undefined ? {} : { tlsCa }) };
 }
 
-function keysOf(options: RemoteOptions): Sources {
+/** What opens the remote's own store. */
+export function keysOf(options: RemoteOptions): Sources {
   const { remoteKeyFile, remotePassphraseFd, remoteRecoveryKeyFd } = options;
   return {
     ...(remoteKeyFile === undefined ? {} : { keyFile: remoteKeyFile }),
@@ -97,7 +140,7 @@ function keysOf(options: RemoteOptions): Sources {
   };
 }
 
-async function connect(
+async function connectHttp(
   { address, tokenFile, tlsCa }: Remote,
   { output, signal }: Context,
   { allowPlainHttp }: RemoteOptions,
@@ -112,12 +155,12 @@ async function connect(
   });
 }
 
-/** Serves a folder to ourselves. */
-async function withFolder<Result>(
+/** Opens the store in a folder that is a remote, with its own keys. */
+export async function openFolder(
   folder: string,
   use: RemoteUse,
-  { context, options, work }: Task<Result>,
-): Promise<Result> {
+  { context, options }: Pick<Task<unknown>, 'context' | 'options'>,
+): Promise<Store> {
   const { signal } = context;
   const secret = await secretOf(folder, context, options);
   const opening = {
@@ -126,23 +169,37 @@ async function withFolder<Result>(
     ...(context.threads === undefined ? {} : { threads: context.threads }),
     ...(secret === undefined ? {} : { encryption: { secret } }),
   };
-  let store: Store;
   try {
-    store = await (use === 'pull'
+    return await (use === 'pull'
       ? openReadable(folder, opening)
       : openStore(folder, { ...opening, mode: 'open' }));
   } finally {
     wipe(secret);
   }
-  try {
+}
+
+/** Serves a folder to ourselves. */
+async function withFolder<Result>(
+  folder: string,
+  use: RemoteUse,
+  { context, options, work }: Task<Result>,
+): Promise<Result> {
+  const { signal } = context;
+  const store = await openFolder(folder, use, { context, options });
+  const serving: Promise<unknown>[] = [];
+  const connect = (): Promise<Transport> => {
     const [here, there] = pair();
-    const [done, served] = await Promise.allSettled([
-      work(here),
-      serve(store, there, { allow: use, signal }),
-    ]);
+    const one = serve(store, there, { allow: use, signal });
+    one.catch(() => undefined); // told at the end
+    serving.push(one);
+    return Promise.resolve(here);
+  };
+  try {
+    const [done] = await Promise.allSettled([work(connect)]);
+    const served = await Promise.allSettled(serving);
     // Where it began is where it can be understood: the other side only hears of it.
     if (done.status === 'rejected') throw done.reason;
-    if (served.status === 'rejected') throw served.reason;
+    for (const one of served) if (one.status === 'rejected') throw one.reason;
     return done.value;
   } finally {
     await store.close();

@@ -1,6 +1,8 @@
-/** `holdfast repair DIR`: has what is damaged or lost from copies, alternates, or another store. */
-import type { RepairOptions, RepairResult, Store } from '../index.ts';
-import { exitCodes } from './exit.ts';
+/** `holdfast repair DIR`: has what is damaged or lost from copies, alternates, or another store, wherever that is. */
+import { type RepairResult, type Store, repairFrom } from '../index.ts';
+import { UsageError, exitCodes } from './exit.ts';
+import { type RemoteOptions, addRemoteOptions, folderOf, keysOf, openFolder, withConnect } from './remote.ts';
+import { isGiven } from './secret.ts';
 import { showCount } from './units.ts';
 import { type Context, type Verb, openReadable, unlockingOther, withStore } from './verb.ts';
 
@@ -9,18 +11,29 @@ const shownMax = 20;
 
 export const repair: Verb = {
   define: (program) =>
-    program
-      .command('repair')
-      .description('scrub, and have what is damaged from other copies, alternates, or another store')
-      .argument('<dir>', 'the store')
-      .option('--from <store>', 'another store, to be asked for what is not to be had otherwise'),
-  async run(context, [directory], options) {
+    addRemoteOptions(
+      program
+        .command('repair')
+        .description('scrub, and have what is damaged from other copies, alternates, or another store')
+        .argument('<dir>', 'the store')
+        .option(
+          '--from <remote>',
+          'another store, to be asked for what is not to be had otherwise: a folder, ssh://, http(s)://, or a name of holdfast remote',
+        ),
+    ),
+  async run(context, [directory], given) {
     const { output, signal } = context;
-    const from = options['from'] as string | undefined;
-    const work = (how: RepairOptions<Store>): Promise<RepairResult> =>
-      withStore(directory!, context, (store) => store.repair({ ...how, signal }));
-    const result = from === undefined ? await work({}) : await withOther(context, from, work);
-    const { healed, sources, remaining, unreachable } = result;
+    const { from, ...options } = given as RemoteOptions & { readonly from?: string };
+    const result: RepairResult & { readonly failure?: Error } = await withStore(
+      directory!,
+      context,
+      (store) =>
+        from === undefined
+          ? repairAlone(store, { signal, options })
+          : repairWith(store, from, { context, options }),
+    );
+    const { failure, ...told } = result;
+    const { healed, sources, remaining, unreachable } = told;
     for (const { id, reason } of remaining.slice(0, shownMax)) output.note(`damaged still: ${id}: ${reason}`);
     if (remaining.length > shownMax) output.note(`… and ${remaining.length - shownMax} more`);
     if (unreachable > 0)
@@ -29,20 +42,48 @@ export const repair: Verb = {
       );
     const whence = `${sources.mirrors} from mirrors, ${sources.alternates} from alternates, ${sources.from} from ${from ?? 'another store'}`;
     await output.line(`${showCount(healed, 'blob')} healed (${whence}); ${remaining.length} damaged still`);
-    await output.result(result);
+    if (failure !== undefined) output.note(`${from} gave no more: ${failure.message}`);
+    await output.result(told);
     if (remaining.length > 0) return exitCodes.damage;
     return unreachable > 0 ? exitCodes.unavailable : exitCodes.fine;
   },
 };
 
-async function withOther(
-  context: Context,
-  from: string,
-  work: (how: RepairOptions<Store>) => Promise<RepairResult>,
+async function repairAlone(
+  store: Store,
+  { signal, options }: { readonly signal: AbortSignal; readonly options: RemoteOptions },
 ): Promise<RepairResult> {
-  const other = await unlockingOther(from, context, (key) => openReadable(from, key));
+  const { tokenFile, tlsCa, allowPlainHttp, rate } = options;
+  if (isGiven(keysOf(options)) || [tokenFile, tlsCa, allowPlainHttp, rate].some((one) => one !== undefined))
+    throw new UsageError('what is said about a remote goes with --from');
+  return await store.repair({ signal });
+}
+
+/** A folder is read as it is; every other store is asked over a connection. */
+async function repairWith(
+  store: Store,
+  from: string,
+  { context, options }: { readonly context: Context; readonly options: RemoteOptions },
+): Promise<RepairResult> {
+  const { signal } = context;
+  const { directory } = store;
+  const folder = await folderOf(from, directory);
+  if (folder === undefined)
+    return await withConnect(from, 'pull', {
+      context,
+      directory,
+      options,
+      work: (connect) => repairFrom(store, connect, { signal }),
+    });
+  const { tokenFile, tlsCa, allowPlainHttp, rate } = options;
+  if ([tokenFile, tlsCa, allowPlainHttp, rate].some((one) => one !== undefined))
+    throw new UsageError('--token-file, --tls-ca, --allow-plain-http and --rate are for what is no folder');
+  // With keys of its own, or with those of the store that is repaired.
+  const other = isGiven(keysOf(options))
+    ? await openFolder(folder, 'pull', { context, options })
+    : await unlockingOther(folder, context, (key) => openReadable(folder, key));
   try {
-    return await work({ from: other });
+    return await store.repair({ from: other, signal });
   } finally {
     await other.close();
   }

@@ -4,6 +4,7 @@ import { type BuiltNode, MapBuilder } from '../../sync/tree/builder.ts';
 import { encodeEntry } from './entry.ts';
 import { kindLink } from './import-cache.ts';
 import type { ImportRun } from './import-run.ts';
+import { MapBefore } from './map-before.ts';
 import { utf8 } from './names.ts';
 import type { OpenFolder } from './open-folder.ts';
 import { Latch } from './pacing.ts';
@@ -35,21 +36,33 @@ export async function readTargets(run: ImportRun, folder: OpenFolder): Promise<v
   await reading.all();
 }
 
-/** Builds and stores the nodes of a folder's map; resolves with its root, when all are stored. */
+/** Builds and stores the nodes of a folder's map that it had not before; resolves with its root, when all are stored. */
 export async function putMap(run: ImportRun, folder: OpenFolder): Promise<BuiltNode> {
   const builder = new MapBuilder(nodeProvider);
+  const before = await MapBefore.read(run.store, folder.cached);
   const writing = new Latch();
-  for (let i = 0, at = 0; i < folder.listing.count; i++) {
+  const put = async (nodes: readonly BuiltNode[]): Promise<void> => {
+    for (const node of nodes) if (before?.nodes.has(node.id) !== true) await putNode(run, node, writing);
+  };
+  for (let i = 0, at = 0; i < folder.listing.count;) {
     const wait = run.rest();
     if (wait !== undefined) await wait;
+    const kept = builder.atLeaf ? before?.leafAt(folder, i, at) : undefined;
+    const taken = kept && builder.addLeaf(kept.leaf);
+    if (taken !== undefined) {
+      await put(taken);
+      i = kept!.index;
+      at = kept!.at;
+      continue;
+    }
     const { bytes, next } = folder.nameAt(at);
-    at = next;
     const entry = folder.entry(i, bytes);
-    if (entry === undefined) continue;
-    for (const node of builder.add(encodeEntry(entry, bytes))) await putNode(run, node, writing);
+    i++;
+    at = next;
+    if (entry !== undefined) await put(builder.add(encodeEntry(entry, bytes)));
   }
   const rest = builder.finish();
-  for (const node of rest) await putNode(run, node, writing);
+  await put(rest);
   await writing.all();
   run.check();
   return rest.at(-1)!;

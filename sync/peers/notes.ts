@@ -20,11 +20,19 @@ export interface StreamNote {
   readonly digest: string;
 }
 
+/** What a peer told of a root: what it was after this change of the peer's root log. */
+export interface Sighting {
+  readonly id: BlobId;
+  readonly sequence: number;
+}
+
 /** A bookmark: the root that a peer had under a name when it was last heard of. It may be gone here. */
 export interface Bookmark {
   /** The id of the peer's store. */
   readonly peer: string;
   readonly id: BlobId;
+  /** What the peer told last, which a push from here does not change. */
+  readonly seen?: Sighting;
 }
 
 const storeIdKey = 'store id';
@@ -69,6 +77,17 @@ export class Notes {
     return (await this.#marks([name])).get(name) ?? [];
   }
 
+  /** What peers told of these roots. */
+  async sightings(names: readonly string[]): Promise<ReadonlyMap<string, ReadonlyMap<string, Sighting>>> {
+    const found = await this.#marks(names);
+    return new Map(
+      [...found].map(([name, marks]) => [
+        name,
+        new Map(marks.flatMap(({ peer, seen }) => (seen === undefined ? [] : [[peer, seen] as const]))),
+      ]),
+    );
+  }
+
   async stream(): Promise<StreamNote | undefined> {
     const [noted] = await this.#table.get([streamKey]);
     return noted === undefined ? undefined : streamNoteOf(decodeText(noted));
@@ -78,17 +97,21 @@ export class Notes {
     await this.#set([[streamKey, note === undefined ? undefined : encodeText(JSON.stringify(note))]]);
   }
 
-  async remember(peer: string, roots: readonly PeerMark[]): Promise<void> {
+  /** What a peer has now; with what it told of it, where it gave the root. */
+  async remember(peer: string, roots: readonly (PeerMark & { readonly seen?: Sighting })[]): Promise<void> {
     const known = await this.#marks(roots.map(({ name }) => name));
-    const news = roots.filter(
-      ({ name, id }) => known.get(name)?.find((mark) => mark.peer === peer)?.id !== id,
-    );
-    await this.#set(
-      news.map(({ name, id }): Change => {
-        const others = (known.get(name) ?? []).filter((mark) => mark.peer !== peer);
-        return [markKey(name), encodeText(JSON.stringify([{ peer, id }, ...others].slice(0, marksMax)))];
-      }),
-    );
+    const changes: Change[] = [];
+    for (const { name, id, seen } of roots) {
+      const marks = known.get(name) ?? [];
+      const before = marks.find((mark) => mark.peer === peer);
+      const now = seen ?? before?.seen;
+      if (before?.id === id && before.seen?.sequence === now?.sequence && before.seen?.id === now?.id)
+        continue;
+      const others = marks.filter((mark) => mark.peer !== peer);
+      const mark: Bookmark = { peer, id, ...(now === undefined ? {} : { seen: now }) };
+      changes.push([markKey(name), encodeText(JSON.stringify([mark, ...others].slice(0, marksMax)))]);
+    }
+    await this.#set(changes);
   }
 
   /** Whether a transfer to here began and did not end. */

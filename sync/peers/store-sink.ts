@@ -1,8 +1,9 @@
 /** A store as the sink of a transfer: blobs go in as puts, in a session that holds collection off. */
 import { type Session, type Store, StoreError } from '../../engine/index.ts';
-import type { BlobId, Ending, Identity, RawPiece, Sink, SinkState, TreeLink } from '../peer.ts';
+import type { BlobId, Ending, Identity, RawPiece, Sink, SinkState, ToldRoot, TreeLink } from '../peer.ts';
 import { Inflow } from './inflow.ts';
-import { Notes, type Partial } from './notes.ts';
+import { goesOn, refuseReturn } from './lineage.ts';
+import { Notes, type Partial, type Sighting } from './notes.ts';
 
 /** Who holds beginnings while a transfer may use them. Released within another's session, they still stay until that ends. */
 const partialOwner = 'holdfast sync: the beginning of a blob that was cut';
@@ -16,6 +17,8 @@ export class StoreSink implements Sink {
   #begun: Promise<void> | undefined;
   #current = new Map<string, BlobId>();
   #partials = new Map<BlobId, Partial>();
+  /** What the peer told of its roots in this transfer. */
+  #told = new Map<string, Sighting>();
   /** Puts of raw blobs whose last piece was not acknowledged yet. */
   readonly #puts = new Map<BlobId, Promise<void>>();
   readonly #inflows = new Map<BlobId, Inflow>();
@@ -36,6 +39,7 @@ export class StoreSink implements Sink {
     // Before anything is looked up: what loses its last reference from now on stays until the end.
     this.#session = await this.#store.session();
     this.#begun = undefined;
+    this.#told = new Map();
     this.#current = new Map((await this.#store.roots.list()).map(({ name, id }) => [name, id]));
     this.#partials = await this.#holdPartials();
     const wanted = names ?? [...this.#current.keys()];
@@ -43,7 +47,20 @@ export class StoreSink implements Sink {
       ? new Map<string, readonly BlobId[]>()
       : await this.#haves(wanted, marks);
     const partials = new Map([...this.#partials].map(([id, { bytes }]) => [id, bytes]));
-    return { current: this.#current, haves, partials };
+    const seen = new Map<string, BlobId[]>();
+    for (const [name, peers] of await this.#notes.sightings(wanted))
+      seen.set(name, [...new Set([...peers.values()].map(({ id }) => id))]);
+    return { current: this.#current, haves, seen, partials };
+  }
+
+  async judge(peer: string, roots: readonly ToldRoot[], rollback: 'refuse' | 'allow'): Promise<void> {
+    for (const { name, id, sequence } of roots) if (sequence > 0) this.#told.set(name, { id, sequence });
+    if (rollback === 'allow') return;
+    // Where there is none yet, nothing goes back.
+    const moves = roots.filter(({ name, id }) => (this.#current.get(name) ?? id) !== id);
+    const sightings = await this.#notes.sightings(moves.map(({ name }) => name));
+    const unproven = moves.filter((root) => !goesOn(root, sightings.get(root.name)?.get(peer)));
+    await refuseReturn(this.#store, unproven);
   }
 
   async has(links: readonly TreeLink[]): Promise<boolean[]> {
@@ -196,7 +213,13 @@ export class StoreSink implements Sink {
       await this.#begun;
       await this.#notes.setCut('ended');
     }
-    await this.#notes.remember(peer, roots);
+    await this.#notes.remember(
+      peer,
+      roots.map(({ name, id }) => {
+        const seen = this.#told.get(name);
+        return { name, id, ...(seen?.id === id ? { seen } : {}) };
+      }),
+    );
   }
 }
 

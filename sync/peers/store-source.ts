@@ -1,6 +1,6 @@
 /** A store as the source of a transfer. */
 import { type Session, type Store, StoreError } from '../../engine/index.ts';
-import type { BlobId, Ending, Identity, PeerRoot, Piece, Source, TreeLink } from '../peer.ts';
+import type { BlobId, Ending, Identity, PeerMark, PeerRoot, Piece, Source, TreeLink } from '../peer.ts';
 import { Notes } from './notes.ts';
 
 /** Nodes read at once while trees are compared. */
@@ -67,6 +67,10 @@ export class StoreSource implements Source {
     if (bytes.length < length) return { bytes, size: offset + bytes.length };
     const size = known ?? (await this.#sizeOf(id));
     return size === undefined ? undefined : { bytes, size };
+  }
+
+  async changes(asked: readonly PeerMark[]): Promise<readonly number[]> {
+    return (await this.#store.roots.changes(asked)).map((sequences) => sequences.at(-1) ?? 0);
   }
 
   marks(names: readonly string[]): Promise<ReadonlyMap<string, readonly BlobId[]>> {

@@ -45,13 +45,21 @@ export class FrameWriter {
 export class FrameReader {
   readonly #crc32: Provider['crc32'];
   readonly #payloadMax: number;
-  readonly #bytes = new ByteQueue();
+  readonly #bytes: ByteQueue;
   #sequence: number;
   /** A header that was verified; its payload is still awaited. */
   #head: { readonly head: Uint8Array; readonly payloadLength: number } | undefined;
 
-  /** `sequence`: the number of the first frame that comes. */
-  constructor(provider: Pick<Provider, 'crc32'>, payloadMax: number = payloadBytesMax, sequence: number = 0) {
+  /**
+   * `sequence`: the number of the first frame that comes. `owns`: what is pushed belongs to the reader alone, which then gives its
+   * memory back as soon as it can.
+   */
+  constructor(
+    provider: Pick<Provider, 'crc32'>,
+    payloadMax: number = payloadBytesMax,
+    { sequence = 0, owns = false }: { readonly sequence?: number; readonly owns?: boolean } = {},
+  ) {
+    this.#bytes = new ByteQueue({ largeBytes: payloadMax, owns });
     this.#crc32 = (bytes) => provider.crc32(bytes);
     this.#payloadMax = payloadMax;
     this.#sequence = sequence;
@@ -69,6 +77,11 @@ export class FrameReader {
     const { head, payloadLength } = this.#head;
     this.#head = undefined;
     return { head, header: head.subarray(prefixBytes), payload: this.#bytes.take(payloadLength) };
+  }
+
+  /** The payload of a frame is not needed any more: its memory may hold another one. Harmless for any other bytes. */
+  recycle(payload: Uint8Array): void {
+    this.#bytes.recycle(payload);
   }
 
   /** The number of the next frame. */
@@ -106,13 +119,23 @@ export class FrameReader {
 const crumbBytes = 4096;
 const trayBytes = 64 * 1024;
 
+/** Memory of large payloads that waits to be used again; more than a window of them never lies about. */
+const spareMax = 9;
+
 /** Bytes that came in and were not taken yet. */
 class ByteQueue {
+  readonly #options: { readonly largeBytes: number; readonly owns: boolean };
+  readonly #spare: ArrayBuffer[] = [];
+  readonly #made = new WeakSet<ArrayBufferLike>();
   #chunks: Uint8Array[] = [];
   #first = 0;
   /** Room left behind the last chunk, when that is a tray of crumbs. */
   #tray: { readonly bytes: Uint8Array; used: number } | undefined;
   length = 0;
+
+  constructor(options: { readonly largeBytes: number; readonly owns: boolean }) {
+    this.#options = options;
+  }
 
   push(bytes: Uint8Array): void {
     if (bytes.length === 0) return;
@@ -159,15 +182,37 @@ class ByteQueue {
       this.#advance(first, count);
       return first.subarray(0, count);
     }
-    const joined = new Uint8Array(count);
+    const joined = this.#room(count);
     for (let at = 0; at < count;) {
       const chunk = this.#chunks[this.#first]!;
       const part = Math.min(chunk.length, count - at);
       joined.set(part === chunk.length ? chunk : chunk.subarray(0, part), at);
       this.#advance(chunk, part);
       at += part;
+      // All of it was copied, and nothing of it was handed out as a view.
+      if (part === chunk.byteLength && part === chunk.buffer.byteLength) this.#free(chunk);
     }
     return joined;
+  }
+
+  recycle(bytes: Uint8Array): void {
+    const { buffer } = bytes;
+    if (!this.#made.has(buffer) || this.#spare.length === spareMax) return;
+    if (!this.#spare.includes(buffer as ArrayBuffer)) this.#spare.push(buffer as ArrayBuffer);
+  }
+
+  /** Of the memory that came back, where it would be filled at least by half. */
+  #room(count: number): Uint8Array {
+    const { largeBytes } = this.#options;
+    if (count * 2 <= largeBytes || count > largeBytes) return new Uint8Array(count);
+    const buffer = this.#spare.pop() ?? new ArrayBuffer(largeBytes);
+    this.#made.add(buffer);
+    return new Uint8Array(buffer, 0, count);
+  }
+
+  /** At once: the collector counts such memory only when tens of megabytes have gathered. */
+  #free({ buffer }: Uint8Array): void {
+    if (this.#options.owns && buffer instanceof ArrayBuffer && !buffer.resizable) buffer.transfer(0);
   }
 
   #advance(chunk: Uint8Array, count: number): void {

@@ -36,6 +36,8 @@ export type Namespace = 'ids' | 'locators';
 export interface AskedRoot {
   readonly name: string;
   readonly haves: readonly BlobId[];
+  /** What senders told the receiver before that they had under this name; to be looked for in the sender's history. */
+  readonly seen?: readonly BlobId[];
 }
 
 /** A root that is offered. `expect`: what it must be at the receiver; undefined = whatever it is when the offer comes, null = not there. */
@@ -43,8 +45,18 @@ export interface OfferedRoot {
   readonly name: string;
   readonly id: BlobId;
   readonly expect?: BlobId | null;
+  /** It may also go back to what it was. Not together with `expect`. */
+  readonly force?: true;
   /** Nodes the sender believes the receiver had. */
   readonly marks: readonly BlobId[];
+}
+
+/** What the sender's root log tells of a root. Sequences count its records from 1; 0 is for what it does not know. */
+export interface RootHistory {
+  /** Of the change that made the root what it is. */
+  readonly sequence: number;
+  /** Of the last change that made it what it was seen to be, for each of `seen` in the question. */
+  readonly seen: readonly number[];
 }
 
 /** What a sender has under a name that was asked for. With `base`, all that is not in the closure of `base` follows unasked. */
@@ -111,7 +123,9 @@ export type Message =
    */
   | { readonly type: 'part'; readonly number: number; readonly digest: string; readonly repeated: number }
   /** A part ends: `digest` is over the digest before it and all its bytes up to here. `last`: so does the stream. */
-  | { readonly type: 'seal'; readonly last: boolean; readonly digest: string };
+  | { readonly type: 'seal'; readonly last: boolean; readonly digest: string }
+  /** Where the roots that follow stand in the sender's root log, in their order. */
+  | { readonly type: 'history'; readonly roots: readonly RootHistory[] };
 
 export const formNumbers: Readonly<Record<BlobForm, number>> = { content: 0, stored: 1 };
 const magic = new TextEncoder().encode('holdfast sync');
@@ -131,6 +145,7 @@ const types = [
   'alive',
   'part',
   'seal',
+  'history',
 ] as const satisfies readonly Message['type'][];
 const namespaces: readonly Namespace[] = ['ids', 'locators'];
 const forms: readonly BlobForm[] = ['content', 'stored'];
@@ -150,13 +165,16 @@ export function encodeMessage(message: Message): Uint8Array {
     }
     case 'ask':
       open(2).integer(Number(message.all)).array(message.roots.length);
-      for (const { name, haves } of message.roots) writeIds(writer.array(2).bytes(text(name)), haves);
+      for (const { name, haves, seen = [] } of message.roots) {
+        writeIds(writer.array(3).bytes(text(name)), haves);
+        writeIds(writer, seen);
+      }
       break;
     case 'offer':
       open(1).array(message.roots.length);
-      for (const { name, id, expect, marks } of message.roots) {
+      for (const { name, id, expect, force, marks } of message.roots) {
         writer.array(5).bytes(text(name)).bytes(raw(id));
-        writer.integer(expect === undefined ? 0 : expect === null ? 1 : 2);
+        writer.integer(force === true ? 3 : expect === undefined ? 0 : expect === null ? 1 : 2);
         writer.bytes(expect === undefined || expect === null ? empty : raw(expect));
         writeIds(writer, marks);
       }
@@ -204,6 +222,13 @@ export function encodeMessage(message: Message): Uint8Array {
     case 'seal':
       open(2).integer(Number(message.last)).bytes(raw(message.digest));
       break;
+    case 'history':
+      open(1).array(message.roots.length);
+      for (const { sequence, seen } of message.roots) {
+        writer.array(2).integer(sequence).array(seen.length);
+        for (const one of seen) writer.integer(one);
+      }
+      break;
   }
   return writer.finish();
 }
@@ -247,8 +272,9 @@ const readers: Readonly<Record<Message['type'], Read>> = {
     expectParts(reader, parts, 2);
     const all = reader.unsigned(1) === 1;
     const roots = list(reader, limits.rootsMax, () => {
-      if (reader.array() !== 2) throw reader.bad('has a malformed root');
-      return { name: readName(reader), haves: list(reader, limits.havesMax, () => readId(reader)) };
+      if (reader.array() !== 3) throw reader.bad('has a malformed root');
+      const ids = (): BlobId[] => list(reader, limits.havesMax, () => readId(reader));
+      return { name: readName(reader), haves: ids(), seen: ids() };
     });
     return { type: 'ask', all, roots: distinct(reader, roots) };
   },
@@ -258,12 +284,13 @@ const readers: Readonly<Record<Message['type'], Read>> = {
       if (reader.array() !== 5) throw reader.bad('has a malformed root');
       const name = readName(reader);
       const id = readId(reader);
-      const how = reader.unsigned(2);
+      const how = reader.unsigned(3);
       const expected = reader.bytes(32);
       if (expected.length !== (how === 2 ? 32 : 0)) throw reader.bad('has a malformed expectation');
       const expect = how === 2 ? toHex(expected) : null;
       const marks = list(reader, limits.havesMax, () => readId(reader));
-      return { name, id, marks, ...(how === 0 ? {} : { expect }) };
+      const expects = how === 0 ? {} : how === 3 ? { force: true as const } : { expect };
+      return { name, id, marks, ...expects };
     });
     if (roots.length === 0) throw reader.bad('offers nothing');
     return { type: 'offer', roots: distinct(reader, roots) };
@@ -338,5 +365,14 @@ const readers: Readonly<Record<Message['type'], Read>> = {
   seal(reader, parts) {
     expectParts(reader, parts, 2);
     return { type: 'seal', last: reader.unsigned(1) === 1, digest: readId(reader) };
+  },
+  history(reader, parts) {
+    expectParts(reader, parts, 1);
+    const sequence = (): number => reader.unsigned(Number.MAX_SAFE_INTEGER);
+    const roots = list(reader, limits.rootsMax, () => {
+      if (reader.array() !== 2) throw reader.bad('has a malformed root');
+      return { sequence: sequence(), seen: list(reader, limits.havesMax, sequence) };
+    });
+    return { type: 'history', roots };
   },
 };

@@ -11,9 +11,19 @@ export type ReceiverEffect =
   | { readonly do: 'write'; readonly piece: RawPiece }
   /** A node whose links are all here. Answer: `stored`, or `refused` when one of them is not here after all. */
   | { readonly do: 'store-node'; readonly id: BlobId; readonly bytes: Uint8Array }
+  /** What the peer tells of its roots, before any of them moves. Answer: `judged`; a refusal ends the transfer. */
+  | { readonly do: 'judge'; readonly roots: readonly ToldRoot[] }
   /** The closure of the root is here and durable. Answer: `rootSet`, or `refused` when its blob was collected meanwhile. */
   | { readonly do: 'set-root'; readonly root: number; readonly target: RootTarget }
   | { readonly do: 'finish'; readonly counts: ReceiveCounts };
+
+/** A root as a peer tells it. */
+export interface ToldRoot extends RootTarget {
+  /** Of the change in the peer's root log that made it so; 0 where the peer does not tell. */
+  readonly sequence: number;
+  /** What it was seen to be, with the last change in the peer's log that made it so; 0 where none did. */
+  readonly seen: ReadonlyMap<BlobId, number>;
+}
 
 export interface RawPiece {
   readonly id: BlobId;

@@ -5,7 +5,8 @@ import { type Arrival, Assembly, type BlobMessage, Descent, nodeBytes, refused }
 import { type ReceiveWindow, costOf } from './credit.ts';
 import { type TreeLink, keyOf } from './difference.ts';
 import { depthMax } from './limits.ts';
-import type { AskedRoot, BlobId, FoundRoot, Message } from './message.ts';
+import type { AskedRoot, BlobId, FoundRoot, Message, RootHistory } from './message.ts';
+import { toldRoots } from './history.ts';
 import type { ReceiverEffect } from './receiver-effects.ts';
 import { NodeRoom } from './node-room.ts';
 import { Wants } from './wants.ts';
@@ -20,6 +21,8 @@ export interface ReceiverOptions {
   readonly current: ReadonlyMap<string, BlobId>;
   /** Bytes that are here of large blobs whose transfer was cut. */
   readonly partials: ReadonlyMap<BlobId, number>;
+  /** Roots that would go back are refused by whoever keeps what was seen. */
+  readonly judged?: boolean;
   /** All of each root comes unasked, with a base or without: an offline stream. */
   readonly unasked?: boolean;
   /** The most that may come in one transfer. */
@@ -60,6 +63,8 @@ export class Receiver {
   readonly #toCheck: TreeLink[] = [];
   #checks = 0;
   #state: 'asked' | 'streaming' | 'walking' | 'setting' | 'finished' = 'asked';
+  #history: readonly RootHistory[] | undefined;
+  #judging = false;
   #roots: (FoundRoot & { readonly id: BlobId; set: boolean; readonly unchanged: boolean })[] = [];
   /** Roots whose difference is still to be streamed, by number. */
   #streams: number[] = [];
@@ -103,7 +108,9 @@ export class Receiver {
 
   /** A message came. Anything that may not come now is a StoreError, after which the machine is of no use. */
   message(message: Message, payload: Uint8Array): void {
-    if (message.type === 'roots' && this.#state === 'asked') this.#found(message.roots);
+    if (message.type === 'history' && this.#state === 'asked' && this.#history === undefined)
+      this.#history = message.roots;
+    else if (message.type === 'roots' && this.#state === 'asked') this.#found(message.roots);
     else if (message.type === 'blob' && (this.#state === 'streaming' || this.#state === 'walking'))
       this.#arrive(message, payload);
     else if (message.type === 'streamed' && this.#state === 'streaming') this.#streamed(message.root);
@@ -112,6 +119,12 @@ export class Receiver {
       throw new StoreError('corrupt', `the peer sends "${message.type}" where it has no place`, {
         state: this.#state,
       });
+  }
+
+  /** The roots may become what the peer says that they are. */
+  judged(): void {
+    this.#judging = false;
+    this.#settle();
   }
 
   checked(links: readonly TreeLink[], here: readonly boolean[]): void {
@@ -196,15 +209,24 @@ export class Receiver {
     const { unasked } = this.#options;
     this.#streams = this.#roots.flatMap(({ base }, i) => (base === null && unasked !== true ? [] : [i]));
     this.#state = 'streaming';
+    this.#judge();
     this.#roots.forEach(({ unchanged }, i) => {
       if (!unchanged) this.#openRoot(i, streamRound + 1);
     });
     this.#nextStream();
   }
 
+  #judge(): void {
+    const { ask, judged } = this.#options;
+    const roots = toldRoots(this.#roots, this.#history, ask.roots);
+    if (judged !== true) return;
+    this.#judging = true;
+    this.#effects.push({ do: 'judge', roots });
+  }
+
   /** Roots move when all of them are complete, one after the other: a transfer that was cut has moved none. */
   #settle(): void {
-    if (this.#opened > 0 || this.#state === 'streaming') return;
+    if (this.#opened > 0 || this.#judging || this.#state === 'streaming') return;
     const next = this.#roots.findIndex(({ set }) => !set);
     if (next >= 0) {
       this.#state = 'setting';

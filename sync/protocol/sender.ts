@@ -1,9 +1,9 @@
 /** The sending side as a state machine: what was asked for, what is read next, what may be sent within the receiver's window. No I/O. */
-import { StoreError } from '../../engine/errors.ts';
+import { StoreError, invariant } from '../../engine/errors.ts';
 import { type SendWindow, costOf } from './credit.ts';
 import type { TreeLink } from './difference.ts';
 import { unaskedBytesMax, wantsMax } from './limits.ts';
-import type { AskedRoot, BlobId, FoundRoot, LinkKind, Message } from './message.ts';
+import type { AskedRoot, BlobId, FoundRoot, LinkKind, Message, RootHistory } from './message.ts';
 
 /** What the machine asks of whoever runs it; each but `send` is answered by a call of the same name. */
 export type SenderEffect =
@@ -34,8 +34,8 @@ export interface SendCounts {
   readonly changed: readonly boolean[];
 }
 
-/** A root that was found, and the blobs to send unasked when it has a base. */
-export type PlannedRoot = FoundRoot & { readonly items: readonly TreeLink[] };
+/** A root that was found, where it stands in the log here, and the blobs to send unasked when it has a base. */
+export type PlannedRoot = FoundRoot & { readonly history: RootHistory; readonly items: readonly TreeLink[] };
 
 export interface SenderOptions {
   readonly window: SendWindow;
@@ -71,8 +71,12 @@ interface Slot {
 
 /** The first piece of a blob that is read before its size is known; a store reads so much in one go with others. */
 export const firstPieceBytes: number = 64 * 1024;
-/** Blobs read ahead of what is sent. With the first piece this bounds the memory of a sender. */
-const slotsMax = 96;
+/** Blobs read ahead of what is sent. With the first piece this bounds the memory of a sender: 16 MiB, if suddenly all are large. */
+const slotsMax = 256;
+/** Bytes read ahead, as far as the sizes of the blobs before tell. */
+const aheadBytes: number = 4 * 1024 * 1024;
+/** Blobs are read so many at a time, where there is room: a store reads those of one question together. */
+const readsTogether = 64;
 /** Pieces of one large blob that are read and not sent. */
 const piecesAhead = 2;
 
@@ -84,6 +88,9 @@ export class Sender {
   #queue: Item[] = [];
   #next = 0;
   readonly #slots: Slot[] = [];
+  readonly #reads = new Map<PieceRead, Slot>();
+  /** Bytes that a first piece is taken to have: a mean of those that came. */
+  #expected: number = firstPieceBytes;
   #wanted = 0;
   #roots = 0;
   #blobs = 0;
@@ -135,6 +142,11 @@ export class Sender {
     this.#state = 'sending';
     this.#roots = roots.length;
     const told = roots.map(({ name, id, kind, base }) => ({ name, id, kind, base }));
+    if (roots.length > 0)
+      this.#effects.push({
+        do: 'send',
+        message: { type: 'history', roots: roots.map(({ history }) => history) },
+      });
     this.#effects.push({ do: 'send', message: { type: 'roots', roots: told } });
     for (const [i, { base, items }] of roots.entries()) {
       if (base === null) continue;
@@ -143,13 +155,11 @@ export class Sender {
     }
   }
 
-  /** `undefined`: the blob is not there. */
+  /** The answer to a `read` effect, which is named by the very object it carried; `undefined`: the blob is not there. */
   read(read: PieceRead, piece: Piece | undefined): void {
-    const slot = this.#slots.find(
-      ({ item, reading, readTo }) =>
-        reading && 'id' in item && item.id === read.id && item.kind === read.kind && readTo === read.offset,
-    );
-    if (slot === undefined) return; // the transfer has ended meanwhile
+    const slot = this.#reads.get(read);
+    invariant(slot !== undefined, 'only what is being read is read');
+    this.#reads.delete(read);
     slot.reading = false;
     if (piece === undefined) {
       slot.absent = true;
@@ -162,6 +172,8 @@ export class Sender {
       return;
     }
     slot.size = piece.size;
+    if (read.length === firstPieceBytes)
+      this.#expected = Math.max(1024, (15 * this.#expected + piece.bytes.length) / 16);
     slot.readTo = read.offset + piece.bytes.length;
     if (piece.bytes.length > 0 || piece.size === read.offset) slot.pieces.push(piece.bytes);
     if ('id' in slot.item && slot.item.unasked && piece.size > unaskedBytesMax) slot.absent = true;
@@ -186,7 +198,9 @@ export class Sender {
   }
 
   #fill(): void {
-    while (this.#slots.length < slotsMax && this.#next < this.#queue.length) {
+    const most = Math.min(slotsMax, Math.max(readsTogether, Math.floor(aheadBytes / this.#expected)));
+    if (this.#slots.length > most - readsTogether / 2) return;
+    while (this.#slots.length < most && this.#next < this.#queue.length) {
       const item = this.#queue[this.#next++]!;
       const from = 'id' in item ? item.from : 0;
       const slot: Slot = {
@@ -210,7 +224,9 @@ export class Sender {
   #readOn(slot: Slot, { kind, id }: BlobItem, length: number): void {
     slot.reading = true;
     const most = Math.min(length, this.#options.payloadBytes);
-    this.#effects.push({ do: 'read', read: { kind, id, offset: slot.readTo, length: most } });
+    const read = { kind, id, offset: slot.readTo, length: most };
+    this.#reads.set(read, slot);
+    this.#effects.push({ do: 'read', read });
   }
 
   /** True when the slot is done with. */

@@ -2,8 +2,10 @@
 import type { TreeLink } from './difference.ts';
 import { heldBytesSoft, nodeWantsMax, wantIdsMax, wantsMax } from './limits.ts';
 
-/** Raw blobs asked for at once; far under what a sender must bear. */
-const rawWantsMax: number = wantsMax / 4;
+/** Raw blobs asked for at once; under what a sender must bear. */
+const rawWantsMax: number = wantsMax / 2;
+/** Asked for again when half of them have come: a question for each blob would cost as much as the blob. */
+const rawWantsLow: number = rawWantsMax / 2;
 
 export class Wants {
   /** Taken from the end: children of the node that came last. */
@@ -26,7 +28,7 @@ export class Wants {
       for (; from.length > 0 && this.#asked[kind] < max; this.#asked[kind]++) wanted.push(from.pop()!);
     };
     take(this.#nodes, 'node', heldBytes < heldBytesSoft ? nodeWantsMax : 1);
-    take(this.#raws, 'raw', rawWantsMax);
+    if (this.#asked.raw <= rawWantsLow) take(this.#raws, 'raw', rawWantsMax);
     const batches: TreeLink[][] = [];
     for (let at = 0; at < wanted.length; at += wantIdsMax) batches.push(wanted.slice(at, at + wantIdsMax));
     return batches;

@@ -1,7 +1,9 @@
 /** The transport over a pair of Node streams: our own stdin and stdout, those of a child process, or both ways of a socket. */
+import { Socket } from 'node:net';
 import type { Readable, Writable } from 'node:stream';
 import { StoreError } from '../../engine/index.ts';
 import type { Transport } from '../transport.ts';
+import { freeMemory } from './free-memory.ts';
 import { type Closing, Waiters, afterClose } from './waiters.ts';
 
 export interface Streams {
@@ -37,7 +39,9 @@ export class StreamTransport implements Transport {
     if (this.#closed !== undefined) throw new StoreError('closed', 'the transport is closed');
     if (bytes.length === 0) return;
     this.#checkOutput();
-    this.#output.write(bytes);
+    // A socket calls back when the system has the bytes, or they are dropped. A stream within the process hands them on as they are.
+    if (this.#output instanceof Socket) this.#output.write(bytes, () => freeMemory(bytes));
+    else this.#output.write(bytes);
     while (this.#output.writableNeedDrain) {
       await this.#waiters.change();
       if (this.#closed !== undefined) return;

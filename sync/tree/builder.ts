@@ -58,10 +58,33 @@ export class MapBuilder {
     return this.#take();
   }
 
+  /** Whether a leaf begins with what comes next, whatever that is, and is not the first one, which may be the root. */
+  get atLeaf(): boolean {
+    const leaf = this.#levels[0];
+    return leaf !== undefined && (leaf.items.length === 0 || leaf.ended > 0);
+  }
+
+  /**
+   * Takes a whole leaf as it is, in place of its entries: one that some map with these very entries has, the one before them not
+   * counted. Nodes completed by it; undefined, and nothing done, where a leaf need not begin (`atLeaf`) or end here.
+   */
+  addLeaf({ key, id }: MapChild): readonly BuiltNode[] | undefined {
+    const ended = levelsEnded(key, this.#provider);
+    if (!this.atLeaf || ended === 0) return undefined;
+    if (compareBytes(this.#last!, key) >= 0)
+      throw new StoreError('invalid-argument', 'the leaves of a map must come by rising key');
+    if (this.#levels[0]!.items.length > 0) this.#close(0);
+    this.#last = key;
+    this.#push(1, { key, id }, { weight: childWeight(key), ended });
+    return this.#take();
+  }
+
   /** The remaining nodes; the last one is the root. An empty map is one node without entries. */
   finish(): readonly [...BuiltNode[], BuiltNode] {
     if (this.#levels.length === 0) this.#levels.push({ items: [], weight: 0, ended: 0 });
-    for (let level = 0; level < this.#levels.length - 1; level++) this.#close(level);
+    // Below a leaf that was taken whole nothing is open.
+    for (let level = 0; level < this.#levels.length - 1; level++)
+      if (this.#levels[level]!.items.length > 0) this.#close(level);
     const top = this.#levels.length - 1;
     const root = this.#build(top, this.#levels[top]!);
     return [...this.#take(), root];

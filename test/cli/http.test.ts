@@ -5,11 +5,13 @@ import { join } from 'node:path';
 import { once } from 'node:events';
 import { PassThrough } from 'node:stream';
 import { test } from 'node:test';
+import Database from 'better-sqlite3';
 import { type OpenOptions, type StoreError, openStore } from '../../engine/index.ts';
 import { Output } from '../../src/cli/output.ts';
 import { push } from '../../src/cli/push.ts';
 import { type RemoteOptions, withRemote } from '../../src/cli/remote.ts';
 import { remote } from '../../src/cli/remotes.ts';
+import { repair } from '../../src/cli/repair.ts';
 import { serve } from '../../src/cli/serve.ts';
 import { token } from '../../src/cli/token.ts';
 import type { Verb } from '../../src/cli/verb.ts';
@@ -32,6 +34,20 @@ async function makeStore(path: string, content?: string, options: OpenOptions = 
 function secretFile(path: string, content: string | Uint8Array): void {
   writeFileSync(path, content);
   chmodSync(path, 0o600);
+}
+
+/** Damages every record in the SQLite volumes of a store that nobody has open. */
+function harmVolumes(store: string): void {
+  for (const name of readdirSync(join(store, 'volumes'), { recursive: true }).map(String)) {
+    if (!name.endsWith('.db')) continue;
+    const db = new Database(join(store, 'volumes', name));
+    for (const { n, data } of db.prepare('SELECT n, data FROM extents').all() as {
+      n: number;
+      data: Buffer;
+    }[])
+      db.prepare('UPDATE extents SET data = ? WHERE n = ?').run(data.fill(0, 60), n);
+    db.close();
+  }
 }
 
 /** Runs a verb in this process; resolves to the object it prints. */
@@ -98,15 +114,32 @@ test('a server, a token, a named remote: pull, push, revoke, stop', async (t) =>
   assert.deepEqual(pulled.json.roots, [{ name: 'main', id, changed: true }]);
   const pushed = await holdfast(['push', 'replica', url, ...trust, '--json'], options);
   assert.deepEqual(pushed.json.roots, [{ name: 'main', id, changed: false }]);
+  harmVolumes(replica);
+  const repaired = await holdfast(['repair', 'replica', '--from', 'origin', '--json'], options);
+  assert.deepEqual([repaired.exit, repaired.json.remaining], [0, []], repaired.stderr);
+  assert.ok(repaired.json.sources.from === 2 && repaired.json.receivedBytes > 0, repaired.stdout);
 
   assert.deepEqual(await run(token, ['revoke', join(folder, 'store'), tokenId]), { revoked: tokenId });
   const refused = await holdfast(['pull', 'replica', 'origin', '--json'], options);
   assert.deepEqual([refused.exit, refused.json.error.code], [1, 'forbidden']);
   running.child.kill('SIGTERM');
   const ended = await running.ended;
-  assert.deepEqual([ended.exit, ended.json], [0, { url, sessions: 2 }]);
+  assert.deepEqual([ended.exit, ended.json], [0, { url, sessions: 3 }]);
   assert.match(ended.stderr, new RegExp(`127\\.0\\.0\\.1 \\(token ${tokenId}, admin\\): 1 transfer`));
   assert.ok(![created.stderr, ended.stdout, ended.stderr].some((told) => told.includes(secret)));
+});
+
+test('what is said about a remote goes with one', async (t) => {
+  const folder = workFolder(t);
+  await makeStore(join(folder, 'store'), 'x');
+  await makeStore(join(folder, 'other'), 'x');
+  const store = join(folder, 'store');
+  await assert.rejects(run(repair, [store], { tokenFile: 'token' }), /goes with --from/);
+  const other = run(repair, [store], { from: join(folder, 'other'), rate: '1MB' });
+  await assert.rejects(other, /for what is no folder/);
+  // Nothing is damaged: nobody is asked, also where nobody is.
+  const nowhere = await run(repair, [store], { from: 'http://127.0.0.1:1' });
+  assert.deepEqual((nowhere as { healed: number }).healed, 0);
 });
 
 test('a server does not open a door by mistake', async (t) => {

@@ -1,6 +1,6 @@
 /** The verbs `pull`, `push` and `serve`: between folders, and through ssh as a program that is found on the PATH. */
 import assert from 'node:assert/strict';
-import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
+import { chmodSync, cpSync, mkdirSync, writeFileSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { test } from 'node:test';
 import { holdfast, main, workFolder, writeFiles } from './command.ts';
@@ -24,6 +24,30 @@ test('push and pull between folders, and a second time with nothing to do', asyn
   assert.deepEqual([pulled.exit, pulled.stdout], [0, `${added.json.root} main\n`]);
   const restored = await holdfast(['cat', 'third', 'main:photos/a.txt'], options);
   assert.equal(restored.stdout, 'hello\n');
+});
+
+test('a store that was set back is refused, until that is allowed', async (t) => {
+  const options = { cwd: workFolder(t) };
+  for (const store of ['store', 'replica']) await holdfast(['init', store], options);
+  const add = async (content: string): Promise<string> => {
+    writeFiles(options.cwd, { 'notes/a.txt': content });
+    return (await holdfast(['add', 'store', 'notes', '--json'], options)).json.root;
+  };
+  const first = await add('one\n');
+  await holdfast(['push', 'store', 'replica'], options);
+  cpSync(join(options.cwd, 'store'), join(options.cwd, 'backup'), { recursive: true });
+  await add('two\n');
+  await holdfast(['push', 'store', 'replica'], options);
+  for (const [verb, ...args] of [
+    ['push', 'backup', 'replica'],
+    ['pull', 'replica', 'backup'],
+  ]) {
+    const ended = await holdfast([verb!, ...args, '--json'], options);
+    assert.deepEqual([ended.exit, ended.json.error.code], [3, 'tampered'], ended.stderr);
+    assert.match(ended.json.error.message, /was set back/);
+  }
+  const allowed = await holdfast(['pull', 'replica', 'backup', '--allow-rollback', '--json'], options);
+  assert.deepEqual(allowed.json.roots, [{ name: 'main', id: first, changed: true }]);
 });
 
 test('what cannot be is told with its code', async (t) => {

@@ -35,11 +35,16 @@ function inWords(message: Message): string {
     case 'hello':
       return `hello, versions ${message.versions.min} to ${message.versions.max}`;
     case 'ask': {
-      const named = message.roots.map(({ name, haves }) => `${name}, having ${haves.map(short).join(' ')}`);
+      const named = message.roots.map(
+        ({ name, haves, seen = [] }) =>
+          `${name}, having ${haves.map(short).join(' ')}, having seen ${seen.map(short).join(' ')}`,
+      );
       return `ask for ${[...(message.all ? ['all roots'] : []), ...named].join('; ')}`;
     }
     case 'roots':
       return `roots: ${message.roots.map(({ name, id, base }) => `${name} is ${short(id)}, from base ${short(base)}`).join('; ')}`;
+    case 'history':
+      return `history: ${message.roots.map(({ sequence, seen }) => [`change ${sequence}`, ...seen.map((one) => `seen at ${one}`)].join(', ')).join('; ')}`;
     case 'want':
       return `want ${message.wants.map(({ kind, id }) => `${kind} ${short(id)}`).join(', ')}`;
     case 'blob':
@@ -110,6 +115,7 @@ test('every message has its row', () => {
       'alive',
       'part',
       'seal',
+      'history',
     ],
   );
 });

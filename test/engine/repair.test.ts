@@ -1,12 +1,11 @@
 // Repair: damage of every kind in every form of blob, healed from a second store and from an alternate, the bad copy set aside.
 import assert from 'node:assert/strict';
-import { readFileSync, readdirSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { readdirSync, truncateSync } from 'node:fs';
 import { join } from 'node:path';
-import Database from 'better-sqlite3';
 import type { BlobId, OpenOptions, Store } from '../../engine/index.ts';
 import { chunking } from './chunked-store.ts';
+import { harmHalf, harms } from './harm.ts';
 import {
-  type StoreFolder,
   noise,
   same,
   sha256,
@@ -17,18 +16,6 @@ import {
   withCode,
 } from './store-folder.ts';
 import { closeOthers, openBeside } from './tenants.ts';
-
-type Harm = (bytes: Buffer, at: number, length: number) => Buffer;
-
-/** What becomes of a copy. `at` and `length` are where it lies in its file. */
-const harms: Readonly<Record<string, Harm>> = {
-  'a flipped bit': (bytes, at, length) => {
-    bytes[at + (length >> 1)]! ^= 1;
-    return bytes;
-  },
-  '4 KiB of zeros': (bytes, at, length) => bytes.fill(0, at, at + Math.min(4096, length)),
-  'an end cut off': (bytes, at, length) => bytes.subarray(0, at + (length >> 1)),
-};
 
 const shapes: Readonly<Record<string, OpenOptions>> = {
   plain: {},
@@ -59,31 +46,6 @@ async function fill(store: Store): Promise<Made[]> {
   const { id } = await store.put(text('a node'), { links, owner: 'x' });
   made.push({ id, content: (await store.get(id))! });
   return made;
-}
-
-/** Harms every second file, and every second record in the SQLite volumes. Nothing may have the store open. */
-function harmHalf(folder: StoreFolder, harm: Harm | 'removed'): void {
-  for (const [i, path] of folder.files('blobs').entries()) {
-    if (i % 2 === 1) continue;
-    if (harm === 'removed') rmSync(path);
-    else {
-      const bytes = readFileSync(path);
-      const changed = harm(Buffer.from(bytes), 0, bytes.length);
-      rmSync(path);
-      writeFileSync(path, changed);
-    }
-  }
-  for (const path of folder.files('volumes').filter((name) => name.endsWith('.db'))) {
-    const db = new Database(path);
-    for (const { n, data } of db.prepare('SELECT n, data FROM extents').all() as {
-      n: number;
-      data: Buffer;
-    }[]) {
-      if (harm === 'removed') db.prepare('DELETE FROM extents WHERE n = ?').run(n);
-      else db.prepare('UPDATE extents SET data = ? WHERE n = ?').run(harm(data, 0, data.length), n);
-    }
-    db.close();
-  }
 }
 
 for (const [shape, options] of Object.entries(shapes)) {

@@ -100,7 +100,7 @@ export const raceMutants: readonly RaceMutant[] = [
         replace: 'request.damaged.filter((damage) => [markCopy(transaction, damage)])',
       },
       {
-        file: 'engine/content/verify.ts',
+        file: 'engine/content/findings.ts',
         find: 'if ((mayHaveMoved(error) || unknown) && this.#left(row)) return;',
         replace: '',
       },

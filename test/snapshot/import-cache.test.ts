@@ -206,3 +206,40 @@ test('a copy of a store does not take the first one for itself', async (t) => {
   assert.deepEqual((await copy.scrub()).damaged, []);
   await copy.close();
 });
+
+test('a folder of many files that changed here and there becomes the snapshot that a new import makes of it', async (t) => {
+  const place = await Workplace.open(t);
+  const many = Array.from(
+    { length: 900 },
+    (_, i) => [`in/file-${String(i).padStart(4, '0')}`, `${i}`] as const,
+  );
+  place.write(Object.fromEntries(many));
+  place.write({ 'in/file-0300-folder/inside': 'x' });
+  later(t);
+  await place.import(['in']);
+  await place.import(['in']); // now all times are believed
+  const steps: (() => void)[] = [
+    () => place.write({ [many[0]![0]]: 'first', [many[499]![0]]: 'last', [many[250]![0]]: 'middle' }),
+    () => rmSync(place.path(many[1]![0])),
+    () => rmSync(place.path(many[498]![0])),
+    () => many.slice(200, 280).forEach(([path]) => rmSync(place.path(path))),
+    () => place.write({ 'in/a-new-one': 'n', 'in/file-0400-': 'n', 'in/zz': 'n' }),
+    () => place.write({ 'in/file-0300-folder/inside': 'y' }),
+    () => many.slice(3, 490).forEach(([path]) => rmSync(place.path(path), { force: true })),
+  ];
+  for (const [i, step] of steps.entries()) {
+    step();
+    const puts: string[] = [];
+    const watched = wrapStore(place.store, {
+      put: (source, options) => {
+        if (options?.kind === 'node') puts.push(options.expectId!);
+        return place.store.put(source, options);
+      },
+    });
+    const { root } = await importPaths(watched, [place.path('in')]);
+    if (i === 1) assert.ok(puts.length <= 6, `${puts.length} nodes are put for one file that is gone`);
+    const anew = await place.import(['in'], { rehash: true });
+    assert.equal(anew.root, root, `step ${i}`);
+    await place.import(['in']);
+  }
+});

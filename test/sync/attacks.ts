@@ -23,8 +23,11 @@ export interface Attack {
   readonly name: string;
   /** Codes that tell of it. */
   readonly codes: readonly string[];
-  /** `pull`: the victim pulls root `x` from the attacker. `serve`: the attacker is served. */
-  readonly while: 'pull' | 'serve';
+  /**
+   * `pull`: the victim pulls root `x` from the attacker. `serve`: the attacker is served. `append`: likewise, and may only bring what is
+   * new. `repair`: the victim has lost `wound`, and asks the attacker for it.
+   */
+  readonly while: 'pull' | 'serve' | 'append' | 'repair';
   readonly act: (peer: ScriptedPeer) => Promise<void>;
   /** Right blobs that were asked for may stay, unreferenced, until they are collected. */
   readonly leavesBlobs?: true;

@@ -1,19 +1,19 @@
 /** Peers that lie, flood, bend the rules or fall silent: a typed error, no root moved, nothing stored that was not asked for and right. */
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { type Store, StoreError, openStore } from '../../engine/index.ts';
-import { pair, pull, serve, streamTransport } from '../../sync/index.ts';
+import { type Transport, pair, pull, repairFrom, serve, streamTransport } from '../../sync/index.ts';
 import type { MakeTransport } from '../conformance/transport.ts';
 import { noise, smallParameters, text, withCode } from '../engine/store-folder.ts';
 import {
   type Attack,
   askAll,
-  attacks,
+  attacks as transferAttacks,
   bomb,
   ghost,
   idOf,
@@ -23,6 +23,7 @@ import {
   untilWanted,
 } from './attacks.ts';
 import { AllTransports } from './ends.ts';
+import { furtherAttacks, wound } from './further-attacks.ts';
 import { ScriptedPeer } from './scripted-peer.ts';
 import { setTree } from './stores.ts';
 
@@ -30,6 +31,7 @@ const base = mkdtempSync(join(tmpdir(), 'holdfast-hostile-'));
 let victim: Store;
 let mainRoot = '';
 const all = new AllTransports();
+const attacks = [...transferAttacks, ...furtherAttacks];
 
 before(async () => {
   victim = await openStore(join(base, 'victim'), {
@@ -38,12 +40,17 @@ before(async () => {
     parameters: smallParameters,
   });
   mainRoot = await setTree(victim, 'main', mainTree);
+  const { id } = await victim.put(wound, { owner: 'the wound' });
+  const path = (await victim.pathOf(id))!;
+  rmSync(path);
+  writeFileSync(path, noise(wound.length, 78));
+  await assert.rejects(victim.get(id), withCode('corrupt'));
 });
 
 after(async () => {
   await all.close();
   const { damaged, recounted } = await victim.scrub();
-  assert.deepEqual([damaged, recounted], [[], 0]);
+  assert.deepEqual([damaged.map(({ id }) => id), recounted], [[idOf(wound)], 0]);
   await victim.close();
   rmSync(base, { recursive: true });
 });
@@ -54,11 +61,17 @@ async function run(attack: Attack, make: MakeTransport): Promise<unknown> {
   await victim.sideTable('sync').set([['cut', undefined]]);
   const { ends, dispose } = await make();
   // Over a network, the side that is served listens.
-  const [here, there] = attack.while === 'serve' ? ends : [ends[1], ends[0]];
+  const isServed = attack.while === 'serve' || attack.while === 'append';
+  const [here, there] = isServed ? ends : [ends[1], ends[0]];
   const peer = new ScriptedPeer(there);
   const options = { stallMs: attack.stallMs ?? 20_000 };
-  const victims =
-    attack.while === 'pull' ? pull(victim, here, { roots: ['x'], ...options }) : serve(victim, here, options);
+  const doing = {
+    pull: () => pull(victim, here, { roots: ['x'], ...options }),
+    serve: () => serve(victim, here, options),
+    append: () => serve(victim, here, { ...options, allow: 'append' }),
+    repair: () => repairOnce(here, options),
+  };
+  const victims = doing[attack.while]();
   const acting = attack.act(peer);
   // Its victim closes: that is how most attacks end. What it says last is taken, so that nobody waits for it.
   const taking = acting
@@ -74,6 +87,21 @@ async function run(attack: Attack, make: MakeTransport): Promise<unknown> {
   await there.close(new Error('the attack is over'));
   await dispose?.();
   return error;
+}
+
+/** A repair that reaches the attacker once. */
+async function repairOnce(here: Transport, options: { readonly stallMs: number }): Promise<never> {
+  const connections = [here];
+  const connect = (): Promise<Transport> => {
+    const next = connections.pop();
+    return next === undefined ? Promise.reject(new StoreError('busy', 'no more')) : Promise.resolve(next);
+  };
+  const { remaining, failure } = await repairFrom(victim, connect, { verify: false, ...options });
+  assert.deepEqual(
+    remaining.map(({ id }) => id),
+    [idOf(wound)],
+  );
+  throw failure ?? new StoreError('unavailable', remaining[0]!.reason);
 }
 
 test('there are at least a hundred attacks, each under a name of its own', () => {

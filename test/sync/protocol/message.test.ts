@@ -35,13 +35,14 @@ const message: fc.Arbitrary<Message> = fc.oneof(
   fc.record({
     type: fc.constant('ask' as const),
     all: fc.boolean(),
-    roots: named(fc.record({ name, haves: ids })),
+    roots: named(fc.record({ name, haves: ids, seen: ids })),
   }),
   fc.record({
     type: fc.constant('offer' as const),
     roots: named(
       fc.oneof(
         fc.record({ name, id, marks: ids }),
+        fc.record({ name, id, marks: ids, force: fc.constant(true as const) }),
         fc.record({ name, id, marks: ids, expect: fc.oneof(id, fc.constant(null)) }),
       ),
     ).filter((roots) => roots.length > 0),
@@ -98,6 +99,12 @@ const message: fc.Arbitrary<Message> = fc.oneof(
     repeated: fc.nat(limits.repeatedMax),
   }),
   fc.record({ type: fc.constant('seal' as const), last: fc.boolean(), digest: id }),
+  fc.record({
+    type: fc.constant('history' as const),
+    roots: fc.array(fc.record({ sequence: whole, seen: fc.array(whole, { maxLength: 8 }) }), {
+      maxLength: 20,
+    }),
+  }),
 );
 
 test('what is written is read back, and written the same again', () => {
@@ -156,9 +163,10 @@ test('headers are the CBOR that another implementation writes', () => {
       [5, 0, fromHex(one), 0, 2 ** 40, 5],
     ],
     [
-      { type: 'ask', all: false, roots: [{ name: 'main', haves: [one] }] },
-      [1, 0, [[bytes('main'), [fromHex(one)]]]],
+      { type: 'ask', all: false, roots: [{ name: 'main', haves: [one], seen: [] }] },
+      [1, 0, [[bytes('main'), [fromHex(one)], []]]],
     ],
+    [{ type: 'history', roots: [{ sequence: 7, seen: [0, 2 ** 40] }] }, [15, [[7, [0, 2 ** 40]]]]],
     [
       { type: 'offer', roots: [{ name: 'x', id: one, expect: null, marks: [] }] },
       [2, [[bytes('x'), fromHex(one), 1, new Uint8Array(0), []]]],
@@ -216,6 +224,42 @@ test('a frame that comes byte by byte costs neither time nor memory to speak of'
   assert.deepEqual(reader.next()?.payload.length, payload.length);
   const grown = process.memoryUsage().rss - before;
   assert.ok(grown < 160 * 1024 * 1024, `${Math.round(grown / 1024)} KiB`);
+});
+
+test('memory of large payloads is used again, and what was copied out of is given back', () => {
+  const writer = new FrameWriter(nodeProvider);
+  const payload = new Uint8Array(700_000).map((_, i) => i * 7);
+  const head = (): Uint8Array => writer.head(encodeMessage({ type: 'bye' }), payload.length);
+  const reader = new FrameReader(nodeProvider, 1024 * 1024, { owns: true });
+  const chunks = (): Uint8Array[] => [head(), payload.slice(0, 300_000), payload.slice(300_000)];
+  const read = (pieces: readonly Uint8Array[]): Uint8Array => {
+    for (const piece of pieces) reader.push(piece);
+    const got = reader.next()!.payload;
+    assert.equal(Buffer.compare(got, payload), 0);
+    return got;
+  };
+  const pieces = chunks();
+  const first = read(pieces);
+  assert.deepEqual(
+    pieces.slice(1).map(({ length }) => length),
+    [0, 0],
+    'the chunks are freed',
+  );
+  const second = read(chunks());
+  assert.notEqual(second.buffer, first.buffer);
+  reader.recycle(first);
+  reader.recycle(first); // twice is once
+  reader.recycle(payload); // not of this reader
+  const third = read(chunks());
+  assert.equal(third.buffer, first.buffer);
+  assert.notEqual(read(chunks()).buffer, first.buffer);
+  assert.equal(Buffer.compare(second, payload), 0, 'what was not given back is left alone');
+
+  const careful = new FrameReader(nodeProvider, 1024 * 1024, { sequence: 4 });
+  const kept = chunks();
+  for (const piece of kept) careful.push(piece);
+  assert.equal(careful.next()?.payload.length, payload.length);
+  assert.equal(kept[1]!.length, 300_000, 'what belongs to somebody else is left alone');
 });
 
 test('every bit of the head of a frame counts', () => {

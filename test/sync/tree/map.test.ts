@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { fromHex } from '../../../engine/codec/bytes.ts';
 import { decodeNode } from '../../../engine/codec/node.ts';
-import { buildMap } from '../../../sync/tree/builder.ts';
+import { MapBuilder, buildMap } from '../../../sync/tree/builder.ts';
 import { decodeMapNode, encodeMapNode, weightOf } from '../../../sync/tree/map-node.ts';
 import { getEntry } from '../../../sync/tree/reader.ts';
 import { type MapEntry, levelsEnded, nodeWeightMax } from '../../../sync/tree/rules.ts';
@@ -164,3 +164,63 @@ test('a golden root: the format has not moved', () => {
     '7a36aeeeedecafc3b0139b33bd4a85fa93c8e3ccc2bedfbb3a6516dc431ce424',
   );
 });
+
+test('leaves that are taken whole give the tree that their entries give', () => {
+  const edits = fc.array(fc.tuple(fc.nat(2_999), fc.constantFrom('drop', 'add', 'change')), {
+    maxLength: 12,
+  });
+  fc.assert(
+    fc.property(fc.integer({ min: 1, max: 3_000 }), edits, (count, changes) => {
+      const old = manyEntries(count);
+      const now = new Map([...old].map((one) => [Buffer.from(one.key).toString(), one]));
+      for (const [at, how] of changes) {
+        const key = `file-${String(at).padStart(7, '0')}`;
+        if (how === 'drop') now.delete(key);
+        else if (how === 'change') now.set(key, entry(key, 'changed'));
+        else now.set(`${key}+`, entry(`${key}+`, 'new'));
+      }
+      const entries = sorted([...now.values()]);
+      const { built, taken } = rebuilt(entries, sorted([...old]));
+      assert.equal(built, store(entries).root);
+      if (count > 2_000) assert.ok(taken > 2, `${taken} leaves`);
+    }),
+    { numRuns: 60 },
+  );
+});
+
+/** Builds a map out of the leaves of an old one where all between two of its leaves' ends is as it was. */
+function rebuilt(entries: readonly MapEntry[], old: readonly MapEntry[]): { built: string; taken: number } {
+  const leaves = leavesOf(old);
+  const builder = new MapBuilder(provider);
+  let taken = 0;
+  let built = '';
+  for (let i = 0; i < entries.length;) {
+    const name = Buffer.from(entries[i]!.key);
+    const at = leaves.findIndex(({ keys }) => name.equals(keys[0]!.key));
+    const leaf = leaves[at];
+    const same = leaf?.keys.every((one, j) => entries[i + j] && alike(one, entries[i + j]!)) === true;
+    if (
+      same &&
+      builder.atLeaf &&
+      builder.addLeaf({ key: leaf.keys.at(-1)!.key, id: leaf.id }) !== undefined
+    ) {
+      taken++;
+      i += leaf.keys.length;
+    } else builder.add(entries[i++]!);
+  }
+  built = builder.finish().at(-1)!.id;
+  return { built, taken };
+}
+
+function alike(a: MapEntry, b: MapEntry): boolean {
+  return Buffer.from(a.key).equals(b.key) && Buffer.from(a.value).equals(b.value);
+}
+
+function leavesOf(
+  entries: readonly MapEntry[],
+): { readonly id: string; readonly keys: readonly MapEntry[] }[] {
+  return [...store(entries).nodes.values()].flatMap(({ id, bytes, level }) => {
+    const node = decodeMapNode(decodeNode(bytes));
+    return level === 0 && 'entries' in node ? [{ id, keys: node.entries }] : [];
+  });
+}

@@ -1,0 +1,329 @@
+/** Blobs of a peer by their ids: asked for as a transfer of no roots, judged as they come, and had again over a new connection when one is cut. */
+import { toHex } from '../engine/codec/bytes.ts';
+import {
+  type BlobId,
+  type BlobKind,
+  type BlobSource,
+  type Host,
+  type Store,
+  StoreError,
+  decodeNode,
+  nodeProvider,
+} from '../engine/index.ts';
+import { Connection, type Incoming } from './connection.ts';
+import { Notes } from './peers/notes.ts';
+import { Assembly, refused } from './protocol/arrivals.ts';
+import { costOf } from './protocol/credit.ts';
+import { nodeBytesMax } from './protocol/limits.ts';
+import type { Transport } from './transport.ts';
+
+export interface RemoteBlobsOptions {
+  readonly host: Host;
+  /** Silence of the peer that is taken for its death, ms. */
+  readonly stallMs: number;
+  readonly signal: AbortSignal | undefined;
+}
+
+/** Blobs asked for ahead of what is needed; a window bounds their bytes. */
+const aheadMax = 64;
+/** Connections that end one after the other without a blob having come. */
+const fruitlessMax = 3;
+
+/** A blob that is arriving, as far as it has come. */
+interface Open {
+  readonly id: BlobId;
+  readonly size: number;
+  /** All of it, verified, where it is small enough to be a node. */
+  readonly whole: Uint8Array | undefined;
+  /** What has come of a larger one and was not handed on. */
+  first: Uint8Array | undefined;
+}
+
+/** One question at a time. Connects when first asked. */
+export class RemoteBlobs implements BlobSource {
+  readonly #store: Store;
+  readonly #connect: () => Promise<Transport>;
+  readonly #options: RemoteBlobsOptions;
+  #connection: Connection | undefined;
+  #assembly = new Assembly();
+  /** In the order of their answers. */
+  #asked: BlobId[] = [];
+  #expected: readonly BlobId[] = [];
+  /** Grows with each answer that was expected: what is asked for in vain is passed over. */
+  #ahead = 1;
+  #open: Open | undefined;
+  #fruitless = 0;
+  /** What ended it for good. */
+  failure: Error | undefined;
+  readonly #counts = { blobs: 0, bytes: 0 };
+  sentBytes = 0;
+  receivedBytes = 0;
+
+  constructor(store: Store, connect: () => Promise<Transport>, options: RemoteBlobsOptions) {
+    this.#store = store;
+    this.#connect = connect;
+    this.#options = options;
+  }
+
+  expect(ids: readonly BlobId[]): void {
+    this.#expected = ids;
+  }
+
+  /** The protocol does not tell: what it is here counts, and where that is not known, whether the bytes are a node's. */
+  async kindOf(id: BlobId): Promise<BlobKind | undefined> {
+    const known = await this.#known(id);
+    const open = await this.#begin(id, known?.size);
+    if (open === undefined) return undefined;
+    if (known !== undefined) return known.kind;
+    return open.whole !== undefined && isNode(open.whole) ? 'node' : 'raw';
+  }
+
+  async stream(id: BlobId, signal: AbortSignal | undefined): Promise<ReadableStream<Uint8Array> | undefined> {
+    const open = await this.#begin(id, (await this.#known(id))?.size);
+    if (open === undefined) return undefined;
+    const pieces = open.whole === undefined ? this.#pieces(open) : once(open.whole);
+    return new ReadableStream<Uint8Array>(
+      {
+        pull: async (controller) => {
+          signal?.throwIfAborted();
+          const { done, value } = await pieces.next();
+          if (done === true) controller.close();
+          else controller.enqueue(value);
+        },
+        cancel: async () => void (await pieces.return()),
+      },
+      { highWaterMark: 0 },
+    );
+  }
+
+  /** Ends the connection, if there is one. */
+  async end(error?: unknown): Promise<void> {
+    const connection = this.#connection;
+    if (connection === undefined) return;
+    try {
+      if (error !== undefined) return await this.#drop(error);
+      // What was asked for ahead and not needed: the peer is in the middle of it.
+      while (this.#asked.length > 0) await this.#pass(connection);
+      connection.send({ type: 'done', changed: [], ...this.#counts });
+      connection.send({ type: 'bye' });
+      this.#forget(connection);
+      await connection.close();
+    } catch (failure) {
+      await this.#drop(failure);
+    }
+  }
+
+  /** What it is here. Undefined where nobody knows: it was lost with the catalog, or has no row. */
+  async #known(id: BlobId): Promise<{ readonly kind: BlobKind; readonly size: number } | undefined> {
+    try {
+      const stat = await this.#store.stat(id);
+      return stat === undefined || stat.size === 0 ? undefined : stat;
+    } catch (error) {
+      if (StoreError.is(error, 'corrupt')) return undefined; // a damaged row
+      throw error;
+    }
+  }
+
+  /** The beginning of a blob, from a connection that works. Undefined when the peer does not have it. */
+  async #begin(id: BlobId, size: number | undefined): Promise<Open | undefined> {
+    if (this.#open?.id === id) return this.#open;
+    for (;;) {
+      if (this.failure !== undefined) throw notHad(this.failure);
+      try {
+        const connection = (this.#connection ??= await this.#meet());
+        this.#ask(connection, id);
+        while (this.#asked[0] !== id) await this.#pass(connection);
+        return await this.#take(connection, size);
+      } catch (error) {
+        // With nothing else asked for, it is this blob that cannot be had.
+        const alone = this.#asked.length <= 1;
+        await this.#broken(error);
+        if (alone) throw notHad(error);
+      }
+    }
+  }
+
+  /** Whether the connection may be made anew after this. */
+  async #broken(error: unknown): Promise<void> {
+    await this.#drop(error);
+    if (!mayPass(error) || ++this.#fruitless >= fruitlessMax) this.failure = error as Error;
+  }
+
+  async #drop(error: unknown): Promise<void> {
+    const connection = this.#connection;
+    if (connection === undefined) return;
+    this.#forget(connection);
+    await connection.close(error).catch(() => undefined); // the error that ended it is the one to tell
+  }
+
+  #forget({ sentBytes, receivedBytes }: Connection): void {
+    this.sentBytes += sentBytes;
+    this.receivedBytes += receivedBytes;
+    this.#connection = undefined;
+    this.#asked = [];
+    this.#open = undefined;
+    this.#ahead = 1;
+  }
+
+  async #meet(): Promise<Connection> {
+    this.#options.signal?.throwIfAborted();
+    const connection = new Connection(await this.#connect(), this.#options);
+    try {
+      connection.hello(await new Notes(this.#store).identity());
+      connection.send({ type: 'ask', all: false, roots: [] });
+      const { message } = await this.#next(connection);
+      if (message.type !== 'roots' || message.roots.length > 0)
+        throw new StoreError('corrupt', `the peer answers a question for no roots with "${message.type}"`);
+    } catch (error) {
+      await connection.close(error).catch(() => undefined);
+      throw error;
+    }
+    this.#assembly = new Assembly();
+    return connection;
+  }
+
+  /** Asks for a blob, if it was not asked for yet, and for some of those that come after it. */
+  #ask(connection: Connection, id: BlobId): void {
+    const isAsked = this.#asked.includes(id);
+    const at = this.#expected.indexOf(id);
+    if (at < 0) this.#ahead = 1;
+    const wanted = isAsked ? [] : [id];
+    if (this.#asked.length * 2 <= this.#ahead)
+      for (const next of at < 0 ? [] : this.#expected.slice(at + 1)) {
+        if (this.#asked.length + wanted.length >= this.#ahead) break;
+        if (!this.#asked.includes(next)) wanted.push(next);
+      }
+    if (wanted.length === 0) return;
+    connection.send({ type: 'want', wants: wanted.map((one) => ({ kind: 'raw', id: one, from: 0 })) });
+    this.#asked.push(...wanted);
+  }
+
+  /** Takes the answer that comes next, and lets it go. */
+  async #pass(connection: Connection): Promise<void> {
+    this.#open = undefined;
+    const left = this.#asked.length;
+    while (this.#asked.length === left) await this.#piece(connection);
+  }
+
+  async #take(connection: Connection, known: number | undefined): Promise<Open | undefined> {
+    const id = this.#asked[0]!;
+    const first = await this.#piece(connection);
+    if (first === undefined) return undefined;
+    const { size } = first;
+    if (known !== undefined && size !== known)
+      throw refused('corrupt', `a blob of ${known} bytes is said to have ${size}`, id);
+    if (size > nodeBytesMax) return (this.#open = { id, size, whole: undefined, first: first.bytes });
+    const parts = [first.bytes];
+    for (let have = first.bytes.length; have < size;) {
+      const { bytes } = (await this.#piece(connection))!;
+      parts.push(bytes);
+      have += bytes.length;
+    }
+    const whole = parts.length === 1 ? first.bytes : Buffer.concat(parts);
+    if (nodeProvider.sha256Hex(whole) !== id) throw wrongBytes(id);
+    return (this.#open = { id, size, whole, first: undefined });
+  }
+
+  /** Whoever stops half way has the connection ended: the rest would have to come all the same. */
+  async *#pieces(open: Open): AsyncGenerator<Uint8Array, void, void> {
+    const { id, size, first } = open;
+    const connection = this.#connection;
+    if (this.#open !== open || connection === undefined || first === undefined)
+      throw new Error('holdfast bug: a blob of a peer is read twice');
+    this.#open = undefined;
+    const hasher = nodeProvider.hasher();
+    let isRead = false;
+    try {
+      hasher.update(first);
+      yield first;
+      for (let have = first.length; have < size;) {
+        const { bytes } = (await this.#piece(connection))!;
+        have += bytes.length;
+        hasher.update(bytes);
+        // The last piece only when the whole is right.
+        if (have === size && toHex(hasher.digest()) !== id) throw wrongBytes(id);
+        isRead = have === size;
+        yield bytes;
+      }
+    } catch (error) {
+      await this.#broken(error);
+      throw notHad(error);
+    } finally {
+      if (!isRead)
+        await this.#drop(new StoreError('unavailable', 'what was asked for is not wanted any more'));
+    }
+  }
+
+  /** The next piece of the answer that is due; undefined when the peer does not have the blob. */
+  async #piece(
+    connection: Connection,
+  ): Promise<{ readonly bytes: Uint8Array; readonly size: number } | undefined> {
+    const id = this.#asked[0]!;
+    const { message, payload } = await this.#next(connection);
+    if (message.type === 'absent' && message.id === id && this.#assembly.open === undefined) {
+      this.#asked.shift();
+      return undefined;
+    }
+    if (message.type !== 'blob')
+      throw new StoreError('corrupt', `the peer sends "${message.type}" where it has no place`);
+    if (message.id !== id || message.kind !== 'raw')
+      throw refused('forbidden', 'a blob comes that nothing asked for', message.id);
+    connection.receiveWindow.arrived(costOf(payload));
+    const { last } = this.#assembly.take(message, payload, () => 0);
+    const credit = connection.receiveWindow.taken(costOf(payload));
+    if (credit > 0) connection.send({ type: 'credit', bytes: credit });
+    if (last) {
+      this.#asked.shift();
+      this.#fruitless = 0;
+      this.#ahead = Math.min(this.#ahead * 2, aheadMax);
+      this.#counts.blobs++;
+      this.#counts.bytes += message.size;
+    }
+    return { bytes: payload, size: message.size };
+  }
+
+  async #next(connection: Connection): Promise<Incoming> {
+    const { signal } = this.#options;
+    const stop = Promise.withResolvers<never>();
+    const abort = (): void => stop.reject(signal?.reason);
+    signal?.addEventListener('abort', abort, { once: true });
+    if (signal?.aborted === true) abort();
+    try {
+      const next = await Promise.race([connection.receive(), stop.promise]);
+      if (next === undefined) throw new StoreError('unavailable', 'the peer closed before it had answered');
+      return next;
+    } finally {
+      signal?.removeEventListener('abort', abort);
+    }
+  }
+}
+
+/** Whatever it was, it is not this store that failed. */
+function notHad(error: unknown): StoreError {
+  return new StoreError('unavailable', error instanceof Error ? error.message : String(error), {}, error);
+}
+
+/** A cut, or a blob that is damaged over there: not a peer that refuses us, nor one that we refuse. */
+function mayPass(error: unknown): boolean {
+  if (!StoreError.is(error)) return false;
+  if (error.code === 'corrupt') return error.facts['peer'] === true;
+  return error.code === 'unavailable' || error.code === 'busy';
+}
+
+function wrongBytes(id: BlobId): StoreError {
+  return refused('corrupt', 'the bytes of a blob are not those of its id', id);
+}
+
+function isNode(bytes: Uint8Array): boolean {
+  try {
+    decodeNode(bytes);
+    return true;
+  } catch (error) {
+    if (StoreError.is(error)) return false;
+    throw error;
+  }
+}
+
+async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array, void, void> {
+  yield bytes;
+}
