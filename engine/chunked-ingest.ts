@@ -30,10 +30,9 @@ export class ChunkedIngest {
    * Chunks are durable before the manifest nodes that link to them, and all of them before the blob is; a session keeps collection from
    * them until then. A failure or a crash leaves chunks that nothing refers to.
    */
-  async put(source: ChunkedSource, options: PutOptions): Promise<PutResult> {
+  put(source: ChunkedSource, options: PutOptions): Promise<PutResult> {
     const { crew, queue, during } = this.#parts;
-    if ('path' in source) await crew.pair();
-    return await queue.add(() =>
+    return queue.add(() =>
       during(async () => {
         options.signal?.throwIfAborted();
         const { remote, linked } = crew.copier();
