@@ -46,16 +46,14 @@ test('kill -9 of a sound store loses nothing, of one that acknowledges too early
   const good = await runKill({ seed, kills: sample(6, 3), subject: sound, processes: 1, killsPerRound: 3 });
   assert.deepEqual(good.losses, []);
   const early: Subject = { kind: 'stand-in', flaws: ['ack before commit'] };
-  const bad = await runKill({
-    seed,
-    kills: 6,
-    subject: early,
-    verifier: sound,
-    processes: 1,
-    killsPerRound: 3,
-    keep: false,
-  });
-  assert.ok(bad.losses.length > 0);
+  // Whether a kill meets the moment is chance; that none of so many does is none.
+  let lost = false;
+  for (let s = seed; !lost && s < seed + 10; s++) {
+    const given = { seed: s, kills: 6, subject: early, verifier: sound };
+    const report = await runKill({ ...given, processes: 1, killsPerRound: 3, keep: false });
+    lost = report.losses.length > 0;
+  }
+  assert.ok(lost);
 });
 
 test('a patch that no longer fits says so', () => {
