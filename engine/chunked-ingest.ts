@@ -30,9 +30,10 @@ export class ChunkedIngest {
    * Chunks are durable before the manifest nodes that link to them, and all of them before the blob is; a session keeps collection from
    * them until then. A failure or a crash leaves chunks that nothing refers to.
    */
-  put(source: ChunkedSource, options: PutOptions): Promise<PutResult> {
+  async put(source: ChunkedSource, options: PutOptions): Promise<PutResult> {
     const { crew, queue, during } = this.#parts;
-    return queue.add(() =>
+    if ('path' in source) await crew.pair();
+    return await queue.add(() =>
       during(async () => {
         options.signal?.throwIfAborted();
         const { remote, linked } = crew.copier();

@@ -8,9 +8,6 @@ export interface ThreadEntries {
   readonly work: URL;
 }
 
-/** All workers are at work for so long: a tenth of what a thread takes to start. */
-const busyMs = 10;
-
 interface CrewParts {
   /** How many workers there may be. */
   readonly count: number;
@@ -34,15 +31,13 @@ export class Crew {
   #opening: unknown;
   /** The start of the next worker. */
   #growing: Promise<void> | undefined;
-  /** Somebody found all busy; it is seen soon whether they still are. */
-  #looking = false;
   #mayGrow = false;
   #onNote: (note: unknown) => void = () => {};
   #linked = false;
   #stopping = false;
 
   /**
-   * Starts the commit thread and `now` workers; the others, up to `count`, start when calls keep all workers busy. A thread costs
+   * Starts the commit thread and `now` workers; the others, up to `count`, start when a call finds all workers busy. A thread costs
    * a tenth of a second of a core, and most stores that are opened have work for one.
    */
   static async start(
@@ -138,16 +133,8 @@ export class Crew {
     let best = this.#workers[0]!;
     for (const member of this.#workers) if (member.remote.pending < best.remote.pending) best = member;
     // It need not wait for the new one, which takes longer to start than most calls take.
-    if (best.remote.pending > 0 && this.#mayGrow && !this.#looking) void this.#growWhereBusy();
+    if (best.remote.pending > 0) void this.#grow();
     return best;
-  }
-
-  /** Calls that meet for a moment are no reason to start a thread; work that goes on is. */
-  async #growWhereBusy(): Promise<void> {
-    this.#looking = true;
-    await this.#host.clock.sleep(busyMs);
-    this.#looking = false;
-    if (this.#workers.every(({ remote }) => remote.pending > 0)) await this.#grow();
   }
 
   /** One at a time. Resolves when the next worker works, or when there is to be none. */

@@ -31,9 +31,6 @@ const memoriesMax = 12;
 const memoriesBusy = 3;
 const batchWorth = 64;
 
-/** A file of so many times `smallMax`, 32 MiB in a new store, is worth the start of a second worker: one hashes what the other reads. */
-const pairFactor = 128;
-
 /** A record in shared memory, which is used again once all records in it were released. */
 type Record = EncodedRecord & { readonly record: Uint8Array; release(): void };
 type EncodeAnswer = Record | Exclude<Encoded, EncodedRecord>;
@@ -143,7 +140,7 @@ export class Ingest {
     return await this.#commitRecord(encoded, options);
   }
 
-  async #encoded(source: SmallSource): Promise<Record | { readonly large: number }> {
+  async #encoded(source: SmallSource): Promise<Record | { readonly large: true }> {
     for (;;) {
       const encoded = await this.#encodes.add(source);
       if (!('later' in encoded)) return encoded;
@@ -155,8 +152,8 @@ export class Ingest {
       throw new StoreError('invalid-argument', 'the path of a source must be a text, not empty, without NUL');
     const encoded = await this.#encoded({ path, kind: 'raw', ...howOf(options) });
     if (!('large' in encoded)) return await this.#commitRecord(encoded, options);
-    if (encoded.large >= pairFactor * this.#parts.smallMax) await this.#parts.crew.pair();
     if (this.#isChunked(options)) return await this.#chunked.put({ path }, options);
+    await this.#parts.crew.pair();
     return await this.#stored(options, (worker, linked) =>
       worker.call<StagedBlob>(
         'stage-path',
@@ -364,7 +361,7 @@ export class Ingest {
       }
       release();
       if ('error' in result) return new BatchFailure(errorFromData(result.error));
-      return 'large' in result.ok ? { large: result.ok.large } : { later: true };
+      return 'large' in result.ok ? { large: true } : { later: true };
     });
   }
 }

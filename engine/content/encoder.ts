@@ -42,8 +42,8 @@ export interface EncodedRecord {
   readonly source?: SourceFacts;
 }
 
-/** `large`: a file too large for a record, and its size. `later`: the batch was full before its turn came; it is to be asked again. */
-export type Encoded = EncodedRecord | { readonly large: number } | { readonly later: true };
+/** `large`: a file too large for a record. `later`: the batch was full before its turn came; it is to be asked again. */
+export type Encoded = EncodedRecord | { readonly large: true } | { readonly later: true };
 
 export interface EncoderOptions {
   readonly host: Host;
@@ -134,7 +134,7 @@ export class Encoder {
     try {
       const before = file.facts();
       checkSource(path, before);
-      if (before.size > this.#options.smallMax) return { large: before.size };
+      if (before.size > this.#options.smallMax) return { large: true };
       const place = recordOverhead(before.size, this.#chunkLog2);
       this.#room(place + before.size + 1);
       // One byte more than it should have: a file that grew is seen.
