@@ -5,7 +5,7 @@ import { copyAt } from '../catalog/copy-rows.ts';
 import { toHex } from '../codec/bytes.ts';
 import type { Provider } from '../codec/provider.ts';
 import { type RecordView, readRecord } from '../codec/record.ts';
-import { StoreError } from '../errors.ts';
+import { StoreError, toStoreError } from '../errors.ts';
 import type { Clock } from '../host.ts';
 import { partFile } from '../volumes/directory.ts';
 import { sliceBytes } from './contents.ts';
@@ -142,8 +142,9 @@ export class Verifier {
         await turns.after(length);
       }
     } catch (error) {
-      // The volume itself is damaged, or was emptied and removed; each row that is left is read for itself.
-      if (!mayHaveMoved(error)) throw error;
+      // The volume itself is damaged, or was emptied and removed, which SQLite may take for a failing disk; each row that is left is read
+      // for itself.
+      if (!mayHaveMoved(toStoreError(error, `reading volume ${range.volume}`))) throw error;
     }
     while (next < rows.length) run.missing(rows[next++]!);
   }
