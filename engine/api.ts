@@ -192,10 +192,7 @@ export interface PutOptions {
   readonly links?: readonly Link[];
   /** `node`: the source is an encoded node; its links are checked and referenced. Default `raw`. */
   readonly kind?: BlobKind;
-  /**
-   * Fails with `conflict`, storing nothing, unless the bytes have this id. A node may be put while puts, called before, of what it links
-   * to are under way with this: it follows them, into the same commit where it can, and is `not-found` when one of them fails.
-   */
+  /** Fails with `conflict`, storing nothing, unless the bytes have this id. Nodes put after it may link to it before it is stored. */
   readonly expectId?: BlobId;
   /** Other than the store's. Of content that is here already nothing changes. */
   readonly compression?: CompressionMode;

@@ -1,5 +1,5 @@
 /** The way of a put: small sources in batches to a record, large ones through a staged file; both end in a group commit. */
-import type { BlobId, Link, PutOptions, PutResult, PutSource, SourceFacts } from './api.ts';
+import type { BlobId, PutOptions, PutResult, PutSource, SourceFacts } from './api.ts';
 import { checkChunking, checkId, checkMode, checkName } from './arguments.ts';
 import { BatchFailure, Batches } from './batches.ts';
 import { BatchMemory, SourceMemory, sourceBytesMax } from './batch-memory.ts';

@@ -127,7 +127,9 @@ export function isAddress(remote: string): boolean {
   // Two letters at least: one is a drive.
   const scheme = /^([a-z][a-z0-9+.-]+:)\/\//i.exec(remote)?.[1];
   if (scheme !== undefined)
-    throw new UsageError(`${scheme}// leads to no store: there are ssh://, http:// and https://, and folders`);
+    throw new UsageError(
+      `${scheme}// leads to no store: there are ssh://, http:// and https://, and folders`,
+    );
   return false;
 }
 
