@@ -38,17 +38,22 @@ export class Crew {
 
   /**
    * Starts the commit thread and `now` workers; the others, up to `count`, start when a call finds all workers busy. A thread costs
-   * a tenth of a second of a core, and most stores that are opened have work for one.
+   * a tenth of a second of a core, and most stores that are opened have work for one. `unavailable` where these cannot
+   * start; then none is left.
    */
   static async start(
     host: Host,
     entries: ThreadEntries,
     { count, now, onDeath }: CrewParts & { readonly now: number },
   ): Promise<Crew> {
-    const [writer, workers] = await Promise.all([
-      host.threads.start(entries.commit),
-      Promise.all(Array.from({ length: now }, () => host.threads.start(entries.work))),
-    ]);
+    const wanted = [entries.commit, ...Array.from({ length: now }, () => entries.work)];
+    const started = await Promise.allSettled(wanted.map((entry) => host.threads.start(entry)));
+    const [writer, ...workers] = started.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []));
+    const failed = started.find((one) => one.status === 'rejected');
+    if (writer === undefined || failed !== undefined) {
+      for (const thread of [writer, ...workers]) await thread?.stop();
+      throw new StoreError('unavailable', 'a thread of the store cannot be started', {}, failed?.reason);
+    }
     const crew = new Crew(host, entries, { count, onDeath }, memberOf(writer));
     for (const thread of workers) crew.#admit(crew.#watch(memberOf(thread)));
     return crew;

@@ -215,13 +215,14 @@ export class RemoteBlobs implements BlobSource {
     if (known !== undefined && size !== known)
       throw refused('corrupt', `a blob of ${known} bytes is said to have ${size}`, id);
     if (size > nodeBytesMax) return (this.#open = { id, size, whole: undefined, first: first.bytes });
-    const parts = [first.bytes];
+    // In memory of its own: pieces may be of a byte each.
+    const whole = new Uint8Array(size);
+    whole.set(first.bytes);
     for (let have = first.bytes.length; have < size;) {
       const { bytes } = (await this.#piece(connection))!;
-      parts.push(bytes);
+      whole.set(bytes, have);
       have += bytes.length;
     }
-    const whole = parts.length === 1 ? first.bytes : Buffer.concat(parts);
     if (nodeProvider.sha256Hex(whole) !== id) throw wrongBytes(id);
     return (this.#open = { id, size, whole, first: undefined });
   }

@@ -3,6 +3,8 @@ import type { Ending, Piece, Source } from '../peer.ts';
 
 /** Pieces kept for those who come after: what the fastest may be ahead of another before the store is read again. */
 const keptBytesMax: number = 32 * 1024 * 1024;
+/** What a piece takes beside its bytes, about: of small blobs that is most. */
+const keptOverhead = 1024;
 
 interface Kept {
   readonly piece: Promise<Piece | undefined>;
@@ -82,7 +84,7 @@ export class SharedReads {
 
   #hold(key: string, kept: Kept, piece: Piece | undefined): void {
     if (this.#kept.get(key) !== kept) return;
-    kept.bytes = piece?.bytes.length ?? 0;
+    kept.bytes = keptOverhead + (piece?.bytes.length ?? 0);
     this.#bytes += kept.bytes;
     for (const [oldest, one] of this.#kept) {
       if (this.#bytes <= this.#max) return;

@@ -1,5 +1,4 @@
 /** Judges the blobs that arrive: only what was asked for, or what lies on the way down a tree that is being streamed. */
-import { concatBytes } from '../../engine/codec/bytes.ts';
 import { StoreError } from '../../engine/errors.ts';
 import { type TreeLink, keyOf } from './difference.ts';
 import { depthMax, nodeBytesMax } from './limits.ts';
@@ -14,8 +13,11 @@ export interface Arrival {
   readonly from: number;
   /** Where the next piece begins. */
   next: number;
-  /** Pieces of a node; a raw blob's are passed on. */
-  readonly pieces: Uint8Array[];
+  /**
+   * The bytes of a node, in memory of its own: a piece as it came may be a view of far more, which it would keep, and pieces may be of
+   * a byte each. A raw blob's pieces are passed on.
+   */
+  readonly node: Uint8Array | undefined;
 }
 
 /** Puts the pieces of blobs together and refuses whatever does not fit. */
@@ -46,7 +48,7 @@ export class Assembly {
       throw refused('corrupt', `a blob goes on after its ${blob.size} declared bytes`, blob.id);
     if (payload.length === 0 && end < blob.size) throw refused('corrupt', 'a piece is empty', blob.id);
     arrival.next = end;
-    if (blob.kind === 'node') arrival.pieces.push(payload);
+    arrival.node?.set(payload, blob.offset);
     const last = end === blob.size;
     this.#open = last ? undefined : arrival;
     return { arrival, last };
@@ -55,13 +57,14 @@ export class Assembly {
   #begin(blob: BlobMessage, key: string, from: number): Arrival {
     if (blob.kind === 'node' && blob.size > nodeBytesMax)
       throw refused('limit-exceeded', `a node is said to have ${blob.size} bytes`, blob.id);
-    return { key, blob, from, next: from, pieces: [] };
+    return {
+      key,
+      blob,
+      from,
+      next: from,
+      node: blob.kind === 'node' ? new Uint8Array(blob.size) : undefined,
+    };
   }
-}
-
-/** The bytes of a node whose last piece is here. */
-export function nodeBytes(arrival: Arrival): Uint8Array {
-  return arrival.pieces.length === 1 ? arrival.pieces[0]! : concatBytes(...arrival.pieces);
 }
 
 /**

@@ -1,7 +1,7 @@
 /** The receiving side as a state machine: what arrives, what is checked, wanted, stored, and when a root may be set. No I/O. */
 import { decodeNode } from '../../engine/codec/node.ts';
 import { StoreError, invariant } from '../../engine/errors.ts';
-import { type Arrival, Assembly, type BlobMessage, Descent, nodeBytes, refused } from './arrivals.ts';
+import { type Arrival, Assembly, type BlobMessage, Descent, refused } from './arrivals.ts';
 import { type ReceiveWindow, costOf } from './credit.ts';
 import { type TreeLink, keyOf } from './difference.ts';
 import { depthMax } from './limits.ts';
@@ -338,7 +338,8 @@ export class Receiver {
   }
 
   #node(arrival: Arrival, entry: Entry | undefined): void {
-    const bytes = nodeBytes(arrival);
+    const bytes = arrival.node;
+    invariant(bytes !== undefined, 'a node has bytes');
     const { id } = arrival.blob;
     // Before its links are believed: they decide what else may come.
     if (this.#options.sha256Hex(bytes) !== id)

@@ -145,6 +145,19 @@ storeTest('where no further thread can be had, those that are here do the work',
   assert.equal(started.length, 2);
 });
 
+storeTest('a store that gets no worker is not opened, and leaves no thread behind', async (folder) => {
+  const { host, started } = reachable();
+  const start = async (entry: URL): Promise<Thread> => {
+    if (entry.pathname.includes('/work.')) throw new Error('no thread to spare');
+    return await host.threads.start(entry);
+  };
+  const poor = { ...host, threads: { ...host.threads, start } };
+  await assert.rejects(folder.open({ host: poor, threads: { count: 2 } }), withCode('unavailable'));
+  assert.equal(started.length, 1);
+  assert.equal(await Promise.race([started[0]!.thread.ended, sleep(0, 'it runs')]), undefined);
+  await folder.open();
+});
+
 storeTest('a thread that dies before it has work is missed by nobody', async (folder) => {
   const { host, started } = reachable();
   const dying: Host = {

@@ -63,7 +63,7 @@ twoStores(
 );
 
 /** A source of pieces that counts what is read. */
-function counting(): { readonly source: Source; reads: number; fail: boolean } {
+function counting(size = 1000): { readonly source: Source; reads: number; fail: boolean } {
   const counted = {
     reads: 0,
     fail: false,
@@ -74,7 +74,7 @@ function counting(): { readonly source: Source; reads: number; fail: boolean } {
         counted.reads++;
         await Promise.resolve();
         if (counted.fail) throw new StoreError('unavailable', 'a disk is away');
-        return { bytes: Buffer.alloc(1000, Number(id)), size: 1000 };
+        return { bytes: Buffer.alloc(size, Number(id)), size };
       },
     } as unknown as Source,
   };
@@ -83,7 +83,7 @@ function counting(): { readonly source: Source; reads: number; fail: boolean } {
 
 test('what is kept is bounded: who is too far behind reads for himself, and gets bytes of his own', async () => {
   const counted = counting();
-  const shared = new SharedReads(10_000);
+  const shared = new SharedReads(20_000);
   const [one, two] = [shared.share(counted.source), shared.share(counted.source)];
   await one.begin();
   await one.read('1', 0, 1000);
@@ -92,7 +92,7 @@ test('what is kept is bounded: who is too far behind reads for himself, and gets
   for (let i = 1; i <= 50; i++) {
     const piece = (await one.read(String(i), 0, 1000))!;
     piece.bytes.fill(0); // it belongs to a transport now
-    assert.ok(shared.bytes <= 10_000);
+    assert.ok(shared.bytes <= 20_000);
     if (i > 5) assert.deepEqual([...new Set((await two.read(String(i - 5), 0, 1000))!.bytes)], [i - 5]);
   }
   assert.equal(counted.reads, 51);
@@ -110,4 +110,15 @@ test('what is kept is bounded: who is too far behind reads for himself, and gets
   await one.end({ how: 'cut' });
   await two.end({ how: 'cut' });
   assert.equal(shared.bytes, 0);
+});
+
+test('tiny pieces count with what they take beside their bytes', async () => {
+  const counted = counting(1);
+  const shared = new SharedReads(20_000);
+  const [one, two] = [shared.share(counted.source), shared.share(counted.source)];
+  await one.begin();
+  await two.begin();
+  for (let i = 0; i < 1000; i++) await one.read(String(i), 0, 1000);
+  for (let i = 0; i < 980; i++) await two.read(String(i), 0, 1000);
+  assert.equal(shared.counts.shared, 0, 'no more than twenty are kept');
 });
