@@ -8,7 +8,7 @@ import { putMap } from '../../src/snapshot/folder-map.ts';
 import type { CachedFolder } from '../../src/snapshot/import-cache.ts';
 import type { ImportRun } from '../../src/snapshot/import-run.ts';
 import { OpenFolder } from '../../src/snapshot/open-folder.ts';
-import { Window } from '../../src/snapshot/pacing.ts';
+import type { BuiltNode } from '../../sync/tree/builder.ts';
 import { decodeMapNode, isLeaf } from '../../sync/tree/map-node.ts';
 import { levelsEnded } from '../../sync/tree/rules.ts';
 import { type Random, seededRandom } from '../crash/random.ts';
@@ -83,12 +83,9 @@ async function imported(
   }
   const store = {
     getNode: (id: string) => Promise.resolve(nodes.has(id) ? decodeNode(nodes.get(id)!) : undefined),
-    put: (bytes: Uint8Array) => Promise.resolve(void nodes.set(nodeProvider.sha256Hex(bytes), bytes)),
   } as unknown as Store;
-  const fail = (error: unknown): never => {
-    throw error;
-  };
-  const run = { store, puts: new Window(100), rest: () => undefined, check: () => undefined, fail };
+  const putNode = ({ id, bytes }: BuiltNode): Promise<void> => Promise.resolve(void nodes.set(id, bytes));
+  const run = { store, putNode, rest: () => undefined, check: () => undefined };
   const { id, level } = await putMap(run as unknown as ImportRun, folder);
   return { root: id, cached: { ...folder.remember({ id, height: level }), parts: 1 } };
 }
