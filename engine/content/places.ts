@@ -19,7 +19,7 @@ import type { Host } from '../host.ts';
 import type { PartName } from '../volume.ts';
 import { DirectoryVolume } from '../volumes/directory.ts';
 import { checkLabel } from '../volumes/label.ts';
-import { SqliteVolume } from '../volumes/sqlite.ts';
+import { type Extent, SqliteVolume } from '../volumes/sqlite.ts';
 
 export interface PlacesOptions {
   readonly host: Host;
@@ -95,6 +95,16 @@ export class Places {
       this.#sqlite.set(n, volume);
     }
     return volume;
+  }
+
+  /** Extents of a SQLite volume, in order. Between two questions it may be let go of, and is opened anew; so it may be `unavailable`. */
+  *extents(n: number, fromExtent: number, toExtent: number): Generator<Extent> {
+    for (let from = fromExtent; from <= toExtent;) {
+      const some = this.sqlite(n).someExtents(from, toExtent);
+      if (some.length === 0) return;
+      yield* some;
+      from = some.at(-1)!.extent + 1;
+    }
   }
 
   /**

@@ -131,9 +131,8 @@ export class Verifier {
     const freed = this.#freed(range);
     let next = 0;
     try {
-      for (const { extent, data } of this.#reader.places
-        .sqlite(range.volume)
-        .extents(range.fromExtent, range.toExtent)) {
+      const { volume, fromExtent, toExtent } = range;
+      for (const { extent, data } of this.#reader.places.extents(volume, fromExtent, toExtent)) {
         while (next < rows.length && rows[next]!.extent < extent) run.missing(rows[next++]!);
         const known = freed.get(extent) ?? new Map<number, number | undefined>();
         for (; next < rows.length && rows[next]!.extent === extent; next++)

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { chmodSync, readFileSync, writeFileSync } from 'node:fs';
 import type { BlobId, Store } from '../../engine/index.ts';
 import { extendBy, membersOf, putMixed } from './mirror-store.ts';
+import { manualHost, until } from './manual-host.ts';
 import { type StoreFolder, noise, storeTest, text, withCode } from './store-folder.ts';
 
 const dayMs = 86_400_000;
@@ -233,4 +234,22 @@ storeTest('senseless rates, boxes and days are refused', async (folder) => {
     await assert.rejects(store.scrub(options), withCode('invalid-argument'));
   for (const days of [0, -1, Number.NaN])
     await assert.rejects(store.health({ days }), withCode('invalid-argument'));
+});
+
+storeTest('a scrub goes on when volumes are let go of under it, as collection does', async (folder) => {
+  const host = manualHost(Date.UTC(2026, 10, 1));
+  const store = await folder.open({ host });
+  const ids = await fill(store, 100, 12_000);
+  await store.put(text('nobody needs this'));
+  let read = 0;
+  let ended = false;
+  const onProgress = ({ bytes }: { readonly bytes: number }): void => void (read = bytes);
+  const scrub = store.scrub({ rate: 500_000, onProgress }).finally(() => (ended = true));
+  // Its pace is the clock's, which stands still: it waits within a volume.
+  await until(() => (read === 0 && host.clock.advance(60), read > 0), 'the scrub reads');
+  assert.equal((await store.gc({ graceMs: 0 })).deleted, 1);
+  assert.equal(ended, false);
+  await until(() => (host.clock.advance(60), ended), 'the scrub ends');
+  const { blobs, damaged, complete } = await scrub;
+  assert.deepEqual([blobs >= ids.length, damaged, complete], [true, [], true]);
 });
