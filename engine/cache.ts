@@ -33,12 +33,14 @@ export class Cache {
   /** `limit-exceeded` where the cap refuses it; else what is put is counted, and older content may be evicted afterwards. */
   async put(source: PutSource, options: PutOptions, ingest: Pick<Ingest, 'put'>): Promise<PutResult> {
     const { cap } = this;
-    if (cap === undefined || options.owner !== cap.owner) return ingest.put(source, options);
-    if (cap.above === 'refuse') await this.#admit(cap, source instanceof Uint8Array ? source.length : 0);
-    const result = await ingest.put(source, options);
-    if (this.#held !== undefined) {
+    const isCapped = cap !== undefined && options.owner === cap.owner;
+    if (isCapped && cap.above === 'refuse')
+      await this.#admit(cap, source instanceof Uint8Array ? source.length : 0);
+    const { gained, ...result } = await ingest.put(source, options);
+    if (!isCapped) return result;
+    if (this.#held !== undefined && gained !== undefined) {
       this.#held.blobs++;
-      this.#held.bytes += result.storedSize;
+      this.#held.bytes += gained;
     }
     if (cap.above !== 'refuse' && this.#isDue(cap)) this.#evict(cap);
     return result;

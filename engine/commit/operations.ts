@@ -109,6 +109,11 @@ export interface PutOutcome {
   readonly healed?: boolean;
   /** In a mirrored group: it has fewer copies than are wanted. Only of large ones, whose further copies are made after their commit. */
   readonly incomplete?: true;
+  /**
+   * Of a put for an owner who alone holds it by that, and did not before: bytes that it takes, as caps count them; `content` where they are
+   * those of its content.
+   */
+  readonly gained?: number | 'content';
 }
 
 /** `volume` is where the file has to go, which is not always where it was staged. */
