@@ -82,9 +82,16 @@ export class Places {
     return new DirectoryVolume(host.files, '', place).path(name);
   }
 
-  /** A file of a directory is missing. `unavailable` when the whole directory is: then nothing can be said of the file. */
-  recheck(n: number): void {
-    this.#check(volumeRow(this.#sql, n));
+  /**
+   * A file of a directory is missing. `unavailable` when the whole directory is: then nothing can be said of the file. False when the
+   * directory lies elsewhere than it did, so that the file is to be looked for there: this thread may be told of that later than it reads.
+   */
+  isWhereItWas(n: number): boolean {
+    const row = volumeRow(this.#sql, n);
+    this.#check(row);
+    if (this.#directories.get(n)?.root === folderPath(this.#options.layout, row)) return true;
+    this.#directories.delete(n);
+    return false;
   }
 
   /** `unavailable` when it is not there, is not the one it should be, or is older. */
