@@ -5,6 +5,7 @@ import { type Held, evictAbove, isAbove, measureHeld } from './eviction.ts';
 import type { Calls } from './facets.ts';
 import type { Clock } from './host.ts';
 import type { Ingest } from './ingest.ts';
+import type { CountedPut } from './ingest-parts.ts';
 
 /** Reads are noted together, after so long or so many; what is read beyond that meanwhile is not noted. */
 const noteEveryMs = 60_000;
@@ -20,6 +21,8 @@ export class Cache {
   #notedMs: number;
   /** At least what the owner holds, as far as this process knows. Unknown before the first put. */
   #held: { blobs: number; bytes: number } | undefined;
+  /** Puts under way, and the bytes that they bring as far as one knows. */
+  readonly #coming = { blobs: 0, bytes: 0 };
   #lookedMs = Number.NEGATIVE_INFINITY;
   #looking: Promise<void> | undefined;
 
@@ -34,16 +37,19 @@ export class Cache {
   async put(source: PutSource, options: PutOptions, ingest: Pick<Ingest, 'put'>): Promise<PutResult> {
     const { cap } = this;
     const isCapped = cap !== undefined && options.owner === cap.owner;
-    if (isCapped && cap.above === 'refuse')
-      await this.#admit(cap, source instanceof Uint8Array ? source.length : 0);
-    const { gained, ...result } = await ingest.put(source, options);
-    if (!isCapped) return result;
-    if (this.#held !== undefined && gained !== undefined) {
-      this.#held.blobs++;
-      this.#held.bytes += gained;
+    if (!isCapped) return plain(await ingest.put(source, options));
+    const bytes = source instanceof Uint8Array ? Math.max(1, source.length) : 1;
+    if (cap.above === 'refuse') await this.#admit(cap, bytes);
+    else this.#add(this.#coming, 1, bytes);
+    let result: CountedPut;
+    try {
+      result = await ingest.put(source, options);
+    } finally {
+      this.#add(this.#coming, -1, -bytes);
     }
+    if (this.#held !== undefined && result.gained !== undefined) this.#add(this.#held, 1, result.gained);
     if (cap.above !== 'refuse' && this.#isDue(cap)) this.#evict(cap);
-    return result;
+    return plain(result);
   }
 
   /** Of content that was read. Costs a commit a minute at most. */
@@ -67,10 +73,19 @@ export class Cache {
     await this.note().catch(() => undefined);
   }
 
+  #add(sum: { blobs: number; bytes: number }, blobs: number, bytes: number): void {
+    sum.blobs += blobs;
+    sum.bytes += bytes;
+  }
+
+  /** Counts the put among those under way. */
   async #admit(cap: Cap, bytes: number): Promise<void> {
     const isFull = (): boolean => {
-      const held = this.#held ?? { blobs: 0, bytes: 0 };
-      return isAbove(cap, { blobs: held.blobs + 1, bytes: held.bytes + Math.max(1, bytes) });
+      const [held, coming] = [this.#held ?? { blobs: 0, bytes: 0 }, this.#coming];
+      return isAbove(cap, {
+        blobs: held.blobs + coming.blobs + 1,
+        bytes: held.bytes + coming.bytes + bytes,
+      });
     };
     const now = this.#clock.monotonic();
     if (this.#held === undefined || (isFull() && now - this.#lookedMs >= againMs)) {
@@ -80,6 +95,7 @@ export class Cache {
     await this.#looking;
     if (isFull())
       throw new StoreError('limit-exceeded', `${JSON.stringify(cap.owner)} holds as much as its cap allows`);
+    this.#add(this.#coming, 1, bytes); // at once: others wait for the same look
   }
 
   /** The first put looks, since nobody knows what is there. */
@@ -115,4 +131,9 @@ export class Cache {
       this.#looking = undefined;
     }
   }
+}
+
+/** As callers are told it. */
+function plain({ gained: _, ...result }: CountedPut): PutResult {
+  return result;
 }

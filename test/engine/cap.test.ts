@@ -6,7 +6,7 @@ import { type Cap, type Store, StoreError } from '../../engine/index.ts';
 import { holdfast } from '../cli/command.ts';
 import { type ManualHost, manualHost, until } from './manual-host.ts';
 import { extendBy, membersOf } from './mirror-store.ts';
-import { noise, storeTest } from './store-folder.ts';
+import { noise, sha256, storeTest, withCode } from './store-folder.ts';
 
 const startMs = Date.UTC(2026, 10, 1);
 const minute = 60_000;
@@ -98,6 +98,22 @@ storeTest('a cap that refuses', async (folder) => {
     if (result.status === 'fulfilled' && n > 0) await store.release(result.value.id, 'c');
   later(host);
   await store.put(content(50), { owner: 'c' });
+});
+
+storeTest('puts at once do not pass a cap that refuses', async (folder) => {
+  const host = manualHost(startMs);
+  const store = await folder.open({ host, cap: { owner: 'c', blobs: 10, above: 'refuse' } });
+  const put = async (n: number): Promise<unknown> => await store.put(content(n), { owner: 'c' });
+  const results = await Promise.allSettled(Array.from({ length: 100 }, (_, n) => put(n)));
+  assert.equal(results.filter(({ status }) => status === 'fulfilled').length, 10);
+  // What failed gives its place back.
+  later(host);
+  await store.release(sha256(content(0)), 'c');
+  await assert.rejects(
+    store.put(content(0), { owner: 'c', expectId: sha256('other') }),
+    withCode('conflict'),
+  );
+  await put(200);
 });
 
 storeTest('what is put again costs nothing, and what is put is counted as it is held', async (folder) => {
