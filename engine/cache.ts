@@ -62,10 +62,11 @@ export class Cache {
   /** Writes down what was read. Where the store cannot be written that is no loss. */
   async note(): Promise<void> {
     this.#notedMs = this.#clock.monotonic();
-    if (this.#used.size === 0) return;
+    if (this.#used.size === 0 || this.cap === undefined) return;
+    const { owner } = this.cap;
     const ids = [...this.#used];
     this.#used.clear();
-    await this.#calls.submit({ op: 'used', ids });
+    await this.#calls.submit({ op: 'used', owner, ids });
   }
 
   /** Before the store closes. */

@@ -29,7 +29,7 @@ export type Operation<Name = string> =
       readonly entries: readonly (readonly [key: string, value: Uint8Array | undefined])[];
     }
   | { readonly op: 'suspect'; readonly id: BlobId; readonly incarnation: number; readonly volume: number }
-  | { readonly op: 'used'; readonly ids: readonly BlobId[] }
+  | { readonly op: 'used'; readonly owner: Name; readonly ids: readonly BlobId[] }
   | {
       readonly op: 'evict';
       readonly owner: Name;

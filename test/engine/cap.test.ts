@@ -45,6 +45,24 @@ storeTest('above the cap goes what was used longest ago; reading is using', asyn
   assert.deepEqual((await store.gc({ graceMs: 0, cap })).evicted?.blobs, 0, 'below it nothing goes');
 });
 
+storeTest(
+  'only of what the cache holds the time of use is noted: reading keeps nothing else',
+  async (folder) => {
+    const host = manualHost(startMs);
+    const store = await folder.open({ host, cap: { owner: 'c', blobs: 10 } });
+    const leaf = await store.put(content(1));
+    const links = [{ kind: 'raw' as const, id: leaf.id }];
+    const node = await store.put(new Uint8Array([1]), { links, owner: 'other' });
+    await store.release(node.id, 'other');
+    host.clock.advance(30 * minute);
+    await store.get(leaf.id); // it goes with its parent, which goes in half an hour
+    later(host);
+    await store.get(leaf.id);
+    host.clock.advance(30 * minute);
+    assert.equal((await store.gc({ graceMs: 60 * minute })).deleted, 2);
+  },
+);
+
 storeTest('a policy chooses, and what it keeps stays even above the cap', async (folder) => {
   const store = await folder.open();
   const ids: string[] = [];
