@@ -135,6 +135,6 @@ export class Cache {
 }
 
 /** As callers are told it. */
-function plain({ gained: _, ...result }: CountedPut): PutResult {
-  return result;
+function plain({ id, size, storedSize, deduplicated, source }: CountedPut): PutResult {
+  return { id, size, storedSize, deduplicated, ...(source === undefined ? {} : { source }) };
 }
