@@ -111,3 +111,51 @@ test('what is kept is bounded: who is too far behind reads for himself, and gets
   await two.end({ how: 'cut' });
   assert.equal(shared.bytes, 0);
 });
+
+test('small pieces, and what is not there, count with the memory that they take besides', async () => {
+  for (const piece of [{ bytes: new Uint8Array(1), size: 1 }, undefined]) {
+    const shared = new SharedReads(100_000);
+    const source = {
+      begin: () => Promise.resolve(),
+      read: () => Promise.resolve(piece),
+    } as unknown as Source;
+    const [fast, slow] = [shared.share(source), shared.share(source)];
+    await fast.begin();
+    await slow.begin();
+    // A peer may ask for what nobody has, without end.
+    for (let i = 1; i <= 1000; i++) await fast.read(String(i), 0, 1000);
+    await slow.read('1000', 0, 1000);
+    assert.deepEqual(shared.counts, { read: 1000, shared: 1 });
+    await slow.read('1', 0, 1000);
+    assert.deepEqual(shared.counts, { read: 1001, shared: 1 }, 'it was not kept');
+  }
+});
+
+test('each reader may free its piece at once, also one that is a part of a larger buffer', async () => {
+  const shared = new SharedReads();
+  const source = {
+    begin: () => Promise.resolve(),
+    read: async () => {
+      await Promise.resolve();
+      return { bytes: new Uint8Array(1_000_000).fill(7, 0, 20_000).subarray(0, 20_000), size: 20_000 };
+    },
+  } as unknown as Source;
+  const takers = [shared.share(source), shared.share(source), shared.share(source)];
+  for (const taker of takers) await taker.begin();
+  const free = async (read: Promise<Piece | undefined>): Promise<number[]> => {
+    const { bytes } = (await read)!;
+    const seen = [bytes[0]!, bytes.at(-1)!];
+    (bytes.buffer as ArrayBuffer).transfer(0);
+    return seen;
+  };
+  const both = await Promise.all(takers.slice(0, 2).map((taker) => free(taker.read('1', 0, 65_536))));
+  assert.deepEqual(
+    [...both, await free(takers[2]!.read('1', 0, 65_536))],
+    [
+      [7, 7],
+      [7, 7],
+      [7, 7],
+    ],
+  );
+  assert.deepEqual(shared.counts, { read: 1, shared: 2 });
+});
