@@ -144,6 +144,11 @@ export async function settled(data: DataSet): Promise<void> {
   if (age < settledMs) await new Promise((resolve) => void setTimeout(resolve, settledMs - age));
 }
 
+/** The same for files that were changed just now. */
+export async function settledNow(): Promise<void> {
+  await new Promise((resolve) => void setTimeout(resolve, settledMs));
+}
+
 /**
  * Files of the packages installed here and the Node that runs, up to so many bytes: code, JSON, text and native programs, as they are
  * on the machine.

@@ -1,7 +1,8 @@
 /** Makes what cases only read or copy: stores and tables that already hold the data. */
+import { execFileSync } from 'node:child_process';
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { Noise, makeHuge, settled, smallFiles } from './data.ts';
+import { Noise, makeHuge, settled, settledNow, smallFiles } from './data.ts';
 import { loadNaive, loadSqliteTable } from './rival.ts';
 import { inFlight } from './window.ts';
 import type { Place, PreparationName } from './workload.ts';
@@ -33,6 +34,26 @@ export const preparations: Readonly<Record<PreparationName, Preparation>> = {
     await store.roots.set('huge', id);
     await door.importPaths(store, [data.huge], { root: 'main' });
     await store.close();
+  },
+  /** A copy of the small files in `files`, a store with them under the root `small`, and a replica of that store. */
+  async replicated({ door, build, open, data, target }) {
+    mkdirSync(target);
+    execFileSync('cp', ['-a', data.small, join(target, 'files')]);
+    const [directory, replica] = [join(target, 'store'), join(target, 'replica')];
+    await (await open(replica)).close();
+    const store = await open(directory);
+    await settledNow();
+    await door.importPaths(store, [join(target, 'files')], { root: 'small' });
+    const child = ['--no-warnings', build.program, 'serve', replica, '--stdio'];
+    await door.push(store, door.spawnTransport(process.execPath, child), { roots: ['small'] });
+    await store.close();
+  },
+  /** The same for rsync. */
+  rsynced({ data, target }) {
+    mkdirSync(target);
+    execFileSync('cp', ['-a', data.small, join(target, 'files')]);
+    execFileSync('rsync', ['-a', join(target, 'files/'), join(target, 'replica')]);
+    return Promise.resolve();
   },
   /** Many objects, every second one retained. */
   async 'store-many'({ open, scale, target }) {

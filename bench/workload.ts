@@ -5,11 +5,16 @@ import type { DataSet } from './data.ts';
 import type { Meter } from './meter.ts';
 import type { Scale } from './scale.ts';
 
-/** Work that takes long to set up and is only read, or copied, by the cases that need it. Made once a run of the benchmarks. */
+/**
+ * Work that takes long to set up, made once a run of the benchmarks. It is only read, or copied, by the cases that need it; but one that
+ * a single case needs, that case may change.
+ */
 export type PreparationName =
   | 'store-all'
   | 'store-halves'
   | 'store-huge'
+  | 'replicated'
+  | 'rsynced'
   | 'store-many'
   | 'table-many'
   | 'table-small'

@@ -10,6 +10,11 @@ export interface BatchOptions<Item, Answer> {
   readonly weigh?: (item: Item) => number;
   readonly weightMax: number;
   readonly itemsMax: number;
+  /**
+   * With it a batch takes its share of what waits, so many items at least, and leaves the rest to the others that may fly beside it: no
+   * worker is idle while the items of one batch wait for each other.
+   */
+  readonly shareMin?: number;
   /** Batches under way at once; what comes in beyond waits and becomes the next batch. */
   readonly inFlight: number;
   /**
@@ -98,8 +103,13 @@ export class Batches<Item, Answer> {
   }
 
   #take(): Waiting<Item, Answer>[] {
-    const { weigh, weightMax, itemsMax } = this.#options;
+    const { weigh, weightMax, shareMin, inFlight } = this.#options;
     const start = this.#head;
+    const share = Math.ceil((this.#queue.length - start) / (inFlight - this.#flying));
+    const itemsMax = Math.min(
+      this.#options.itemsMax,
+      shareMin === undefined ? Number.POSITIVE_INFINITY : Math.max(shareMin, share),
+    );
     let weight = 0;
     while (this.#head < this.#queue.length && this.#head - start < itemsMax) {
       weight += weigh?.(this.#queue[this.#head]!.item) ?? 0;

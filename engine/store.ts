@@ -42,9 +42,8 @@ import { Upkeep } from './upkeep.ts';
 
 /** `get` keeps a whole blob in memory; above this it wants to be asked. */
 const getBytesMax = 256 * 1024 * 1024;
-/** Reads of a chunk or less share messages; of few chunks, or they would wait for each other on one worker while the next is idle. */
+/** Reads of a chunk or less share messages. */
 const shortRead = 64 * 1024;
-const readBatch = { weightMax: 4 * shortRead, itemsMax: 256 };
 
 export interface StoreParts {
   readonly host: Host;
@@ -113,7 +112,7 @@ export class EngineStore implements Store {
     });
     const inFlight = 2 * crew.workers;
     this.#reads = new Batches({
-      ...{ ...readBatch, inFlight, pause, weigh: ({ length }) => length },
+      ...{ weightMax: Number.POSITIVE_INFINITY, itemsMax: 256, shareMin: 4, inFlight, pause },
       send: async (batch) => unwrap(await crew.work('reads', batch)),
     });
     this.#exports = new Batches({

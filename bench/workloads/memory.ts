@@ -3,13 +3,13 @@ import { execFileSync } from 'node:child_process';
 import { readFileSync, rmSync, statSync } from 'node:fs';
 import { basename } from 'node:path';
 import { makeHuge } from '../data.ts';
+import { notesPeak } from '../peak.ts';
 import type { Case, Place, Workload } from '../workload.ts';
 
 /** Runs a command of the CLI; the peak is what the process itself says as it ends. */
 function runProgram({ build, meter, target }: Place, args: readonly string[]): void {
   const peakFile = `${target}.peak`;
-  const preload = new URL('../peak.ts', import.meta.url).href;
-  execFileSync(process.execPath, ['--import', preload, build.program, ...args], {
+  execFileSync(process.execPath, ['--import', notesPeak, build.program, ...args], {
     stdio: 'ignore',
     env: { ...process.env, HOLDFAST_BENCH_PEAK: peakFile },
   });

@@ -1,15 +1,13 @@
 /** Replication to a second store that a process of its own serves (W8): all of many small files, a large one, and what changed. */
 import { execFileSync } from 'node:child_process';
-import { appendFileSync, existsSync, readFileSync, rmSync } from 'node:fs';
+import { appendFileSync, existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
-import { setTimeout as wait } from 'node:timers/promises';
 import type { Store } from '../../src/index.ts';
-import { smallFiles } from '../data.ts';
+import { notesPeak } from '../peak.ts';
+import { settledNow, smallFiles } from '../data.ts';
 import type { Case, Place, Workload } from '../workload.ts';
 
 const changes = 100;
-/** Files younger than this may still change unseen, as far as an import cache knows. */
-const settledMs = 2_500;
 
 /** Pushes to a store that a child of its own serves, as ssh would start it; the peak of that child is a fact. */
 async function pushToChild(
@@ -19,9 +17,8 @@ async function pushToChild(
 ): Promise<{ readonly blobs: number; readonly bytes: number }> {
   const peakFile = `${target}.peak`;
   process.env['HOLDFAST_BENCH_PEAK'] = peakFile;
-  const preload = new URL('../peak.ts', import.meta.url).href;
   try {
-    const child = ['--no-warnings', '--import', preload, build.program, 'serve', replica, '--stdio'];
+    const child = ['--no-warnings', '--import', notesPeak, build.program, 'serve', replica, '--stdio'];
     const transport = door.spawnTransport(process.execPath, child);
     const pushed = await door.push(store, transport, { roots: [root] });
     meter.fact('wireBytes', pushed.sentBytes + pushed.receivedBytes);
@@ -89,36 +86,39 @@ export const replicateLarge: Workload = {
   goals: [{ figure: 'ratio', atLeast: 0.7, source: 'performance.md' }],
 };
 
-/** Some more bytes in files that lie all over the tree; how many. */
+/** Files that lie all over the tree: of ten, one is removed, one is new, the others have some more bytes. How many. */
 function changeSome(folder: string): number {
   const paths = smallFiles({ large: '', huge: '', small: folder });
   const count = Math.min(changes, paths.length);
-  for (let i = 0; i < count; i++)
-    appendFileSync(paths[Math.floor((i * paths.length) / count)]!, 'and a little more\n');
+  const mark = Date.now();
+  for (let i = 0; i < count; i++) {
+    const path = paths[Math.floor((i * paths.length) / count)]!;
+    if (i % 10 === 8) rmSync(path);
+    else if (i % 10 === 9) writeFileSync(`${path}-${mark}`, `a new file, ${mark}\n`.repeat(400));
+    else appendFileSync(path, `and a little more, ${mark}\n`);
+  }
   return count;
 }
 
-async function settled({ scale }: Place): Promise<void> {
-  if (scale.judged) await wait(settledMs);
+async function settledChanges({ scale }: Place): Promise<void> {
+  if (scale.judged) await settledNow();
 }
 
+/** What the runs before changed is there already: each run changes more of the same two stores. */
 const pushChanged: Case = {
   name: 'add + push over stdio',
   ours: true,
-  copies: 'small-files',
+  needs: ['replicated'],
   async run(place) {
-    const { door, open, target, meter } = place;
-    const replica = `${target}.replica`;
-    const directory = `${target}.store`;
-    await (await open(replica)).close();
-    const store = await open(directory);
-    await settled(place);
-    await door.importPaths(store, [target], { root: 'small' });
-    await pushToChild(place, store, { root: 'small', replica });
-    const changed = changeSome(target);
+    const { door, open, prepared, meter } = place;
+    const at = prepared('replicated');
+    const [files, replica] = [join(at, 'files'), join(at, 'replica')];
+    const changed = changeSome(files);
+    await settledChanges(place);
+    const store = await open(join(at, 'store'), { mode: 'open' });
     await meter.time(async () => {
       const began = performance.now();
-      await door.importPaths(store, [target], { root: 'small' });
+      await door.importPaths(store, [files], { root: 'small' });
       const added = performance.now();
       meter.fact('addSeconds', (added - began) / 1000);
       const { bytes } = await pushToChild(place, store, { root: 'small', replica });
@@ -126,7 +126,6 @@ const pushChanged: Case = {
       return { bytes, operations: changed };
     });
     await store.close();
-    for (const folder of [directory, replica]) rmSync(folder, { recursive: true });
   },
 };
 
@@ -137,19 +136,17 @@ const rsyncHere = (process.env['PATH'] ?? '')
   .some((folder) => folder !== '' && existsSync(join(folder, 'rsync')));
 
 const rsyncChanged: Case = {
-  name: 'rsync -a',
+  name: 'rsync -a --delete',
   ours: false,
-  copies: 'small-files',
+  needs: ['rsynced'],
   async run(place) {
-    const { target, meter } = place;
-    const replica = `${target}.replica`;
-    const run = (): string =>
-      execFileSync('rsync', ['-a', '--stats', `${target}/`, replica], { encoding: 'utf8' });
-    run();
-    await settled(place);
-    const changed = changeSome(target);
+    const { prepared, meter } = place;
+    const at = prepared('rsynced');
+    const changed = changeSome(join(at, 'files'));
+    await settledChanges(place);
     await meter.time(() => {
-      const said = run();
+      const how = ['-a', '--delete', '--stats', join(at, 'files/'), join(at, 'replica')];
+      const said = execFileSync('rsync', how, { encoding: 'utf8' });
       const bytes = [...said.matchAll(/^Total bytes (?:sent|received): ([\d,]+)/gm)];
       meter.fact(
         'wireBytes',
@@ -157,7 +154,6 @@ const rsyncChanged: Case = {
       );
       return { bytes: 0, operations: changed };
     });
-    rmSync(replica, { recursive: true });
   },
 };
 

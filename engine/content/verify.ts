@@ -5,7 +5,7 @@ import { copyAt } from '../catalog/copy-rows.ts';
 import { toHex } from '../codec/bytes.ts';
 import type { Provider } from '../codec/provider.ts';
 import { type RecordView, readRecord } from '../codec/record.ts';
-import { StoreError } from '../errors.ts';
+import { StoreError, toStoreError } from '../errors.ts';
 import type { Clock } from '../host.ts';
 import { partFile } from '../volumes/directory.ts';
 import { sliceBytes } from './contents.ts';
@@ -131,9 +131,7 @@ export class Verifier {
     const freed = this.#freed(range);
     let next = 0;
     try {
-      for (const { extent, data } of this.#reader.places
-        .sqlite(range.volume)
-        .extents(range.fromExtent, range.toExtent)) {
+      for (const { extent, data } of this.#extentsOf(range)) {
         while (next < rows.length && rows[next]!.extent < extent) run.missing(rows[next++]!);
         const known = freed.get(extent) ?? new Map<number, number | undefined>();
         for (; next < rows.length && rows[next]!.extent === extent; next++)
@@ -144,10 +142,27 @@ export class Verifier {
         await turns.after(length);
       }
     } catch (error) {
-      // The volume itself is damaged, or was emptied and removed; each row that is left is read for itself.
-      if (!mayHaveMoved(error)) throw error;
+      // The volume itself is damaged, or was emptied and removed, which SQLite may take for a failing disk; each row that is left is read
+      // for itself.
+      if (!mayHaveMoved(toStoreError(error, `reading volume ${range.volume}`))) throw error;
     }
     while (next < rows.length) run.missing(rows[next++]!);
+  }
+
+  /** Extents in their order. A volume that was let go of while others had their turn is opened again. */
+  *#extentsOf({ volume, fromExtent, toExtent }: VerifyRange): Iterable<{ extent: number; data: Uint8Array }> {
+    const { places } = this.#reader;
+    for (let from = fromExtent; from <= toExtent;) {
+      const opened = places.sqlite(volume);
+      let letGo = false;
+      for (const found of opened.extents(from, toExtent)) {
+        yield found;
+        from = found.extent + 1;
+        letGo = places.sqlite(volume) !== opened;
+        if (letGo) break;
+      }
+      if (!letGo) return;
+    }
   }
 
   /** Records that no row points to. `known`: where those lie that have one or are free, and their length where it is known. */

@@ -8,9 +8,9 @@ export const threadMark = 'holdfast/thread';
 
 /**
  * What a thread works on lies in buffers, outside of its heap; what it allocates beside them dies at once. The room that V8 would
- * take for that by itself costs each thread some 5 MB more, and saves no time that can be measured.
+ * take for that by itself costs each thread some 5 MB more, and saves no processor time in a transfer of 10,000 small files.
  */
-const maxYoungGenerationSizeMb = 6;
+const maxYoungGenerationSizeMb = 3;
 
 export function nodeThreads(): Threads {
   return {

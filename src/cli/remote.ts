@@ -121,9 +121,14 @@ async function resolveRemote(remote: string, directory: string, options: RemoteO
   return { address: remote, ...named, ...overridden(options) };
 }
 
-/** Whether this is an address by its form, and so neither a name nor a folder. */
+/** Whether this is an address by its form, and so neither a name nor a folder. A usage error where it is one of another kind. */
 export function isAddress(remote: string): boolean {
-  return /^(?:ssh|https?):/i.test(remote);
+  if (/^(?:ssh|https?):/i.test(remote)) return true;
+  // Two letters at least: one is a drive.
+  const scheme = /^([a-z][a-z0-9+.-]+:)\/\//i.exec(remote)?.[1];
+  if (scheme !== undefined)
+    throw new UsageError(`${scheme}// leads to no store: there are ssh://, http:// and https://, and folders`);
+  return false;
 }
 
 function overridden({ tokenFile, tlsCa }: RemoteOptions): Pick<Remote, 'tokenFile' | 'tlsCa'> {

@@ -106,6 +106,8 @@ test('a server, a token, a named remote: pull, push, revoke, stop', async (t) =>
   });
   const again = run(remote, ['add', replica, 'origin', url]);
   await assert.rejects(again, (error: StoreError) => error.code === 'conflict');
+  for (const leadsNowhere of ['ftp://host/store', 'file:///store', 's3://bucket'])
+    await assert.rejects(run(remote, ['add', replica, 'other', leadsNowhere]), /leads to no store/);
   const kept = readdirSync(join(folder, 'replica/remotes'));
   assert.ok(!readFileSync(join(folder, 'replica/remotes', kept[0]!), 'utf8').includes(secret));
   // By its name, from another place; and slowly.

@@ -3,7 +3,7 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { chmodSync, mkdtempSync, readdirSync, rmSync, rmdirSync, statfsSync, writeFileSync } from 'node:fs';
 import { enableCompileCache, flushCompileCache } from 'node:module';
-import { constants } from 'node:os';
+import { availableParallelism, constants } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 
@@ -63,13 +63,16 @@ async function warm() {
   flushCompileCache();
 }
 
+/** Files at once. One more than there are cores: some wait for a child, a timer or a disk. Not many more: they take memory. */
+const atOnce = Math.min(8, availableParallelism() + 1);
+
 await warm();
 const memory = memoryFolder();
 const given = process.argv.slice(2);
 const files = given.some((argument) => argument.endsWith('.ts')) ? [] : ['test/**/*.test.ts'];
 const child = spawn(
   process.execPath,
-  ['--test', '--test-concurrency=2', '--test-timeout=240000', ...given, ...files],
+  ['--test', `--test-concurrency=${atOnce}`, '--test-timeout=240000', ...given, ...files],
   {
     cwd: root,
     stdio: 'inherit',
