@@ -5,6 +5,7 @@ import { type Held, evictAbove, isAbove, measureHeld } from './eviction.ts';
 import type { Calls } from './facets.ts';
 import type { Clock } from './host.ts';
 import type { Ingest } from './ingest.ts';
+import type { CountedPut } from './ingest-parts.ts';
 
 /** Reads are noted together, after so long or so many; what is read beyond that meanwhile is not noted. */
 const noteEveryMs = 60_000;
@@ -20,6 +21,8 @@ export class Cache {
   #notedMs: number;
   /** At least what the owner holds, as far as this process knows. Unknown before the first put. */
   #held: { blobs: number; bytes: number } | undefined;
+  /** Puts under way, and the bytes that they bring as far as one knows. */
+  readonly #coming = { blobs: 0, bytes: 0 };
   #lookedMs = Number.NEGATIVE_INFINITY;
   #looking: Promise<void> | undefined;
 
@@ -33,15 +36,20 @@ export class Cache {
   /** `limit-exceeded` where the cap refuses it; else what is put is counted, and older content may be evicted afterwards. */
   async put(source: PutSource, options: PutOptions, ingest: Pick<Ingest, 'put'>): Promise<PutResult> {
     const { cap } = this;
-    if (cap === undefined || options.owner !== cap.owner) return ingest.put(source, options);
-    if (cap.above === 'refuse') await this.#admit(cap, source instanceof Uint8Array ? source.length : 0);
-    const result = await ingest.put(source, options);
-    if (this.#held !== undefined) {
-      this.#held.blobs++;
-      this.#held.bytes += result.storedSize;
+    const isCapped = cap !== undefined && options.owner === cap.owner;
+    if (!isCapped) return plain(await ingest.put(source, options));
+    const bytes = source instanceof Uint8Array ? Math.max(1, source.length) : 1;
+    if (cap.above === 'refuse') await this.#admit(cap, bytes);
+    else this.#add(this.#coming, 1, bytes);
+    let result: CountedPut;
+    try {
+      result = await ingest.put(source, options);
+    } finally {
+      this.#add(this.#coming, -1, -bytes);
     }
+    if (this.#held !== undefined && result.gained !== undefined) this.#add(this.#held, 1, result.gained);
     if (cap.above !== 'refuse' && this.#isDue(cap)) this.#evict(cap);
-    return result;
+    return plain(result);
   }
 
   /** Of content that was read. Costs a commit a minute at most. */
@@ -54,10 +62,11 @@ export class Cache {
   /** Writes down what was read. Where the store cannot be written that is no loss. */
   async note(): Promise<void> {
     this.#notedMs = this.#clock.monotonic();
-    if (this.#used.size === 0) return;
+    if (this.#used.size === 0 || this.cap === undefined) return;
+    const { owner } = this.cap;
     const ids = [...this.#used];
     this.#used.clear();
-    await this.#calls.submit({ op: 'used', ids });
+    await this.#calls.submit({ op: 'used', owner, ids });
   }
 
   /** Before the store closes. */
@@ -65,10 +74,19 @@ export class Cache {
     await this.note().catch(() => undefined);
   }
 
+  #add(sum: { blobs: number; bytes: number }, blobs: number, bytes: number): void {
+    sum.blobs += blobs;
+    sum.bytes += bytes;
+  }
+
+  /** Counts the put among those under way. */
   async #admit(cap: Cap, bytes: number): Promise<void> {
     const isFull = (): boolean => {
-      const held = this.#held ?? { blobs: 0, bytes: 0 };
-      return isAbove(cap, { blobs: held.blobs + 1, bytes: held.bytes + Math.max(1, bytes) });
+      const [held, coming] = [this.#held ?? { blobs: 0, bytes: 0 }, this.#coming];
+      return isAbove(cap, {
+        blobs: held.blobs + coming.blobs + 1,
+        bytes: held.bytes + coming.bytes + bytes,
+      });
     };
     const now = this.#clock.monotonic();
     if (this.#held === undefined || (isFull() && now - this.#lookedMs >= againMs)) {
@@ -78,6 +96,7 @@ export class Cache {
     await this.#looking;
     if (isFull())
       throw new StoreError('limit-exceeded', `${JSON.stringify(cap.owner)} holds as much as its cap allows`);
+    this.#add(this.#coming, 1, bytes); // at once: others wait for the same look
   }
 
   /** The first put looks, since nobody knows what is there. */
@@ -113,4 +132,9 @@ export class Cache {
       this.#looking = undefined;
     }
   }
+}
+
+/** As callers are told it. */
+function plain({ id, size, storedSize, deduplicated, source }: CountedPut): PutResult {
+  return { id, size, storedSize, deduplicated, ...(source === undefined ? {} : { source }) };
 }

@@ -1,10 +1,10 @@
 /** The way of a chunked put: a worker chops, chunks and manifest go to group commits batch by batch, at last they become one blob. */
-import type { BlobId, PutOptions, PutResult } from './api.ts';
+import type { BlobId, PutOptions } from './api.ts';
 import { BatchMemory } from './batch-memory.ts';
 import type { ChunkedPut, Operation, PutOutcome, SmallPut } from './commit/operations.ts';
 import type { ChopEnd, ChopStep, ChoppedBatch } from './content/chopper.ts';
 import { randomIncarnation } from './content/incarnation.ts';
-import { type IngestParts, expectId, howOf, ownerOf } from './ingest-parts.ts';
+import { type CountedPut, type IngestParts, expectId, howOf, ownerOf, resultOf } from './ingest-parts.ts';
 import type { Remote } from './rpc.ts';
 import { type Gathered, pieces } from './source.ts';
 
@@ -30,7 +30,7 @@ export class ChunkedIngest {
    * Chunks are durable before the manifest nodes that link to them, and all of them before the blob is; a session keeps collection from
    * them until then. A failure or a crash leaves chunks that nothing refers to.
    */
-  async put(source: ChunkedSource, options: PutOptions): Promise<PutResult> {
+  async put(source: ChunkedSource, options: PutOptions): Promise<CountedPut> {
     const { crew, queue, during } = this.#parts;
     if ('path' in source) await crew.pair();
     return await queue.add(() =>
@@ -131,15 +131,13 @@ class Run {
     }
   }
 
-  async finish(options: PutOptions): Promise<PutResult> {
+  async finish(options: PutOptions): Promise<CountedPut> {
     this.#check(options);
     const memory = this.#lent ? undefined : await this.#lend();
     const end = await this.#call<ChopEnd>('chop-finish', { memory });
     this.#lent = false;
     const { id, size, source } = end;
-    const outcome = await this.#end(end, options);
-    const { storedSize, deduplicated } = outcome;
-    return { id, size, storedSize, deduplicated, ...(source === undefined ? {} : { source }) };
+    return resultOf({ id, size, source }, await this.#end(end, options));
   }
 
   /** Waits until nothing of it is under way, and gives back the memory that the worker still had. */

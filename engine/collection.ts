@@ -24,8 +24,9 @@ export interface Cap {
   readonly blobs?: number;
   /**
    * `evict` (default): puts go on, and the owner's references to what was not used for longest are taken back, until it is a tenth below;
-   * the space comes back when it is collected. `refuse`: a put of the owner fails with `limit-exceeded`. Puts that are under way at
-   * the same time may all pass, and so may those of other processes until they are counted.
+   * the space comes back when it is collected. `refuse`: a put of the owner fails with `limit-exceeded`, also where puts that are
+   * under way would take the rest. Of a stream or a file it is not known before how large it is, so the last one may pass the cap. Puts
+   * of other processes, and what was released, are known a second after it was found reached.
    */
   readonly above?: 'evict' | 'refuse';
   /** What goes first. Default: what was used least recently. */

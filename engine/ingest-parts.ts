@@ -1,7 +1,7 @@
 /** What both ways of a put share: what they are given of the store, and what options mean to them. */
 import type PQueue from 'p-queue';
-import type { BlobId, ChunkingMode, Layout, PutOptions } from './api.ts';
-import type { Operation } from './commit/operations.ts';
+import type { BlobId, ChunkingMode, Layout, PutOptions, PutResult, SourceFacts } from './api.ts';
+import type { Operation, PutOutcome } from './commit/operations.ts';
 import type { StageHow } from './content/stager.ts';
 import type { Crew } from './crew.ts';
 import { StoreError } from './errors.ts';
@@ -22,6 +22,24 @@ export interface IngestParts {
   readonly during: <Result>(work: () => Promise<Result>) => Promise<Result>;
   readonly onHealed: (id: BlobId) => void;
   readonly onFailure: (error: unknown) => void;
+}
+
+/** `gained`: bytes that the owner of a put alone holds by it, and did not before. */
+export type CountedPut = PutResult & { readonly gained?: number };
+
+export function resultOf(
+  {
+    id,
+    size,
+    source,
+  }: { readonly id: BlobId; readonly size: number; readonly source?: SourceFacts | undefined },
+  { storedSize, deduplicated, gained }: PutOutcome,
+): CountedPut {
+  return {
+    ...{ id, size, storedSize, deduplicated },
+    ...(source === undefined ? {} : { source }),
+    ...(gained === undefined ? {} : { gained: gained === 'content' ? size : gained }),
+  };
 }
 
 /** `conflict` where the caller knows better what the bytes should be. */

@@ -1,5 +1,5 @@
 /** The way of a put: small sources in batches to a record, large ones through a staged file; both end in a group commit. */
-import type { BlobId, PutOptions, PutResult, PutSource, SourceFacts } from './api.ts';
+import type { BlobId, PutOptions, PutSource, SourceFacts } from './api.ts';
 import { checkChunking, checkId, checkMode, checkName } from './arguments.ts';
 import { BatchFailure, Batches } from './batches.ts';
 import { BatchMemory, SourceMemory, sourceBytesMax } from './batch-memory.ts';
@@ -12,7 +12,7 @@ import type { Crew } from './crew.ts';
 import { type ErrorData, StoreError, invariant } from './errors.ts';
 import { type Before, PutOrder } from './put-order.ts';
 import { completeCopies } from './resync.ts';
-import { type IngestParts, expectId, howOf, ownerOf } from './ingest-parts.ts';
+import { type CountedPut, type IngestParts, expectId, howOf, ownerOf, resultOf } from './ingest-parts.ts';
 import { type Remote, errorFromData } from './rpc.ts';
 import type { Stale } from './threads/key-work.ts';
 import type { PartName } from './volume.ts';
@@ -68,7 +68,7 @@ export class Ingest {
     });
   }
 
-  async put(source: PutSource, options: PutOptions): Promise<PutResult> {
+  async put(source: PutSource, options: PutOptions): Promise<CountedPut> {
     if (this.#parts.locked) throw new StoreError('wrong-key', 'this store was opened without its key');
     options.signal?.throwIfAborted();
     if (options.owner !== undefined) checkName(options.owner, 'owner');
@@ -90,7 +90,7 @@ export class Ingest {
     }
   }
 
-  async #put(source: PutSource, options: OrderedOptions, node: boolean): Promise<PutResult> {
+  async #put(source: PutSource, options: OrderedOptions, node: boolean): Promise<CountedPut> {
     const { links } = options;
     if (isPath(source)) {
       if (node) throw new StoreError('invalid-argument', 'a node is put from bytes, not from a path');
@@ -155,7 +155,7 @@ export class Ingest {
     throw error;
   }
 
-  async #small(source: SmallSource, options: OrderedOptions): Promise<PutResult> {
+  async #small(source: SmallSource, options: OrderedOptions): Promise<CountedPut> {
     const encoded = await this.#encoded(source);
     if ('large' in encoded) throw new Error('holdfast bug: bytes cannot turn out large');
     return await this.#commitRecord(encoded, options);
@@ -168,7 +168,7 @@ export class Ingest {
     }
   }
 
-  async #path(path: string, options: OrderedOptions): Promise<PutResult> {
+  async #path(path: string, options: OrderedOptions): Promise<CountedPut> {
     if (typeof path !== 'string' || path === '' || path.includes('\0'))
       throw new StoreError('invalid-argument', 'the path of a source must be a text, not empty, without NUL');
     const encoded = await this.#encoded({ path, kind: 'raw', ...howOf(options) });
@@ -184,7 +184,7 @@ export class Ingest {
     );
   }
 
-  async #stream(gathered: Gathered, options: PutOptions): Promise<PutResult> {
+  async #stream(gathered: Gathered, options: PutOptions): Promise<CountedPut> {
     if (this.#isChunked(options)) return await this.#chunked.put(gathered, options);
     return await this.#stored(options, (worker) => this.#stageStream(worker, gathered, options));
   }
@@ -192,7 +192,7 @@ export class Ingest {
   async #stored(
     options: PutOptions,
     stage: (worker: Remote, linked: boolean) => Promise<StagedBlob>,
-  ): Promise<PutResult> {
+  ): Promise<CountedPut> {
     const result = await this.#large(options, { stage });
     invariant(result !== undefined, 'a put has a source');
     return result;
@@ -203,7 +203,7 @@ export class Ingest {
     return layout === 'sqlite-only' || (options.chunking ?? chunking) === 'fastcdc';
   }
 
-  async #commitRecord(encoded: Record, options: OrderedOptions): Promise<PutResult> {
+  async #commitRecord(encoded: Record, options: OrderedOptions): Promise<CountedPut> {
     const { id, size, name, storedContent, label, kind, incarnation, links } = encoded;
     const { before, queued } = options;
     let held: Record | undefined = encoded;
@@ -251,7 +251,7 @@ export class Ingest {
       readonly stage: (worker: Remote, linked: boolean) => Promise<StagedBlob | undefined>;
       readonly instead?: Instead;
     },
-  ): Promise<PutResult | undefined> {
+  ): Promise<CountedPut | undefined> {
     const { crew, queue, host, submit } = this.#parts;
     return queue.add(async () => {
       options.signal?.throwIfAborted();
@@ -308,7 +308,7 @@ export class Ingest {
     size: number,
     outcome: PutOutcome,
     source: SourceFacts | undefined,
-  ): Promise<PutResult> {
+  ): Promise<CountedPut> {
     if (outcome.incomplete === true) await this.#noting(completeCopies(this.#parts.crew, id));
     return this.#result(id, size, outcome, source);
   }
@@ -360,10 +360,9 @@ export class Ingest {
     }
   }
 
-  #result(id: BlobId, size: number, outcome: PutOutcome, source: SourceFacts | undefined): PutResult {
+  #result(id: BlobId, size: number, outcome: PutOutcome, source: SourceFacts | undefined): CountedPut {
     if (outcome.healed === true) this.#parts.onHealed(id);
-    const { storedSize, deduplicated } = outcome;
-    return { id, size, storedSize, deduplicated, ...(source === undefined ? {} : { source }) };
+    return resultOf({ id, size, source }, outcome);
   }
 
   #encode(batch: readonly SmallSource[]): Promise<(EncodeAnswer | BatchFailure)[]> {

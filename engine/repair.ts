@@ -13,6 +13,10 @@ export interface RepairParts extends AlternatesParts {
   readonly openOther: (directory: string) => Promise<Store>;
 }
 
+/** Blobs that are being committed while others are had, and the most bytes of each. */
+const committingMax = 64;
+const readAheadMax: number = 1024 * 1024;
+
 interface Suspect {
   readonly n: number;
   readonly id: BlobId;
@@ -55,27 +59,66 @@ async function repairStore(parts: RepairParts, options: RepairOptions<Store>): P
     const asked = isStore ? sourceOf(other) : other;
     if (asked !== undefined) tried.push(['from', asked]);
     let healed = sources.mirrors;
-    for (let after = 0; ;) {
-      const page = await parts.query<Suspect[]>('suspects', after);
-      if (page.length === 0) break;
-      after = page.at(-1)!.n;
-      asked?.expect?.(page.map(({ id }) => id));
-      for (const suspect of page) {
-        signal?.throwIfAborted();
-        const found = await repairBlob(parts, suspect, { tried, signal, unverified: scrubbed === undefined });
-        if ('reason' in found) remaining.push({ id: suspect.id, ...found });
-        else {
-          sources[found.by]++;
-          healed++;
-          options.onProgress?.(healed);
-        }
+    const committing = new Committing();
+    try {
+      for (let after = 0; ;) {
+        const page = await parts.query<Suspect[]>('suspects', after);
+        if (page.length === 0) break;
+        after = page.at(-1)!.n;
+        asked?.expect?.(page.map(({ id }) => id));
+        for (const suspect of page)
+          await committing.begin(async (onRead) => {
+            signal?.throwIfAborted();
+            const how = { tried, signal, unverified: scrubbed === undefined, onRead };
+            const found = await repairBlob(parts, suspect, how);
+            if ('reason' in found) remaining.push({ id: suspect.id, ...found });
+            else {
+              sources[found.by]++;
+              healed++;
+              options.onProgress?.(healed);
+            }
+          });
       }
+    } finally {
+      await committing.settled();
     }
+    committing.check();
     // Chunks that nobody has by themselves came back with the blob they are a part of.
     const still = await leftOf(parts, remaining);
     return { healed, sources, remaining: still, unreachable: scrubbed?.unreachable ?? 0 };
   } finally {
     await opened?.close();
+  }
+}
+
+/** Blobs are had one after the other, and each is committed while the next ones are had: so a commit takes many. */
+class Committing {
+  readonly #under = new Set<Promise<void>>();
+  #failed: { readonly error: unknown } | undefined;
+
+  /** Resolves when the next may begin: after all of `work`, or when it calls `onRead`. Rejects with the first failure of any. */
+  async begin(work: (onRead: () => void) => Promise<void>): Promise<void> {
+    while (this.#under.size >= committingMax) await Promise.race(this.#under);
+    this.check();
+    await new Promise<void>((resolve) => {
+      const one = work(resolve).catch((error: unknown) => {
+        this.#failed ??= { error };
+      });
+      this.#under.add(one);
+      void one.then(() => {
+        this.#under.delete(one);
+        resolve();
+      });
+    });
+    this.check();
+  }
+
+  async settled(): Promise<void> {
+    await Promise.all(this.#under);
+  }
+
+  check(): void {
+    if (this.#failed !== undefined) throw this.#failed.error;
   }
 }
 
@@ -110,6 +153,8 @@ async function repairBlob(
     readonly signal: AbortSignal | undefined;
     /** There was no scrub: it was not had from mirrors yet, and parts of it may be damaged that nobody has read. */
     readonly unverified: boolean;
+    /** Called when no source is needed for it any more. */
+    readonly onRead: () => void;
   },
 ): Promise<{ readonly by: 'mirrors' | 'alternates' | 'from' } | Omit<Remaining, 'id'>> {
   const reasons: string[] = [];
@@ -119,7 +164,10 @@ async function repairBlob(
       // Of what is lost nobody here knows for sure what it was: the one who has it does.
       const known = await source.kindOf(id);
       if (known === undefined) continue;
-      await copyIn(parts, source, { id, kind: known === 'node' ? 'node' : kind }, { signal: how.signal });
+      // What a node lacks comes from the source as well; and another source may be asked for what this one gives wrong.
+      const isLast = known === 'raw' && source === how.tried.at(-1)![1];
+      const from = isLast ? tellingEnd(source, how.onRead) : source;
+      await copyIn(parts, from, { id, kind: known === 'node' ? 'node' : kind }, { signal: how.signal });
       if (how.unverified) await readBack(parts, id, how.signal);
       if (await isHere(parts, id)) return { by };
       reasons.push('what was put was found damaged again');
@@ -131,6 +179,25 @@ async function repairBlob(
     }
   }
   return { reason: reasons.length === 0 ? 'nobody who was asked has it' : reasons.join('; ') };
+}
+
+/** Tells when all of a small blob was read. A larger one is committed before the next is had. */
+function tellingEnd(source: BlobSource, onRead: () => void): BlobSource {
+  let bytes = 0;
+  const counted = (): TransformStream<Uint8Array, Uint8Array> =>
+    new TransformStream({
+      transform: (piece, controller) => {
+        bytes += piece.length;
+        controller.enqueue(piece);
+      },
+      flush: () => {
+        if (bytes <= readAheadMax) onRead();
+      },
+    });
+  return {
+    kindOf: (id) => source.kindOf(id),
+    stream: async (id, signal) => (await source.stream(id, signal))?.pipeThrough(counted()),
+  };
 }
 
 class PartsDamaged extends Error {}

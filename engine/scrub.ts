@@ -197,14 +197,16 @@ class Run {
     return order.toSorted((a, b) => a.since - b.since);
   }
 
-  /** While a range is settled the worker reads the next one. */
+  /** While a range is settled the worker reads the next one, and then waits: what is not settled is read again after a kill. */
   async #all(ranges: readonly AgedRange[], pass: 'first' | 'again' = 'first'): Promise<void> {
-    const reading = new PQueue({ concurrency: this.#parts.crew.workers });
+    const { workers } = this.#parts.crew;
+    const begun = new PQueue({ concurrency: 2 * workers });
+    const reading = new PQueue({ concurrency: workers });
     const one = async (aged: AgedRange): Promise<void> => {
       const found = await reading.add(() => this.#verifyOne(aged, pass));
       if (found !== undefined) await this.#settle(aged.range, found, pass);
     };
-    await Promise.all(ranges.map(one));
+    await Promise.all(ranges.map((aged) => begun.add(() => one(aged))));
   }
 
   async #verifyOne({ range, since }: AgedRange, pass: 'first' | 'again'): Promise<VerifyResult | undefined> {

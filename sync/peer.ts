@@ -52,7 +52,7 @@ export interface SinkState {
   readonly current: ReadonlyMap<string, BlobId>;
   /** For roots that are asked for: nodes that are here, whole, and that the peer may know. Empty where an earlier transfer was cut. */
   readonly haves: ReadonlyMap<string, readonly BlobId[]>;
-  /** For roots that are asked for: what peers told that they had under these names. */
+  /** For roots that are asked for: what each is now, then what peers told, and had, under these names. */
   readonly seen: ReadonlyMap<string, readonly BlobId[]>;
   /** Bytes that are here of large blobs whose transfer was cut. */
   readonly partials: ReadonlyMap<BlobId, number>;

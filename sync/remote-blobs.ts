@@ -26,7 +26,7 @@ export interface RemoteBlobsOptions {
 
 /** Blobs asked for ahead of what is needed; a window bounds their bytes. */
 const aheadMax = 64;
-/** Connections that end one after the other without a blob having come. */
+/** Connections that end one after the other without a piece of a blob having come. */
 const fruitlessMax = 3;
 
 /** A blob that is arriving, as far as it has come. */
@@ -51,6 +51,8 @@ export class RemoteBlobs implements BlobSource {
   #expected: readonly BlobId[] = [];
   /** Grows with each answer that was expected: what is asked for in vain is passed over. */
   #ahead = 1;
+  /** Where the answer that is due begins: after a cut, where that was. */
+  #from = 0;
   #open: Open | undefined;
   #fruitless = 0;
   /** What ended it for good. */
@@ -165,6 +167,7 @@ export class RemoteBlobs implements BlobSource {
     this.#asked = [];
     this.#open = undefined;
     this.#ahead = 1;
+    this.#from = 0;
   }
 
   async #meet(): Promise<Connection> {
@@ -227,10 +230,10 @@ export class RemoteBlobs implements BlobSource {
     return (this.#open = { id, size, whole, first: undefined });
   }
 
-  /** Whoever stops half way has the connection ended: the rest would have to come all the same. */
+  /** Whoever stops half way has the connection ended: the rest would have to come all the same. After a cut it goes on where it was. */
   async *#pieces(open: Open): AsyncGenerator<Uint8Array, void, void> {
     const { id, size, first } = open;
-    const connection = this.#connection;
+    let connection = this.#connection;
     if (this.#open !== open || connection === undefined || first === undefined)
       throw new Error('holdfast bug: a blob of a peer is read twice');
     this.#open = undefined;
@@ -240,21 +243,51 @@ export class RemoteBlobs implements BlobSource {
       hasher.update(first);
       yield first;
       for (let have = first.length; have < size;) {
-        const { bytes } = (await this.#piece(connection))!;
+        let bytes: Uint8Array;
+        try {
+          connection ??= await this.#goOn(id, have);
+          bytes = await this.#more(connection, { id, size });
+        } catch (error) {
+          connection = undefined;
+          await this.#broken(error);
+          if (this.failure !== undefined || isTold(error)) throw notHad(error);
+          continue;
+        }
         have += bytes.length;
         hasher.update(bytes);
         // The last piece only when the whole is right.
-        if (have === size && toHex(hasher.digest()) !== id) throw wrongBytes(id);
+        if (have === size && toHex(hasher.digest()) !== id) {
+          await this.#broken(wrongBytes(id));
+          throw notHad(wrongBytes(id));
+        }
         isRead = have === size;
         yield bytes;
       }
-    } catch (error) {
-      await this.#broken(error);
-      throw notHad(error);
     } finally {
       if (!isRead)
         await this.#drop(new StoreError('unavailable', 'what was asked for is not wanted any more'));
     }
+  }
+
+  /** Asks for the rest of a blob over a new connection. */
+  async #goOn(id: BlobId, from: number): Promise<Connection> {
+    const connection = (this.#connection ??= await this.#meet());
+    connection.send({ type: 'want', wants: [{ kind: 'raw', id, from }] });
+    this.#asked.push(id);
+    this.#from = from;
+    return connection;
+  }
+
+  async #more(
+    connection: Connection,
+    { id, size }: { readonly id: BlobId; readonly size: number },
+  ): Promise<Uint8Array> {
+    const piece = await this.#piece(connection);
+    if (piece === undefined)
+      throw new StoreError('unavailable', `the peer does not have blob ${id} any more`, { peer: true });
+    if (piece.size !== size)
+      throw refused('corrupt', `a blob of ${size} bytes is said to have ${piece.size}`, id);
+    return piece.bytes;
   }
 
   /** The next piece of the answer that is due; undefined when the peer does not have the blob. */
@@ -272,12 +305,13 @@ export class RemoteBlobs implements BlobSource {
     if (message.id !== id || message.kind !== 'raw')
       throw refused('forbidden', 'a blob comes that nothing asked for', message.id);
     connection.receiveWindow.arrived(costOf(payload));
-    const { last } = this.#assembly.take(message, payload, () => 0);
+    const { last } = this.#assembly.take(message, payload, () => this.#from);
+    this.#fruitless = 0;
     const credit = connection.receiveWindow.taken(costOf(payload));
     if (credit > 0) connection.send({ type: 'credit', bytes: credit });
     if (last) {
       this.#asked.shift();
-      this.#fruitless = 0;
+      this.#from = 0;
       this.#ahead = Math.min(this.#ahead * 2, aheadMax);
       this.#counts.blobs++;
       this.#counts.bytes += message.size;
@@ -309,8 +343,13 @@ function notHad(error: unknown): StoreError {
 /** A cut, or a blob that is damaged over there: not a peer that refuses us, nor one that we refuse. */
 function mayPass(error: unknown): boolean {
   if (!StoreError.is(error)) return false;
-  if (error.code === 'corrupt') return error.facts['peer'] === true;
+  if (error.code === 'corrupt') return isTold(error);
   return error.code === 'unavailable' || error.code === 'busy';
+}
+
+/** Said by the peer, which is there and cannot give it. */
+function isTold(error: unknown): boolean {
+  return StoreError.is(error) && error.facts['peer'] === true;
 }
 
 function wrongBytes(id: BlobId): StoreError {

@@ -99,7 +99,7 @@ async function findRoots(
 
 /**
  * When each root became what it is, and was last what the peer has seen of it: one walk of the log for all of them, and none where all
- * are what they were seen to be.
+ * are what the peer names first, which is what it has.
  */
 async function lookBack(
   source: Source,
@@ -108,9 +108,7 @@ async function lookBack(
 ): Promise<Map<string, RootHistory>> {
   const seenOf = (name: string): readonly string[] => asked.get(name)?.seen ?? [];
   const questions = roots.flatMap(({ name, id }): PeerMark[] =>
-    seenOf(name).every((one) => one === id) && seenOf(name).length > 0
-      ? []
-      : [id, ...seenOf(name)].map((one) => ({ name, id: one })),
+    seenOf(name)[0] === id ? [] : [id, ...seenOf(name)].map((one) => ({ name, id: one })),
   );
   const answers = questions.length === 0 ? [] : await source.changes(questions);
   const told = new Map(questions.map(({ name, id }, i) => [`${name}\0${id}`, answers[i]!]));

@@ -116,6 +116,17 @@ export class Catalog {
     }
   }
 
+  /** Reads what is committed, all of it at one moment, while others write. */
+  atOneMoment<Result>(read: () => Result): Result {
+    invariant(this.#transaction === undefined, 'transactions do not nest');
+    this.db.exec('BEGIN');
+    try {
+      return read();
+    } finally {
+      if (this.db.inTransaction) this.db.exec('ROLLBACK');
+    }
+  }
+
   /** The state as last committed by anyone. */
   state(): CatalogState {
     return readState(this.sql);

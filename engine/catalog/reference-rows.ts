@@ -15,6 +15,7 @@ export class ReferenceRows {
   readonly #buckets: Buckets;
   readonly #insert: Statement;
   readonly #delete: Statement;
+  readonly #has: Statement;
   readonly #any: Statement;
   readonly #count: Statement;
   readonly #childrenOf: Statement;
@@ -24,6 +25,7 @@ export class ReferenceRows {
     this.#buckets = buckets;
     this.#insert = db.prepare('INSERT OR IGNORE INTO refs (child, kind, owner, sum) VALUES (?, ?, ?, ?)');
     this.#delete = db.prepare('DELETE FROM refs WHERE child = ? AND kind = ? AND owner = ?');
+    this.#has = db.prepare('SELECT 1 FROM refs WHERE child = ? AND kind = ? AND owner = ?').pluck();
     this.#any = db.prepare('SELECT 1 FROM refs WHERE child = ? LIMIT 1').pluck();
     this.#count = db.prepare('SELECT count(*) FROM refs WHERE child = ?').pluck();
     this.#childrenOf = db.prepare('SELECT child FROM refs WHERE kind = ? AND owner = ?').pluck();
@@ -42,6 +44,10 @@ export class ReferenceRows {
     if (this.#delete.run(child, by.kind, by.owner).changes === 0) return false;
     this.#buckets.note('refs', child, this.sum(child, by.kind, by.owner), -1);
     return true;
+  }
+
+  has(child: number, { kind, owner }: Owner): boolean {
+    return this.#has.get(child, kind, owner) !== undefined;
   }
 
   any(child: number): boolean {

@@ -1,7 +1,9 @@
 /** What a commit does for caches with a cap: notes that blobs were used, takes references of the cache's owner back. */
 import type { Transaction } from '../catalog/catalog.ts';
 import type { BlobRow } from '../catalog/blob-rows.ts';
+import { ownerKinds } from '../catalog/reference-rows.ts';
 import { fromHex, toHex } from '../codec/bytes.ts';
+import type { Named } from '../keys/realm.ts';
 import type { CommitOperation as Operation } from './operations.ts';
 
 /** A blob that is used all the time is noted once in so long. */
@@ -12,14 +14,15 @@ export type CacheOperation = Extract<Operation, { readonly op: 'used' | 'evict' 
 /** Of an eviction the numbers of the blobs that were released. */
 export function tendCache(transaction: Transaction, operation: CacheOperation): number[] {
   if (operation.op === 'evict') return evict(transaction, operation);
-  for (const id of operation.ids) noteUsed(transaction, id);
+  for (const id of operation.ids) noteUsed(transaction, id, operation.owner);
   return [];
 }
 
-/** What nothing refers to is left alone: its grace must not be longer for being looked at. */
-function noteUsed(transaction: Transaction, id: string): void {
-  const found = transaction.catalog.blobs.inspect(fromHex(id)!);
-  if (found === undefined || !found.sound || found.row.zero_since !== null) return;
+/** What the owner does not hold is left alone: its grace must not be longer for being looked at. */
+function noteUsed(transaction: Transaction, id: string, { key }: Named): void {
+  const { blobs, refs } = transaction.catalog;
+  const found = blobs.inspect(fromHex(id)!);
+  if (found?.sound !== true || !refs.has(found.row.n, { kind: ownerKinds.application, owner: key })) return;
   const { clockMs } = transaction.state;
   if (clockMs - found.row.touched < usedEveryMs) return;
   found.row.touched = clockMs;

@@ -24,6 +24,7 @@ import { copyAt } from '../catalog/copy-rows.ts';
 import { type Afterwards, appendCopies, lacksCopies, markCopy, retire, retireFurther } from './copies.ts';
 import { keptKind } from './borrow.ts';
 import { dropIntent, intend, writeChunkSums } from './files.ts';
+import { outcomeOf } from './outcome.ts';
 import { keyOf, otherKey } from './put-keys.ts';
 import type { VolumeSet } from './volume-set.ts';
 
@@ -230,8 +231,8 @@ export class Committer {
       const owner = { kind: ownerKinds.node, owner: row.n } as const;
       for (const child of children) transaction.reference(child!, owner);
     }
-    if (put.owner !== undefined) transaction.retain(put.id, put.owner);
-    return { storedSize: row.stored, deduplicated: standing !== undefined, ...(healed ? { healed } : {}) };
+    const copies = standing === undefined ? 1 + place!.further.length : undefined;
+    return outcomeOf(transaction, put, { row, deduplicated: standing !== undefined, healed, copies });
   }
 
   #probeLarge(transaction: Transaction, probe: LargeProbe): ProbeOutcome {
@@ -239,8 +240,8 @@ export class Committer {
     if (probe.instead !== undefined && !this.#isIn(probe.id, probe.instead)) return { have: unneeded };
     if (row !== undefined) {
       transaction.touch(this.#labelled(transaction, row, probe.label));
-      if (probe.owner !== undefined) transaction.retain(probe.id, probe.owner);
-      return { have: { storedSize: row.stored, deduplicated: true, ...lacking(transaction, row) } };
+      const outcome = outcomeOf(transaction, probe, { row, deduplicated: true });
+      return { have: { ...outcome, ...lacking(transaction, row) } };
     }
     const { lease } = this.#options;
     const bytes = probe.storedSize;
@@ -277,9 +278,8 @@ export class Committer {
       this.#volumes.charge(transaction, put.volume, row.stored);
       writeChunkSums(this.#catalog, row.n, put.sums);
     }
-    if (put.owner !== undefined) transaction.retain(put.id, put.owner);
-    const outcome = { storedSize: row.stored, deduplicated: standing !== undefined };
-    return { ...outcome, ...(healed ? { healed } : {}), ...lacking(transaction, row) };
+    const outcome = outcomeOf(transaction, put, { row, deduplicated: standing !== undefined, healed });
+    return { ...outcome, ...lacking(transaction, row) };
   }
 
   /** Its chunks and its manifest are here already; this makes them the one blob. */
@@ -307,8 +307,7 @@ export class Committer {
         owner: row.n,
       });
     }
-    if (put.owner !== undefined) transaction.retain(put.id, put.owner);
-    return { storedSize: row.stored, deduplicated: standing !== undefined, ...(healed ? { healed } : {}) };
+    return outcomeOf(transaction, put, { row, deduplicated: standing !== undefined, healed });
   }
 
   /** The row of a blob that is here, whole as far as one can tell without reading it, and of this kind; then a put needs no bytes. */

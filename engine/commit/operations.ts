@@ -29,7 +29,7 @@ export type Operation<Name = string> =
       readonly entries: readonly (readonly [key: string, value: Uint8Array | undefined])[];
     }
   | { readonly op: 'suspect'; readonly id: BlobId; readonly incarnation: number; readonly volume: number }
-  | { readonly op: 'used'; readonly ids: readonly BlobId[] }
+  | { readonly op: 'used'; readonly owner: Name; readonly ids: readonly BlobId[] }
   | {
       readonly op: 'evict';
       readonly owner: Name;
@@ -109,6 +109,11 @@ export interface PutOutcome {
   readonly healed?: boolean;
   /** In a mirrored group: it has fewer copies than are wanted. Only of large ones, whose further copies are made after their commit. */
   readonly incomplete?: true;
+  /**
+   * Of a put for an owner who alone holds it by that, and did not before: bytes that it takes, as caps count them; `content` where they are
+   * those of its content.
+   */
+  readonly gained?: number | 'content';
 }
 
 /** `volume` is where the file has to go, which is not always where it was staged. */

@@ -19,7 +19,7 @@ import type { Host } from '../host.ts';
 import type { PartName } from '../volume.ts';
 import { DirectoryVolume } from '../volumes/directory.ts';
 import { checkLabel } from '../volumes/label.ts';
-import { SqliteVolume } from '../volumes/sqlite.ts';
+import { type Extent, SqliteVolume } from '../volumes/sqlite.ts';
 
 export interface PlacesOptions {
   readonly host: Host;
@@ -82,9 +82,16 @@ export class Places {
     return new DirectoryVolume(host.files, '', place).path(name);
   }
 
-  /** A file of a directory is missing. `unavailable` when the whole directory is: then nothing can be said of the file. */
-  recheck(n: number): void {
-    this.#check(volumeRow(this.#sql, n));
+  /**
+   * A file of a directory is missing. `unavailable` when the whole directory is: then nothing can be said of the file. False when the
+   * directory lies elsewhere than it did, so that the file is to be looked for there: this thread may be told of that later than it reads.
+   */
+  isWhereItWas(n: number): boolean {
+    const row = volumeRow(this.#sql, n);
+    this.#check(row);
+    if (this.#directories.get(n)?.root === folderPath(this.#options.layout, row)) return true;
+    this.#directories.delete(n);
+    return false;
   }
 
   /** `unavailable` when it is not there, is not the one it should be, or is older. */
@@ -95,6 +102,16 @@ export class Places {
       this.#sqlite.set(n, volume);
     }
     return volume;
+  }
+
+  /** Extents of a SQLite volume, in order. Between two questions it may be let go of, and is opened anew; so it may be `unavailable`. */
+  *extents(n: number, fromExtent: number, toExtent: number): Generator<Extent> {
+    for (let from = fromExtent; from <= toExtent;) {
+      const some = this.sqlite(n).someExtents(from, toExtent);
+      if (some.length === 0) return;
+      yield* some;
+      from = some.at(-1)!.extent + 1;
+    }
   }
 
   /**

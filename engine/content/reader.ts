@@ -291,9 +291,10 @@ export class Reader {
 
   /** The stored bytes of a large blob, whatever their form. */
   partFile(row: BlobRow): OpenFile {
-    const file = blaming(row, () => this.places.directory(row.volume).open(partNameOf(row)));
+    const open = (): OpenFile | undefined =>
+      blaming(row, () => this.places.directory(row.volume).open(partNameOf(row)));
+    const file = open() ?? (this.places.isWhereItWas(row.volume) ? undefined : open());
     if (file !== undefined) return file;
-    this.places.recheck(row.volume);
     throw damaged(row, 'its file is missing');
   }
 

@@ -131,7 +131,8 @@ export class Verifier {
     const freed = this.#freed(range);
     let next = 0;
     try {
-      for (const { extent, data } of this.#extentsOf(range)) {
+      const { volume, fromExtent, toExtent } = range;
+      for (const { extent, data } of this.#reader.places.extents(volume, fromExtent, toExtent)) {
         while (next < rows.length && rows[next]!.extent < extent) run.missing(rows[next++]!);
         const known = freed.get(extent) ?? new Map<number, number | undefined>();
         for (; next < rows.length && rows[next]!.extent === extent; next++)
@@ -147,22 +148,6 @@ export class Verifier {
       if (!mayHaveMoved(toStoreError(error, `reading volume ${range.volume}`))) throw error;
     }
     while (next < rows.length) run.missing(rows[next++]!);
-  }
-
-  /** Extents in their order. A volume that was let go of while others had their turn is opened again. */
-  *#extentsOf({ volume, fromExtent, toExtent }: VerifyRange): Iterable<{ extent: number; data: Uint8Array }> {
-    const { places } = this.#reader;
-    for (let from = fromExtent; from <= toExtent;) {
-      const opened = places.sqlite(volume);
-      let letGo = false;
-      for (const found of opened.extents(from, toExtent)) {
-        yield found;
-        from = found.extent + 1;
-        letGo = places.sqlite(volume) !== opened;
-        if (letGo) break;
-      }
-      if (!letGo) return;
-    }
   }
 
   /** Records that no row points to. `known`: where those lie that have one or are free, and their length where it is known. */

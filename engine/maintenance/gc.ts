@@ -195,6 +195,7 @@ class Collection {
       signal.throwIfAborted();
       const { deleted, freedBytes } = this;
       try {
+        if (!(await this.#isSound(bucketOf(page[at]!)))) break;
         at = catalog.transaction((transaction) => this.#slice(transaction, page, at));
       } catch (error) {
         // Rolled back, and with it what was counted.
@@ -228,15 +229,7 @@ class Collection {
     let freedBytes = 0;
     const end = Math.min(page.length, from + this.#sliceRows);
     for (; at < end && host.clock.monotonic() - start < sliceMs; at++) {
-      const bucket = bucketOf(page[at]!);
-      // A bucket is compared with what is committed: changes of this transaction would look like damage.
-      if (transaction.changed && !this.#sound.has(bucket)) break;
-      const bad = this.#checkBucket(bucket);
-      if (bad !== undefined) {
-        this.blocked = bad;
-        transaction.raiseDoubt(bad);
-        break;
-      }
+      if (!this.#sound.has(bucketOf(page[at]!))) break;
       const row = transaction.catalog.blobs.byNumber(page[at]!);
       if (row === undefined || !this.#mayGo(row, limits)) continue;
       // The count said zero; the references decide.
@@ -252,13 +245,26 @@ class Collection {
     return at;
   }
 
-  /** Whether the rows a decision relies on are all there and unchanged. A bucket is checked once a run. */
-  #checkBucket(bucket: number): string | undefined {
-    if (this.#sound.has(bucket)) return undefined;
-    const { catalog } = this.#context;
-    const bad = verifyBucket(catalog, 'refs', bucket) ?? verifyBucket(catalog, 'blobs', bucket);
-    if (bad === undefined) this.#sound.add(bucket);
-    return bad;
+  /**
+   * Whether the rows a decision relies on are all there and unchanged. A bucket is checked once a run, table by table, each at one moment and
+   * without the write lock, so that puts go on. What is wrong is looked at again under it.
+   */
+  async #isSound(bucket: number): Promise<boolean> {
+    if (this.#sound.has(bucket)) return true;
+    const { catalog, host } = this.#context;
+    for (const table of ['refs', 'blobs'] as const) {
+      if (catalog.atOneMoment(() => verifyBucket(catalog, table, bucket)) !== undefined) {
+        this.blocked = catalog.transaction((transaction) => {
+          const bad = verifyBucket(catalog, table, bucket);
+          if (bad !== undefined) transaction.raiseDoubt(bad);
+          return bad;
+        });
+        if (this.blocked !== undefined) return false;
+      }
+      await host.clock.yield();
+    }
+    this.#sound.add(bucket);
+    return true;
   }
 
   #mayGo(

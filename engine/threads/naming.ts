@@ -82,7 +82,11 @@ function named(realm: Realm, operation: Operation): { operation: CommitOperation
         return { ...operation, name, entries };
       }
       case 'used':
-        return { ...operation, ids: operation.ids.map((text) => realm.nameOf(text)) };
+        return {
+          ...operation,
+          owner: realm.named('owner', operation.owner),
+          ids: operation.ids.map((text) => realm.nameOf(text)),
+        };
       case 'evict':
         return { ...operation, owner: realm.named('owner', operation.owner) };
       case 'suspect':

@@ -13,6 +13,13 @@ const applicationId = 0x48_46_76_6f;
 const volumeVersion = 0;
 /** Extents read in one question. */
 const questionBytes = 512 * 1024;
+/** What an extent is taken to have at least: small ones may be followed by large ones. */
+const commonBytes = 64 * 1024;
+
+export interface Extent {
+  readonly extent: number;
+  readonly data: Uint8Array;
+}
 
 export interface VolumeIdentity {
   readonly storeId: string;
@@ -48,6 +55,8 @@ export class SqliteVolume implements Volume {
   readonly #slice: Statement;
   readonly #several: Statement;
   readonly #size: Statement;
+  /** Of the extents last read. */
+  #largestBytes = commonBytes;
 
   /** Creates the file of a new volume; the caller makes its name durable and only then tells the catalog. */
   static create(path: string, options: SqliteVolumeOptions, layout = '{}'): void {
@@ -164,25 +173,33 @@ export class SqliteVolume implements Volume {
     }
   }
 
-  /**
-   * Extent rows from..to, some in one question: each takes the file's lock and looks whether others wrote. None keeps a cursor open.
-   * Where one of some cannot be read they are read one by one, so that those before it are given.
-   */
-  *extents(fromExtent: number, toExtent: number): Iterable<{ extent: number; data: Uint8Array }> {
-    let some = Math.max(1, Math.floor(questionBytes / this.#options.extentBytes));
+  /** Extent rows from..to, in order. None keeps a cursor open. */
+  *extents(fromExtent: number, toExtent: number): Generator<Extent> {
     for (let from = fromExtent; from <= toExtent;) {
-      let rows: [number, Uint8Array][];
-      try {
-        rows = this.#told(() => this.#several.all(from, toExtent, some)) as [number, Uint8Array][];
-      } catch (error) {
-        if (some === 1) throw error;
-        some = 1;
-        continue;
-      }
-      for (const [extent, data] of rows) yield { extent, data };
-      if (rows.length < some) return;
-      from = rows.at(-1)![0] + 1;
+      const some = this.someExtents(from, toExtent);
+      if (some.length === 0) return;
+      yield* some;
+      from = some.at(-1)!.extent + 1;
     }
+  }
+
+  /**
+   * The first of them, about half a megabyte as far as the last ones tell: each question takes the file's lock and looks whether others
+   * wrote. Where one of some cannot be read they are read one by one, so that those before it are given.
+   */
+  someExtents(fromExtent: number, toExtent: number): Extent[] {
+    const some = Math.max(1, Math.floor(questionBytes / this.#largestBytes));
+    const ask = (count: number): [number, Uint8Array][] =>
+      this.#told(() => this.#several.all(fromExtent, toExtent, count)) as [number, Uint8Array][];
+    let rows: [number, Uint8Array][];
+    try {
+      rows = ask(some);
+    } catch (error) {
+      if (some === 1) throw error;
+      rows = ask(1);
+    }
+    if (rows.length > 0) this.#largestBytes = Math.max(commonBytes, ...rows.map(([, data]) => data.length));
+    return rows.map(([extent, data]) => ({ extent, data }));
   }
 
   facts(): VolumeFacts {

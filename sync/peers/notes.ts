@@ -68,24 +68,13 @@ export class Notes {
 
   /** Nodes that peers had, or gave us, under each name; the newest first. */
   async marks(names: readonly string[]): Promise<ReadonlyMap<string, readonly BlobId[]>> {
-    const found = await this.#marks(names);
+    const found = await this.bookmarksOf(names);
     return new Map([...found].map(([name, marks]) => [name, [...new Set(marks.map(({ id }) => id))]]));
   }
 
   /** Bookmarks of a root, the newest first. */
   async bookmarks(name: string): Promise<readonly Bookmark[]> {
-    return (await this.#marks([name])).get(name) ?? [];
-  }
-
-  /** What peers told of these roots. */
-  async sightings(names: readonly string[]): Promise<ReadonlyMap<string, ReadonlyMap<string, Sighting>>> {
-    const found = await this.#marks(names);
-    return new Map(
-      [...found].map(([name, marks]) => [
-        name,
-        new Map(marks.flatMap(({ peer, seen }) => (seen === undefined ? [] : [[peer, seen] as const]))),
-      ]),
-    );
+    return (await this.bookmarksOf([name])).get(name) ?? [];
   }
 
   async stream(): Promise<StreamNote | undefined> {
@@ -106,7 +95,7 @@ export class Notes {
     roots: readonly (PeerMark & { readonly seen?: Sighting })[],
     { begun }: { readonly begun: boolean },
   ): Promise<readonly Change[]> {
-    const known = await this.#marks(roots.map(({ name }) => name));
+    const known = await this.bookmarksOf(roots.map(({ name }) => name));
     const changes: Change[] = begun ? [[cutKey, undefined]] : [];
     for (const { name, id, seen } of roots) {
       const marks = known.get(name) ?? [];
@@ -146,7 +135,8 @@ export class Notes {
     await this.#setPartials((await this.partials()).filter((partial) => partial.id !== id));
   }
 
-  async #marks(names: readonly string[]): Promise<Map<string, readonly Bookmark[]>> {
+  /** Of several roots; a root without one is left out. */
+  async bookmarksOf(names: readonly string[]): Promise<Map<string, readonly Bookmark[]>> {
     const found = await this.#table.get(names.map(markKey));
     return new Map(
       names.flatMap((name, i) =>

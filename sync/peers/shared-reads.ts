@@ -3,8 +3,8 @@ import type { Ending, Piece, Source } from '../peer.ts';
 
 /** Pieces kept for those who come after: what the fastest may be ahead of another before the store is read again. */
 const keptBytesMax: number = 32 * 1024 * 1024;
-/** What a piece takes beside its bytes, about: of small blobs that is most. */
-const keptOverhead = 1024;
+/** What one takes beside its bytes, measured: of small ones, and of what is not there, it is all. */
+const keptOverhead = 640;
 
 interface Kept {
   readonly piece: Promise<Piece | undefined>;
@@ -27,7 +27,7 @@ export class SharedReads {
     this.#max = max;
   }
 
-  /** Bytes held now; what is being read counts when it is there. */
+  /** Memory held now; what is being read counts when it is there. */
   get bytes(): number {
     return this.#bytes;
   }
@@ -70,12 +70,14 @@ export class SharedReads {
     }
     this.counts.read++;
     if (this.#takers < 2) return await read();
-    const kept: Kept = { piece: read(), bytes: 0, left: this.#takers - 1 };
+    const reading = read();
+    // What is kept has a buffer of its own; what was read may be a part of a larger one.
+    const kept: Kept = { piece: reading.then(copyOf), bytes: 0, left: this.#takers - 1 };
+    kept.piece.catch(() => undefined); // told below
     this.#kept.set(key, kept);
     try {
-      const piece = await kept.piece;
-      this.#hold(key, kept, piece);
-      return copyOf(piece);
+      this.#hold(key, kept, await kept.piece);
+      return await reading;
     } catch (error) {
       this.#drop(key, kept); // the next one tries for himself
       throw error;

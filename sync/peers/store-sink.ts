@@ -2,13 +2,15 @@
 import { type Session, type Store, StoreError } from '../../engine/index.ts';
 import type { BlobId, Ending, Identity, RawPiece, Sink, SinkState, ToldRoot, TreeLink } from '../peer.ts';
 import { Inflow } from './inflow.ts';
-import { goesOn, refuseReturn } from './lineage.ts';
+import { goesOn, refuseOlder, refuseReturn } from './lineage.ts';
 import { type Change, Notes, type Partial, type Sighting } from './notes.ts';
 
 /** Who holds beginnings while a transfer may use them. Released within another's session, they still stay until that ends. */
 const partialOwner = 'holdfast sync: the beginning of a blob that was cut';
 /** Kinds looked up at once. */
 const statsAtOnce = 512;
+/** Ids asked about for each root: as many as a question takes. */
+const seenMax = 8;
 
 export class StoreSink implements Sink {
   readonly #store: Store;
@@ -47,10 +49,7 @@ export class StoreSink implements Sink {
       ? new Map<string, readonly BlobId[]>()
       : await this.#haves(wanted, marks);
     const partials = new Map([...this.#partials].map(([id, { bytes }]) => [id, bytes]));
-    const seen = new Map<string, BlobId[]>();
-    for (const [name, peers] of await this.#notes.sightings(wanted))
-      seen.set(name, [...new Set([...peers.values()].map(({ id }) => id))]);
-    return { current: this.#current, haves, seen, partials };
+    return { current: this.#current, haves, seen: await this.#seen(wanted), partials };
   }
 
   async judge(peer: string, roots: readonly ToldRoot[], rollback: 'refuse' | 'allow'): Promise<void> {
@@ -58,9 +57,16 @@ export class StoreSink implements Sink {
     if (rollback === 'allow') return;
     // Where there is none yet, nothing goes back.
     const moves = roots.filter(({ name, id }) => (this.#current.get(name) ?? id) !== id);
-    const sightings = await this.#notes.sightings(moves.map(({ name }) => name));
-    const unproven = moves.filter((root) => !goesOn(root, sightings.get(root.name)?.get(peer)));
-    await refuseReturn(this.#store, unproven);
+    const marks = await this.#notes.bookmarksOf(moves.map(({ name }) => name));
+    for (const root of moves)
+      refuseOlder(
+        root,
+        marks.get(root.name)?.find((mark) => mark.peer === peer),
+      );
+    await refuseReturn(
+      this.#store,
+      moves.filter((root) => !goesOn(root, this.#current.get(root.name)!)),
+    );
   }
 
   async has(links: readonly TreeLink[]): Promise<boolean[]> {
@@ -185,6 +191,22 @@ export class StoreSink implements Sink {
     const here = await this.has(links);
     const known = new Set(links.filter((_, i) => here[i]).map(({ id }) => id));
     return new Map(names.map((name, i) => [name, candidates[i]!.filter((id) => known.has(id))]));
+  }
+
+  /** What peers may be asked about: what is here, what each told last, and what each has had since; the last only as far as there is room. */
+  async #seen(names: readonly string[]): Promise<Map<string, readonly BlobId[]>> {
+    const marks = await this.#notes.bookmarksOf(names);
+    return new Map(
+      names.map((name) => {
+        const peers = marks.get(name) ?? [];
+        const ids = [
+          this.#current.get(name),
+          ...peers.map(({ seen }) => seen?.id),
+          ...peers.map(({ id }) => id),
+        ];
+        return [name, [...new Set(ids.filter((id) => id !== undefined))].slice(0, seenMax)];
+      }),
+    );
   }
 
   /** Noted beside the first blob that comes, so that the next transfer knows if this one did not end. */

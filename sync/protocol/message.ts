@@ -36,7 +36,7 @@ export type Namespace = 'ids' | 'locators';
 export interface AskedRoot {
   readonly name: string;
   readonly haves: readonly BlobId[];
-  /** What senders told the receiver before that they had under this name; to be looked for in the sender's history. */
+  /** To be looked for in the sender's history: what the root is at the receiver, then what peers told, and had, under this name. */
   readonly seen?: readonly BlobId[];
 }
 

@@ -5,7 +5,8 @@ import fc from 'fast-check';
 import { type Cap, type Store, StoreError } from '../../engine/index.ts';
 import { holdfast } from '../cli/command.ts';
 import { type ManualHost, manualHost, until } from './manual-host.ts';
-import { storeTest } from './store-folder.ts';
+import { extendBy, membersOf } from './mirror-store.ts';
+import { noise, sha256, storeTest, withCode } from './store-folder.ts';
 
 const startMs = Date.UTC(2026, 10, 1);
 const minute = 60_000;
@@ -43,6 +44,24 @@ storeTest('above the cap goes what was used longest ago; reading is using', asyn
   );
   assert.deepEqual((await store.gc({ graceMs: 0, cap })).evicted?.blobs, 0, 'below it nothing goes');
 });
+
+storeTest(
+  'only of what the cache holds the time of use is noted: reading keeps nothing else',
+  async (folder) => {
+    const host = manualHost(startMs);
+    const store = await folder.open({ host, cap: { owner: 'c', blobs: 10 } });
+    const leaf = await store.put(content(1));
+    const links = [{ kind: 'raw' as const, id: leaf.id }];
+    const node = await store.put(new Uint8Array([1]), { links, owner: 'other' });
+    await store.release(node.id, 'other');
+    host.clock.advance(30 * minute);
+    await store.get(leaf.id); // it goes with its parent, which goes in half an hour
+    later(host);
+    await store.get(leaf.id);
+    host.clock.advance(30 * minute);
+    assert.equal((await store.gc({ graceMs: 60 * minute })).deleted, 2);
+  },
+);
 
 storeTest('a policy chooses, and what it keeps stays even above the cap', async (folder) => {
   const store = await folder.open();
@@ -97,6 +116,52 @@ storeTest('a cap that refuses', async (folder) => {
     if (result.status === 'fulfilled' && n > 0) await store.release(result.value.id, 'c');
   later(host);
   await store.put(content(50), { owner: 'c' });
+});
+
+storeTest('puts at once do not pass a cap that refuses', async (folder) => {
+  const host = manualHost(startMs);
+  const store = await folder.open({ host, cap: { owner: 'c', blobs: 10, above: 'refuse' } });
+  const put = async (n: number): Promise<unknown> => await store.put(content(n), { owner: 'c' });
+  const results = await Promise.allSettled(Array.from({ length: 100 }, (_, n) => put(n)));
+  assert.equal(results.filter(({ status }) => status === 'fulfilled').length, 10);
+  // What failed gives its place back.
+  later(host);
+  await store.release(sha256(content(0)), 'c');
+  await assert.rejects(
+    store.put(content(0), { owner: 'c', expectId: sha256('other') }),
+    withCode('conflict'),
+  );
+  await put(200);
+});
+
+storeTest('what is put again costs nothing, and what is put is counted as it is held', async (folder) => {
+  const host = manualHost(startMs);
+  const full = (error: unknown): boolean => StoreError.is(error, 'limit-exceeded');
+  // The clock stands still, so the store looks once and counts from then on.
+  const open = async (cap: Omit<Cap, 'owner' | 'above'>): Promise<Store> =>
+    await folder.open({ host, cap: { owner: 'c', above: 'refuse', ...cap } });
+  let store = await open({ blobs: 2 });
+  for (let n = 0; n < 5; n++) await store.put(content(1), { owner: 'c' });
+  await store.put(content(2), { owner: 'other' });
+  await store.put(content(2), { owner: 'c' });
+  const second = await store.put(content(3), { owner: 'c' });
+  assert.deepEqual(Object.keys(second).toSorted(), ['deduplicated', 'id', 'size', 'storedSize']);
+  await assert.rejects(store.put(content(4), { owner: 'c' }), full);
+  await store.close();
+  // Chunks that are there already: each file counts whole, as it does when the store looks.
+  store = await open({ bytes: 2_000_000 });
+  const chunked = async (seed: number): Promise<unknown> =>
+    await store.put(Buffer.concat([noise(900_000), noise(100, seed)]), { owner: 'c', chunking: 'fastcdc' });
+  await chunked(1);
+  await chunked(2);
+  await assert.rejects(chunked(3), full);
+  await store.close();
+  store = await open({ bytes: 1_900_000 });
+  await extendBy(store, membersOf(folder, 2));
+  await store.volumes.mirror(2);
+  await store.put(content(90), { owner: 'c' });
+  await store.put(noise(30_000, 9), { owner: 'c' });
+  await assert.rejects(store.put(noise(50_000, 10), { owner: 'c' }), full, 'both copies count');
 });
 
 storeTest('caps that make no sense are refused', async (folder) => {

@@ -6,7 +6,8 @@ import { inlineThreads } from '../../engine/hosts/inline-threads.ts';
 import { nodeHost } from '../../engine/hosts/node.ts';
 import type { Host, Link, Store } from '../../engine/index.ts';
 import { openCatalogOf } from './open-catalog.ts';
-import { storeTest } from './store-folder.ts';
+import { buckets } from './lock-driver.ts';
+import { noise, storeTest } from './store-folder.ts';
 import { vanishing } from './vanishing-driver.ts';
 
 const hour = 3_600_000;
@@ -235,3 +236,13 @@ storeTest(
     }
   },
 );
+
+storeTest('buckets are verified without the write lock, however many, and once a run', async (folder) => {
+  const driver = { module: new URL('./lock-driver.ts', import.meta.url).href };
+  const store = await folder.open({ driver, threads: { count: 0 } });
+  const before = { ...buckets };
+  for (let at = 0; at < 5000; at += 1000)
+    await Promise.all(Array.from({ length: 1000 }, (_, n) => store.put(noise(20, at + n))));
+  assert.equal((await store.gc({ graceMs: 0 })).deleted, 5000);
+  assert.deepEqual(buckets, { locked: before.locked, free: before.free + 2 });
+});

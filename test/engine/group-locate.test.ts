@@ -1,5 +1,6 @@
 /** Volumes whose disk is found at another path: known by their label, with all that lies on them; anything else is refused, and changes nothing. */
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { BlobId, Store } from '../../engine/index.ts';
@@ -136,5 +137,21 @@ storeTest(
       // The labels tell of the new paths already; the catalog is as it was.
       if (tries === 0) writeFileSync(folder.at('index.db'), before);
     }
+  },
+);
+
+storeTest(
+  'a thread that was not told yet finds the files where they are, and calls none of them missing',
+  async (folder) => {
+    const store = await folder.open();
+    const { disk, ids } = await groupOf(store, folder);
+    await readsAll(store, ids);
+    renameSync(disk.path, `${disk.path}-2`);
+    // As the catalog is between the commit of locate and the message that tells the workers.
+    const script = `const D = require('better-sqlite3'); new D(process.argv[1]).prepare('UPDATE volumes SET path = ? WHERE id = ?').run(process.argv[2], process.argv[3])`;
+    execFileSync(process.execPath, ['-e', script, folder.at('index.db'), `${disk.path}-2`, disk.id]);
+    await readsAll(store, ids);
+    const { damaged } = await store.scrub();
+    assert.deepEqual(damaged, []);
   },
 );

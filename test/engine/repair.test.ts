@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { readdirSync, truncateSync } from 'node:fs';
 import { join } from 'node:path';
-import type { BlobId, OpenOptions, Store } from '../../engine/index.ts';
+import type { BlobId, BlobSource, OpenOptions, Store } from '../../engine/index.ts';
 import { chunking } from './chunked-store.ts';
 import { harmHalf, harms } from './harm.ts';
 import {
@@ -188,5 +188,57 @@ storeTest(
     } finally {
       await closeOthers(folder);
     }
+  },
+);
+
+storeTest(
+  'blobs are had while those before are committed; one that is wrong, and a stop, cost no other',
+  async (folder) => {
+    const store = await folder.open();
+    const contents = Array.from({ length: 24 }, (_, i) => noise(700 + i, 500 + i));
+    const byId = new Map<BlobId, Uint8Array>();
+    for (const content of contents) byId.set((await store.put(content, { owner: 'x' })).id, content);
+    await folder.closeAll();
+    harmHalf(folder, 'removed');
+    const again = await folder.open();
+    const ids = [...byId.keys()];
+    let [asked, reading, ahead, healed] = [0, 0, 0, 0];
+    const source = (wrong?: BlobId, onAsked?: () => void): BlobSource => ({
+      kindOf: (id) => Promise.resolve(byId.has(id) ? 'raw' : undefined),
+      stream: (id) => {
+        assert.equal(reading++, 0, 'one at a time is read');
+        ahead = Math.max(ahead, ++asked - healed);
+        onAsked?.();
+        const bytes = id === wrong ? text('wrong') : byId.get(id)!;
+        const parts = [bytes.slice(0, 3), bytes.slice(3)];
+        return Promise.resolve(
+          new ReadableStream<Uint8Array>({
+            pull: (controller) => {
+              const part = parts.shift();
+              if (part !== undefined) return controller.enqueue(new Uint8Array(part));
+              reading--;
+              controller.close();
+            },
+          }),
+        );
+      },
+    });
+    const onProgress = (count: number): void => void (healed = count);
+    const gone = new AbortController();
+    const stopAt = (): void => {
+      if (asked === 8) gone.abort(new Error('enough'));
+    };
+    await assert.rejects(
+      again.repair({ from: source(undefined, stopAt), onProgress, signal: gone.signal }),
+      /enough/,
+    );
+    const before = healed;
+    [asked, reading, ahead, healed] = [0, 0, 0, 0];
+    const result = await again.repair({ from: source(ids[20]), onProgress });
+    assert.deepEqual([result.remaining.map(({ id }) => id), result.healed], [[ids[20]], healed]);
+    assert.ok(before + healed <= 23 && healed >= 15, `${before}, then ${healed}`);
+    assert.ok(ahead > 2, `${ahead} ahead`);
+    await again.put(byId.get(ids[20]!)!);
+    for (const [id, content] of byId) same(await again.get(id), content);
   },
 );

@@ -1,8 +1,12 @@
 /** Scrubs with a promise: oldest first, lossless stops, rate and time box, who needs what is damaged, and health. */
 import assert from 'node:assert/strict';
 import { chmodSync, readFileSync, writeFileSync } from 'node:fs';
+import { test } from 'node:test';
+import type { Crew } from '../../engine/crew.ts';
 import type { BlobId, Store } from '../../engine/index.ts';
+import { verifyStore } from '../../engine/scrub.ts';
 import { extendBy, membersOf, putMixed } from './mirror-store.ts';
+import { manualHost, until } from './manual-host.ts';
 import { type StoreFolder, noise, storeTest, text, withCode } from './store-folder.ts';
 
 const dayMs = 86_400_000;
@@ -233,4 +237,49 @@ storeTest('senseless rates, boxes and days are refused', async (folder) => {
     await assert.rejects(store.scrub(options), withCode('invalid-argument'));
   for (const days of [0, -1, Number.NaN])
     await assert.rejects(store.health({ days }), withCode('invalid-argument'));
+});
+
+storeTest('a scrub goes on when volumes are let go of under it, as collection does', async (folder) => {
+  const host = manualHost(Date.UTC(2026, 10, 1));
+  const store = await folder.open({ host });
+  const ids = await fill(store, 100, 12_000);
+  await store.put(text('nobody needs this'));
+  let read = 0;
+  let ended = false;
+  const onProgress = ({ bytes }: { readonly bytes: number }): void => void (read = bytes);
+  const scrub = store.scrub({ rate: 500_000, onProgress }).finally(() => (ended = true));
+  // Its pace is the clock's, which stands still: it waits within a volume.
+  await until(() => (read === 0 && host.clock.advance(60), read > 0), 'the scrub reads');
+  assert.equal((await store.gc({ graceMs: 0 })).deleted, 1);
+  assert.equal(ended, false);
+  await until(() => (host.clock.advance(60), ended), 'the scrub ends');
+  const { blobs, damaged, complete } = await scrub;
+  assert.deepEqual([blobs >= ids.length, damaged, complete], [true, [], true]);
+});
+
+test('where commits are slow a scrub reads two ranges a worker ahead, and no more', async () => {
+  const ranges = Array.from({ length: 40 }, (_, n) => ({ volume: n, fromExtent: 1, toExtent: 256 }));
+  const settling: (() => void)[] = [];
+  let read = 0;
+  let ended = false;
+  const crew = {
+    workers: 2,
+    async work(method: string, { name, args }: { name: string; args: readonly (readonly unknown[])[] }) {
+      if (method === 'query') return name === 'work' ? { blobs: 0, bytes: 0 } : args[0]!.map(() => 0);
+      read++;
+      return { blobs: 1, bytes: 1, damaged: [], unreachable: [] };
+    },
+    commit(method: string) {
+      if (method === 'scrub-ranges') return Promise.resolve(ranges);
+      const settled = { adopted: 0, repairedRows: 0, damaged: [] };
+      return new Promise((resolve) => void settling.push(() => resolve(settled)));
+    },
+  } as unknown as Crew;
+  const done = verifyStore({ host: manualHost(0), crew, emit: () => undefined }, undefined);
+  void done.finally(() => (ended = true));
+  await until(() => settling.length === 4, 'two ranges a worker wait');
+  for (let turn = 0; turn < 100; turn++) await new Promise((resolve) => setImmediate(resolve));
+  assert.equal(read, 4);
+  await until(() => (settling.shift()?.(), ended), 'all are settled');
+  assert.ok(read > ranges.length);
 });

@@ -136,6 +136,27 @@ test('records of a batch share extents, and an extent is not much larger than as
   });
 });
 
+test('extents are read by the half megabyte, however large who opened the volume took them to be', () => {
+  withSqlite((volume, path) => {
+    for (const bytes of [100, 60_000])
+      volume.write(Array.from({ length: 40 }, (_, i) => record(new Uint8Array(bytes).fill(i))));
+    const reader = new SqliteVolume(path, { ...sqliteOptions(), extentBytes: 0, access: 'read' });
+    const last = reader.facts().extents;
+    const asked: number[] = [];
+    for (let from = 1; from <= last;) {
+      const some = reader.someExtents(from, last);
+      asked.push(some.reduce((sum, { data }) => sum + data.length, 0));
+      from = some.at(-1)!.extent + 1;
+    }
+    reader.close();
+    assert.ok(
+      last > 20 && asked.length <= Math.ceil(last / 8),
+      `${asked.length} questions for ${last} extents`,
+    );
+    assert.ok(Math.max(...asked) <= 8 * 65_536);
+  });
+});
+
 test('a damaged record is listed as damage, the ones before it as what they are', () => {
   withSqlite((volume, path) => {
     const parts = ['first', 'second', 'third'].map((text) => record(new TextEncoder().encode(text)));

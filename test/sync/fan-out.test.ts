@@ -63,7 +63,7 @@ twoStores(
 );
 
 /** A source of pieces that counts what is read. */
-function counting(size = 1000): { readonly source: Source; reads: number; fail: boolean } {
+function counting(): { readonly source: Source; reads: number; fail: boolean } {
   const counted = {
     reads: 0,
     fail: false,
@@ -74,7 +74,7 @@ function counting(size = 1000): { readonly source: Source; reads: number; fail: 
         counted.reads++;
         await Promise.resolve();
         if (counted.fail) throw new StoreError('unavailable', 'a disk is away');
-        return { bytes: Buffer.alloc(size, Number(id)), size };
+        return { bytes: Buffer.alloc(1000, Number(id)), size: 1000 };
       },
     } as unknown as Source,
   };
@@ -83,7 +83,7 @@ function counting(size = 1000): { readonly source: Source; reads: number; fail: 
 
 test('what is kept is bounded: who is too far behind reads for himself, and gets bytes of his own', async () => {
   const counted = counting();
-  const shared = new SharedReads(20_000);
+  const shared = new SharedReads(10_000);
   const [one, two] = [shared.share(counted.source), shared.share(counted.source)];
   await one.begin();
   await one.read('1', 0, 1000);
@@ -92,7 +92,7 @@ test('what is kept is bounded: who is too far behind reads for himself, and gets
   for (let i = 1; i <= 50; i++) {
     const piece = (await one.read(String(i), 0, 1000))!;
     piece.bytes.fill(0); // it belongs to a transport now
-    assert.ok(shared.bytes <= 20_000);
+    assert.ok(shared.bytes <= 10_000);
     if (i > 5) assert.deepEqual([...new Set((await two.read(String(i - 5), 0, 1000))!.bytes)], [i - 5]);
   }
   assert.equal(counted.reads, 51);
@@ -112,13 +112,50 @@ test('what is kept is bounded: who is too far behind reads for himself, and gets
   assert.equal(shared.bytes, 0);
 });
 
-test('tiny pieces count with what they take beside their bytes', async () => {
-  const counted = counting(1);
-  const shared = new SharedReads(20_000);
-  const [one, two] = [shared.share(counted.source), shared.share(counted.source)];
-  await one.begin();
-  await two.begin();
-  for (let i = 0; i < 1000; i++) await one.read(String(i), 0, 1000);
-  for (let i = 0; i < 980; i++) await two.read(String(i), 0, 1000);
-  assert.equal(shared.counts.shared, 0, 'no more than twenty are kept');
+test('small pieces, and what is not there, count with the memory that they take besides', async () => {
+  for (const piece of [{ bytes: new Uint8Array(1), size: 1 }, undefined]) {
+    const shared = new SharedReads(100_000);
+    const source = {
+      begin: () => Promise.resolve(),
+      read: () => Promise.resolve(piece),
+    } as unknown as Source;
+    const [fast, slow] = [shared.share(source), shared.share(source)];
+    await fast.begin();
+    await slow.begin();
+    // A peer may ask for what nobody has, without end.
+    for (let i = 1; i <= 1000; i++) await fast.read(String(i), 0, 1000);
+    await slow.read('1000', 0, 1000);
+    assert.deepEqual(shared.counts, { read: 1000, shared: 1 });
+    await slow.read('1', 0, 1000);
+    assert.deepEqual(shared.counts, { read: 1001, shared: 1 }, 'it was not kept');
+  }
+});
+
+test('each reader may free its piece at once, also one that is a part of a larger buffer', async () => {
+  const shared = new SharedReads();
+  const source = {
+    begin: () => Promise.resolve(),
+    read: async () => {
+      await Promise.resolve();
+      return { bytes: new Uint8Array(1_000_000).fill(7, 0, 20_000).subarray(0, 20_000), size: 20_000 };
+    },
+  } as unknown as Source;
+  const takers = [shared.share(source), shared.share(source), shared.share(source)];
+  for (const taker of takers) await taker.begin();
+  const free = async (read: Promise<Piece | undefined>): Promise<number[]> => {
+    const { bytes } = (await read)!;
+    const seen = [bytes[0]!, bytes.at(-1)!];
+    (bytes.buffer as ArrayBuffer).transfer(0);
+    return seen;
+  };
+  const both = await Promise.all(takers.slice(0, 2).map((taker) => free(taker.read('1', 0, 65_536))));
+  assert.deepEqual(
+    [...both, await free(takers[2]!.read('1', 0, 65_536))],
+    [
+      [7, 7],
+      [7, 7],
+      [7, 7],
+    ],
+  );
+  assert.deepEqual(shared.counts, { read: 1, shared: 2 });
 });

@@ -222,3 +222,102 @@ twoStores('who may only bring what is new is told nothing of what was', async (t
   // What he names himself he may know to be here: it is what he builds on.
   assert.deepEqual(await asked('append', [old]), [[old], []]);
 });
+
+twoStores('a peer that was heard of before and lags behind moves nothing back', async (two) => {
+  const source = await two.a.open(fast);
+  const replica = await two.b.open(fast);
+  const follower = await openStore(`${two.b.path} follower`, { ...fast, threads: { count: 0 } });
+  await setTree(source, 'main', tree(1));
+  await pullOver(source, follower);
+  await pullOver(follower, replica); // the follower was seen
+  await setTree(source, 'main', tree(2));
+  await pullOver(source, follower);
+  await pullOver(source, replica);
+  await setTree(source, 'main', tree(3));
+  await pullOver(source, replica);
+  // Its log has gone on since it was seen, but not from what is here.
+  await refused(() => pullOver(follower, replica), replica, {
+    code: 'conflict',
+    lineage: 'return',
+    words: /go back to .*, which it was here before/,
+  });
+  await follower.close();
+});
+
+twoStores('a peer that lost what was pushed to it, and went on, is told', async (two) => {
+  let server = await two.a.open(fast);
+  const laptop = await two.b.open(fast);
+  await setTree(server, 'main', tree(1));
+  await pullOver(server, laptop);
+  const backup = await backUp(two, 'a');
+  server = await two.a.open(fast);
+  await setTree(laptop, 'main', tree(2));
+  await pushOver(laptop, server);
+  await backup.restore();
+  server = await two.a.open(fast);
+  await setTree(server, 'main', tree(3));
+  await refused(() => pullOver(server, laptop), laptop, {
+    code: 'tampered',
+    lineage: 'fork',
+    words: /went on from an older copy/,
+  });
+});
+
+for (const how of ['pull', 'push'] as const)
+  twoStores(`a peer that told nothing new is remembered all the same (${how})`, async (two) => {
+    const source = await openStore(`${two.a.path} source`, { ...fast, threads: { count: 0 } });
+    let follower = await two.a.open(fast);
+    const replica = await two.b.open(fast);
+    const over = (): Promise<unknown> =>
+      how === 'pull' ? pullOver(follower, replica) : pushed(follower, replica);
+    await setTree(source, 'main', tree(1));
+    await pullOver(source, follower);
+    const backup = await backUp(two, 'a');
+    follower = await two.a.open(fast);
+    await setTree(source, 'main', tree(2));
+    await pullOver(source, follower);
+    await pullOver(source, replica);
+    await over(); // both have it
+    await backup.restore();
+    follower = await two.a.open(fast);
+    // The replica never had what the follower has now.
+    await refused(over, replica, {
+      code: 'tampered',
+      words: /went on from an older copy/,
+      ...(how === 'pull' ? { lineage: 'fork' } : {}),
+    });
+    await source.close();
+  });
+
+twoStores('what is set back on purpose after a push goes through', async (two) => {
+  const server = await two.a.open(fast);
+  const laptop = await two.b.open(fast);
+  const old = await setTree(server, 'main', tree(1));
+  await pullOver(server, laptop);
+  await setTree(laptop, 'main', tree(2));
+  await pushOver(laptop, server);
+  await server.roots.set('main', old);
+  await pullOver(server, laptop);
+  assert.equal(await laptop.roots.get('main'), old);
+});
+
+twoStores('of a root that is what the peer has, no log is read, whatever others had', async (two) => {
+  const source = await two.a.open(fast);
+  await two.b.open(fast);
+  const old = await setTree(source, 'main', tree(1));
+  const now = await setTree(source, 'main', tree(2));
+  const told = async (seen: readonly BlobId[]): Promise<unknown> => {
+    const [here, there] = pair();
+    const serving = serve(source, there).catch(() => undefined);
+    const peer = new ScriptedPeer(here);
+    await peer.hello();
+    await peer.say({ type: 'ask', all: false, roots: [{ name: 'main', haves: [], seen }] });
+    const { roots } = await peer.hear('history');
+    await peer.transport.close();
+    await serving;
+    return roots;
+  };
+  assert.deepEqual(await told([now, old]), [{ sequence: 0, seen: [0, 0] }]);
+  assert.deepEqual(await told([old, now]), [{ sequence: 2, seen: [1, 2] }]);
+  assert.deepEqual(await told([unknownId, old]), [{ sequence: 2, seen: [0, 1] }]);
+});

@@ -205,3 +205,59 @@ twoStores('what a rebuild lost comes back as what it was, nodes with all below t
   await again.close();
   await Promise.all(served);
 });
+
+twoStores(
+  'large blobs that the peer has damaged too, one after the other, are no reason to ask it for nothing more',
+  async (two) => {
+    const store = await two.a.open(fast);
+    const larges = Array.from({ length: 4 }, (_, i) => noise(5_000_000 + i, 200 + i));
+    for (const content of larges) await store.put(content, { owner: 'x' });
+    const small = Array.from({ length: 8 }, (_, i) => noise(30_000 + i, 300 + i));
+    for (const content of small) await store.put(content, { owner: 'x' });
+    await two.a.closeAll();
+    cpSync(two.a.path, two.b.path, { recursive: true });
+    for (const path of two.a.files('blobs')) harmFile(path);
+    for (const path of two.b.files('blobs').filter((name) => readFileSync(name).length > 1_000_000)) {
+      // Its beginning is sound: it is told only in the middle of it.
+      const bytes = readFileSync(path);
+      rmSync(path);
+      writeFileSync(path, zeros(bytes, 4_500_000, bytes.length));
+    }
+    const other = await two.b.open(fast);
+    const again = await two.a.open(fast);
+    const { connect, served } = to(other);
+    const result = await repairFrom(again, connect);
+    assert.deepEqual([result.remaining.length, result.healed, result.failure], [4, 8, undefined]);
+    await Promise.all(served);
+    for (const content of larges) for (const one of [again, other]) await one.put(content);
+  },
+);
+
+twoStores('a large blob that a cut interrupts goes on where it was', async (two) => {
+  const content = noise(9_000_000, 77);
+  await (await two.a.open(fast)).put(content, { owner: 'x' });
+  await two.a.closeAll();
+  cpSync(two.a.path, two.b.path, { recursive: true });
+  for (const path of two.a.files('blobs')) harmFile(path);
+  const store = await two.a.open(fast);
+  const { connect, served } = to(await two.b.open(fast));
+  let connections = 0;
+  const result = await repairFrom(store, async () => {
+    const inner = await connect();
+    let left = ++connections === 1 ? 5_000_000 : Number.POSITIVE_INFINITY;
+    return {
+      send: (bytes) => inner.send(bytes),
+      close: (reason) => inner.close(reason),
+      receive: async () => {
+        const bytes = await inner.receive();
+        left -= bytes?.length ?? 0;
+        if (left >= 0) return bytes;
+        await inner.close(new StoreError('unavailable', 'cut'));
+        return await inner.receive();
+      },
+    };
+  });
+  assert.deepEqual([result.remaining, connections], [[], 2]);
+  assert.ok(result.receivedBytes < 10_500_000, `${result.receivedBytes}`);
+  await Promise.all(served);
+});
