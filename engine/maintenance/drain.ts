@@ -75,7 +75,11 @@ export function beginDrain(
     // What is away can be done without where all that lies there has another copy.
     if (trouble !== undefined && !isElsewhere(volumes, units))
       throw new StoreError('unavailable', trouble, { volume: row.id });
-    if (row.kind === 'directory') checkFits(volumes, row, target);
+    // With nowhere else to put anything, what is empty stays in use: puts would fail meanwhile.
+    if (row.kind === 'directory' && checkFits(volumes, row, target) === 0 && row.state === 'open') {
+      if (request.goal === 'keep') return [];
+      throw new StoreError('no-space', `no other directory is in use than ${row.id}`, { volume: row.id });
+    }
     for (const unit of units) {
       const goal = unit.kind === 'sqlite' ? 'remove' : request.goal;
       mark(transaction, unit.n, { state: 'draining', goal, target });
@@ -333,8 +337,8 @@ function targetOf(volumes: VolumeSet, from: VolumeRow, to: string | undefined): 
   return row.n;
 }
 
-/** Said before anything is moved; caps and disks are watched while it goes on, too. */
-function checkFits(volumes: VolumeSet, from: VolumeRow, target: number | null): void {
+/** Said before anything is moved; caps and disks are watched while it goes on, too. Returns how many directories there are for it. */
+function checkFits(volumes: VolumeSet, from: VolumeRow, target: number | null): number {
   const { sql } = volumes.catalog;
   const wanted = storedIn(sql, from.n);
   const others = volumes
@@ -351,6 +355,7 @@ function checkFits(volumes: VolumeSet, from: VolumeRow, target: number | null): 
       `volume ${from.id} holds ${wanted} bytes, and elsewhere there is room for ${room}`,
       { volume: from.id, bytes: wanted, room },
     );
+  return others.length;
 }
 
 function volumesIn(volumes: VolumeSet, folder: number): VolumeRow[] {

@@ -538,3 +538,15 @@ storeTest('rebalancing empties a small disk that is full into a large one that i
   await readsAll(store, ids);
   assert.equal((await store.volumes.rebalance()).blobs, 0);
 });
+
+storeTest('an only directory stays in use when it is told to move: puts go on', async (folder) => {
+  const store = await folder.open();
+  const moves = Array.from({ length: 5 }, () => store.volumes.move('blobs').catch((error: unknown) => error));
+  const puts = Array.from({ length: 5 }, (_, i) => store.put(large(60 + i), { owner: 'x' }));
+  await readsAll(
+    store,
+    (await Promise.all(puts)).map(({ id }) => id),
+  );
+  await Promise.all(moves);
+  assert.equal((await volumeOf(store, 'blobs')).state, 'open');
+});
