@@ -23,7 +23,7 @@ for (const mutant of mutants.filter(({ name }) => all || quick.includes(name))) 
     const copy = buildMutant(mutant);
     try {
       const { name, seed = 1 } = mutant;
-      const verdict = await huntMutant(copy.subject, { name, seed, seeds: 4, states: 80 });
+      const verdict = await huntMutant(copy.subject, { name, seed, seeds: 8, states: 80 });
       t.diagnostic(
         `seed ${verdict.seed}, ${verdict.states} states: ${verdict.loss?.problems[0] ?? 'nothing seen'}`,
       );

@@ -78,6 +78,8 @@ ${tombstone}`,
   },
   {
     name: 'ack before commit',
+    // One in seven of the states shows it with this seed, few or none with the first ones.
+    seed: 12,
     patches: [
       {
         file: 'engine/catalog/catalog.ts',
