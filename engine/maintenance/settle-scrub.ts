@@ -6,27 +6,17 @@ import { type VolumeRow, readGroup } from '../catalog/group.ts';
 import { fromHex } from '../codec/bytes.ts';
 import { markCopy } from '../commit/copies.ts';
 import type { VolumeSet } from '../commit/volume-set.ts';
-import type { FoundDamage } from '../content/findings.ts';
+import type { FoundDamage, VerifyResult } from '../content/findings.ts';
 import type { VerifyRange } from '../content/scrub-facts.ts';
 import { toStoreError } from '../errors.ts';
-import type { ListedPart } from '../volume.ts';
 import { adoptLostChunked } from './adopt-chunked.ts';
 import { type AdoptContext, adoptFile, adoptRecords, emptyReport } from './adopt.ts';
 import { storedIn } from './placed.ts';
 import { repairRow } from './repair-row.ts';
 
-export interface SettleRequest {
+/** What a range gave, as it was read: what was put later was not verified. */
+export interface SettleRequest extends Omit<VerifyResult, 'blobs' | 'bytes'> {
   readonly range: VerifyRange;
-  readonly damaged: readonly FoundDamage[];
-  readonly orphans: readonly ListedPart[];
-  readonly unsoundRows: readonly number[];
-  readonly unsoundCopies: readonly Pick<CopyRow, 'blob' | 'volume'>[];
-  /** Borrowed blobs of which nothing can be said. */
-  readonly unreachable: readonly number[];
-  /** As the range was read: what was put later was not verified. */
-  readonly generation: number;
-  /** Where it was stopped on the way: numbers of the blobs it had verified. */
-  readonly reached?: readonly number[];
 }
 
 export interface SettleResult {

@@ -73,6 +73,22 @@ function to(
   };
 }
 
+/** A transport that is cut when so many bytes have come. */
+function cutAfter(inner: Transport, bytes: number): Transport {
+  let left = bytes;
+  return {
+    send: (piece) => inner.send(piece),
+    close: (reason) => inner.close(reason),
+    receive: async () => {
+      const piece = await inner.receive();
+      left -= piece?.length ?? 0;
+      if (left >= 0) return piece;
+      await inner.close(new StoreError('unavailable', 'cut'));
+      return await inner.receive();
+    },
+  };
+}
+
 // Hostile peers, and the protocol, are tried on all transports elsewhere.
 for (const [transport, make] of Object.entries(all.make).filter(
   ([name]) => name === 'pair' || name === 'http',
@@ -98,18 +114,7 @@ twoStores('what is larger than a window streams, and a cut costs a connection', 
   let connections = 0;
   const cutting = async (): Promise<Transport> => {
     const inner = await connect();
-    let left = ++connections === 3 ? Number.POSITIVE_INFINITY : connections * 9000;
-    return {
-      send: (bytes) => inner.send(bytes),
-      close: (reason) => inner.close(reason),
-      receive: async () => {
-        const bytes = await inner.receive();
-        left -= bytes?.length ?? 0;
-        if (left >= 0) return bytes;
-        await inner.close(new StoreError('unavailable', 'cut'));
-        return await inner.receive();
-      },
-    };
+    return ++connections === 3 ? inner : cutAfter(inner, connections * 9000);
   };
   const result = await repairFrom(store, cutting);
   assert.deepEqual([result.remaining, connections], [[], 3]);
@@ -244,18 +249,7 @@ twoStores('a large blob that a cut interrupts goes on where it was', async (two)
   let connections = 0;
   const result = await repairFrom(store, async () => {
     const inner = await connect();
-    let left = ++connections === 1 ? 5_000_000 : Number.POSITIVE_INFINITY;
-    return {
-      send: (bytes) => inner.send(bytes),
-      close: (reason) => inner.close(reason),
-      receive: async () => {
-        const bytes = await inner.receive();
-        left -= bytes?.length ?? 0;
-        if (left >= 0) return bytes;
-        await inner.close(new StoreError('unavailable', 'cut'));
-        return await inner.receive();
-      },
-    };
+    return ++connections === 1 ? cutAfter(inner, 5_000_000) : inner;
   });
   assert.deepEqual([result.remaining, connections], [[], 2]);
   assert.ok(result.receivedBytes < 10_500_000, `${result.receivedBytes}`);
