@@ -186,7 +186,7 @@ class Streaming {
     this.#hasher = nodeProvider.hasher();
     this.#hasher.update(fromHex(this.#digest)!);
     this.#partBytes = 0;
-    this.#frame(helloOf(identity));
+    this.#frame(helloOf(identity, ['content']));
     const frames = repeated.reduce((sum, { pieces }) => sum + pieces.length, 0);
     this.#frame({ type: 'part', number: this.#parts, digest: this.#digest, repeated: frames });
     this.#frame({ type: 'roots', roots: [{ name, id, kind, base: since ?? null }] });

@@ -9,7 +9,7 @@ import { ReceiveWindow, SendWindow, costOf } from './protocol/credit.ts';
 import { type Frame, FrameReader } from './protocol/frame.ts';
 import { agree, helloOf } from './protocol/hello.ts';
 import { payloadBytes, windowBytes } from './protocol/limits.ts';
-import { type FoundRoot, type Message, decodeMessage } from './protocol/message.ts';
+import { type BlobForm, type FoundRoot, type Message, decodeMessage } from './protocol/message.ts';
 
 /** What a stream says of itself before its blobs. */
 export interface StreamHead {
@@ -55,6 +55,10 @@ export class StreamWire implements Wire {
     this.#part = options.at;
     this.#offset = options.at.offset;
     this.#reader = new FrameReader(nodeProvider, payloadBytes, { sequence: options.at.frames });
+  }
+
+  takes(form: BlobForm): boolean {
+    return form === 'content';
   }
 
   /** Bytes read and verified as frames, those before `at` included. */
@@ -172,7 +176,7 @@ export class StreamWire implements Wire {
   }
 
   #hello(message: Extract<Message, { readonly type: 'hello' }>): void {
-    const { peer } = agree(helloOf(this.#options.identity), message);
+    const { peer } = agree(helloOf(this.#options.identity, ['content']), message);
     if (this.#head !== undefined && peer.storeId !== this.#peer)
       throw bad('its parts are of different stores');
     this.#peer = peer.storeId;

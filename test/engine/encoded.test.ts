@@ -74,10 +74,7 @@ for (const [shape, options] of shapes)
     const other = beside(folder);
     const store = await folder.open(options);
     // Would become smaller, if it were compressed again.
-    const best = {
-      ...options.compression,
-      level: options.compression === deflate ? 9 : 19,
-    } as typeof compression;
+    const best = { ...(options.compression as typeof compression), level: 9 };
     const copy = await other.open({ ...options, compression: best });
     for (const content of contents) {
       const put = await store.put(content);
