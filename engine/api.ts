@@ -340,7 +340,7 @@ export interface Store {
   /** A real file with exactly the blob's bytes (large raw blobs), for ffmpeg, sharp or <video>. Never write to it. */
   pathOf(id: BlobId): Promise<string | undefined>;
 
-  readonly encoded: EncodedBlobs;
+  readonly encoded: EncodedBlobs<PutResult>;
   readonly roots: Roots;
   /** A set: retaining twice is once. Fails with `not-found` for an unknown id. */
   retain(id: BlobId, owner: string): Promise<boolean>;

@@ -20,7 +20,13 @@ export interface EncodedParts {
   readonly shortRead: number;
 }
 
-export function makeEncoded({ crew, reading, put, gathering, shortRead }: EncodedParts): EncodedBlobs {
+export function makeEncoded({
+  crew,
+  reading,
+  put,
+  gathering,
+  shortRead,
+}: EncodedParts): EncodedBlobs<PutResult> {
   const send: Reads['send'] = async (orders) => unwrap(await crew.work('encoded-reads', orders));
   const short = new Batches({ ...gathering, send });
   const long = new Batches({ ...gathering, itemsMax: 1, send });

@@ -1,6 +1,4 @@
 /** Blobs as they are stored, for copying them from store to store: what is compressed is neither decompressed nor compressed again. */
-import type { BlobId, PutResult } from './api.ts';
-
 /** A part of a blob. */
 export interface EncodedPiece {
   /** Its content (`codec` 0), or a run of chunks (codec/chunk-run.ts) of which those that are compressed are so by `codec`. */
@@ -18,18 +16,18 @@ export interface EncodedRead extends EncodedPiece {
 
 export interface EncodedPutOptions {
   /** Fails with `conflict`, storing nothing, unless the content has this id. Nodes put after it may link to it before it is stored. */
-  readonly expectId?: BlobId;
+  readonly expectId?: string;
   /** The same, asked when all has come; undefined where any id is right. */
-  readonly expected?: () => BlobId | undefined;
+  readonly expected?: () => string | undefined;
 }
 
-export interface EncodedBlobs {
+export interface EncodedBlobs<PutResult> {
   /**
    * Up to `length` bytes of the content from `offset`, fewer than that also before its end: pieces end where chunks do. As chunks where
    * they are compressed by one of these codecs. Their checksums hold; they are not decoded. Undefined: unknown. Damaged: `corrupt`.
    */
   read(
-    id: BlobId,
+    id: string,
     range: { readonly offset: number; readonly length: number },
     codecs: readonly number[],
   ): Promise<EncodedRead | undefined>;

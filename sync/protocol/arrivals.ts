@@ -33,6 +33,8 @@ export interface Taken {
   readonly arrival: Arrival;
   /** Where it comes as chunks: those, views of the payload. */
   readonly chunks: readonly EncodedChunk[] | undefined;
+  /** How those are compressed; 0: it comes as content. */
+  readonly codec: number;
   /** Bytes of content that it stands for. */
   readonly length: number;
   readonly last: boolean;
@@ -73,7 +75,7 @@ export class Assembly {
       arrival.node.set(chunks === undefined ? payload : this.decode(blob.id, chunks), blob.offset);
     const last = end === blob.size;
     this.#open = last ? undefined : arrival;
-    return { arrival, chunks, length, last };
+    return { arrival, chunks, codec: formNumbers[blob.form], length, last };
   }
 
   /** The content of chunks that came. */

@@ -1,48 +1,17 @@
 /** The receiving side as a state machine: what arrives, what is checked, wanted, stored, and when a root may be set. No I/O. */
 import { decodeNode } from '../../engine/codec/node.ts';
 import { StoreError, invariant } from '../../engine/errors.ts';
-import {
-  type Arrival,
-  type ArrivalOptions,
-  Assembly,
-  type BlobMessage,
-  Descent,
-  refused,
-} from './arrivals.ts';
-import { type ReceiveWindow, costOf } from './credit.ts';
+import { type Arrival, Assembly, type BlobMessage, Descent, refused } from './arrivals.ts';
+import { costOf } from './credit.ts';
 import { type TreeLink, keyOf } from './difference.ts';
 import { depthMax } from './limits.ts';
-import {
-  type AskedRoot,
-  type BlobId,
-  type FoundRoot,
-  type Message,
-  type RootHistory,
-  formNumbers,
-} from './message.ts';
+import type { BlobId, FoundRoot, Message, RootHistory } from './message.ts';
 import { toldRoots } from './history.ts';
 import type { ReceiverEffect } from './receiver-effects.ts';
+import type { ReceiverOptions } from './receiver-options.ts';
 import type { Entry } from './entry.ts';
 import { NodeRoom } from './node-room.ts';
 import { Wants } from './wants.ts';
-
-export interface ReceiverOptions extends ArrivalOptions {
-  readonly sha256Hex: (bytes: Uint8Array) => string;
-  readonly window: ReceiveWindow;
-  readonly ask: { readonly all: boolean; readonly roots: readonly AskedRoot[] };
-  /** What the roots must be, where the peer has offered them. */
-  readonly offered?: ReadonlyMap<string, BlobId>;
-  /** What each root is now; roots that are not there are left out. */
-  readonly current: ReadonlyMap<string, BlobId>;
-  /** Bytes that are here of large blobs whose transfer was cut. */
-  readonly partials: ReadonlyMap<BlobId, number>;
-  /** Roots that would go back are refused by whoever keeps what was seen. */
-  readonly judged?: boolean;
-  /** All of each root comes unasked, with a base or without: an offline stream. */
-  readonly unasked?: boolean;
-  /** The most that may come in one transfer. */
-  readonly quota: { readonly blobs: number; readonly bytes: number };
-}
 
 /** A node that the store refuses this often has children that somebody keeps collecting. */
 const triesMax = 4;
@@ -310,14 +279,13 @@ export class Receiver {
 
   #arrive(blob: BlobMessage, payload: Uint8Array): void {
     this.#options.window.arrived(costOf(payload));
-    const { arrival, length, last } = this.#assembly.take(blob, payload, () => this.#beginning(blob));
+    const { arrival, codec, length, last } = this.#assembly.take(blob, payload, () => this.#beginning(blob));
     const entry = this.#entries.get(arrival.key);
     const needed = entry?.state === 'arriving';
     if (blob.kind === 'raw') {
       if (!needed) this.taken(payload);
       else {
-        const { id, size, offset, form } = blob;
-        const codec = formNumbers[form];
+        const { id, size, offset } = blob;
         const piece = { id, size, offset, from: arrival.from, bytes: payload, codec, length };
         this.#effects.push({ do: 'write', piece });
       }
