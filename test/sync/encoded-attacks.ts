@@ -97,6 +97,13 @@ asRun('a node that is a bomb', 'corrupt', {
   kind: 'node',
   size: node.length,
 });
+// A frame of zstd with one block, that repeats one byte; its head asks for a window of 2^27 bytes.
+const window = new Uint8Array([0x28, 0xb5, 0x2f, 0xfd, 0, 17 << 3, 0xc3, 0x5d, 0, 7]);
+if (nodeProvider.zstd !== undefined)
+  asRun('a window larger than any chunk', 'corrupt', {
+    run: [{ codec: 2, bytes: window, length: quiet.length }],
+    form: 'zstd',
+  });
 asRun('more chunks than one run has', 'limit-exceeded', {
   run: Array.from({ length: runChunksMax + 1 }, () => chunkOf(quiet)),
   size: quiet.length * (runChunksMax + 1),
