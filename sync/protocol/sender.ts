@@ -40,7 +40,7 @@ export interface Piece {
 }
 
 /** Bytes of content. */
-function lengthOf({ bytes, length }: Piece): number {
+export function lengthOf({ bytes, length }: Piece): number {
   return length ?? bytes.length;
 }
 

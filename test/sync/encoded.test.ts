@@ -1,8 +1,8 @@
 /** Compressed stores over the wire: what travels is what is stored, cut or whole, encrypted or not, and what the two do not share still arrives. */
 import assert from 'node:assert/strict';
 import { type OpenOptions, type Store, nodeProvider } from '../../engine/index.ts';
-import { pair, serve } from '../../sync/index.ts';
-import { noise, smallParameters } from '../engine/store-folder.ts';
+import { type SendStreamOptions, pair, receiveStream, sendStream, serve } from '../../sync/index.ts';
+import { noise, smallParameters, withCode } from '../engine/store-folder.ts';
 import { cutTransfer } from './cutting.ts';
 import { ScriptedPeer, goodHello } from './scripted-peer.ts';
 import { assertSame, closureOf, openBoth, pullOver, pushOver, setTree, twoStores } from './stores.ts';
@@ -119,4 +119,30 @@ twoStores('a large compressed blob that is cut goes on where it was', async (two
   );
   const { storedSize } = (await source.stat(large![0].split(' ')[1]!))!;
   assert.ok(sent < storedSize + 2 * 450 * kib, `${sent} bytes, ${storedSize} stored`);
+});
+
+twoStores('an offline stream may be as it is stored, and goes on after a cut', async (two) => {
+  const { source, replica } = await openBoth(two, { compression: 'auto', ...inline });
+  const tree = new Map(Array.from({ length: 40 }, (_, i) => [`file ${i}`, quiet(i, 6 * kib + i)]));
+  await setTree(source, 'main', tree.set('large', quiet(50, 300 * kib)));
+  const streamOf = async (how: SendStreamOptions): Promise<Buffer> => {
+    const pieces: Uint8Array[] = [];
+    for await (const bytes of sendStream(source, 'main', how)) pieces.push(bytes);
+    return Buffer.concat(pieces);
+  };
+  const plain = await streamOf({});
+  const stream = await streamOf({ compressed: true, partBytes: 40 * kib });
+  assert.ok(stream.length < plain.length / 2, `${stream.length} of ${plain.length} bytes`);
+  const given = (from: number, to: number) =>
+    async function* (): AsyncGenerator<Uint8Array, void, void> {
+      yield stream.subarray(from, to);
+    };
+  await assert.rejects(receiveStream(replica, given(0, 100_000)()), withCode('unavailable'));
+  assert.equal(await replica.roots.get('main'), undefined);
+  const { resumedAt, changed } = await receiveStream(replica, (at) => given(at, stream.length)(), {
+    resume: true,
+  });
+  assert.ok(resumedAt > 0 && changed);
+  await assertSame(source, replica, ['main']);
+  assert.equal((await replica.stats()).storedBytes, (await source.stats()).storedBytes);
 });
