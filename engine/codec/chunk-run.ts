@@ -81,6 +81,8 @@ export function contentOf(chunks: readonly EncodedChunk[]): number {
 
 /** The content of these chunks, in one piece. `corrupt` where one does not give what it says; `incompatible-format` without its codec. */
 export function decodeRun(provider: Provider, chunks: readonly EncodedChunk[]): Uint8Array {
+  const [only, ...others] = chunks;
+  if (only !== undefined && others.length === 0) return decodeOne(provider, only);
   const content = new Uint8Array(contentOf(chunks));
   let at = 0;
   for (const chunk of chunks) {

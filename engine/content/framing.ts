@@ -1,6 +1,6 @@
 /** Frames a large blob on its way to disk: cuts it into chunks, compresses several at once, seals them in an encrypted store. */
 import { type EncodedChunk, decodeOne } from '../codec/chunk-run.ts';
-import { chunkCodecs } from '../codec/chunks.ts';
+import { type ChunkCodec, chunkCodecs } from '../codec/chunks.ts';
 import type { ChunkCompressor } from '../codec/compress.ts';
 import { FrameWriter } from '../codec/frame.ts';
 import { type Provider, tagBytes } from '../codec/provider.ts';
@@ -91,27 +91,28 @@ export class Framing {
   }
 
   /**
-   * Takes chunks that were encoded elsewhere; `content` is told of what they decode to. They are framed as they are where they are cut
-   * and compressed as here; where they are not, their content is taken in like any other.
+   * Takes chunks that were encoded elsewhere; `content` gets what they decode to. They are framed as they are where they are cut
+   * as here and compressed by `codec`, if at all; where they are not, their content is taken in like any other.
    */
-  async addEncoded(chunks: readonly EncodedChunk[], content: (bytes: Uint8Array) => void): Promise<void> {
+  async addEncoded(
+    chunks: readonly EncodedChunk[],
+    codec: ChunkCodec | undefined,
+    content: { update(bytes: Uint8Array): void },
+  ): Promise<void> {
     const chunkBytes = this.#partial.length;
     for (const chunk of chunks) {
       const bytes = decodeOne(this.#provider, chunk);
-      const kept = this.#partialBytes === 0 && chunk.length <= chunkBytes && this.#isOurs(chunk);
+      // What did not pay there, would not here.
+      const isOurs = chunk.codec === chunkCodecs.identity || chunk.codec === codec;
+      const kept = this.#partialBytes === 0 && chunk.length <= chunkBytes && isOurs;
       if (kept && chunk.length === chunkBytes) {
-        content(bytes);
+        content.update(bytes);
         this.#sink.add([chunk]);
         continue;
       }
-      await this.add(bytes, () => content(bytes));
+      await this.add(bytes, () => content.update(bytes));
       if (kept) this.#last = { ...chunk, bytes: chunk.bytes.slice() };
     }
-  }
-
-  /** What did not pay there, would not here. */
-  #isOurs({ codec }: EncodedChunk): boolean {
-    return codec === chunkCodecs.identity || codec === this.#compressor?.codec;
   }
 
   /** Returns the bytes of what the frame holds: the content, or the sealed object. */

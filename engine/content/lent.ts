@@ -51,6 +51,7 @@ export function openLent(row: BlobRow, lent: readonly LentCopy[]): BlobFile {
       return {
         size: file.size,
         read: (offset, end, scratch) => telling(() => file.read(offset, end, scratch)),
+        encoded: (offset, end) => telling(() => file.encoded?.(offset, end)),
         close: () => file.close(),
       };
     } catch (error) {

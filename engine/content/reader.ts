@@ -275,7 +275,8 @@ export class Reader {
     if (this.isFile(row)) return this.openFile(row);
     const { size } = row;
     const read = (offset: number, end: number): Uint8Array => this.readAgain(row, offset, end - offset);
-    return { size, read, close: () => undefined };
+    const encoded: BlobFile['encoded'] = (offset, end) => this.encodedAgain(row, offset, end);
+    return { size, read, encoded, close: () => undefined };
   }
 
   /** The content of exactly the copy that a row names. Damage met in it is damage of its blob. */

@@ -138,15 +138,12 @@ export class Stager {
 
   /** The same of chunks that were encoded elsewhere: all are decoded and hashed, and framed as they are where that is how it is done here. */
   async writeEncoded(token: string, chunks: readonly EncodedChunk[]): Promise<void> {
-    const staged = this.#get(token);
-    if (staged.digester === undefined) {
-      // They are compressed, so that pays.
-      if (staged.compressor !== undefined || this.#sealed)
-        staged.framing = this.#framing(staged, staged.compressor);
-      staged.digester = this.#digester(staged);
-    }
-    const { digester, framing } = staged;
-    if (framing !== undefined) return await framing.addEncoded(chunks, (bytes) => digester.update(bytes));
+    let staged = this.#get(token);
+    const isToBe = staged.compressor !== undefined || this.#sealed;
+    if (isToBe && staged.framing === undefined) staged = await this.#framed(token, staged);
+    const digester = (staged.digester ??= this.#digester(staged));
+    const { framing, compressor } = staged;
+    if (framing !== undefined) return await framing.addEncoded(chunks, compressor?.codec, digester);
     for (const chunk of chunks) {
       const bytes = decodeOne(this.#options.provider, chunk);
       append(staged, bytes);
@@ -253,6 +250,26 @@ export class Stager {
     const staged: Staged = { place, file: createTemp(host, path), path, written: 0 };
     this.#staged.set(token, compressor === undefined ? staged : { ...staged, compressor });
     return token;
+  }
+
+  /** Begins its frame, with what is staged of it already: chunks that come compressed show that it pays. */
+  async #framed(token: string, bare: Staged): Promise<Staged> {
+    const fresh = this.#begin(bare.place, bare.compressor);
+    const staged = this.#get(fresh);
+    try {
+      if (bare.digester !== undefined) staged.digester = bare.digester;
+      const framing = (staged.framing = this.#framing(staged, bare.compressor));
+      const slice = new Uint8Array(sliceBytes);
+      for (let at = 0, count = 0; (count = bare.file.read(slice, at)) > 0; at += count)
+        await framing.add(slice.subarray(0, count), () => undefined);
+    } catch (error) {
+      this.discard(fresh);
+      throw error;
+    }
+    this.discard(token);
+    this.#staged.delete(fresh);
+    this.#staged.set(token, staged);
+    return staged;
   }
 
   /** Of a stream only the beginning can be looked at. */
