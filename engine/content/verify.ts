@@ -21,6 +21,8 @@ import { Turns } from './turns.ts';
 export interface VerifyOrder extends VerifyRange {
   readonly pace?: PaceOrder;
   readonly goal?: GoalOrder;
+  /** Memory of the foreground it gives way to. */
+  readonly foreground?: SharedArrayBuffer;
 }
 
 interface AgedCopy {
@@ -43,7 +45,7 @@ export class Verifier {
   /** When the signal aborts it ends with what it has: that counts. */
   async verify(order: VerifyOrder, context: VerifyContext): Promise<VerifyResult> {
     const { generation } = readState(this.#reader.sql);
-    const { pace, goal: wanted, ...range } = order;
+    const { pace, goal: wanted, foreground, ...range } = order;
     const goal = wanted && new Goal(wanted);
     const run = new Findings(this.#reader, this.#provider, {
       signal: context.signal,
@@ -54,7 +56,7 @@ export class Verifier {
     });
     if (range.volume !== noVolume && !this.#isThere(range)) return { ...run.result(), generation };
     const rows = this.#copies(range, run);
-    const turns = new Turns(this.#clock, pace, context.signal);
+    const turns = new Turns(this.#clock, { pace, foreground }, context.signal);
     try {
       if (range.volume === noVolume) await this.#chunked(this.#oldestFirst(rows), run);
       else if (this.#reader.places.isDirectory(range.volume))

@@ -78,7 +78,7 @@ for (const { name, rate, threads, speed, late } of machines)
     const signal = new AbortController().signal;
     const read: { readonly ms: number; readonly bytes: number }[] = [];
     const worker = async (first: number): Promise<void> => {
-      const turns = new Turns(clock, { bytesPerSecond: rate, elapsedMs: 0, memory }, signal);
+      const turns = new Turns(clock, { pace: { bytesPerSecond: rate, elapsedMs: 0, memory } }, signal);
       for (let at = first; ; at++) {
         const bytes = steps[at % steps.length]!;
         await clock.work((bytes / speed) * 1000);

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { chmodSync, readFileSync, writeFileSync } from 'node:fs';
 import { test } from 'node:test';
+import { Foreground } from '../../engine/content/giving-way.ts';
 import type { Crew } from '../../engine/crew.ts';
 import type { BlobId, Store } from '../../engine/index.ts';
 import { verifyStore } from '../../engine/scrub.ts';
@@ -264,6 +265,7 @@ test('where commits are slow a scrub reads two ranges a worker ahead, and no mor
   let ended = false;
   const crew = {
     workers: 2,
+    foreground: new Foreground(),
     async work(method: string, { name, args }: { name: string; args: readonly (readonly unknown[])[] }) {
       if (method === 'query') return name === 'work' ? { blobs: 0, bytes: 0 } : args[0]!.map(() => 0);
       read++;
