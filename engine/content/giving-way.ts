@@ -3,8 +3,8 @@ import type { Clock } from '../host.ts';
 
 /** Places in the shared memory: how many are under way, and how many have ended, modulo 2^32. */
 const [underWay, ended] = [0, 1];
-/** Whoever takes longer is not waited for: background work goes on, however slow the disk is or however busy the store. */
-const patienceMs = 20;
+/** Whoever takes longer is not waited for: it waits for the disk by then, and background work goes on, however slow that is. */
+const patienceMs = 4;
 
 /** The side of the calling thread: what begins and ends. */
 export class Foreground {

@@ -16,7 +16,7 @@ import { removeCondemned } from './tombstones.ts';
 
 /** A write transaction of ours lasts about this long, so that puts of others go on in between. */
 const sliceMs = 15;
-/** The same while somebody waits. Not always: a commit costs as much again. */
+/** The same while somebody waits; but as long as its commit takes, or most of the time would go there. */
 const shortSliceMs = 4;
 /** Candidates looked at in one go, about 4 ms; bounds memory, not the work. */
 const pageRows = 4_000;
@@ -90,6 +90,9 @@ class Collection {
   readonly #sound = new Set<number>();
   /** Rows a slice may take: fewer where the disk has no room for the log of more. */
   #sliceRows = Number.POSITIVE_INFINITY;
+  #sliceEndMs = 0;
+  /** That of the last slice took so long. */
+  #commitMs = 0;
 
   constructor(context: GcContext, graceMs: number, borrowers: Borrowers) {
     this.#context = context;
@@ -200,7 +203,7 @@ class Collection {
 
   /** One page in slices; true when something was deleted. */
   async #deletePage(page: readonly number[]): Promise<boolean> {
-    const { catalog, volumes, way, signal } = this.#context;
+    const { catalog, volumes, host, way, signal } = this.#context;
     const before = this.deleted;
     for (let at = 0; at < page.length && this.blocked === undefined;) {
       signal.throwIfAborted();
@@ -208,6 +211,7 @@ class Collection {
       try {
         if (!(await this.#isSound(bucketOf(page[at]!)))) break;
         at = catalog.transaction((transaction) => this.#slice(transaction, page, at));
+        this.#commitMs = host.clock.monotonic() - this.#sliceEndMs;
       } catch (error) {
         // Rolled back, and with it what was counted.
         Object.assign(this, { deleted, freedBytes });
@@ -233,7 +237,7 @@ class Collection {
 
   #slice(transaction: Transaction, page: readonly number[], from: number): number {
     const { host, way } = this.#context;
-    const mostMs = way.isWanted ? shortSliceMs : sliceMs;
+    const mostMs = way.isWanted ? Math.min(sliceMs, Math.max(shortSliceMs, this.#commitMs)) : sliceMs;
     const limits = this.#limits(transaction);
     const start = host.clock.monotonic();
     let at = from;
@@ -254,6 +258,7 @@ class Collection {
     }
     this.deleted += deleted;
     this.freedBytes += freedBytes;
+    this.#sliceEndMs = host.clock.monotonic();
     return at;
   }
 
