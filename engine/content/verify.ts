@@ -25,6 +25,9 @@ export interface VerifyOrder extends VerifyRange {
   readonly foreground?: SharedArrayBuffer;
 }
 
+/** Extents whose rows are looked up together, half a megabyte: those of a whole range would outlive the garbage collector's young space. */
+const extentsAtOnce = 8;
+
 interface AgedCopy {
   readonly row: Copy;
   /** Since when it waits. */
@@ -55,13 +58,12 @@ export class Verifier {
       },
     });
     if (range.volume !== noVolume && !this.#isThere(range)) return { ...run.result(), generation };
-    const rows = this.#copies(range, run);
     const turns = new Turns(this.#clock, { pace, foreground }, context.signal);
     try {
-      if (range.volume === noVolume) await this.#chunked(this.#oldestFirst(rows), run);
+      if (range.volume === noVolume) await this.#chunked(this.#oldestFirst(this.#copies(range, run)), run);
       else if (this.#reader.places.isDirectory(range.volume))
-        await this.#files({ range, turns, goal }, this.#oldestFirst(rows), run);
-      else await this.#around({ range, turns }, rows, run);
+        await this.#files({ range, turns, goal }, this.#oldestFirst(this.#copies(range, run)), run);
+      else await this.#around({ range, turns }, run);
       await turns.end();
     } catch (error) {
       if (!(error instanceof Enough) && (!context.signal.aborted || StoreError.is(error))) throw error;
@@ -98,17 +100,17 @@ export class Verifier {
   }
 
   /** Likewise, reading extents in their order: from the one with the copy that waits longest to the end, then those before it. */
-  async #around({ range, turns }: Passing, rows: readonly Copy[], run: Findings): Promise<void> {
+  async #around({ range, turns }: Passing, run: Findings): Promise<void> {
     const first = oldestExtent(this.#reader.sql, range) ?? range.fromExtent;
     const parts = [
       { ...range, fromExtent: first },
       { ...range, toExtent: first - 1 },
     ];
-    for (const part of parts) {
-      if (part.fromExtent > part.toExtent) continue;
-      const within = rows.filter(({ extent }) => extent >= part.fromExtent && extent <= part.toExtent);
-      await this.#extents({ range: part, turns }, within, run);
-    }
+    for (const { fromExtent, toExtent } of parts)
+      for (let from = fromExtent; from <= toExtent; from += extentsAtOnce) {
+        const part = { ...range, fromExtent: from, toExtent: Math.min(toExtent, from + extentsAtOnce - 1) };
+        await this.#extents({ range: part, turns }, this.#copies(part, run), run);
+      }
   }
 
   async #chunked(rows: readonly AgedCopy[], run: Findings): Promise<void> {
