@@ -151,7 +151,9 @@ async function receive(store: Store, root: string): Promise<void> {
   const from = await openSource();
   try {
     const [here, there] = pair();
-    await Promise.all([pull(store, here, { roots: [root] }), serve(from, there)]);
+    const ends = await Promise.allSettled([pull(store, here, { roots: [root] }), serve(from, there)]);
+    const [first] = ends.flatMap((end) => (end.status === 'rejected' ? [end.reason as unknown] : []));
+    if (first !== undefined) throw first;
   } finally {
     await from.close();
   }
