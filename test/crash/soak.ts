@@ -1,4 +1,6 @@
 // `npm run soak -- <campaign> --runs N`: the full number of runs of a campaign of crashes, faults or races; exits 1 on any loss.
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { play } from '../../fuzz/store/player.ts';
 import { makeSteps } from '../../fuzz/store/steps.ts';
@@ -9,6 +11,7 @@ import { runKill } from './kill.ts';
 import { runMoves } from './move.ts';
 import { buildMutant, huntMutant, mutants } from './mutants.ts';
 import { runPowerLoss, type PowerLossOptions } from './power-loss.ts';
+import { startVerifiers } from './verifiers.ts';
 import { buildRecorder } from './recorded-run.ts';
 import { runCuts } from '../sync/cutting.ts';
 import { runSyncKills } from '../sync/killing.ts';
@@ -29,6 +32,9 @@ const usage = `usage: soak power-loss [--runs STATES] [--seed S] [--per-seed STA
        soak sync-races [--runs RACES] [--seed S]
        soak damage     [--runs BLOBS] [--seed S]
   --stand-in runs the tools' own small store instead of the engine`;
+
+/** Processes and threads of a campaign load the same sources again and again. */
+process.env['NODE_COMPILE_CACHE'] ??= join(tmpdir(), 'holdfast-compiled');
 
 const { positionals, values } = parseArgs({
   allowPositionals: true,
@@ -84,6 +90,7 @@ async function powerLoss(): Promise<boolean> {
   const failed: string[] = [];
   const total = { states: 0, workloads: 0, acknowledged: 0, losses: 0 };
   const started = performance.now();
+  const verifiers = startVerifiers(subject);
   for (let s = seed; total.states < runs; s++) {
     const replay = values.replay === undefined ? {} : { replay: values.replay };
     const only = values.state === undefined ? {} : { only: Number(values.state) };
@@ -92,6 +99,7 @@ async function powerLoss(): Promise<boolean> {
       states: perSeed,
       subject,
       recoveries: 2,
+      verifiers,
       ...replay,
       ...only,
     };
@@ -107,10 +115,11 @@ async function powerLoss(): Promise<boolean> {
     }
     const rate = `${report.stateMs.toFixed(1)} ms a state, ${report.verifyMs.toFixed(1)} ms of it verification`;
     print(
-      `seed ${s}: ${report.states} states, ${report.calls} calls, ${report.losses.length} losses, ${rate}`,
+      `seed ${s}: ${report.states} states (${report.repeated} repeated), ${report.calls} calls, ${report.losses.length} losses, ${rate}`,
     );
     if (values.state !== undefined || values.replay !== undefined) break;
   }
+  verifiers.close();
   const seconds = ((performance.now() - started) / 1000).toFixed(0);
   print(
     `power-loss: ${total.states} crash states over ${total.workloads} workloads (${total.acknowledged} acknowledged calls), ${total.losses} losses, ${seconds} s${failed.length > 0 ? `; seeds that fail: ${failed.join(' ')}` : ''}`,

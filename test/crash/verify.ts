@@ -54,7 +54,8 @@ async function check(given: Given, question: Question): Promise<string[]> {
     await checkScrub(store, problems, 'scrub');
     if (question.deep) {
       await store.gc({ graceMs: 0 });
-      await checkHeld(store, expectation, problems);
+      await checkStillHeld(store, expectation, problems);
+      // Reads every byte that is left, and compares it with its id.
       await checkScrub(store, problems, 'scrub after gc');
       await checkReferences(store, expectation, problems);
     }
@@ -85,7 +86,12 @@ async function leftoverTemps(folder: string, store: StoreUnderTest): Promise<str
     .map((entry) => `leftover temp ${relative(dirname(folder), join(entry.parentPath, entry.name))}`);
 }
 
-async function checkHeld(store: StoreUnderTest, expectation: Expectation, problems: string[]): Promise<void> {
+/** What must be there, by id: why. */
+async function wantedOf(
+  store: StoreUnderTest,
+  expectation: Expectation,
+  problems: string[],
+): Promise<Map<string, string>> {
   const wanted = new Map<string, string>();
   for (const r of expectation.references) if (r.holding === 'held') wanted.set(r.id, `held by ${r.owner}`);
   for (const root of expectation.roots) {
@@ -94,6 +100,23 @@ async function checkHeld(store: StoreUnderTest, expectation: Expectation, proble
       problems.push(`root ${root.name} is ${value}, not ${root.allowed.join(' or ')}`);
     else if (value !== null) wanted.set(value, `root ${root.name}`);
   }
+  return wanted;
+}
+
+/** Nothing of it went with a collection. */
+async function checkStillHeld(
+  store: StoreUnderTest,
+  expectation: Expectation,
+  problems: string[],
+): Promise<void> {
+  const wanted = await wantedOf(store, expectation, problems);
+  for await (const { id } of store.list()) wanted.delete(id);
+  for (const [id, why] of wanted) problems.push(`${short(id)} (${why}) was collected`);
+}
+
+/** All that must be there, and all else that is listed, is read, and is what its id says. */
+async function checkHeld(store: StoreUnderTest, expectation: Expectation, problems: string[]): Promise<void> {
+  const wanted = await wantedOf(store, expectation, problems);
   for await (const { id } of store.list()) if (!wanted.has(id)) wanted.set(id, 'listed');
   await Promise.all(
     [...wanted].map(async ([id, why]) => {
