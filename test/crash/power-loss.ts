@@ -114,10 +114,10 @@ function workFolder({ replay }: PowerLossOptions): string {
 }
 
 function planOf(options: PowerLossOptions, work: string): Plan {
-  const { seed } = options;
+  const { seed, subject = engineSubject } = options;
   mkdirSync(join(work, 'scratch'));
   return {
-    subject: options.subject ?? engineSubject,
+    subject,
     store: join(work, 'disk', 'store'),
     ack: join(work, 'acks'),
     scratch: join(work, 'scratch'),
@@ -127,6 +127,7 @@ function planOf(options: PowerLossOptions, work: string): Plan {
     roots: ['main', 'other'],
     rounds: options.rounds ?? [110, 70],
     lanes: 1 + (seed % 6),
+    scale: subject.kind === 'engine' && seed % 4 !== 0 ? 16 : 1,
     leaveOpen: seed % 3 === 0,
     encrypted: isEncrypted(options),
     rekeys: isEncrypted(options),
