@@ -1,6 +1,7 @@
 /** A process that borrows from a base without end: it adds the base, puts what it has, lets go, dissociates, removes it; it tells of each before and after. */
 import { createHash } from 'node:crypto';
 import { openSync, writeSync } from 'node:fs';
+import { flushCompileCache } from 'node:module';
 import { StoreError, openStore } from '../../engine/index.ts';
 import { smallParameters } from '../engine/store-folder.ts';
 import { seededBytes, seededRandom } from './random.ts';
@@ -38,6 +39,8 @@ async function borrow(plan: BorrowerPlan): Promise<void> {
   say({ k: 'begun' });
   const store = await openStore(path, { threads: { count: 0 }, parameters: smallParameters });
   await store.alternates.add(base);
+  // Where a cache is kept at all: who is killed writes none.
+  flushCompileCache();
   const held = new Map(plan.held);
   for (;;) {
     const dice = random.below(100);

@@ -1,5 +1,6 @@
 /** A process that changes the keys of a store without end: ways in come and go, epochs turn, blobs are put; it tells of each before and after. */
 import { openSync, writeSync } from 'node:fs';
+import { flushCompileCache } from 'node:module';
 import { type Secret, openStore } from '../../engine/index.ts';
 import { smallParameters } from '../engine/store-folder.ts';
 import { seededBytes, seededRandom } from './random.ts';
@@ -47,6 +48,8 @@ async function change(plan: KeysPlan): Promise<void> {
   const fd = openSync(plan.told, 'a');
   const say = (line: KeysLine): void => void writeSync(fd, `${JSON.stringify(line)}\n`);
   say({ k: 'opened' });
+  // Where a cache is kept at all: who is killed writes none.
+  flushCompileCache();
   for (let { next } = plan; ; next++) {
     const removable = [...ways].flatMap(([n, slot]) => (slot === null ? [] : [[n, slot] as const]));
     const dice = random.below(100);

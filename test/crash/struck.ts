@@ -25,19 +25,19 @@ export async function strike<Line>(
   });
   let stderr = '';
   child.stderr.on('data', (data: Buffer) => (stderr = (stderr + data.toString()).slice(-4000)));
-  let running = true;
+  const runs = (): boolean => child.exitCode === null && child.signalCode === null;
   const ended = new Promise<string>((resolve) => {
     child.on('error', (error) => resolve(error.message));
     child.on('close', (code, signal) => resolve(String(signal ?? code)));
-  }).finally(() => (running = false));
+  });
   const hasBegun = (): boolean => existsSync(told) && statSync(told).size > 0;
-  while (running && !hasBegun()) await sleep(2);
+  while (runs() && !hasBegun()) await sleep(2);
   const due = performance.now() + afterMs;
   do {
     await meanwhile?.();
     await sleep(Math.min(2, Math.max(0, due - performance.now())));
-  } while (running && performance.now() < due);
-  const alive = running;
+  } while (runs() && performance.now() < due);
+  const alive = runs();
   child.kill('SIGKILL');
   const how = await ended;
   const text = existsSync(told) ? readFileSync(told, 'utf8') : '';

@@ -3,6 +3,7 @@
 // Started with a Subject as JSON argument and an IPC channel; answers every Question with an Answer, in any order asked.
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync } from 'node:fs';
+import { flushCompileCache } from 'node:module';
 import { dirname, join, relative } from 'node:path';
 import { checkCatalog } from './catalog-check.ts';
 import type { Expectation } from './oracle.ts';
@@ -165,6 +166,8 @@ if (import.meta.main && argument !== undefined && process.send !== undefined) {
     openStore: await loadSubject(subject),
     checkBefore: subject.kind === 'engine' ? checkCatalog : () => [],
   };
+  // Where a cache is kept at all: verifiers are killed, and then write none.
+  flushCompileCache();
   process.on('message', (question: Question) => {
     const start = performance.now();
     void check(given, question).then((problems) => {

@@ -6,6 +6,7 @@
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { openSync, writeFileSync, writeSync, unlinkSync } from 'node:fs';
+import { flushCompileCache } from 'node:module';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Expectation, Line } from './oracle.ts';
@@ -72,6 +73,8 @@ async function main(argument: Plan | Subject): Promise<void> {
   };
   let store = await openStore(plan.store, options);
   say({ k: 'opened' });
+  // Where a cache is kept at all: who is killed writes none.
+  flushCompileCache();
   for (const [round, operations] of plan.rounds.entries()) {
     if (round > 0) {
       await store.close();

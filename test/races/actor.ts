@@ -152,7 +152,7 @@ async function receive(store: Store, root: string): Promise<void> {
   try {
     const [here, there] = pair();
     const ends = await Promise.allSettled([pull(store, here, { roots: [root] }), serve(from, there)]);
-    const [first] = ends.flatMap((end) => (end.status === 'rejected' ? [end.reason as unknown] : []));
+    const [first] = ends.flatMap((end) => (end.status === 'rejected' ? [end.reason as Error] : []));
     if (first !== undefined) throw first;
   } finally {
     await from.close();
