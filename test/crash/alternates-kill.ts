@@ -8,7 +8,7 @@ import { smallParameters } from '../engine/store-folder.ts';
 import { type BorrowerLine, type BorrowerPlan, contentOf, holder } from './borrower.ts';
 import { seededRandom } from './random.ts';
 import { freshFolder } from './recorded-run.ts';
-import { strike } from './struck.ts';
+import { someDeath, strike } from './struck.ts';
 
 const script = fileURLToPath(new URL('./borrower.ts', import.meta.url));
 const options = { threads: { count: 0 }, parameters: smallParameters } as const;
@@ -51,23 +51,25 @@ export async function runAlternatesKills(
         store,
         base: join(area, 'base'),
         told: join(area, 'told'),
+        death: someDeath(random, { calls: random.pick([40, 1000]), ms: 300 }),
         seed: seed * 10_007 + report.kills,
         contents,
         held: [...holdings].flatMap(([n, { id, holding }]) => (holding === 'held' ? [[n, id] as const] : [])),
       };
       // The base lets go of one after the other and collects, from before the other one is registered.
       const meanwhile = async (): Promise<void> => {
-        const id = random.chance(0.5) ? ids.pop() : undefined;
+        const id = random.chance(0.1) ? ids.pop() : undefined;
         if (id !== undefined) await base.release(id, 'base');
         report.collected += await collect(base);
       };
-      const struck = { afterMs: random.below(kill === 0 ? 160 : 320), meanwhile };
-      const { lines, trouble } = await strike<BorrowerLine>(script, plan, struck);
+      const { lines, trouble } = await strike<BorrowerLine>(script, plan, meanwhile);
       assert.equal(trouble, undefined, `kill ${report.kills} in ${area}`);
       report.kills++;
       for (const line of lines) learn(holdings, line, report);
-      for (const id of ids) await base.release(id, 'base');
-      report.collected += await collect(base);
+      if (random.chance(0.5)) {
+        for (const id of ids.splice(0)) await base.release(id, 'base');
+        report.collected += await collect(base);
+      }
       await judge({ base, path: store, holdings, where: `after kill ${report.kills} in ${area}` }, report);
       onKill?.(report);
     }

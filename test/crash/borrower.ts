@@ -4,12 +4,15 @@ import { openSync, writeSync } from 'node:fs';
 import { flushCompileCache } from 'node:module';
 import { StoreError, openStore } from '../../engine/index.ts';
 import { smallParameters } from '../engine/store-folder.ts';
+import { dyingHost } from './dying-host.ts';
 import { seededBytes, seededRandom } from './random.ts';
+import type { Death } from './struck.ts';
 
 export interface BorrowerPlan {
   readonly store: string;
   readonly base: string;
   readonly told: string;
+  readonly death: Death;
   readonly seed: number;
   /** Contents that the base has had, by number: from the first to before the last. */
   readonly contents: readonly [number, number];
@@ -37,7 +40,9 @@ async function borrow(plan: BorrowerPlan): Promise<void> {
   const fd = openSync(told, 'a');
   const say = (line: BorrowerLine): void => void writeSync(fd, `${JSON.stringify(line)}\n`);
   say({ k: 'begun' });
-  const store = await openStore(path, { threads: { count: 0 }, parameters: smallParameters });
+  const host = dyingHost();
+  const store = await openStore(path, { host, threads: { count: 0 }, parameters: smallParameters });
+  if ('calls' in plan.death) host.dieAt(plan.death.calls);
   await store.alternates.add(base);
   // Where a cache is kept at all: who is killed writes none.
   flushCompileCache();

@@ -3,11 +3,14 @@ import { openSync, writeSync } from 'node:fs';
 import { flushCompileCache } from 'node:module';
 import { type Secret, openStore } from '../../engine/index.ts';
 import { smallParameters } from '../engine/store-folder.ts';
+import { dyingHost } from './dying-host.ts';
 import { seededBytes, seededRandom } from './random.ts';
+import type { Death } from './struck.ts';
 
 export interface KeysPlan {
   readonly store: string;
   readonly told: string;
+  readonly death: Death;
   readonly seed: number;
   /** Secrets that open it, by number: the slots of those whose slots are known. The first one opens it here. */
   readonly secrets: readonly (readonly [number, string | null])[];
@@ -40,7 +43,9 @@ async function change(plan: KeysPlan): Promise<void> {
   const ways = new Map(plan.secrets);
   const [first] = ways.keys();
   const random = seededRandom(plan.seed, 3);
+  const host = dyingHost();
   const store = await openStore(plan.store, {
+    host,
     threads: { count: 0 },
     parameters: smallParameters,
     encryption: { secret: secretOf(first!) },
@@ -50,6 +55,7 @@ async function change(plan: KeysPlan): Promise<void> {
   say({ k: 'opened' });
   // Where a cache is kept at all: who is killed writes none.
   flushCompileCache();
+  if ('calls' in plan.death) host.dieAt(plan.death.calls);
   for (let { next } = plan; ; next++) {
     const removable = [...ways].flatMap(([n, slot]) => (slot === null ? [] : [[n, slot] as const]));
     const dice = random.below(100);

@@ -9,7 +9,7 @@ import { type KeysLine, type KeysPlan, blobOf, secretOf } from './keys-changer.t
 import { seededRandom } from './random.ts';
 import { freshFolder } from './recorded-run.ts';
 import { smallParameters } from '../engine/store-folder.ts';
-import { strike } from './struck.ts';
+import { someDeath, strike } from './struck.ts';
 
 const script = fileURLToPath(new URL('./keys-changer.ts', import.meta.url));
 const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
@@ -56,6 +56,7 @@ export async function runKeysKills(
       const plan: KeysPlan = {
         store,
         told: join(folder, 'told'),
+        death: someDeath(random, { calls: 300, ms: 80 }),
         seed: seed * 10_007 + report.kills,
         secrets: [...inside.slice(first), ...inside.slice(0, first)].map((n) => [
           n,
@@ -63,7 +64,7 @@ export async function runKeysKills(
         ]),
         next: known.next,
       };
-      const { lines, trouble } = await strike<KeysLine>(script, plan, { afterMs: random.below(80) });
+      const { lines, trouble } = await strike<KeysLine>(script, plan);
       assert.equal(trouble, undefined, `kill ${report.kills} in ${folder}`);
       report.kills++;
       for (const line of lines) learn(known, line);

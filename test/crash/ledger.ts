@@ -133,7 +133,7 @@ export function reachedTable(entries: readonly Entry[]): string {
     const { runs = 0, losses = 0, of } = known.get(campaign) ?? {};
     const goal = asked[campaign];
     const all = of === undefined ? 'all' : `all ${thousands(of)}`;
-    const wanted = goal === undefined ? '' : goal.runs === 'all' ? all : thousands(goal.runs);
+    const wanted = goal === undefined ? '–' : goal.runs === 'all' ? all : thousands(goal.runs);
     const unit = goal?.unit ?? units[campaign];
     return `| \`${campaign}\` | ${unit} | ${wanted} | ${thousands(runs)} | ${losses} |`;
   });
