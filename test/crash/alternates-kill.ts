@@ -1,4 +1,4 @@
-/** kill -9 of a store that borrows, from its registration on, while the base collects: what was acknowledged stays readable. */
+/** Kills with SIGKILL a store that borrows, from its registration on, while the base collects: what was acknowledged stays readable. */
 import assert from 'node:assert/strict';
 import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';

@@ -1,4 +1,4 @@
-/** kill -9 while the keys of a store change: it opens with the old or the new ones, never with neither, and reads what it held. */
+/** Kills with SIGKILL while the keys of a store change: it opens with the old or the new ones, never with neither, and reads what it held. */
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { mkdirSync, readFileSync, rmSync } from 'node:fs';
