@@ -4,6 +4,7 @@ import { appendFileSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { type PutSource, type Store, decodeNode } from '../../engine/index.ts';
+import { sample } from '../crash/sample.ts';
 import { chunkedIn, chunkedParameters, even, inserted, partsOf } from './chunked-store.ts';
 import { type StoreFolder, noise, sha256, smallParameters, storeTest, withCode } from './store-folder.ts';
 
@@ -92,7 +93,7 @@ storeTest('any range is what it is in the whole', async (folder) => {
         assert.equal(Buffer.compare(got, content.subarray(offset, offset + length)), 0);
       },
     ),
-    { numRuns: 60 },
+    { numRuns: sample(60, 20) },
   );
   const parts: Uint8Array[] = [];
   const stream = await store.stream(id, { offset: 12_345, length: 300_000 });
