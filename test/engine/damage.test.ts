@@ -24,6 +24,7 @@ import {
   smallParameters,
   storeTest,
   text,
+  until,
   withCode,
 } from './store-folder.ts';
 
@@ -65,10 +66,8 @@ function damagesOf(store: Store): Damage[] {
   return seen;
 }
 
-async function untilSuspect(store: Store, id: string): Promise<void> {
-  for (let i = 0; i < 200 && (await store.stat(id))?.suspect !== true; i++)
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  assert.equal((await store.stat(id))?.suspect, true);
+function untilSuspect(store: Store, id: string): Promise<void> {
+  return until(async () => (await store.stat(id))?.suspect === true, `${id} is suspect`);
 }
 
 /** Every way to read the whole blob fails, and none lets a wrong byte out. */
