@@ -30,7 +30,7 @@ import type { Host } from './host.ts';
 import { type Calls, makeFiles, makeRoots, makeSideTable } from './facets.ts';
 import { Events } from './events.ts';
 import { Healing } from './healing.ts';
-import { Idle } from './idle.ts';
+import { Idle, isShort } from './idle.ts';
 import { Ingest } from './ingest.ts';
 import { makeKeys } from './keys-facet.ts';
 import { idsHere, listBlobs } from './listing.ts';
@@ -94,7 +94,7 @@ export class EngineStore implements Store {
     this.directory = parts.opened.layout.root;
     this.parameters = parts.opened.parameters;
     const { crew } = parts;
-    this.#idle = new Idle(parts.host.clock);
+    this.#idle = new Idle(parts.host.clock, crew.foreground);
     this.#calls = {
       run: (work) => this.#run(work),
       writing: (work) => this.#writing(work),
@@ -165,8 +165,8 @@ export class EngineStore implements Store {
   }
 
   put(source: PutSource, options: PutOptions = {}): Promise<PutResult> {
-    const put = (): Promise<PutResult> => this.#cache.put(source, options, this.#ingest);
-    return this.#idle.during(this.#run(() => this.#writing(put)));
+    const put = this.#run(() => this.#writing(() => this.#cache.put(source, options, this.#ingest)));
+    return this.#idle.during(put, isShort(source));
   }
 
   async get(

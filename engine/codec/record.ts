@@ -120,6 +120,54 @@ export function readRecord(provider: Provider, bytes: Uint8Array, at: number): R
   return new StoredRecord(provider, bytes.subarray(at, at + found), head);
 }
 
+/** Bytes that many records are looked for in, with a view that is made once. */
+export interface RecordBytes {
+  readonly bytes: Uint8Array;
+  readonly view: DataView;
+}
+
+/** Bytes of a record of one chunk, stored as it is. */
+export function commonRecordBytes(size: number): number {
+  return recordOverhead(size, chunkLog2Max) + size;
+}
+
+/**
+ * The content of the record at `at` when all of it is right, and as with most: of this id, incarnation and size, not sealed, in one chunk
+ * that is stored as it is. Anything else gives undefined and takes `readRecord` to tell. For whoever goes through many: it makes two views
+ * a record, and nothing more.
+ */
+export function commonContent(
+  provider: Provider,
+  { bytes, view }: RecordBytes,
+  at: number,
+  { id, incarnation, size }: Pick<RecordHead, 'id' | 'incarnation' | 'size'>,
+): Uint8Array | undefined {
+  const tableEnd = at + recordHeadBytes + entryBytes;
+  const place = tableEnd + 4;
+  if (size === 0 || place + size > bytes.length) return undefined;
+  const chunkLog2 = view.getUint8(at + 7);
+  const isCommon =
+    view.getUint32(at, true) === magic &&
+    view.getUint8(at + 4) < kinds.length &&
+    view.getUint8(at + 5) === suites.plain &&
+    (view.getUint8(at + 6) & ~flagLast) === 0 &&
+    chunkLog2 >= chunkLog2Min &&
+    chunkLog2 <= chunkLog2Max &&
+    size <= 2 ** chunkLog2 &&
+    readU64(view, at + 40) === incarnation &&
+    readU64(view, at + 52) === 0 &&
+    readU64(view, at + 60) === size &&
+    view.getUint32(at + 68, true) === size &&
+    view.getUint32(at + 72, true) === size &&
+    // The table: codec identity, all of it.
+    view.getUint32(at + recordHeadBytes, true) === size;
+  if (!isCommon) return undefined;
+  for (let i = 0; i < 32; i++) if (bytes[at + 8 + i] !== id[i]) return undefined;
+  if (provider.crc32(bytes.subarray(at, tableEnd)) !== view.getUint32(tableEnd, true)) return undefined;
+  const content = bytes.subarray(place, place + size);
+  return provider.crc32(content) === view.getUint32(tableEnd - 4, true) ? content : undefined;
+}
+
 /** Bytes of the record at `at`, of which head and table are right, or why they are not: for whoever looks at many places. */
 export function measureRecord(provider: Provider, bytes: Uint8Array, at: number): number | string {
   if (at + recordHeadBytes + 4 > bytes.length) return 'ends inside its header';

@@ -22,6 +22,7 @@ import { DigestLink } from '../content/digest-link.ts';
 import { type EncodedBatch, Encoder, type SmallSource } from '../content/encoder.ts';
 import { listFolder, runSteps } from '../content/folders.ts';
 import { type EncodedReadOrder, readEncoded } from '../content/encoded-reads.ts';
+import { GivingWay } from '../content/giving-way.ts';
 import { type ShortRead, readMany } from '../content/many-reads.ts';
 import { type FileMove, Mover } from '../content/mover.ts';
 import { Queries } from '../content/queries.ts';
@@ -29,7 +30,7 @@ import { Reader } from '../content/reader.ts';
 import { type StageHow, Stager } from '../content/stager.ts';
 import { Streams } from '../content/streams.ts';
 import { Verifier, type VerifyOrder } from '../content/verify.ts';
-import { Recounter } from '../maintenance/recount.ts';
+import { type BucketLook, Recounter } from '../maintenance/recount.ts';
 import { Keyring } from '../keys/keyring.ts';
 import { SealedRealm } from '../keys/realm.ts';
 import type { PartName } from '../volume.ts';
@@ -172,7 +173,8 @@ export class Workshop {
       exports: (targets: readonly ExportTarget[], context: CallContext) => this.#exportMany(targets, context),
       verify: (order: VerifyOrder, context: CallContext) => this.#verify(order, context),
       'last-bucket': () => this.#open.recounter.lastBucket(),
-      'is-sound': (bucket: number) => this.#open.recounter.isSound(bucket),
+      'is-sound': (look: BucketLook) =>
+        this.#open.recounter.isSound(look, new GivingWay(this.#host.clock, look.foreground)),
       query: (args: { name: string; args: readonly unknown[] }) =>
         this.#open.queries.run(args.name, args.args),
       handles: () => this.#open.streams.openHandles,
