@@ -5,6 +5,7 @@ import { plainBytes, readU64, writeU64 } from './bytes.ts';
 import {
   type StoredChunk,
   checkChunk,
+  chunkCodecs,
   chunkCount,
   chunkLength,
   chunkLog2Max,
@@ -14,6 +15,7 @@ import {
   readEntry,
   writeEntry,
 } from './chunks.ts';
+import { type EncodedChunk, cutRun } from './chunk-run.ts';
 import type { Provider } from './provider.ts';
 
 /** 'H' 'F' 'r' and the record version. */
@@ -105,6 +107,8 @@ export interface RecordView {
   readonly length: number;
   /** Bytes from..to of its content (default all), verified chunk by chunk; a view where they are stored as they are. */
   content(from?: number, to?: number): Uint8Array;
+  /** Its chunks as they are stored, see `cutRun`; undefined where none is compressed. */
+  encoded(offset: number, end: number): EncodedChunk[] | undefined;
 }
 
 /** Reads the record at `at` and verifies its head and table; `corrupt` with the reason otherwise. Chunks are verified when they are read. */
@@ -232,6 +236,24 @@ class StoredRecord implements RecordView {
       pieces.push(decode());
     });
     return joined(pieces).subarray(from - first, Math.max(from, end) - first);
+  }
+
+  encoded(offset: number, end: number): EncodedChunk[] | undefined {
+    const { contentBytes: size, chunkLog2 } = this.head;
+    const chunks = chunkCount(size, chunkLog2);
+    const table = Array.from({ length: chunks }, (_, i) =>
+      readEntry(this.#view, recordHeadBytes + entryBytes * i),
+    );
+    if (table.every(({ codec }) => codec === chunkCodecs.identity)) return undefined;
+    const first = recordHeadBytes + entryBytes * chunks + 4;
+    const chunk = (index: number): { readonly codec: number; readonly bytes: Uint8Array } => {
+      const entry = table[index]!;
+      const place = table.slice(0, index).reduce((sum, { length }) => sum + length, first);
+      const bytes = this.#bytes.subarray(place, place + entry.length);
+      checkChunk(this.#provider, entry, bytes);
+      return { codec: entry.codec, bytes };
+    };
+    return cutRun(this.#provider, { size, chunkLog2, chunk }, { offset, end });
   }
 
   /** The content of a record of one chunk, as most are. */

@@ -22,6 +22,7 @@ import {
 } from '../../../engine/codec/record.ts';
 import { nodeProvider as provider } from '../../../engine/providers/node.ts';
 import { portableProvider } from '../../../engine/providers/portable.ts';
+import { sample } from '../../crash/sample.ts';
 import {
   bitFlips,
   bytes,
@@ -209,7 +210,7 @@ test('every turned bit is seen', () => {
       for (const { flipped, bit } of bitFlips(written(record)))
         assert.equal(readAll(flipped), undefined, `bit ${bit}`);
     }),
-    { numRuns: 25 },
+    { numRuns: sample(25, 12) },
   );
 });
 
@@ -223,7 +224,7 @@ test('every turned bit before the payload is seen before anything is read, none 
         assert.equal(read !== undefined, bit >> 3 >= payloadAt, `bit ${bit}`);
       }
     }),
-    { numRuns: 25 },
+    { numRuns: sample(25, 12) },
   );
 });
 
@@ -233,7 +234,7 @@ test('whatever is done to a record, it is refused or reads as it was', () => {
       const read = readAll(harm(written(record)));
       if (read !== undefined) assert.deepEqual(read, { head: record.head, content: record.content });
     }),
-    { numRuns: 1000 },
+    { numRuns: sample(1000, 400) },
   );
 });
 
