@@ -1,6 +1,7 @@
 /** An offline stream as the receiving role sees it: frames verified and counted, parts checked against their digests, no way to ask. */
 import { StoreError, nodeProvider } from '../engine/index.ts';
 import { fromHex, toHex } from '../engine/codec/bytes.ts';
+import { contentOf, readRun } from '../engine/codec/chunk-run.ts';
 import { type Incoming, spokenForms } from './connection.ts';
 import type { Wire } from './exchange.ts';
 import type { Identity } from './peer.ts';
@@ -106,7 +107,7 @@ export class StreamWire implements Wire {
     for (;;) {
       const blob = this.#waiting ?? this.#next();
       this.#waiting = blob;
-      if (blob === undefined || !this.#room.take(costOf(blob.payload))) return undefined;
+      if (blob === undefined || !this.#room.take(this.#costOf(blob))) return undefined;
       this.#waiting = undefined;
       return blob;
     }
@@ -216,6 +217,13 @@ export class StreamWire implements Wire {
       throw bad(`part ${this.#part.number} does not match its digest`);
     this.#part = { number: this.#part.number + 1, digest };
     this.#state = last ? 'ending' : 'sealed';
+  }
+
+  #costOf({ message, payload: bytes }: Incoming): number {
+    const { kind, form } = message as Extract<Message, { readonly type: 'blob' }>;
+    // Only of nodes it counts what they become. A form that was not agreed is refused later.
+    const isRun = kind === 'node' && form !== 'content' && this.takes(form);
+    return costOf({ kind, bytes, length: isRun ? contentOf(readRun(bytes)) : bytes.length });
   }
 
   async #read(): Promise<void> {
