@@ -260,8 +260,10 @@ export class Stager {
       if (bare.digester !== undefined) staged.digester = bare.digester;
       const framing = (staged.framing = this.#framing(staged, bare.compressor));
       const slice = new Uint8Array(sliceBytes);
-      for (let at = 0, count = 0; (count = bare.file.read(slice, at)) > 0; at += count)
+      for (let at = 0, count = 0; (count = bare.file.read(slice, at)) > 0; at += count) {
         await framing.add(slice.subarray(0, count), () => undefined);
+        await this.#options.host.clock.yield();
+      }
     } catch (error) {
       this.discard(fresh);
       throw error;
@@ -362,12 +364,8 @@ export class Stager {
 /** All of one open file into another, in slices. */
 function copyBytes(from: OpenFile, to: OpenFile): void {
   const slice = new Uint8Array(sliceBytes);
-  for (let at = 0; ;) {
-    const count = from.read(slice, at);
-    if (count === 0) return;
+  for (let at = 0, count = 0; (count = from.read(slice, at)) > 0; at += count)
     to.write(slice.subarray(0, count), at);
-    at += count;
-  }
 }
 
 function append(staged: Staged, bytes: Uint8Array): void {
