@@ -17,7 +17,7 @@ import type {
   StoreHealth,
   StoreStats,
 } from './api.ts';
-import { Batches, commitBatch, unwrap } from './batches.ts';
+import { type BatchOptions, Batches, commitBatch, unwrap } from './batches.ts';
 import { Cache } from './cache.ts';
 import { checkId, checkName, checkRange } from './arguments.ts';
 import { decodeNode } from './codec/node.ts';
@@ -76,6 +76,7 @@ export class EngineStore implements Store {
     { readonly id: BlobId; readonly offset: number; readonly length: number },
     Uint8Array | undefined
   >;
+  readonly #stats: Batches<BlobId, BlobStat | undefined>;
   readonly #exports: Batches<ExportTarget, boolean>;
   readonly #ingest: Ingest;
   readonly #sessions: Sessions;
@@ -111,14 +112,10 @@ export class EngineStore implements Store {
       send: (batch) => this.#sendOperations(batch),
     });
     const inFlight = 2 * crew.workers;
-    this.#reads = new Batches({
-      ...{ weightMax: Number.POSITIVE_INFINITY, itemsMax: 256, shareMin: 4, inFlight, pause },
-      send: async (batch) => unwrap(await crew.work('reads', batch)),
-    });
-    this.#exports = new Batches({
-      ...{ weightMax: Number.POSITIVE_INFINITY, itemsMax: 64, inFlight, pause },
-      send: async (batch) => unwrap(await crew.work('exports', batch)),
-    });
+    const many = { weightMax: Number.POSITIVE_INFINITY, itemsMax: 256, inFlight, pause };
+    this.#reads = new Batches({ ...many, shareMin: 4, send: this.#asked('reads') });
+    this.#stats = new Batches({ ...many, send: this.#asked('stats') });
+    this.#exports = new Batches({ ...many, itemsMax: 64, send: this.#asked('exports') });
     this.#ingest = new Ingest({
       crew,
       queue: parts.queue,
@@ -230,7 +227,7 @@ export class EngineStore implements Store {
 
   async stat(id: BlobId): Promise<BlobStat | undefined> {
     checkId(id);
-    return this.#read(undefined, () => this.#query<BlobStat | undefined>('stat', id));
+    return this.#read(undefined, () => this.#stats.add(id));
   }
 
   list(...[options = {}]: Parameters<Store['list']>): AsyncIterable<BlobStat> {
@@ -386,6 +383,11 @@ export class EngineStore implements Store {
       this.#noteFailure(error);
       throw error;
     }
+  }
+
+  /** A batch of questions as one call of a worker. */
+  #asked<Item, Answer>(method: string): BatchOptions<Item, Answer>['send'] {
+    return async (batch) => unwrap(await this.#parts.crew.work(method, batch));
   }
 
   #query<Result>(name: string, ...args: readonly unknown[]): Promise<Result> {

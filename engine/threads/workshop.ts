@@ -145,6 +145,7 @@ export class Workshop {
       verify: (order: VerifyOrder, context: CallContext) => this.#verify(order, context),
       'last-bucket': () => this.#open.recounter.lastBucket(),
       'is-sound': (bucket: number) => this.#open.recounter.isSound(bucket),
+      stats: (ids: readonly string[]) => this.#statMany(ids),
       query: (args: { name: string; args: readonly unknown[] }) =>
         this.#open.queries.run(args.name, args.args),
       handles: () => this.#open.streams.openHandles,
@@ -282,6 +283,17 @@ export class Workshop {
       return { value };
     });
     return new Moved(results, [...new Set(buffers)]);
+  }
+
+  #statMany(ids: readonly string[]): unknown[] {
+    const { queries } = this.#open;
+    return ids.map((id) => {
+      try {
+        return { value: queries.stat(id) };
+      } catch (error) {
+        return { error: errorToData(this.#told(toStoreError(error, 'reading'), id)) };
+      }
+    });
   }
 
   async #exportMany(targets: readonly ExportTarget[], context: CallContext): Promise<unknown[]> {
