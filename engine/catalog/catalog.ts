@@ -7,7 +7,7 @@ import { StoreError, invariant } from '../errors.ts';
 import type { Named } from '../keys/realm.ts';
 import type { Clock } from '../host.ts';
 import { type BlobRow, BlobWriter } from './blob-rows.ts';
-import { type Borrow, borrowedRow, decodeBorrow, encodeBorrow } from './borrow.ts';
+import { type Borrow, borrowedRow, decodeBorrow, encodeBorrow, neverPut } from './borrow.ts';
 import { CopyWriter } from './copy-rows.ts';
 import { type Owner, ReferenceRows, RootRows, ownerKinds } from './reference-rows.ts';
 import { type LogPosition, type RootLog, logStart } from './root-log.ts';
@@ -175,6 +175,7 @@ export class Transaction {
       BlobRow,
       'id' | 'kind' | 'codec' | 'size' | 'stored' | 'volume' | 'extent' | 'start' | 'incarnation' | 'label'
     >,
+    touched: number = this.state.clockMs,
   ): BlobRow {
     this.changed = true;
     const { clockMs, generation } = this.state;
@@ -182,7 +183,7 @@ export class Transaction {
       ...values,
       refcount: 0,
       created: clockMs,
-      touched: clockMs,
+      touched,
       touched_gen: generation,
       zero_since: clockMs,
       zero_gen: generation,
@@ -255,7 +256,7 @@ export class Transaction {
   borrowAgain(id: BlobId, lent: Borrow): boolean {
     const bytes = fromHex(id)!;
     if (this.catalog.blobs.numberOf(bytes) !== undefined) return false;
-    this.insert(borrowedRow(bytes, lent));
+    this.insert(borrowedRow(bytes, lent), neverPut);
     return true;
   }
 
