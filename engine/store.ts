@@ -17,18 +17,20 @@ import type {
   StoreHealth,
   StoreStats,
 } from './api.ts';
-import { type BatchOptions, Batches, commitBatch, unwrap } from './batches.ts';
+import { Batches, asked, commitBatch, unwrap } from './batches.ts';
 import { Cache } from './cache.ts';
+import { makeEncoded } from './encoded-facet.ts';
 import { checkId, checkName, checkRange } from './arguments.ts';
 import { decodeNode } from './codec/node.ts';
 import type { Operation } from './commit/operations.ts';
+import type { ShortRead } from './content/many-reads.ts';
 import type { Crew } from './crew.ts';
 import { StoreError } from './errors.ts';
 import type { Host } from './host.ts';
 import { type Calls, makeFiles, makeRoots, makeSideTable } from './facets.ts';
 import { Events } from './events.ts';
 import { Healing } from './healing.ts';
-import { Idle } from './idle.ts';
+import { Idle, isShort } from './idle.ts';
 import { Ingest } from './ingest.ts';
 import { makeKeys } from './keys-facet.ts';
 import { idsHere, listBlobs } from './listing.ts';
@@ -62,6 +64,7 @@ export interface StoreParts {
 export class EngineStore implements Store {
   readonly directory: string;
   readonly parameters: Store['parameters'];
+  readonly encoded: Store['encoded'];
   readonly roots: Store['roots'];
   readonly files: Store['files'];
   readonly volumes: Store['volumes'];
@@ -72,10 +75,7 @@ export class EngineStore implements Store {
   readonly #parts: StoreParts;
   readonly #events = new Events();
   readonly #operations: Batches<Operation, unknown>;
-  readonly #reads: Batches<
-    { readonly id: BlobId; readonly offset: number; readonly length: number },
-    Uint8Array | undefined
-  >;
+  readonly #reads: Batches<ShortRead, Uint8Array | undefined>;
   readonly #stats: Batches<BlobId, BlobStat | undefined>;
   readonly #exports: Batches<ExportTarget, boolean>;
   readonly #ingest: Ingest;
@@ -95,7 +95,7 @@ export class EngineStore implements Store {
     this.directory = parts.opened.layout.root;
     this.parameters = parts.opened.parameters;
     const { crew } = parts;
-    this.#idle = new Idle(parts.host.clock);
+    this.#idle = new Idle(parts.host.clock, crew.foreground);
     this.#calls = {
       run: (work) => this.#run(work),
       writing: (work) => this.#writing(work),
@@ -113,9 +113,10 @@ export class EngineStore implements Store {
     });
     const inFlight = 2 * crew.workers;
     const many = { weightMax: Number.POSITIVE_INFINITY, itemsMax: 256, inFlight, pause };
-    this.#reads = new Batches({ ...many, shareMin: 4, send: this.#asked('reads') });
-    this.#stats = new Batches({ ...many, send: this.#asked('stats') });
-    this.#exports = new Batches({ ...many, itemsMax: 64, send: this.#asked('exports') });
+    const reads = { ...many, shareMin: 4 };
+    this.#reads = new Batches({ ...reads, send: asked(this.#calls, 'reads') });
+    this.#stats = new Batches({ ...many, send: asked(this.#calls, 'stats') });
+    this.#exports = new Batches({ ...many, itemsMax: 64, send: asked(this.#calls, 'exports') });
     this.#ingest = new Ingest({
       crew,
       queue: parts.queue,
@@ -128,6 +129,10 @@ export class EngineStore implements Store {
       submit: (operation) => this.#submit(operation),
       onHealed: (id) => this.#events.emit('healed', { id }),
       onFailure: (error) => this.#noteFailure(error),
+    });
+    this.encoded = makeEncoded({
+      ...{ crew, gathering: reads, shortRead, put: (source, options) => this.put(source, options) },
+      reading: (id, work) => this.#read(id, work),
     });
     this.roots = makeRoots(this.#calls);
     this.files = makeFiles(this.#calls);
@@ -160,8 +165,8 @@ export class EngineStore implements Store {
   }
 
   put(source: PutSource, options: PutOptions = {}): Promise<PutResult> {
-    const put = (): Promise<PutResult> => this.#cache.put(source, options, this.#ingest);
-    return this.#idle.during(this.#run(() => this.#writing(put)));
+    const put = this.#run(() => this.#writing(() => this.#cache.put(source, options, this.#ingest)));
+    return this.#idle.during(put, isShort(source));
   }
 
   async get(
@@ -383,11 +388,6 @@ export class EngineStore implements Store {
       this.#noteFailure(error);
       throw error;
     }
-  }
-
-  /** A batch of questions as one call of a worker. */
-  #asked<Item, Answer>(method: string): BatchOptions<Item, Answer>['send'] {
-    return async (batch) => unwrap(await this.#parts.crew.work(method, batch));
   }
 
   #query<Result>(name: string, ...args: readonly unknown[]): Promise<Result> {

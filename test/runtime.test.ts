@@ -158,3 +158,19 @@ export const late = new URL('x', import.meta.url).pathname;
     assert.throws(() => bundle(folder, 'wrong.mjs'), /wrong\.mjs cannot be bundled/, wrong);
   }
 });
+
+test('an error that nobody catches, and a promise that nobody hears, fail their file as npm test runs it', (context) => {
+  const folder = emptyFolder(context);
+  const files = ['throw new Error("lost")', 'void Promise.reject(new Error("lost"))'].map((words, i) => {
+    const body = `setTimeout(() => { ${words}; }, 1); await new Promise((resolve) => setTimeout(resolve, 20));`;
+    const file = join(folder, `${String(i)}.test.mjs`);
+    writeFileSync(file, `import { test } from 'node:test';\ntest('fine', async () => { ${body} });\n`);
+    return file;
+  });
+  const env = { ...process.env, NODE_TEST_CONTEXT: undefined };
+  const args = ['--require', join(root, 'test/toolchain/untracked.cjs'), '--test', ...files];
+  const { status, stdout } = spawnSync(process.execPath, args, { encoding: 'utf8', env });
+  assert.equal(status, 1, stdout);
+  assert.match(stdout, /^ℹ fail 2$/m);
+  assert.equal(stdout.match(/created the error "Error: lost"/g)?.length, 2, stdout);
+});

@@ -116,6 +116,25 @@ export class Catalog {
     }
   }
 
+  /**
+   * A transaction that is made durable by the next one that is not of this kind, and costs no sync of its own: for what may be lost with the
+   * power, since it is found out again. It is atomic, in its order, and outlives the process all the same.
+   */
+  unsynced<Result>(work: (transaction: Transaction) => Result): Result {
+    const kept = this.db.pragma('synchronous', { simple: true });
+    this.db.pragma('synchronous = NORMAL');
+    try {
+      return this.transaction((transaction) => {
+        const result = work(transaction);
+        invariant(transaction.entries.length === 0, 'the root log is synced before its COMMIT');
+        return result;
+      });
+    } finally {
+      this.db.pragma(`synchronous = ${String(kept)}`);
+      invariant(this.db.pragma('synchronous', { simple: true }) === kept, 'puts are synced');
+    }
+  }
+
   /** Reads what is committed, all of it at one moment, while others write. */
   atOneMoment<Result>(read: () => Result): Result {
     invariant(this.#transaction === undefined, 'transactions do not nest');

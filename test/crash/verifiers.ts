@@ -19,7 +19,8 @@ export function startVerifiers(subject: Subject, count = 2): Verifiers {
   }
   const start = (): Verifier => {
     const child = fork(new URL('./verify.ts', import.meta.url), [JSON.stringify(subject)], {
-      execArgv: ['--disable-warning=ExperimentalWarning'],
+      // Buffers of whole stores come and go.
+      execArgv: ['--disable-warning=ExperimentalWarning', '--max-semi-space-size=64'],
       stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
     });
     const verifier: Verifier = { child, busy: false, stderr: '' };

@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url';
 import type { BlobId, Damage, Store } from '../../engine/index.ts';
 import { fromHex } from '../../engine/codec/bytes.ts';
 import { encodeManifest } from '../../engine/codec/manifest.ts';
+import { sample } from '../crash/sample.ts';
 import { chunkedIn, chunkedParameters, chunking, inserted, partsOf } from './chunked-store.ts';
 import type { PutterReport } from './chunking-child.ts';
 import { openCatalogOf } from './open-catalog.ts';
@@ -166,7 +167,7 @@ storeTest(
         rounds++;
       }
     })();
-    const contents = Array.from({ length: 6 }, (_, i) =>
+    const contents = Array.from({ length: sample(6, 4) }, (_, i) =>
       inserted(noise(1_500_000, 2), i * 200_000, noise(9, i)),
     );
     // Released after it was put: what the next one shares with it loses its references while that is put.
@@ -189,7 +190,7 @@ storeTest(
   async (folder) => {
     const script = fileURLToPath(new URL('./chunking-child.ts', import.meta.url));
     const acknowledged: BlobId[] = [];
-    for (let round = 0; round < 3; round++) {
+    for (let round = 0; round < sample(3, 2); round++) {
       const args = [folder.path, join(folder.side, 'source'), String(round * 100)];
       const child = fork(script, args, { stdio: ['ignore', 'inherit', 'inherit', 'ipc'], execArgv: [] });
       const ended = new Promise<string>((resolve) =>

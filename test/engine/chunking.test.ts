@@ -39,7 +39,7 @@ async function readsBack(store: Store, folder: StoreFolder, want: Uint8Array): P
 storeTest(
   'from bytes, path and stream: the id of the whole, every way of reading, no file',
   async (folder) => {
-    const store = await folder.open({ chunking, threads: { count: 2 } });
+    const store = await folder.open({ chunking, threads: { count: 1 } });
     assert.deepEqual(store.parameters.chunking, chunking);
     const contents = [1, 2, 3].map((seed) => noise(1_000_000 + seed, seed));
     const path = folder.file('in', contents[1]!);

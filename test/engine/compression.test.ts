@@ -208,7 +208,7 @@ storeTest('collection removes framed files, and leaves those in use', async (fol
 storeTest(
   'the same bytes put twenty times at once by every kind of source are stored once',
   async (folder) => {
-    const store = await folder.open({ compression: 'auto', threads: { count: 2 } });
+    const store = await folder.open({ compression: 'auto', threads: { count: 1 } });
     const content = quiet(500_000);
     const path = folder.file('same', content);
     const puts = Array.from({ length: 20 }, (_, i) =>
@@ -236,7 +236,7 @@ storeTest('a node is compressed like any small blob, and still walked', async (f
 storeTest(
   'a put that is aborted while it is compressed leaves no temp, and the store goes on',
   async (folder) => {
-    const store = await folder.open({ compression: 'auto', threads: { count: 2 } });
+    const store = await folder.open({ compression: 'auto', threads: { count: 1 } });
     // Long enough that progress is told before it is done.
     const content = new Uint8Array(Buffer.alloc(20_000_000, quiet(1_000_003)));
     const controller = new AbortController();

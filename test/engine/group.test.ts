@@ -14,6 +14,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import type { BlobId, Store, VolumeInfo } from '../../engine/index.ts';
 import { planRebalance } from '../../engine/maintenance/rebalance.ts';
+import { sample } from '../crash/sample.ts';
 import {
   type StoreFolder,
   noise,
@@ -447,14 +448,14 @@ storeTest(
     store.on('damage', (damage) => void damaged.push(damage));
     const ids = await putAll(
       store,
-      Array.from({ length: 300 }, (_, i) => (i % 10 === 0 ? large(i, 50_000) : noise(8000, i))),
+      Array.from({ length: sample(300, 120) }, (_, i) => (i % 10 === 0 ? large(i, 50_000) : noise(8000, i))),
       'x',
     );
     const disk = await store.volumes.extend(join(folder.side, 'disk'));
     const packs = await store.volumes.extend(join(folder.side, 'packs'), { kind: 'sqlite' });
     const moved = new AbortController();
     const movers = (async () => {
-      for (let round = 0; round < 3; round++) {
+      for (let round = 0; round < sample(3, 2); round++) {
         const [from, to] = round % 2 === 0 ? ['blobs', disk.id] : [disk.id, 'blobs'];
         await store.volumes.move(from, to);
         const there = (await store.volumes.list()).filter(

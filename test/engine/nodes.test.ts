@@ -21,7 +21,7 @@ async function referencesOf(store: Store, ...ids: string[]): Promise<(number | u
 }
 
 storeTest('a node gives back its links, sorted and unique, and its payload', async (folder) => {
-  const store = await folder.open({ threads: { count: 2 } });
+  const store = await folder.open({ threads: { count: 1 } });
   const raw = await store.put(text('raw'));
   const large = await store.put(noise(smallMax + 1));
   const leaf = await store.put(text('leaf'), { links: [] });
@@ -154,7 +154,7 @@ storeTest(
 );
 
 storeTest('raw and node puts of the same bytes at once end as one node', async (folder) => {
-  const store = await folder.open({ threads: { count: 2 } });
+  const store = await folder.open({ threads: { count: 1 } });
   const child = await store.put(text('child'), { owner: 'x' });
   for (let round = 0; round < 5; round++) {
     const bytes = encodeNode({ links: [link(child.id)], payload: text(`payload ${round}`) });

@@ -30,7 +30,7 @@ async function bytesOf(stream: ReadableStream<Uint8Array> | undefined): Promise<
 storeTest(
   'a range gives just these bytes, clamped at the end, whatever chunk borders it crosses',
   async (folder) => {
-    const store = await folder.open({ threads: { count: 2 } });
+    const store = await folder.open({ threads: { count: 1 } });
     for (const bytes of [large, small, noise(1), noise(0)]) {
       const { id } = await store.put(bytes, { owner: 'x' });
       const edges = [
@@ -61,7 +61,7 @@ storeTest(
 );
 
 storeTest('a stream gives the range asked for, small and large, alone and many at once', async (folder) => {
-  const store = await folder.open({ threads: { count: 2 } });
+  const store = await folder.open({ threads: { count: 1 } });
   for (const bytes of [large, small, noise(0)]) {
     const { id } = await store.put(bytes, { owner: 'x' });
     assert.deepEqual(Buffer.compare(await bytesOf(await store.stream(id)), bytes), 0);
@@ -85,7 +85,7 @@ storeTest('a stream gives the range asked for, small and large, alone and many a
 storeTest(
   'a stream is lazy, and gives its handle back when it is cancelled, aborted, or read to the end',
   async (folder) => {
-    const store = await folder.open({ threads: { count: 2 } });
+    const store = await folder.open({ threads: { count: 1 } });
     const { id } = await store.put(noise(2_000_000), { owner: 'x' });
     const lazy = await store.stream(id);
     assert.equal(await openHandles(store), 0);
@@ -144,7 +144,7 @@ storeTest(
 storeTest(
   'a blob that is collected while it streams keeps coming, or errors; it is never cut short in silence',
   async (folder) => {
-    const store = await folder.open({ threads: { count: 2 } });
+    const store = await folder.open({ threads: { count: 1 } });
     const bytes = noise(3_000_000);
     const { id } = await store.put(bytes);
     const reader = (await store.stream(id))!.getReader();
@@ -159,7 +159,7 @@ storeTest(
 storeTest(
   'an export writes the bytes with mode and time, once; a failed one leaves no file',
   async (folder) => {
-    const store = await folder.open({ threads: { count: 2 } });
+    const store = await folder.open({ threads: { count: 1 } });
     for (const [i, bytes] of [large, small, noise(0)].entries()) {
       const { id } = await store.put(bytes, { owner: 'x' });
       const path = join(folder.side, `out-${i}`);
@@ -201,7 +201,7 @@ storeTest('get keeps its limit, and says to stream instead', async (folder) => {
 });
 
 storeTest('an aborted read rejects with its reason', async (folder) => {
-  const store = await folder.open({ threads: { count: 2 } });
+  const store = await folder.open({ threads: { count: 1 } });
   const { id } = await store.put(Buffer.alloc(20_000_000, noise(1021)), { owner: 'x' });
   const reason = new Error('enough');
   await assert.rejects(store.get(id, { signal: AbortSignal.abort(reason) }), reason);
@@ -363,7 +363,7 @@ storeTest('ranges and numbers that make no sense are invalid arguments', async (
 storeTest(
   'a closed store refuses everything with `closed`; closing waits for what is under way, and twice is fine',
   async (folder) => {
-    const store = await folder.open({ threads: { count: 2 } });
+    const store = await folder.open({ threads: { count: 1 } });
     const { id } = await store.put(small, { owner: 'x' });
     const session = await store.session();
     const held = await store.stream(id);

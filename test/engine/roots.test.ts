@@ -44,7 +44,7 @@ storeTest('compare-and-swap: only the one who knows what is there moves it', asy
 });
 
 storeTest('of many who swap at once, one wins', async (folder) => {
-  const store = await folder.open({ threads: { count: 2 } });
+  const store = await folder.open({ threads: { count: 1 } });
   const other = await folder.open({ threads: { count: 1 } });
   const ids = await putAll(
     store,

@@ -6,9 +6,10 @@ import { readExtent } from '../../engine/codec/record.ts';
 import { salvageRecords } from '../../engine/codec/salvage.ts';
 import { nodeProvider as provider } from '../../engine/providers/node.ts';
 import { seededRandom } from '../crash/random.ts';
+import { sample } from '../crash/sample.ts';
 import { type KnownVolume, damage, intact, makeVolume, salvaged } from './damaged-volume.ts';
 
-const runs = Number(process.env['HOLDFAST_SALVAGE_RUNS'] ?? 80);
+const runs = Number(process.env['HOLDFAST_SALVAGE_RUNS'] ?? sample(80, 32));
 const volumes: readonly KnownVolume[] = [
   makeVolume(1, { commits: 6, extentBytes: 16_384 }),
   makeVolume(2, { commits: 8, extentBytes: 65_536 }),

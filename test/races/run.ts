@@ -169,7 +169,9 @@ class Stage {
     const { processes } = this.#cast;
     this.#workers = Array.from({ length: processes }, (_, me) => {
       const workerData: Cast = { ...this.#cast, memory: this.#memory, me };
-      return new Worker(new URL('./actor.ts', import.meta.url), { workerData });
+      // Short-lived buffers of many stores: a small nursery would be swept all the time.
+      const resourceLimits = { maxYoungGenerationSizeMb: 96 };
+      return new Worker(new URL('./actor.ts', import.meta.url), { workerData, resourceLimits });
     });
     await Promise.all(
       this.#workers.map(

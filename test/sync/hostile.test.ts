@@ -9,6 +9,7 @@ import { fileURLToPath } from 'node:url';
 import { type Store, StoreError, openStore } from '../../engine/index.ts';
 import { type Transport, pair, pull, repairFrom, serve, streamTransport } from '../../sync/index.ts';
 import type { MakeTransport } from '../conformance/transport.ts';
+import { full } from '../crash/sample.ts';
 import { noise, smallParameters, text, withCode } from '../engine/store-folder.ts';
 import {
   type Attack,
@@ -22,6 +23,7 @@ import {
   throwBomb,
   untilWanted,
 } from './attacks.ts';
+import { encodedAttacks } from './encoded-attacks.ts';
 import { AllTransports } from './ends.ts';
 import { furtherAttacks, wound } from './further-attacks.ts';
 import { ScriptedPeer } from './scripted-peer.ts';
@@ -31,7 +33,7 @@ const base = mkdtempSync(join(tmpdir(), 'holdfast-hostile-'));
 let victim: Store;
 let mainRoot = '';
 const all = new AllTransports();
-const attacks = [...transferAttacks, ...furtherAttacks];
+const attacks = [...transferAttacks, ...furtherAttacks, ...encodedAttacks];
 
 before(async () => {
   victim = await openStore(join(base, 'victim'), {
@@ -109,25 +111,31 @@ test('there are at least a hundred attacks, each under a name of its own', () =>
   assert.equal(new Set(attacks.map(({ name }) => name)).size, attacks.length);
 });
 
-for (const [transport, make] of Object.entries(all.make))
-  for (const attack of attacks.filter(({ dear }) => dear !== true || transport === 'pair'))
-    test(`a hostile peer (${transport}, ${attack.while}): ${attack.name}`, { timeout: 20_000 }, async () => {
-      const blobs = (await victim.stats()).blobs;
-      const error = await run(attack, make);
-      assert.ok(
-        StoreError.is(error),
-        `a typed error, not ${String((error as Error | undefined)?.stack ?? error)}`,
-      );
-      assert.ok(attack.codes.includes(error.code), `${error.code}: ${error.message}`);
-      assert.ok(!/[\u0000-\u001f\u007f-\u009f]/.test(error.message), 'no control characters of a stranger');
-      assert.deepEqual(
-        (await victim.roots.list()).map(({ name, id }) => [name, id]),
-        [['main', mainRoot]],
-      );
-      if (attack.leavesBlobs === true) await victim.gc({ graceMs: 0 });
-      const after = await victim.stats();
-      assert.deepEqual([after.blobs, after.openHandles], [blobs, 0], 'nothing was stored, nothing is open');
-    });
+/** Every attack in memory, and on each other transport one in three, so that all are on one of them; in full, all on all. */
+const attacked = Object.entries(all.make).flatMap(([transport, make], nth) =>
+  attacks
+    .filter(({ dear }, i) => transport === 'pair' || (dear !== true && (full || i % 3 === nth % 3)))
+    .map((attack) => [transport, make, attack] as const),
+);
+
+for (const [transport, make, attack] of attacked)
+  test(`a hostile peer (${transport}, ${attack.while}): ${attack.name}`, { timeout: 20_000 }, async () => {
+    const blobs = (await victim.stats()).blobs;
+    const error = await run(attack, make);
+    assert.ok(
+      StoreError.is(error),
+      `a typed error, not ${String((error as Error | undefined)?.stack ?? error)}`,
+    );
+    assert.ok(attack.codes.includes(error.code), `${error.code}: ${error.message}`);
+    assert.ok(!/[\u0000-\u001f\u007f-\u009f]/.test(error.message), 'no control characters of a stranger');
+    assert.deepEqual(
+      (await victim.roots.list()).map(({ name, id }) => [name, id]),
+      [['main', mainRoot]],
+    );
+    if (attack.leavesBlobs === true) await victim.gc({ graceMs: 0 });
+    const after = await victim.stats();
+    assert.deepEqual([after.blobs, after.openHandles], [blobs, 0], 'nothing was stored, nothing is open');
+  });
 
 test('a node that came as raw bytes is no node: what is below it is asked for', async () => {
   const below = text('below the planted node');

@@ -72,7 +72,15 @@ const given = process.argv.slice(2);
 const files = given.some((argument) => argument.endsWith('.ts')) ? [] : ['test/**/*.test.ts'];
 const child = spawn(
   process.execPath,
-  ['--test', `--test-concurrency=${atOnce}`, '--test-timeout=240000', ...given, ...files],
+  [
+    '--require',
+    join(root, 'test/toolchain/untracked.cjs'),
+    '--test',
+    `--test-concurrency=${atOnce}`,
+    '--test-timeout=240000',
+    ...given,
+    ...files,
+  ],
   {
     cwd: root,
     stdio: 'inherit',

@@ -24,7 +24,13 @@ function weigh(file) {
   // The shell tells what its children used; Node itself cannot.
   const { status, stdout } = spawnSync(
     'sh',
-    ['-c', '"$0" --test "$1" >/dev/null 2>&1; s=$?; times; exit $s', process.execPath, file],
+    [
+      '-c',
+      '"$0" --require "$1" --test "$2" >/dev/null 2>&1; s=$?; times; exit $s',
+      process.execPath,
+      join(root, 'test/toolchain/untracked.cjs'),
+      file,
+    ],
     {
       cwd: root,
       encoding: 'utf8',

@@ -14,6 +14,7 @@ import {
 import type { Compressor, Provider } from '../../../engine/codec/provider.ts';
 import { nodeProvider } from '../../../engine/providers/node.ts';
 import { portableProvider } from '../../../engine/providers/portable.ts';
+import { sample } from '../../crash/sample.ts';
 import { throwsCode } from './arbitrary.ts';
 
 const chunkBytes = 65_536;
@@ -72,7 +73,7 @@ test('whatever a chunk is, it comes back, and is never longer than it was', asyn
         if (mode === 'off') assert.equal(stored.codec, chunkCodecs.identity);
       },
     ),
-    { numRuns: 60 },
+    { numRuns: sample(60, 30) },
   );
 });
 
@@ -94,7 +95,7 @@ test('deflate of either provider is read by the other', () => {
         }
       },
     ),
-    { numRuns: 100 },
+    { numRuns: sample(100, 30) },
   );
 });
 
@@ -120,7 +121,7 @@ test('damaged compressed bytes are corrupt, or the same length; never an endless
         }
       },
     ),
-    { numRuns: 300 },
+    { numRuns: sample(300, 100) },
   );
 });
 

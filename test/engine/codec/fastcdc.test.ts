@@ -16,6 +16,7 @@ import { nodeProvider as provider } from '../../../engine/providers/node.ts';
 import { portableProvider } from '../../../engine/providers/portable.ts';
 import { seededBytes } from '../../crash/random.ts';
 import { noise } from '../store-folder.ts';
+import { sample } from '../../crash/sample.ts';
 import { bitFlips, blobId, throwsCode, unless } from './arbitrary.ts';
 
 const sizes = { least: 256, average: 1024, greatest: 4096 };
@@ -39,7 +40,7 @@ test('chunks are within their sizes, and make up the content', () => {
         assert.ok(one >= sizes.least || i === lengths.length - 1);
       });
     }),
-    { numRuns: 50 },
+    { numRuns: sample(50, 25) },
   );
 });
 
@@ -64,7 +65,7 @@ test('cuts are where the rule says, however long the chunk is', () => {
   ];
   for (const sizes of rules) {
     const cutter = new Cutter(provider, sizes);
-    for (let seed = 0; seed < 300; seed++) {
+    for (let seed = 0; seed < sample(300, 100); seed++) {
       const bytes = seededBytes(seed, seed % 7 === 0 ? seed * 17 : 25_000);
       if (bytes.length > 0) assert.equal(cutter.cut(bytes, 0), lengthByRule(bytes, sizes), `seed ${seed}`);
     }
@@ -173,7 +174,7 @@ test('whatever bit is turned, it is refused or is another manifest with one enco
         if (read !== undefined) assert.deepEqual(encodeManifest(read), flipped);
       }
     }),
-    { numRuns: 15 },
+    { numRuns: sample(15, 6) },
   );
 });
 

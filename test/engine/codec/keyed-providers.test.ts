@@ -6,6 +6,7 @@ import { fromHex, toHex } from '../../../engine/codec/bytes.ts';
 import { type Provider, tagBytes } from '../../../engine/codec/provider.ts';
 import { nodeProvider } from '../../../engine/providers/node.ts';
 import { portableProvider } from '../../../engine/providers/portable.ts';
+import { sample } from '../../crash/sample.ts';
 import { bytes, exactly } from './arbitrary.ts';
 
 const hex = (text: string): Uint8Array => fromHex(text.replaceAll(/\s/g, ''))!;
@@ -148,7 +149,7 @@ test('both providers agree on anything, and open what the other sealed', () => {
       ]);
       assert.deepEqual(answers[0], answers[1]);
     }),
-    { numRuns: 300 },
+    { numRuns: sample(300, 100) },
   );
 });
 

@@ -13,6 +13,7 @@ import {
   nameBytesMax,
 } from '../../../engine/codec/root-record.ts';
 import { nodeProvider as provider } from '../../../engine/providers/node.ts';
+import { sample } from '../../crash/sample.ts';
 import { bitFlips, blobId, damage, exactly, plainRecord, u53 } from './arbitrary.ts';
 
 const name = fc
@@ -58,7 +59,7 @@ test('every turned bit is seen, in the record and in the hash before it', () => 
         assert.equal(decodeLogRecord(provider, bytes, 0, flipped), undefined);
       }
     }),
-    { numRuns: 20 },
+    { numRuns: sample(20, 10) },
   );
 });
 
@@ -69,7 +70,7 @@ test('whatever is done to a record, it is refused or reads as it was', () => {
       const read = decodeLogRecord(provider, changed, 0, previous);
       if (read !== undefined) assert.deepEqual(read.entry, entry);
     }),
-    { numRuns: 1000 },
+    { numRuns: sample(1000, 400) },
   );
 });
 
@@ -128,6 +129,6 @@ test('the head names the store, and is known by its first bytes', () => {
       }
       assert.equal(decodeLogHead(head.subarray(0, logHeadBytes - 1)), undefined);
     }),
-    { numRuns: 20 },
+    { numRuns: sample(20, 10) },
   );
 });

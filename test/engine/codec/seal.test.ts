@@ -114,7 +114,7 @@ test('every turned bit is seen, wherever it is; behind the header as tampering',
     const start = headBytesOf(whole);
     for (const { flipped, bit } of bitFlips(whole)) {
       // The first object bit by bit; the others are much the same.
-      if (object !== sample && bit % (full ? 1 : 5) !== 0) continue;
+      if (object !== sample && bit % (full ? 1 : 2) !== 0) continue;
       const codes = bit >> 3 < start ? refusals : ['tampered'];
       const found = unless(codes, () => opened(flipped, expectedOf(object)));
       assert.equal(found, undefined, `bit ${bit} of ${whole.length * 8}`);
@@ -138,7 +138,7 @@ test('whatever is done to an object, it is refused or opens as it was', () => {
       const found = unless(refusals, () => opened(harm(sealed(object)), expectedOf(object)));
       if (found !== undefined) isWhat(object, found);
     }),
-    { numRuns: 1000 },
+    { numRuns: full ? 1000 : 300 },
   );
 });
 
@@ -240,17 +240,19 @@ test('an unknown version, suite, flag or role is told apart from damage', () => 
   }
 });
 
-test('20,000 nonces never repeat, and each gives another key', { timeout: 120_000 }, () => {
+const nonces = full ? 20_000 : 4000;
+
+test(`${nonces} nonces never repeat, and each gives another key`, { timeout: 120_000 }, () => {
   const random = (bytes: number): Uint8Array => crypto.getRandomValues(new Uint8Array(bytes));
   const seen = new Set<string>();
   const keysSeen = new Set<string>();
-  for (let i = 0; i < 20_000; i++) {
+  for (let i = 0; i < nonces; i++) {
     const sealer = new ObjectSealer(provider, { ...objectOf(chunky), nonce: random(nonceBytes) });
     seen.add(toHex(sealer.head.subarray(12, 36)));
     keysSeen.add(toHex(sealer.head.subarray(40, 72)));
   }
-  assert.equal(seen.size, 20_000);
-  assert.equal(keysSeen.size, 20_000);
+  assert.equal(seen.size, nonces);
+  assert.equal(keysSeen.size, nonces);
 });
 
 test('no GCM nonce is used twice under the key of an object', () => {

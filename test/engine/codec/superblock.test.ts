@@ -12,6 +12,7 @@ import {
   type Superblock,
 } from '../../../engine/codec/superblock.ts';
 import { nodeProvider as provider } from '../../../engine/providers/node.ts';
+import { sample } from '../../crash/sample.ts';
 import { bitFlips, damage, plainRecord, throwsCode, u53, unless } from './arbitrary.ts';
 
 const flags = fc.array(fc.stringMatching(/^[a-z-]{1,12}$/), { maxLength: 3 });
@@ -89,7 +90,7 @@ test('whatever is done to it, it is refused or reads as it was', () => {
       const read = unless(refusals, () => decodeSuperblock(provider, changed));
       if (read !== undefined) assert.deepEqual(read, block);
     }),
-    { numRuns: 1000 },
+    { numRuns: sample(1000, 400) },
   );
 });
 

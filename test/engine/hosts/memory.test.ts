@@ -13,6 +13,7 @@ import { fails, getFile, namesIn, putFile, readAll } from '../../conformance/hos
 import { hostSuite } from '../../conformance/host.ts';
 import type { HostUnderTest } from '../../conformance/host-under-test.ts';
 import { faultyHost } from '../../world/faulty-host.ts';
+import { sample } from '../../crash/sample.ts';
 
 const threadEntry = new URL('../../world/echo-thread.ts', import.meta.url);
 
@@ -201,7 +202,7 @@ describe('a crash', () => {
           assert.deepEqual(treeOf(host, '/'), before);
         },
       ),
-      { numRuns: 300 },
+      { numRuns: sample(300, 100) },
     );
   });
 });

@@ -111,7 +111,7 @@ storeTest(
 storeTest(
   'who has old keys goes on: what he puts all can read, what is newer he is told to open the store again for',
   async (folder) => {
-    const store = await folder.open({ ...keyed, threads: { count: 2 } });
+    const store = await folder.open({ ...keyed, threads: { count: 1 } });
     const [a] = await putAll(store, [small], 'me');
     const old = await folder.open(keyed);
     await store.keys.rotate();

@@ -17,6 +17,7 @@ import type { Secret } from '../../../engine/api.ts';
 import { nodeProvider as provider } from '../../../engine/providers/node.ts';
 import { bitFlips, damage, throwsCode, unless } from '../codec/arbitrary.ts';
 import { randomFrom } from '../codec/sealing.ts';
+import { sample } from '../../crash/sample.ts';
 
 const random = randomFrom('hostile.test.ts');
 const tools = { provider, random, nowMs: 5 };
@@ -191,6 +192,6 @@ test('whatever is done to a file, it is refused or is as it was', async () => {
       else assert.ok(codes.includes(code), code);
       unless(codes, () => describeKeys(provider, file));
     }),
-    { numRuns: 1000 },
+    { numRuns: sample(1000, 400) },
   );
 });

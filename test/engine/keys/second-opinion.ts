@@ -1,9 +1,9 @@
-/** A second implementation of docs/security.md, to read with, on @noble alone: it shares no line with engine/. */
+/** A second implementation of docs/security.md, to read with: it shares no line with engine/, and costly derivations are of OpenSSL, not of @noble. */
+import crypto from 'node:crypto';
 import { gcm } from '@noble/ciphers/aes.js';
 import { argon2id } from '@noble/hashes/argon2.js';
 import { hkdf } from '@noble/hashes/hkdf.js';
 import { hmac } from '@noble/hashes/hmac.js';
-import { scrypt } from '@noble/hashes/scrypt.js';
 import { sha256, sha512 } from '@noble/hashes/sha2.js';
 import {
   bytesToHex as hex,
@@ -95,8 +95,8 @@ export function openKeys(file: Uint8Array, kind: string, secret: string | Uint8A
       typeof secret === 'string' && kind === 'passphrase' ? utf8(secret.normalize('NFC')) : secretOf(secret);
     const slotKey = [
       () => hkdf(sha256, bytes, salt, utf8(`holdfast/v1/slot/${kind}`), 32),
-      () => argon2id(bytes, salt, { m: a, t: b, p: c, dkLen: 32 }),
-      () => scrypt(bytes, salt, { N: 2 ** a, r: b, p: c, dkLen: 32, maxmem: 2 ** 30 }),
+      () => argon2Of(bytes, salt, [a, b, c]),
+      () => crypto.scryptSync(bytes, salt, 32, { N: 2 ** a, r: b, p: c, maxmem: 2 ** 30 }),
     ][kdf]!();
     const key = split(slotKey, utf8('slot'), nonce);
     if (hex(key.commitment) !== hex(commitment)) continue;
@@ -109,6 +109,18 @@ export function openKeys(file: Uint8Array, kind: string, secret: string | Uint8A
   input.take(32);
   input.end();
   return found;
+}
+
+/** Node 22 has none. */
+function argon2Of(
+  message: Uint8Array,
+  nonce: Uint8Array,
+  [memory, passes, parallelism]: readonly [number, number, number],
+): Uint8Array {
+  const native = (crypto as Partial<typeof crypto>).argon2Sync;
+  if (native === undefined)
+    return argon2id(message, nonce, { m: memory, t: passes, p: parallelism, dkLen: 32 });
+  return native('argon2id', { message, nonce, memory, passes, parallelism, tagLength: 32 });
 }
 
 function ringOf(bytes: Uint8Array): Realm {

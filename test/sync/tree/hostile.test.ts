@@ -8,6 +8,7 @@ import { CborReader, CborWriter } from '../../../sync/tree/cbor.ts';
 import { type MapNode, decodeMapNode, encodeMapNode } from '../../../sync/tree/map-node.ts';
 import { getEntry, mapEntries } from '../../../sync/tree/reader.ts';
 import { type MapEntry, levelsEnded } from '../../../sync/tree/rules.ts';
+import { sample } from '../../crash/sample.ts';
 import { collect, entry, manyEntries, provider, sourceOf, store } from './maps.ts';
 
 const idA = 'a'.repeat(64);
@@ -216,7 +217,7 @@ test('flipped and cut payloads are refused or read as another canonical node, ne
         }
       },
     ),
-    { numRuns: 2_000 },
+    { numRuns: sample(2000, 700) },
   );
 });
 

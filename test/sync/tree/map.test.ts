@@ -8,6 +8,7 @@ import { MapBuilder, buildMap } from '../../../sync/tree/builder.ts';
 import { decodeMapNode, encodeMapNode, weightOf } from '../../../sync/tree/map-node.ts';
 import { getEntry } from '../../../sync/tree/reader.ts';
 import { type MapEntry, levelsEnded, nodeWeightMax } from '../../../sync/tree/rules.ts';
+import { sample } from '../../crash/sample.ts';
 import { anyEntry, entry, manyEntries, plain, provider, readAll, sorted, sourceOf, store } from './maps.ts';
 
 test('a map is read back as it was built, and every node is canonical', async () => {
@@ -68,14 +69,14 @@ test('nodes come children first, the root last, and memory stays bounded', () =>
 });
 
 test('one changed value rewrites one node a level; one key more or less a few', () => {
-  const entries = manyEntries(30_000);
+  const entries = manyEntries(8_000);
   const before = store(entries);
   const levels = 1 + Math.max(...[...before.nodes.values()].map(({ level }) => level));
   const news = (changed: readonly MapEntry[]): number => {
     const after = store(changed);
     return [...after.nodes.keys()].filter((id) => !before.nodes.has(id)).length;
   };
-  for (const at of [0, 1, 500, 17_777, 29_999]) {
+  for (const at of [0, 1, 500, 4_777, 7_999]) {
     const changed = entries.with(at, { ...entries[at]!, value: Buffer.from('changed') });
     assert.equal(news(changed), levels, `value at ${at}`);
     // Taking away a key that ends nodes joins two of them on each level it ends.
@@ -123,7 +124,7 @@ test('a node that gets too heavy is split where the rules say, and read back', a
 
 test('keys that never end a node still make a tree of bounded depth', async () => {
   const entries: MapEntry[] = [];
-  for (let i = 0; entries.length < 30_000; i++) {
+  for (let i = 0; entries.length < sample(30_000, 10_000); i++) {
     const key = Buffer.from(String(i).padStart(120, '0'));
     if (levelsEnded(key, provider) === 0) entries.push({ key, value: Buffer.alloc(0), links: [] });
   }
@@ -184,7 +185,7 @@ test('leaves that are taken whole give the tree that their entries give', () => 
       assert.equal(built, store(entries).root);
       if (count > 2_000) assert.ok(taken > 2, `${taken} leaves`);
     }),
-    { numRuns: 60 },
+    { numRuns: sample(60, 20) },
   );
 });
 
