@@ -168,7 +168,13 @@ test('an error that nobody catches, and a promise that nobody hears, fail their 
     return file;
   });
   const env = { ...process.env, NODE_TEST_CONTEXT: undefined };
-  const args = ['--require', join(root, 'test/toolchain/untracked.cjs'), '--test', ...files];
+  const args = [
+    '--require',
+    join(root, 'test/toolchain/untracked.cjs'),
+    '--test',
+    '--test-reporter=spec',
+    ...files,
+  ];
   const { status, stdout } = spawnSync(process.execPath, args, { encoding: 'utf8', env });
   assert.equal(status, 1, stdout);
   assert.match(stdout, /^ℹ fail 2$/m);

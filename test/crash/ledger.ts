@@ -34,7 +34,7 @@ const asked: Readonly<Record<string, { readonly runs: number | 'all'; readonly u
   kill: { runs: 10_000, unit: 'kills' },
   races: { runs: 1_000_000, unit: 'schedules' },
   'io-errors': { runs: 'all', unit: 'cases' },
-  'bit-flips': { runs: 'all', unit: 'bits' },
+  'bit-flips': { runs: 64 * 1024 * 8, unit: 'bits' },
   cuts: { runs: 2000, unit: 'cuts' },
   mutants: { runs: 'all', unit: 'broken builds' },
   'race-mutants': { runs: 'all', unit: 'broken builds' },

@@ -75,7 +75,7 @@ class Run {
   }
 
   async begin(seed: number): Promise<void> {
-    const store = await openStore(this.#path, { threads: { count: 2 }, parameters });
+    const store = await openStore(this.#path, { threads: { count: 0 }, parameters });
     const sizes = Array.from({ length: 260 }, (_, i) => (i % 5 === 0 ? 20_000 + 500 * i : 6000 + 10 * i));
     const puts = sizes.map((size, i) => store.put(seededBytes(seed * 7919 + i, size), { owner: 'x' }));
     for (const { id } of await Promise.all(puts)) this.#ids.add(id);
@@ -135,7 +135,7 @@ class Run {
 
   /** Every move ends when it is asked for again, and leaves nothing behind. */
   async end(): Promise<void> {
-    const store = await openStore(this.#path, { mode: 'open', threads: { count: 2 } });
+    const store = await openStore(this.#path, { mode: 'open', threads: { count: 0 } });
     try {
       await store.compact();
       const draining = (await store.volumes.list()).filter(({ state }) => state === 'draining');

@@ -1,6 +1,6 @@
 // `npm run soak -- <campaign> --runs N`: the full number of runs of a campaign of crashes, faults or races; exits 1 on any loss.
-import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import {
   type CrashArguments,
@@ -40,7 +40,9 @@ const usage = `usage: soak power-loss [--runs STATES] [--seed S] [--per-seed STA
   --stand-in runs the tools' own small store instead of the engine`;
 
 /** Processes and threads of a campaign load the same sources again and again. */
-process.env['NODE_COMPILE_CACHE'] ??= join(tmpdir(), 'holdfast-compiled');
+process.env['NODE_COMPILE_CACHE'] ??= fileURLToPath(
+  new URL('../../node_modules/.cache/holdfast-soak', import.meta.url),
+);
 
 const { positionals, values } = parseArgs({
   allowPositionals: true,

@@ -20,7 +20,7 @@ export function someDeath(random: Random, most: { readonly calls: number; readon
 }
 
 /** It kills itself long before. */
-const patienceMs = 60_000;
+const patienceMs = 900_000;
 
 /**
  * Starts `script` with `argument` as JSON; it appends lines of JSON to `told`, the first one when its work begins, and dies as its

@@ -11,7 +11,7 @@ import { sample } from '../crash/sample.ts';
 import { chunkedIn, chunkedParameters, chunking, inserted, partsOf } from './chunked-store.ts';
 import type { PutterReport } from './chunking-child.ts';
 import { openCatalogOf } from './open-catalog.ts';
-import { type StoreFolder, noise, sha256, storeTest, withCode } from './store-folder.ts';
+import { type StoreFolder, noise, sha256, storeTest, until, withCode } from './store-folder.ts';
 
 const large = noise(600_000, 5);
 const id = sha256(large);
@@ -29,10 +29,8 @@ function flip(folder: StoreFolder, sought: Uint8Array): void {
   assert.ok(turned > 0, 'the bytes are in no volume');
 }
 
-async function untilSuspect(store: Store, of: BlobId): Promise<void> {
-  for (let i = 0; i < 200 && (await store.stat(of))?.suspect !== true; i++)
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  assert.equal((await store.stat(of))?.suspect, true, of);
+function untilSuspect(store: Store, of: BlobId): Promise<void> {
+  return until(async () => (await store.stat(of))?.suspect === true, `${of} is suspect`);
 }
 
 async function refuses(store: Store, folder: StoreFolder): Promise<void> {

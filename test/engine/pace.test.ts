@@ -136,3 +136,20 @@ for (const threads of [1, 3])
     assert.ok(read - before > 50 * perTurn, `${read - before} bytes beside a put that hangs`);
     await Promise.all([hanging, clock.runUntil(2000)]);
   });
+
+test('where blobs are tiny, a turn is over after two milliseconds', async () => {
+  const clock = new SimulatedClock(() => 0);
+  const foreground = new Foreground();
+  const turns = new Turns(clock, { foreground: foreground.memory }, new AbortController().signal);
+  let extents = 0;
+  foreground.begin();
+  void (async () => {
+    for (;;) {
+      await clock.work(0.7);
+      extents++;
+      await turns.after(4 * KiB);
+    }
+  })();
+  await clock.runUntil(3);
+  assert.equal(extents, 3);
+});

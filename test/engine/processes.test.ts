@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { type ChildProcess, fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import type { BlobId } from '../../engine/index.ts';
+import { sample } from '../crash/sample.ts';
 import { type ChildReport, contentOf } from './processes-child.ts';
 import { sha256, storeTest } from './store-folder.ts';
 
@@ -58,7 +59,7 @@ class Child {
 storeTest(
   'three processes put at once while a fourth collects: everything acknowledged is there',
   async (folder) => {
-    const count = 160;
+    const count = sample(160, 80);
     await (await folder.open()).close();
     const collector = new Child('collect', folder.path);
     await collector.state('ready');

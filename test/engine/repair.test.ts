@@ -13,6 +13,7 @@ import {
   storeTest,
   text,
   unknownId,
+  until,
   withCode,
 } from './store-folder.ts';
 import { closeOthers, openBeside } from './tenants.ts';
@@ -88,9 +89,7 @@ storeTest(
       store.on('damage', ({ id }) => damage.push(id));
       for (const { id, content } of made) same(await store.get(id), content);
       const [first] = damage;
-      for (let i = 0; i < 500 && !healed.includes(first!); i++)
-        await new Promise((resolve) => setTimeout(resolve, 10));
-      assert.ok(healed.includes(first!));
+      await until(() => healed.includes(first!), 'it is healed');
       const result = await store.repair();
       assert.deepEqual(result.remaining, []);
       assert.equal(result.sources.from, 0);

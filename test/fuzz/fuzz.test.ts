@@ -18,14 +18,14 @@ import { sample } from '../crash/sample.ts';
 const seed = 20_260_101;
 const runs: Readonly<Record<string, number>> = {
   store: 2,
-  'store-encrypted': 2,
+  'store-encrypted': sample(2, 1),
   'store-threads': 1,
   'store-rebuild': 1,
   'store-rebuild-encrypted': 1,
   address: 300,
-  salvage: 150,
+  salvage: sample(150, 60),
 };
-const runsElse = sample(700, 300);
+const runsElse = sample(700, 150);
 
 for (const job of jobs) {
   test(`${job.name}: short runs find nothing`, async () => {
