@@ -158,4 +158,8 @@ test('through ssh: the command that runs there is serve, and what it refuses is 
   assert.match(missing.json.error.message, /ssh ended with 1: holdfast: .*nowhere/);
   const elsewhere = await holdfast(['pull', 'store', `ssh://you@there${folder}/store`, '--json'], options);
   assert.match(elsewhere.json.error.message, /ssh ended with 9/);
+  // ssh starts while the store here is opened; where that fails, this is told, and nothing goes on waiting for the other side.
+  script('ssh', 'exec sleep 600');
+  const none = await holdfast(['push', 'nothing', remote, '--json'], options);
+  assert.deepEqual([none.exit, none.json.error.code], [1, 'not-a-store'], none.stderr);
 });
