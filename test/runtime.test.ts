@@ -1,7 +1,15 @@
 /** Which Node may run the library: an old one is refused in words before native code loads, this one enters by every door. */
 import assert from 'node:assert/strict';
 import { spawnSync, type SpawnSyncReturns } from 'node:child_process';
-import { existsSync, mkdtempSync, readdirSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  realpathSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
@@ -92,6 +100,62 @@ test('this Node enters by every door, with import and with require', async () =>
     if (!withStore.includes(name)) continue;
     assert.equal(typeof imported['openStore'], 'function', `import('${name}')`);
     assert.equal(typeof required['openStore'], 'function', `require('${name}')`);
+  }
+});
+
+test('a program is made one file: each module runs once and when it is needed, and what cannot be taken is refused', async (t) => {
+  const { bundle } = (await import(new URL('toolchain/bundle.mjs', import.meta.url).href)) as {
+    bundle: (folder: string, entry: string) => { readonly code: string };
+  };
+  const folder = mkdtempSync(join(tmpdir(), 'holdfast-bundle-'));
+  t.after(() => rmSync(folder, { recursive: true }));
+  const write = (files: Readonly<Record<string, string>>): void => {
+    for (const [path, text] of Object.entries(files)) writeFileSync(join(folder, path), text);
+  };
+  mkdirSync(join(folder, 'deep'));
+  write({
+    'main.mjs': `import { order } from './order.mjs';
+import {
+  one as first,
+  Two,
+} from './deep/door.mjs';
+export const told = [first(), new Two().value, import.meta.url];
+export const later = async () => [...told.slice(0, 2), (await import('./deep/late.mjs')).late, ...order];
+`,
+    'order.mjs': `export const order = [];
+`,
+    'deep/door.mjs': `export * from './parts.mjs';
+export { two as Two } from './parts.mjs';
+`,
+    'deep/parts.mjs': `import { order } from '../order.mjs';
+import { basename as last } from 'node:path';
+order.push('parts');
+export function one() { return last('/a/one'); }
+class two { value = 2; }
+export { two };
+`,
+    'deep/late.mjs': `import { order } from '../order.mjs';
+order.push('late');
+export const late = new URL('x', import.meta.url).pathname;
+`,
+  });
+  write({ 'made.mjs': bundle(folder, 'main.mjs').code });
+  const made = (await import(pathToFileURL(join(folder, 'made.mjs')).href)) as {
+    told: unknown[];
+    later: () => Promise<unknown[]>;
+  };
+  assert.deepEqual(made.told, ['one', 2, pathToFileURL(join(folder, 'main.mjs')).href]);
+  for (let i = 0; i < 2; i++)
+    assert.deepEqual(await made.later(), [
+      'one',
+      2,
+      pathToFileURL(join(folder, 'deep/x')).pathname,
+      'parts',
+      'late',
+    ]);
+  for (const wrong of ['export let a = 1;', 'export default 1;', "import './order.mjs';", 'export var b;']) {
+    write({ 'wrong.mjs': wrong });
+    assert.throws(() => bundle(folder, 'wrong.mjs'), /wrong\.mjs cannot be bundled/, wrong);
   }
 });
 

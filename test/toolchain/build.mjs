@@ -5,11 +5,25 @@ import { createHash } from 'node:crypto';
 import { chmodSync, existsSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
+import { bundleAll } from './bundle.mjs';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
 const dist = join(root, 'dist');
 const compiled = ['engine', 'sync', 'src', 'test/conformance'];
-const settings = ['package.json', 'package-lock.json', 'tsconfig.json', 'tsconfig.build.json'];
+/** What starts a process or a thread, and so has to load fast. */
+const programs = [
+  'src/cli/main.js',
+  'engine/threads/commit.js',
+  'engine/threads/work.js',
+  'engine/threads/rebuild.js',
+];
+const settings = [
+  'test/toolchain/bundle.mjs',
+  'package.json',
+  'package-lock.json',
+  'tsconfig.json',
+  'tsconfig.build.json',
+];
 
 function sources() {
   const found = [];
@@ -49,6 +63,7 @@ export function build() {
     const args = [tsc, '-p', join(root, 'tsconfig.build.json'), '--outDir', fresh];
     const done = spawnSync(process.execPath, args, { cwd: root, stdio: ['ignore', 'inherit', 'inherit'] });
     if (done.status !== 0) return false;
+    bundleAll(fresh, programs);
     const { bin } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
     for (const path of Object.values(bin)) {
       const program = join(root, path.replace(/^dist/, `dist.new-${process.pid}`));
