@@ -1,15 +1,7 @@
 /** Which Node may run the library: an old one is refused in words before native code loads, this one enters by every door. */
 import assert from 'node:assert/strict';
 import { spawnSync, type SpawnSyncReturns } from 'node:child_process';
-import {
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  realpathSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, readdirSync, realpathSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
@@ -103,80 +95,22 @@ test('this Node enters by every door, with import and with require', async () =>
   }
 });
 
-test('a program is made one file: each module runs once and when it is needed, and what cannot be taken is refused', async (t) => {
-  const { bundle } = (await import(new URL('toolchain/bundle.mjs', import.meta.url).href)) as {
-    bundle: (folder: string, entry: string) => { readonly code: string };
+test('what starts a process or a thread loads a few files', () => {
+  const dist = join(root, 'dist');
+  const loaded = (path: string, known = new Set<string>()): Set<string> => {
+    if (known.has(path)) return known;
+    known.add(path);
+    const from = /^(?:import|export|\}) ?(?:[^"';]*from )?["'](\.[^"']+)["'];$/gm;
+    for (const [, next] of readFileSync(path, 'utf8').matchAll(from)) loaded(join(path, '..', next!), known);
+    return known;
   };
-  const folder = mkdtempSync(join(tmpdir(), 'holdfast-bundle-'));
-  t.after(() => rmSync(folder, { recursive: true }));
-  const write = (files: Readonly<Record<string, string>>): void => {
-    for (const [path, text] of Object.entries(files)) writeFileSync(join(folder, path), text);
-  };
-  mkdirSync(join(folder, 'deep'));
-  write({
-    'main.mjs': `import { order } from './order.mjs';
-import {
-  one as first,
-  Two,
-} from './deep/door.mjs';
-export const told = [first(), new Two().value, import.meta.url];
-export const later = async () => [...told.slice(0, 2), (await import('./deep/late.mjs')).late, ...order];
-`,
-    'order.mjs': `export const order = [];
-`,
-    'deep/door.mjs': `export * from './parts.mjs';
-export { two as Two } from './parts.mjs';
-`,
-    'deep/parts.mjs': `import { order } from '../order.mjs';
-import { basename as last } from 'node:path';
-order.push('parts');
-export function one() { return last('/a/one'); }
-class two { value = 2; }
-export { two };
-`,
-    'deep/late.mjs': `import { order } from '../order.mjs';
-order.push('late');
-export const late = new URL('x', import.meta.url).pathname;
-`,
-  });
-  write({ 'made.mjs': bundle(folder, 'main.mjs').code });
-  const made = (await import(pathToFileURL(join(folder, 'made.mjs')).href)) as {
-    told: unknown[];
-    later: () => Promise<unknown[]>;
-  };
-  assert.deepEqual(made.told, ['one', 2, pathToFileURL(join(folder, 'main.mjs')).href]);
-  for (let i = 0; i < 2; i++)
-    assert.deepEqual(await made.later(), [
-      'one',
-      2,
-      pathToFileURL(join(folder, 'deep/x')).pathname,
-      'parts',
-      'late',
-    ]);
-  for (const wrong of ['export let a = 1;', 'export default 1;', "import './order.mjs';", 'export var b;']) {
-    write({ 'wrong.mjs': wrong });
-    assert.throws(() => bundle(folder, 'wrong.mjs'), /wrong\.mjs cannot be bundled/, wrong);
-  }
-});
-
-test('an error that nobody catches, and a promise that nobody hears, fail their file as npm test runs it', (context) => {
-  const folder = emptyFolder(context);
-  const files = ['throw new Error("lost")', 'void Promise.reject(new Error("lost"))'].map((words, i) => {
-    const body = `setTimeout(() => { ${words}; }, 1); await new Promise((resolve) => setTimeout(resolve, 20));`;
-    const file = join(folder, `${String(i)}.test.mjs`);
-    writeFileSync(file, `import { test } from 'node:test';\ntest('fine', async () => { ${body} });\n`);
-    return file;
-  });
-  const env = { ...process.env, NODE_TEST_CONTEXT: undefined };
-  const args = [
-    '--require',
-    join(root, 'test/toolchain/untracked.cjs'),
-    '--test',
-    '--test-reporter=spec',
-    ...files,
-  ];
-  const { status, stdout } = spawnSync(process.execPath, args, { encoding: 'utf8', env });
-  assert.equal(status, 1, stdout);
-  assert.match(stdout, /^ℹ fail 2$/m);
-  assert.equal(stdout.match(/created the error "Error: lost"/g)?.length, 2, stdout);
+  for (const program of [
+    'src/cli/main',
+    'engine/threads/commit',
+    'engine/threads/work',
+    'engine/threads/rebuild',
+  ])
+    assert.ok(loaded(join(dist, `${program}.js`)).size < 20, program);
+  // The same measure sees many where the modules are as they were compiled.
+  assert.ok(loaded(join(dist, 'engine/index.js')).size > 40);
 });
