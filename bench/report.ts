@@ -114,8 +114,12 @@ interface Found {
 function valueOf({ figure, of, rival }: Goal, { ours, ratios }: Found): number {
   const our = of === undefined ? ours[0]! : ours.find(({ name }) => name === of)!;
   if (figure === 'ratio')
-    return ratios.find((ratio) => ratio.ours === our.name && (rival === undefined || ratio.rival === rival))!
-      .ratio;
+    return Math.max(
+      ...ratios
+        .filter((ratio) => ratio.ours === our.name)
+        .filter((ratio, i) => (rival === undefined ? i === 0 : [rival].flat().includes(ratio.rival)))
+        .map(({ ratio }) => ratio),
+    );
   const known = {
     rate: our.rate,
     seconds: our.seconds,
@@ -185,7 +189,7 @@ function showGoal({ goal, value, reached }: JudgedGoal): string {
   const wanted = goal.atLeast === undefined ? `≤ ${goal.atMost!}` : `≥ ${goal.atLeast}`;
   const whose = [
     ...(goal.of === undefined ? [] : [goal.of]),
-    ...(goal.rival === undefined ? [] : [`over ${goal.rival}`]),
+    ...(goal.rival === undefined ? [] : [`over ${[goal.rival].flat().join(', or slower: ')}`]),
   ];
   const verdict = reached === undefined ? 'not judged' : reached ? 'reached' : 'MISSED';
   return `  goal (${goal.source}): ${[goal.figure, ...whose].join(' ')} ${wanted}: ${digits(value)}, ${verdict}`;

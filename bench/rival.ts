@@ -57,6 +57,18 @@ export interface Codec {
   readonly compressFiles: (paths: readonly string[]) => Promise<Compressed>;
 }
 
+/** Threads that wait to be told. */
+export interface CoreThreads {
+  /** Resolves with the bytes of all files. */
+  run(): Promise<number>;
+  stop(): Promise<void>;
+}
+
+export interface Cores {
+  /** On all cores: reads the files in turn, or hashes as many bytes of memory. */
+  readonly startCores: (files: readonly string[], what: 'read' | 'hash') => Promise<CoreThreads>;
+}
+
 /** The rivals are loaded by address: the rules of our house do not look into their folder. */
 export async function loadNaive(): Promise<Naive> {
   return (await import(new URL('./rivals/naive.ts', import.meta.url).href)) as Naive;
@@ -64,6 +76,10 @@ export async function loadNaive(): Promise<Naive> {
 
 export async function loadSqliteTable(): Promise<SqliteTable> {
   return (await import(new URL('./rivals/sqlite-table.ts', import.meta.url).href)) as SqliteTable;
+}
+
+export async function loadCores(): Promise<Cores> {
+  return (await import(new URL('./rivals/cores.ts', import.meta.url).href)) as Cores;
 }
 
 export async function loadCodec(): Promise<Codec> {

@@ -55,8 +55,8 @@ export interface Goal {
   readonly figure: 'ratio' | 'rate' | 'seconds' | 'loopP99Ms' | 'loopMaxMs' | 'peakMB' | (string & {});
   readonly atLeast?: number;
   readonly atMost?: number;
-  /** The rival of a ratio; the first one when absent. */
-  readonly rival?: string;
+  /** The rival of a ratio; the first one when absent. Of several, the slowest. */
+  readonly rival?: string | readonly string[];
   /** Only this one of our cases. */
   readonly of?: string;
   readonly source: 'issue 2' | 'issue 3' | 'issue 4' | 'performance.md';

@@ -12,6 +12,7 @@ import type { DriverChoice } from './driver.ts';
 import type { Cap, GcOptions, GcResult, HeldAlone } from './collection.ts';
 import type { CompactResult, MoveOptions, Volumes } from './group.ts';
 import type { ExportTarget, FileWork, SourceFacts } from './folders.ts';
+import type { EncodedBlobs } from './encoded.ts';
 import type { EncryptionOptions, EncryptionParameters, Keys } from './encryption.ts';
 import type { Host } from './host.ts';
 import type {
@@ -27,6 +28,7 @@ import type { Damage, HealthOptions, ScrubOptions, ScrubResult, StoreHealth } fr
 export type { CachedBlob, Cap, Evicted, EvictionPolicy } from './collection.ts';
 export type { GcOptions, GcResult, HeldAlone } from './collection.ts';
 export type { DeletedRoot, RootEntry, RootLogEntry, Roots } from './roots.ts';
+export type { EncodedBlobs, EncodedPiece, EncodedPutOptions, EncodedRead } from './encoded.ts';
 export type { ExportTarget, FileStep, FileWork, FolderListing, SourceFacts } from './folders.ts';
 export type {
   EncryptionOptions,
@@ -59,7 +61,6 @@ export type {
   VolumeInfo,
   Volumes,
 } from './group.ts';
-
 export type {
   CronSchedule,
   MaintainOptions,
@@ -70,7 +71,6 @@ export type {
   ScheduledJob,
   ScrubSchedule,
 } from './schedule.ts';
-
 export type {
   Damage,
   DamageFound,
@@ -142,7 +142,7 @@ export interface OpenOptions {
  */
 export type CompressionMode = 'off' | 'auto' | 'always';
 
-/** Part of a store's format, written to its superblock when it is created. Each chunk says for itself how it is stored. */
+/** Part of a store's format. Each chunk says for itself how it is stored. */
 export interface CompressionParameters {
   readonly mode: CompressionMode;
   /** `zstd` needs Node 22.15 wherever the store is read; `deflate` is everywhere. Default: zstd where it is there. */
@@ -340,6 +340,7 @@ export interface Store {
   /** A real file with exactly the blob's bytes (large raw blobs), for ffmpeg, sharp or <video>. Never write to it. */
   pathOf(id: BlobId): Promise<string | undefined>;
 
+  readonly encoded: EncodedBlobs<PutResult>;
   readonly roots: Roots;
   /** A set: retaining twice is once. Fails with `not-found` for an unknown id. */
   retain(id: BlobId, owner: string): Promise<boolean>;

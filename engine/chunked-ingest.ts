@@ -4,9 +4,17 @@ import { BatchMemory } from './batch-memory.ts';
 import type { ChunkedPut, Operation, PutOutcome, SmallPut } from './commit/operations.ts';
 import type { ChopEnd, ChopStep, ChoppedBatch } from './content/chopper.ts';
 import { randomIncarnation } from './content/incarnation.ts';
-import { type CountedPut, type IngestParts, expectId, howOf, ownerOf, resultOf } from './ingest-parts.ts';
+import {
+  type CountedPut,
+  type IngestOptions,
+  type IngestParts,
+  expectId,
+  howOf,
+  ownerOf,
+  resultOf,
+} from './ingest-parts.ts';
 import type { Remote } from './rpc.ts';
-import { type Gathered, pieces } from './source.ts';
+import { Encoded, type Gathered, pieces } from './source.ts';
 
 /**
  * Batches being filled or committed, of all such puts, where there are not more workers than two. With them a put takes 60 MB more than an
@@ -30,7 +38,7 @@ export class ChunkedIngest {
    * Chunks are durable before the manifest nodes that link to them, and all of them before the blob is; a session keeps collection from
    * them until then. A failure or a crash leaves chunks that nothing refers to.
    */
-  async put(source: ChunkedSource, options: PutOptions): Promise<CountedPut> {
+  async put(source: ChunkedSource, options: IngestOptions): Promise<CountedPut> {
     const { crew, queue, during } = this.#parts;
     if ('path' in source) await crew.pair();
     return await queue.add(() =>
@@ -120,18 +128,20 @@ class Run {
 
   async write(source: Gathered, options: PutOptions): Promise<void> {
     let taken = 0;
-    for await (const bytes of pieces(source)) {
+    for await (const piece of pieces(source)) {
       this.#check(options);
       const memory = this.#lent ? undefined : await this.#lend();
-      taken += bytes.length;
-      const step = await this.#call<ChopStep>('chop-write', { bytes, memory }, [bytes.buffer]);
+      taken += piece.length;
+      const bytes = piece instanceof Encoded ? piece.bytes : piece;
+      const how = piece instanceof Encoded ? { codec: piece.codec } : {};
+      const step = await this.#call<ChopStep>('chop-write', { bytes, memory, ...how }, [bytes.buffer]);
       if (step.batch !== undefined) this.#lent = false;
       this.#accept(step);
       options.onProgress?.(taken);
     }
   }
 
-  async finish(options: PutOptions): Promise<CountedPut> {
+  async finish(options: IngestOptions): Promise<CountedPut> {
     this.#check(options);
     const memory = this.#lent ? undefined : await this.#lend();
     const end = await this.#call<ChopEnd>('chop-finish', { memory });
@@ -147,7 +157,10 @@ class Run {
     this.#lent = false;
   }
 
-  async #end({ id, size, name, label, manifest, batch }: ChopEnd, options: PutOptions): Promise<PutOutcome> {
+  async #end(
+    { id, size, name, label, manifest, batch }: ChopEnd,
+    options: IngestOptions,
+  ): Promise<PutOutcome> {
     try {
       expectId(id, options);
     } catch (error) {
@@ -183,7 +196,11 @@ class Run {
 
   #call<Result>(
     method: string,
-    args: { readonly memory: SharedArrayBuffer | undefined; readonly bytes?: Uint8Array },
+    args: {
+      readonly memory: SharedArrayBuffer | undefined;
+      readonly bytes?: Uint8Array;
+      readonly codec?: number;
+    },
     transfer: readonly object[] = [],
   ): Promise<Result> {
     const { worker, token } = this.#parts;

@@ -1,4 +1,5 @@
 /** The threads of an open store: one that commits, several that work; calls are spread, a death fails everything with a clear error. */
+import { Foreground } from './content/giving-way.ts';
 import { StoreError } from './errors.ts';
 import type { Host, Thread } from './host.ts';
 import { type CallOptions, Remote } from './rpc.ts';
@@ -20,6 +21,8 @@ interface Member {
 }
 
 export class Crew {
+  /** Short puts and reads of the store, to which long work of the threads gives way. */
+  readonly foreground: Foreground = new Foreground();
   readonly #host: Host;
   readonly #entry: URL;
   readonly #onDeath: (error: Error) => void;

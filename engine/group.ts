@@ -90,7 +90,7 @@ export interface Volumes {
    * Moves everything out of a volume and removes it from the group. The store's own directory stays: it can only be emptied. Fails
    * with `no-space` when what lies there fits nowhere else, with `corrupt` when something there is damaged: then the volume stays in use.
    * In a mirrored group, with `invalid-argument` when fewer members than copies would be left. A volume that is away is removed if all
-   * that lies there has another copy, from which it is copied.
+   * that lies there has another copy, from which it is copied. What `mirror` made within it goes with it.
    */
   reduce(volume: string, options?: MoveOptions): Promise<MoveResult>;
   /**
@@ -100,10 +100,11 @@ export interface Volumes {
   move(from: string, to?: string, options?: MoveOptions): Promise<MoveResult>;
   /**
    * Keeps each blob on so many members (1 to 4; 1 ends mirroring and frees the further copies). A member is a directory for large blobs,
-   * and a folder of SQLite volumes for small ones and nodes; the store's own directory and its own `volumes` are one each. Puts make all
-   * copies from now on; what is there is copied meanwhile, and `blobs` and `bytes` count those copies. Abort it, or let the process die:
-   * the next call goes on. With fewer copies than before everything is
-   * verified first, so that what stays is good. Fails with `invalid-argument` where there are fewer members than copies, with `no-space` where one is full.
+   * and a folder of SQLite volumes for small ones and nodes; the store's own directory and its own `volumes` are one each. Where one kind is
+   * too few, one is made within each member of the other kind, as `volumes/` or `blobs/`, and shares its cap. Puts make all copies
+   * from now on; what is there is copied meanwhile, and `blobs` and `bytes` count those copies. Abort it, or let the process die: the next
+   * call goes on. With fewer copies than before everything is verified first, so that what stays is good. Fails with `invalid-argument`
+   * where there are fewer members than copies, with `no-space` where one is full.
    */
   mirror(copies: number, options?: MirrorOptions): Promise<MirrorResult>;
   /** Moves blobs until directories, and folders of volumes, are about equally full. */

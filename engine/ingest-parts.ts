@@ -1,6 +1,14 @@
 /** What both ways of a put share: what they are given of the store, and what options mean to them. */
 import type PQueue from 'p-queue';
-import type { BlobId, ChunkingMode, Layout, PutOptions, PutResult, SourceFacts } from './api.ts';
+import type {
+  BlobId,
+  ChunkingMode,
+  EncodedPutOptions,
+  Layout,
+  PutOptions,
+  PutResult,
+  SourceFacts,
+} from './api.ts';
 import type { Operation, PutOutcome } from './commit/operations.ts';
 import type { StageHow } from './content/stager.ts';
 import type { Crew } from './crew.ts';
@@ -42,13 +50,14 @@ export function resultOf(
   };
 }
 
+/** `expected` is asked when all bytes have come. */
+export type IngestOptions = PutOptions & Pick<EncodedPutOptions, 'expected'>;
+
 /** `conflict` where the caller knows better what the bytes should be. */
-export function expectId(id: BlobId, options: PutOptions): void {
-  if (options.expectId === undefined || options.expectId === id) return;
-  throw new StoreError('conflict', `the bytes have id ${id}, not ${options.expectId}`, {
-    id,
-    expected: options.expectId,
-  });
+export function expectId(id: BlobId, options: IngestOptions): void {
+  const expected = options.expectId ?? options.expected?.();
+  if (expected === undefined || expected === id) return;
+  throw new StoreError('conflict', `the bytes have id ${id}, not ${expected}`, { id, expected });
 }
 
 export function howOf(options: PutOptions): StageHow {

@@ -5,18 +5,27 @@ import { BatchFailure, Batches } from './batches.ts';
 import { BatchMemory, SourceMemory, sourceBytesMax } from './batch-memory.ts';
 import { ChunkedIngest } from './chunked-ingest.ts';
 import type { Instead, LargePut, ProbeOutcome, PutOutcome, SmallPut } from './commit/operations.ts';
-import type { Encoded, EncodedRecord, SmallSource } from './content/encoder.ts';
+import type { Encoded as EncodeResult, EncodedRecord, SmallSource } from './content/encoder.ts';
 import { randomIncarnation } from './content/incarnation.ts';
 import type { StagedBlob } from './content/stager.ts';
 import type { Crew } from './crew.ts';
 import { type ErrorData, StoreError, invariant } from './errors.ts';
 import { type Before, PutOrder } from './put-order.ts';
 import { completeCopies } from './resync.ts';
-import { type CountedPut, type IngestParts, expectId, howOf, ownerOf, resultOf } from './ingest-parts.ts';
+import {
+  type CountedPut,
+  type IngestOptions,
+  type IngestParts,
+  expectId,
+  howOf,
+  ownerOf,
+  resultOf,
+} from './ingest-parts.ts';
 import { type Remote, errorFromData } from './rpc.ts';
 import type { Stale } from './threads/key-work.ts';
 import type { PartName } from './volume.ts';
-import { type Gathered, checkSource, gather, isPath, iteratorOf, pieces } from './source.ts';
+import { Encoded, type Gathered, checkSource, gather, isPath, iteratorOf } from './source.ts';
+import { stageStream } from './stage-stream.ts';
 
 /** A batch for one worker call; small enough that a batch is ready before the commit thread runs dry. */
 const encodeBatch = { weightMax: sourceBytesMax, itemsMax: 256 };
@@ -34,16 +43,16 @@ const batchWorth = 64;
 
 /** A record in shared memory, which is used again once all records in it were released. */
 type Record = EncodedRecord & { readonly record: Uint8Array; release(): void };
-type EncodeAnswer = Record | Exclude<Encoded, EncodedRecord>;
+type EncodeAnswer = Record | Exclude<EncodeResult, EncodedRecord>;
 
 /** `before`: puts that have to be in the queue of commits first. `queued`: to be called when this one is. */
-type OrderedOptions = PutOptions & {
+type OrderedOptions = IngestOptions & {
   readonly before?: Before | undefined;
   readonly queued?: (() => void) | undefined;
 };
 
 interface WireBatch {
-  readonly results: readonly ({ readonly ok: Encoded } | { readonly error: ErrorData })[];
+  readonly results: readonly ({ readonly ok: EncodeResult } | { readonly error: ErrorData })[];
   readonly memory: SharedArrayBuffer;
 }
 
@@ -68,7 +77,7 @@ export class Ingest {
     });
   }
 
-  async put(source: PutSource, options: PutOptions): Promise<CountedPut> {
+  async put(source: PutSource, options: IngestOptions): Promise<CountedPut> {
     if (this.#parts.locked) throw new StoreError('wrong-key', 'this store was opened without its key');
     options.signal?.throwIfAborted();
     if (options.owner !== undefined) checkName(options.owner, 'owner');
@@ -103,6 +112,8 @@ export class Ingest {
             iteratorOf(source, options.signal),
             node ? Number.POSITIVE_INFINITY : this.#parts.smallMax,
           );
+    if (bytes instanceof Encoded)
+      return await this.#small({ bytes: bytes.bytes, kind: 'raw', encoded: true }, options);
     if (!(bytes instanceof Uint8Array)) return await this.#stream(bytes, options);
     if (node || bytes.length <= this.#parts.smallMax)
       return await this.#small(
@@ -184,13 +195,13 @@ export class Ingest {
     );
   }
 
-  async #stream(gathered: Gathered, options: PutOptions): Promise<CountedPut> {
+  async #stream(gathered: Gathered, options: IngestOptions): Promise<CountedPut> {
     if (this.#isChunked(options)) return await this.#chunked.put(gathered, options);
-    return await this.#stored(options, (worker) => this.#stageStream(worker, gathered, options));
+    return await this.#stored(options, (worker) => stageStream(worker, gathered, options));
   }
 
   async #stored(
-    options: PutOptions,
+    options: IngestOptions,
     stage: (worker: Remote, linked: boolean) => Promise<StagedBlob>,
   ): Promise<CountedPut> {
     const result = await this.#large(options, { stage });
@@ -242,7 +253,7 @@ export class Ingest {
    * already costs no sync of the staged copy.
    */
   #large(
-    options: PutOptions,
+    options: IngestOptions,
     {
       stage,
       instead,
@@ -333,29 +344,6 @@ export class Ingest {
       return await call;
     } catch (error) {
       this.#parts.onFailure(error);
-      throw error;
-    }
-  }
-
-  async #stageStream(worker: Remote, source: Gathered, options: PutOptions): Promise<StagedBlob> {
-    const token = await worker.call<string>('stage-begin', howOf(options));
-    try {
-      let sent = 0;
-      let last: Promise<Uint8Array<ArrayBuffer> | undefined> = Promise.resolve(undefined);
-      const spare: Uint8Array<ArrayBuffer>[] = [];
-      for await (const piece of pieces(source, spare)) {
-        options.signal?.throwIfAborted();
-        const back = await last; // one piece ahead, no more: memory stays bounded
-        if (back !== undefined) spare.push(back);
-        sent += piece.length;
-        last = worker.call('stage-write', { token, bytes: piece }, { transfer: [piece.buffer] });
-        last.catch(() => undefined); // awaited on the next turn
-        options.onProgress?.(sent);
-      }
-      await last;
-      return await worker.call<StagedBlob>('stage-finish', token);
-    } catch (error) {
-      await worker.call('discard', token);
       throw error;
     }
   }

@@ -9,8 +9,8 @@ import type { VerifyRange } from './content/scrub-facts.ts';
 import type { VerifyOrder } from './content/verify.ts';
 import type { Crew } from './crew.ts';
 import type { ScrubEnd } from './maintenance/scrub-log.ts';
-import type { RecountResult } from './maintenance/recount.ts';
-import type { SettleResult } from './maintenance/settle-scrub.ts';
+import type { BucketLook, RecountResult } from './maintenance/recount.ts';
+import type { SettleRequest, SettleResult } from './maintenance/settle-scrub.ts';
 import type { ScrubGoal } from './maintenance/timetable.ts';
 import { type NamedDamage, type ScrubParts, healAll, healFound, healLacking } from './scrub-heal.ts';
 import { type TimeBox, timeBox } from './time-box.ts';
@@ -22,8 +22,8 @@ const chunkedRanges: readonly VerifyRange[] = Array.from({ length: 16 }, (_, i) 
   toExtent: 16 * i + 15,
 }));
 
-/** Ranges that are looked up in one question, about 10 ms: reads wait for no more. */
-const rangesAsked = 4;
+/** Ranges that are looked up in one question, about 5 ms: puts and reads wait for no more. */
+const rangesAsked = 2;
 
 /** What was read, and whether that was everything. */
 export interface Verified extends Pick<
@@ -104,16 +104,17 @@ async function recount(
   let sound = true;
   const last = await crew.work<number>('last-bucket', undefined);
   const queue = new PQueue({ concurrency: crew.workers });
-  const look = async (bucket: number): Promise<void> => {
+  const lookAt = async (bucket: number): Promise<void> => {
     signal?.throwIfAborted();
     // One that cannot be looked at is looked at again, to say why.
-    if (await crew.work<boolean>('is-sound', bucket).catch(() => false)) return;
+    const look: BucketLook = { bucket, foreground: crew.foreground.memory };
+    if (await crew.work<boolean>('is-sound', look).catch(() => false)) return;
     const counted = await crew.commit<RecountResult>('scrub-recount', bucket);
     counts.recounted += counted.recounted;
     counts.badRows += counted.badRows;
     sound &&= counted.badRows === 0;
   };
-  await Promise.all(Array.from({ length: last + 1 }, (_, bucket) => queue.add(() => look(bucket))));
+  await Promise.all(Array.from({ length: last + 1 }, (_, bucket) => queue.add(() => lookAt(bucket))));
   if (sound) await crew.commit('scrub-clear', undefined);
   return counts;
 }
@@ -218,6 +219,7 @@ class Run {
     const pace = this.#pace();
     const order: VerifyOrder = {
       ...range,
+      foreground: crew.foreground.memory,
       ...(pace === undefined ? {} : { pace }),
       ...(this.#goal === undefined || pass === 'again' ? {} : { goal: this.#goal }),
     };
@@ -236,7 +238,11 @@ class Run {
 
   async #settle(range: VerifyRange, found: VerifyResult, pass: 'first' | 'again'): Promise<void> {
     const { crew } = this.#parts;
-    const settled = await crew.commit<SettleResult>('scrub-settle', { range, ...found });
+    const settled = await crew.commit<SettleResult>('scrub-settle', {
+      range,
+      ...found,
+      foreground: crew.foreground.memory,
+    } satisfies SettleRequest);
     this.result.adopted += settled.adopted;
     this.result.badRows += settled.repairedRows;
     for (const damage of settled.damaged) this.#tell(damage, pass);

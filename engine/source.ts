@@ -1,5 +1,8 @@
 /** Sources of a put: what counts as one, waiting for one that may be aborted, and bytes cut into pieces that travel alone. */
 import type { PutSource } from './api.ts';
+import { concatBytes } from './codec/bytes.ts';
+import { encodeRun } from './codec/chunk-run.ts';
+import { chunkCodecs } from './codec/chunks.ts';
 import { StoreError } from './errors.ts';
 
 /** Largest piece of a stream sent to a worker in one message. */
@@ -7,10 +10,28 @@ const pieceBytes = 1024 * 1024;
 
 export type StreamSource = Exclude<PutSource, Uint8Array | { readonly path: string }>;
 
+/** A run of chunks that were encoded elsewhere, in the place of their content. */
+export class Encoded {
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  /** What those are compressed by that are. */
+  readonly codec: number;
+  /** Bytes of content. */
+  readonly length: number;
+
+  /** Copies the bytes. */
+  constructor(bytes: Uint8Array, codec: number, length: number) {
+    this.bytes = new Uint8Array(bytes);
+    this.codec = codec;
+    this.length = length;
+  }
+}
+
+type Part = Uint8Array | Encoded;
+
 /** What was read of a stream, and the rest of it. */
 export interface Gathered {
-  readonly head: readonly Uint8Array[];
-  readonly rest: AsyncIterator<Uint8Array> | undefined;
+  readonly head: readonly Part[];
+  readonly rest: AsyncIterator<Part> | undefined;
 }
 
 export function checkSource(source: unknown): void {
@@ -62,20 +83,20 @@ export function iteratorOf(source: StreamSource, signal: AbortSignal | undefined
 
 /** Reads a stream until it is known to be small; then its bytes, else what was read and the rest. */
 export async function gather(
-  rest: AsyncIterator<Uint8Array>,
+  rest: AsyncIterator<Part>,
   smallMax: number,
-): Promise<Uint8Array | Gathered> {
-  const head: Uint8Array[] = [];
+): Promise<Uint8Array | Encoded | Gathered> {
+  const head: Part[] = [];
   let bytes = 0;
   for (;;) {
     const next = await rest.next();
-    if (next.done === true) return Buffer.concat(head);
-    if (!(next.value instanceof Uint8Array)) {
+    if (next.done === true) return joined(head);
+    if (!isPart(next.value)) {
       await rest.return?.();
       throw notBytes();
     }
     // Kept for a while: the source may use its buffer again. (A Buffer's slice() is no copy.)
-    head.push(new Uint8Array(next.value));
+    head.push(next.value instanceof Encoded ? next.value : new Uint8Array(next.value));
     bytes += next.value.length;
     if (bytes > smallMax) return { head, rest };
   }
@@ -85,12 +106,12 @@ export async function gather(
 export async function* pieces(
   source: Gathered,
   spare: Uint8Array<ArrayBuffer>[] = [],
-): AsyncIterable<Uint8Array<ArrayBuffer>> {
-  for (const bytes of source.head) yield* cut(bytes, spare);
+): AsyncIterable<Uint8Array<ArrayBuffer> | Encoded> {
+  for (const part of source.head) yield* cut(part, spare);
   if (source.rest === undefined) return;
   try {
     for (let next = await source.rest.next(); next.done !== true; next = await source.rest.next()) {
-      if (!(next.value instanceof Uint8Array)) throw notBytes();
+      if (!isPart(next.value)) throw notBytes();
       yield* cut(next.value, spare);
     }
   } finally {
@@ -104,14 +125,36 @@ export function alone(bytes: Uint8Array): Uint8Array {
   return whole ? bytes : new Uint8Array(bytes);
 }
 
-function* cut(bytes: Uint8Array, spare: Uint8Array<ArrayBuffer>[]): Iterable<Uint8Array<ArrayBuffer>> {
+function isPart(value: unknown): value is Part {
+  return value instanceof Uint8Array || value instanceof Encoded;
+}
+
+/** Content among chunks becomes one of them. */
+function joined(parts: readonly Part[]): Uint8Array | Encoded {
+  const encoded = parts.find((part) => part instanceof Encoded);
+  if (encoded === undefined) return Buffer.concat(parts as readonly Uint8Array[]);
+  const runs = parts.map((part) => {
+    if (part instanceof Encoded) return part.bytes;
+    const { length } = part;
+    return encodeRun(length === 0 ? [] : [{ codec: chunkCodecs.identity, bytes: part, length }]);
+  });
+  const length = parts.reduce((sum, part) => sum + part.length, 0);
+  return new Encoded(concatBytes(...runs), encoded.codec, length);
+}
+
+function* cut(part: Part, spare: Uint8Array<ArrayBuffer>[]): Iterable<Uint8Array<ArrayBuffer> | Encoded> {
+  if (part instanceof Encoded) {
+    yield part;
+    return;
+  }
+  const bytes = part;
   for (let at = 0; at < bytes.length; at += pieceBytes) {
-    const part = bytes.subarray(at, at + pieceBytes);
+    const slice = bytes.subarray(at, at + pieceBytes);
     const used = spare.pop();
-    if (used === undefined || used.buffer.byteLength < part.length) yield new Uint8Array(part);
+    if (used === undefined || used.buffer.byteLength < slice.length) yield new Uint8Array(slice);
     else {
-      const piece = new Uint8Array(used.buffer, 0, part.length);
-      piece.set(part);
+      const piece = new Uint8Array(used.buffer, 0, slice.length);
+      piece.set(slice);
       yield piece;
     }
   }

@@ -19,16 +19,18 @@ import type {
 } from './api.ts';
 import { Batches, commitBatch, unwrap } from './batches.ts';
 import { Cache } from './cache.ts';
+import { makeEncoded } from './encoded-facet.ts';
 import { checkId, checkName, checkRange } from './arguments.ts';
 import { decodeNode } from './codec/node.ts';
 import type { Operation } from './commit/operations.ts';
+import type { ShortRead } from './content/many-reads.ts';
 import type { Crew } from './crew.ts';
 import { StoreError } from './errors.ts';
 import type { Host } from './host.ts';
 import { type Calls, makeFiles, makeRoots, makeSideTable } from './facets.ts';
 import { Events } from './events.ts';
 import { Healing } from './healing.ts';
-import { Idle } from './idle.ts';
+import { Idle, isShort } from './idle.ts';
 import { Ingest } from './ingest.ts';
 import { makeKeys } from './keys-facet.ts';
 import { idsHere, listBlobs } from './listing.ts';
@@ -62,6 +64,7 @@ export interface StoreParts {
 export class EngineStore implements Store {
   readonly directory: string;
   readonly parameters: Store['parameters'];
+  readonly encoded: Store['encoded'];
   readonly roots: Store['roots'];
   readonly files: Store['files'];
   readonly volumes: Store['volumes'];
@@ -72,10 +75,7 @@ export class EngineStore implements Store {
   readonly #parts: StoreParts;
   readonly #events = new Events();
   readonly #operations: Batches<Operation, unknown>;
-  readonly #reads: Batches<
-    { readonly id: BlobId; readonly offset: number; readonly length: number },
-    Uint8Array | undefined
-  >;
+  readonly #reads: Batches<ShortRead, Uint8Array | undefined>;
   readonly #exports: Batches<ExportTarget, boolean>;
   readonly #ingest: Ingest;
   readonly #sessions: Sessions;
@@ -94,7 +94,7 @@ export class EngineStore implements Store {
     this.directory = parts.opened.layout.root;
     this.parameters = parts.opened.parameters;
     const { crew } = parts;
-    this.#idle = new Idle(parts.host.clock);
+    this.#idle = new Idle(parts.host.clock, crew.foreground);
     this.#calls = {
       run: (work) => this.#run(work),
       writing: (work) => this.#writing(work),
@@ -110,13 +110,11 @@ export class EngineStore implements Store {
       pause,
       send: (batch) => this.#sendOperations(batch),
     });
-    const inFlight = 2 * crew.workers;
-    this.#reads = new Batches({
-      ...{ weightMax: Number.POSITIVE_INFINITY, itemsMax: 256, shareMin: 4, inFlight, pause },
-      send: async (batch) => unwrap(await crew.work('reads', batch)),
-    });
+    const gathering = { weightMax: Number.POSITIVE_INFINITY, inFlight: 2 * crew.workers, pause };
+    const reads = { ...gathering, itemsMax: 256, shareMin: 4 };
+    this.#reads = new Batches({ ...reads, send: async (batch) => unwrap(await crew.work('reads', batch)) });
     this.#exports = new Batches({
-      ...{ weightMax: Number.POSITIVE_INFINITY, itemsMax: 64, inFlight, pause },
+      ...{ ...gathering, itemsMax: 64 },
       send: async (batch) => unwrap(await crew.work('exports', batch)),
     });
     this.#ingest = new Ingest({
@@ -131,6 +129,10 @@ export class EngineStore implements Store {
       submit: (operation) => this.#submit(operation),
       onHealed: (id) => this.#events.emit('healed', { id }),
       onFailure: (error) => this.#noteFailure(error),
+    });
+    this.encoded = makeEncoded({
+      ...{ crew, gathering: reads, shortRead, put: (source, options) => this.put(source, options) },
+      reading: (id, work) => this.#read(id, work),
     });
     this.roots = makeRoots(this.#calls);
     this.files = makeFiles(this.#calls);
@@ -163,8 +165,8 @@ export class EngineStore implements Store {
   }
 
   put(source: PutSource, options: PutOptions = {}): Promise<PutResult> {
-    const put = (): Promise<PutResult> => this.#cache.put(source, options, this.#ingest);
-    return this.#idle.during(this.#run(() => this.#writing(put)));
+    const put = this.#run(() => this.#writing(() => this.#cache.put(source, options, this.#ingest)));
+    return this.#idle.during(put, isShort(source));
   }
 
   async get(

@@ -63,7 +63,11 @@ export class Upkeep {
       const alone = without && (await this.#heldAlone(without));
       const told = (value: unknown): void => onProgress?.(value as GcResult);
       const result = await writing(() =>
-        crew.commit<GcResult>('gc', { graceMs, dryRun }, { signal, onProgress: told }),
+        crew.commit<GcResult>(
+          'gc',
+          { graceMs, dryRun, foreground: crew.foreground.memory },
+          { signal, onProgress: told },
+        ),
       );
       // Workers may hold volumes open that are gone now.
       if (result.deleted > 0) await crew.everyone('forget', undefined);

@@ -3,6 +3,7 @@ import { canaries } from './canaries.ts';
 import { type Job, byteJob } from './job.ts';
 import { storeCanaryJobs, storeJobs } from './store/job.ts';
 import { address } from './targets/address.ts';
+import { chunkRun } from './targets/chunk-run.ts';
 import { extent, frame, listing, manifest, node, record, rootLog, superblock } from './targets/codec.ts';
 import {
   keyring,
@@ -20,6 +21,7 @@ const targets = [
   record,
   extent,
   frame,
+  chunkRun,
   manifest,
   rootLog,
   superblock,

@@ -3,7 +3,13 @@ import { type ErrorFacts, type Host, StoreError, nodeProvider } from '../engine/
 import { FrameReader, FrameWriter } from './protocol/frame.ts';
 import { type Agreement, type Identity, agree, helloOf } from './protocol/hello.ts';
 import { aliveMs, alivesMax, payloadBytes, windowBytes } from './protocol/limits.ts';
-import { type HelloMessage, type Message, decodeMessage, encodeMessage } from './protocol/message.ts';
+import {
+  type BlobForm,
+  type HelloMessage,
+  type Message,
+  decodeMessage,
+  encodeMessage,
+} from './protocol/message.ts';
 import { ReceiveWindow, SendWindow } from './protocol/credit.ts';
 import type { Transport } from './transport.ts';
 
@@ -11,6 +17,10 @@ export interface Incoming {
   readonly message: Message;
   readonly payload: Uint8Array;
 }
+
+/** How blobs may travel: compressed by what this runtime has. */
+export const spokenForms: readonly BlobForm[] =
+  nodeProvider.zstd === undefined ? ['content', 'deflate'] : ['content', 'deflate', 'zstd'];
 
 export interface ConnectionOptions {
   readonly host: Host;
@@ -57,8 +67,8 @@ export class Connection {
   }
 
   /** Sends our hello, without waiting for theirs: what may be asked before it is known may follow at once. */
-  hello(identity: Identity): void {
-    this.#ours = helloOf(identity);
+  hello(identity: Identity, forms: readonly BlobForm[]): void {
+    this.#ours = helloOf(identity, forms);
     this.send(this.#ours);
     void this.#stayAlive();
   }
@@ -93,6 +103,11 @@ export class Connection {
       } else if (++this.#alives > alivesMax)
         throw new StoreError('unavailable', 'the peer says that it is alive, and nothing else');
     }
+  }
+
+  /** Whether blobs may come in a form. */
+  takes(form: BlobForm): boolean {
+    return this.agreement.forms.includes(form);
   }
 
   /** A payload that came is not needed any more. */

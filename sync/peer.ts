@@ -38,8 +38,11 @@ export interface Source {
   links(ids: readonly BlobId[]): Promise<readonly (readonly TreeLink[] | undefined)[]>;
   /** The last change that set each root to each id, by its sequence in the root log; 0 where none did. */
   changes(asked: readonly PeerMark[]): Promise<readonly number[]>;
-  /** At most `length` bytes of the content, verified; fewer only at the end. */
-  read(id: BlobId, offset: number, length: number): Promise<Piece | undefined>;
+  /**
+   * At most `length` bytes of the content, verified; fewer only at the end. With `codecs` it may come in chunks that are compressed by
+   * one of them: then their checksums were verified, and it may end earlier, where a chunk does.
+   */
+  read(id: BlobId, offset: number, length: number, codecs?: readonly number[]): Promise<Piece | undefined>;
   /** Bookmarks: nodes that peers were known to have under these names, whether or not they are still here. */
   marks(names: readonly string[]): Promise<ReadonlyMap<string, readonly BlobId[]>>;
   /** Remembers what the peer has now. */

@@ -1,8 +1,10 @@
 /** The receiving role over a connection: the receiver's machine with a sink behind it. */
+import { decodeRun } from '../engine/codec/chunk-run.ts';
+import { nodeProvider } from '../engine/index.ts';
 import { Exchange, type Wire } from './exchange.ts';
 import type { Sink, SinkState, ToldRoot } from './peer.ts';
 import type { ReceiveWindow } from './protocol/credit.ts';
-import type { AskedRoot } from './protocol/message.ts';
+import type { AskedRoot, BlobForm } from './protocol/message.ts';
 import { Receiver } from './protocol/receiver.ts';
 import type { ReceiveCounts, ReceiverEffect } from './protocol/receiver-effects.ts';
 
@@ -27,9 +29,16 @@ export interface ReceiveOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
+/** What is agreed with whoever sends. */
+export interface Intake {
+  readonly receiveWindow: ReceiveWindow;
+  /** Whether blobs may come in a form. */
+  takes(form: BlobForm): boolean;
+}
+
 /** Asks for roots and takes them in. The sink was begun by the caller, who also ends it. */
 export async function receiveRoots(
-  connection: Wire & { readonly receiveWindow: ReceiveWindow },
+  connection: Wire & Intake,
   sink: Sink,
   options: ReceiveOptions,
 ): Promise<ReceiveCounts> {
@@ -44,6 +53,8 @@ export async function receiveRoots(
     partials,
     quota,
     sha256Hex,
+    takes: (form) => connection.takes(form),
+    decode: (chunks) => decodeRun(nodeProvider, chunks),
     window: connection.receiveWindow,
   });
   const progress = { blobs: 0, bytes: 0 };
@@ -80,14 +91,14 @@ export async function receiveRoots(
           machine.taken(piece.bytes);
           connection.recycle(piece.bytes);
         });
-        if (piece.offset + piece.bytes.length === piece.size)
+        if (piece.offset + piece.length === piece.size)
           exchange.later(async () => {
             if (await sink.written(piece.id)) {
-              count(1, piece.bytes.length);
+              count(1, piece.length);
               machine.stored({ kind: 'raw', id: piece.id });
             } else machine.unfit(piece.id);
           });
-        else count(0, piece.bytes.length);
+        else count(0, piece.length);
         return undefined;
       }
       case 'store-node': {

@@ -1,5 +1,6 @@
 /** Blobs of a peer by their ids: asked for as a transfer of no roots, judged as they come, and had again over a new connection when one is cut. */
 import { toHex } from '../engine/codec/bytes.ts';
+import { decodeRun } from '../engine/codec/chunk-run.ts';
 import {
   type BlobId,
   type BlobKind,
@@ -10,7 +11,7 @@ import {
   decodeNode,
   nodeProvider,
 } from '../engine/index.ts';
-import { Connection, type Incoming } from './connection.ts';
+import { Connection, type Incoming, spokenForms } from './connection.ts';
 import { Notes } from './peers/notes.ts';
 import { Assembly, refused } from './protocol/arrivals.ts';
 import { costOf } from './protocol/credit.ts';
@@ -45,7 +46,7 @@ export class RemoteBlobs implements BlobSource {
   readonly #connect: () => Promise<Transport>;
   readonly #options: RemoteBlobsOptions;
   #connection: Connection | undefined;
-  #assembly = new Assembly();
+  #assembly: Assembly | undefined;
   /** In the order of their answers. */
   #asked: BlobId[] = [];
   #expected: readonly BlobId[] = [];
@@ -174,7 +175,7 @@ export class RemoteBlobs implements BlobSource {
     this.#options.signal?.throwIfAborted();
     const connection = new Connection(await this.#connect(), this.#options);
     try {
-      connection.hello(await new Notes(this.#store).identity());
+      connection.hello(await new Notes(this.#store).identity(), spokenForms);
       connection.send({ type: 'ask', all: false, roots: [] });
       const { message } = await this.#next(connection);
       if (message.type !== 'roots' || message.roots.length > 0)
@@ -183,7 +184,10 @@ export class RemoteBlobs implements BlobSource {
       await connection.close(error).catch(() => undefined);
       throw error;
     }
-    this.#assembly = new Assembly();
+    this.#assembly = new Assembly({
+      takes: (form) => connection.takes(form),
+      decode: (chunks) => decodeRun(nodeProvider, chunks),
+    });
     return connection;
   }
 
@@ -296,7 +300,7 @@ export class RemoteBlobs implements BlobSource {
   ): Promise<{ readonly bytes: Uint8Array; readonly size: number } | undefined> {
     const id = this.#asked[0]!;
     const { message, payload } = await this.#next(connection);
-    if (message.type === 'absent' && message.id === id && this.#assembly.open === undefined) {
+    if (message.type === 'absent' && message.id === id && this.#assembly!.open === undefined) {
       this.#asked.shift();
       return undefined;
     }
@@ -305,7 +309,7 @@ export class RemoteBlobs implements BlobSource {
     if (message.id !== id || message.kind !== 'raw')
       throw refused('forbidden', 'a blob comes that nothing asked for', message.id);
     connection.receiveWindow.arrived(costOf(payload));
-    const { last } = this.#assembly.take(message, payload, () => this.#from);
+    const { chunks, last } = this.#assembly!.take(message, payload, () => this.#from);
     this.#fruitless = 0;
     const credit = connection.receiveWindow.taken(costOf(payload));
     if (credit > 0) connection.send({ type: 'credit', bytes: credit });
@@ -316,7 +320,7 @@ export class RemoteBlobs implements BlobSource {
       this.#counts.blobs++;
       this.#counts.bytes += message.size;
     }
-    return { bytes: payload, size: message.size };
+    return { bytes: chunks === undefined ? payload : this.#assembly!.decode(id, chunks), size: message.size };
   }
 
   async #next(connection: Connection): Promise<Incoming> {

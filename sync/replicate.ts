@@ -1,6 +1,6 @@
 /** Replication of roots between a store and a peer: pull, push, and serve, over any transport. */
 import { type BlobId, type Host, type Store, StoreError, nodeHost, nodeProvider } from '../engine/index.ts';
-import { Connection, type Incoming } from './connection.ts';
+import { Connection, type Incoming, spokenForms } from './connection.ts';
 import type { Ending, PeerRoot, Sink, SinkState, Source, ToldRoot } from './peer.ts';
 import type { SharedReads } from './peers/shared-reads.ts';
 import { StoreSink } from './peers/store-sink.ts';
@@ -141,7 +141,7 @@ class Side {
   async pull({ roots: names, rollback }: PullOptions): Promise<Replicated> {
     checkNames(names);
     const sink = new StoreSink(this.#store);
-    this.#connection.hello(await sink.identity());
+    this.#connection.hello(await sink.identity(), spokenForms);
     const { counts, rounds } = await this.#receive(sink, { names, marks: new Map(), rollback });
     this.#connection.send({ type: 'bye' });
     return this.#result(counts, rounds);
@@ -155,7 +155,7 @@ class Side {
     const force = rollback === 'allow' ? ({ force: true } as const) : {};
     if (rollback === 'allow' && Object.keys(expect).length > 0)
       throw new StoreError('invalid-argument', 'a push that may go back expects nothing');
-    this.#connection.hello(await source.identity());
+    this.#connection.hello(await source.identity(), spokenForms);
     const result = await this.#during(source, source.begin(), async () => {
       const roots = await source.roots(names);
       checkOffered(roots, names);
@@ -180,7 +180,7 @@ class Side {
   async serve({ allow = 'both', rollback }: ServeOptions): Promise<Replicated[]> {
     const source = new StoreSource(this.#store);
     const sink = new StoreSink(this.#store);
-    this.#connection.hello(await source.identity());
+    this.#connection.hello(await source.identity(), spokenForms);
     const results: Replicated[] = [];
     for (;;) {
       const next = await this.#connection.receive();

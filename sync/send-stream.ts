@@ -1,14 +1,15 @@
 /** The offline stream, written: a root with all it reaches as frames in one direction, in parts that are sealed with a digest. */
 import { type BlobId, type Store, StoreError, decodeNode, nodeProvider } from '../engine/index.ts';
 import { concatBytes, fromHex, toHex } from '../engine/codec/bytes.ts';
+import { decodeRun, readRun } from '../engine/codec/chunk-run.ts';
 import type { Identity, PeerRoot, Source, TreeLink } from './peer.ts';
 import { StoreSource } from './peers/store-source.ts';
 import { Descent } from './protocol/arrivals.ts';
 import { FrameWriter } from './protocol/frame.ts';
 import { helloOf } from './protocol/hello.ts';
 import { partBytes as defaultPartBytes, payloadBytes } from './protocol/limits.ts';
-import { type Message, encodeMessage } from './protocol/message.ts';
-import { type Piece, firstPieceBytes } from './protocol/sender.ts';
+import { type BlobForm, type Message, encodeMessage, formNumbers, forms } from './protocol/message.ts';
+import { type Piece, firstPieceBytes, lengthOf } from './protocol/sender.ts';
 import { streamPlan } from './stream-plan.ts';
 
 export interface SendStreamOptions {
@@ -16,6 +17,8 @@ export interface SendStreamOptions {
   readonly since?: BlobId;
   /** Bytes of blobs after which a part ends, where a receiver may go on after a cut; default 64 MiB. */
   readonly partBytes?: number;
+  /** Compressed as it is stored: `receiveStream` takes that in where its runtime has the store's codec. Default false. */
+  readonly compressed?: boolean;
   readonly signal?: AbortSignal;
   /** Blobs sent so far, and their bytes. */
   readonly onProgress?: (progress: { readonly blobs: number; readonly bytes: number }) => void;
@@ -40,7 +43,7 @@ const noDigest = '0'.repeat(64);
 
 /**
  * The bytes of a stream that `receiveStream` takes in: one root, and all it reaches or all that `since` has not. Nothing is read
- * before it is asked for, and memory is bounded. The content is in it as it is: not compressed, and not encrypted. Nothing that the
+ * before it is asked for, and memory is bounded. The content is in it, and is not encrypted. Nothing that the
  * root reaches is collected until the end. `not-found` where the root or the base is not here.
  */
 export async function* sendStream(
@@ -60,7 +63,9 @@ export async function* sendStream(
       throw new StoreError('not-found', `there is no root ${JSON.stringify(name)}`, { root: name });
     if (root.kind === 'raw' && since !== undefined)
       throw new StoreError('invalid-argument', `root ${JSON.stringify(name)} is a blob: it has no base`);
-    return yield* new Streaming(source, { identity, root, since, partBytes, options }).run();
+    const forms: readonly BlobForm[] =
+      options.compressed === true ? ['content', store.parameters.compression.codec] : ['content'];
+    return yield* new Streaming(source, { identity, root, since, partBytes, forms, options }).run();
   } finally {
     await source.end({ how: 'cut' });
   }
@@ -71,6 +76,8 @@ interface Plan {
   readonly root: PeerRoot;
   readonly since: BlobId | undefined;
   readonly partBytes: number;
+  /** How blobs are in it. */
+  readonly forms: readonly BlobForm[];
   readonly options: SendStreamOptions;
 }
 
@@ -79,6 +86,7 @@ class Streaming {
   readonly #plan: Plan;
   readonly #writer = new FrameWriter(nodeProvider);
   readonly #descent: Descent;
+  readonly #codecs: readonly number[];
   #hasher = nodeProvider.hasher();
   #digest = noDigest;
   #parts = 0;
@@ -92,6 +100,7 @@ class Streaming {
     this.#source = source;
     this.#plan = plan;
     this.#descent = new Descent(plan.root);
+    this.#codecs = plan.forms.map((form) => formNumbers[form]).filter((codec) => codec !== 0);
   }
 
   async *run(): AsyncGenerator<Uint8Array, SentStream, void> {
@@ -127,7 +136,7 @@ class Streaming {
     const reading: Reading[] = [];
     try {
       for await (const item of plan) {
-        const first = this.#source.read(item.id, 0, firstPieceBytes);
+        const first = this.#source.read(item.id, 0, firstPieceBytes, this.#codecs);
         first.catch(() => undefined); // told when its turn comes
         reading.push({ item, first });
         if (reading.length > readsAhead) yield reading.shift()!;
@@ -140,14 +149,12 @@ class Streaming {
 
   async *#blob(item: TreeLink, first: Piece | undefined): AsyncGenerator<Uint8Array, void, void> {
     const pieces: Uint8Array[] = [];
-    for await (const piece of this.#pieces(item.id, first)) {
-      this.#frame(
-        { type: 'blob', ...item, form: 'content', size: piece.size, offset: piece.offset },
-        piece.bytes,
-      );
-      if (item.kind === 'node') pieces.push(piece.bytes);
-      this.#partBytes += piece.bytes.length;
-      this.#counts.bytes += piece.bytes.length;
+    for await (const piece of this.#pieces(item.id, first, this.#codecs)) {
+      const { bytes, size, offset, codec = 0 } = piece;
+      this.#frame({ type: 'blob', ...item, form: forms[codec]!, size, offset }, bytes);
+      if (item.kind === 'node') pieces.push(codec === 0 ? bytes : decodeRun(nodeProvider, readRun(bytes)));
+      this.#partBytes += bytes.length;
+      this.#counts.bytes += lengthOf(piece);
       yield* this.#flush(batchBytes);
     }
     this.#counts.blobs++;
@@ -158,14 +165,15 @@ class Streaming {
   async *#pieces(
     id: BlobId,
     first: Piece | undefined,
+    codecs: readonly number[],
   ): AsyncGenerator<Piece & { readonly offset: number }, void, void> {
     let piece = first;
     for (let offset = 0; ;) {
-      if (piece === undefined || (piece.bytes.length === 0 && offset < piece.size))
+      if (piece === undefined || (lengthOf(piece) === 0 && offset < piece.size))
         throw new StoreError('not-found', `blob ${id} is not in the store`, { id });
       const here = { ...piece, offset };
-      offset += piece.bytes.length;
-      const next = offset < piece.size ? this.#source.read(id, offset, payloadBytes) : undefined;
+      offset += lengthOf(piece);
+      const next = offset < piece.size ? this.#source.read(id, offset, payloadBytes, codecs) : undefined;
       next?.catch(() => undefined); // told below
       yield here;
       if (next === undefined) return;
@@ -175,7 +183,7 @@ class Streaming {
 
   async #node(id: BlobId): Promise<RepeatedNode> {
     const pieces: Uint8Array[] = [];
-    for await (const { bytes } of this.#pieces(id, await this.#source.read(id, 0, payloadBytes)))
+    for await (const { bytes } of this.#pieces(id, await this.#source.read(id, 0, payloadBytes), []))
       pieces.push(bytes);
     return { id, pieces };
   }
@@ -186,7 +194,7 @@ class Streaming {
     this.#hasher = nodeProvider.hasher();
     this.#hasher.update(fromHex(this.#digest)!);
     this.#partBytes = 0;
-    this.#frame(helloOf(identity));
+    this.#frame(helloOf(identity, this.#plan.forms));
     const frames = repeated.reduce((sum, { pieces }) => sum + pieces.length, 0);
     this.#frame({ type: 'part', number: this.#parts, digest: this.#digest, repeated: frames });
     this.#frame({ type: 'roots', roots: [{ name, id, kind, base: since ?? null }] });

@@ -5,7 +5,7 @@ import { Exchange } from './exchange.ts';
 import type { PeerMark, PeerRoot, Source } from './peer.ts';
 import { difference } from './protocol/difference.ts';
 import { rootsMax } from './protocol/limits.ts';
-import type { AskedRoot, RootHistory } from './protocol/message.ts';
+import { type AskedRoot, type RootHistory, formNumbers } from './protocol/message.ts';
 import { type PlannedRoot, type SendCounts, Sender, type SenderEffect } from './protocol/sender.ts';
 
 export interface SendOptions {
@@ -28,6 +28,7 @@ export async function sendRoots(
 ): Promise<SentRoots> {
   const { agreement, sendWindow: window } = connection;
   const machine = new Sender({ window, payloadBytes: agreement.payloadBytes });
+  const codecs = agreement.forms.map((form) => formNumbers[form]).filter((codec) => codec !== 0);
   let roots: readonly PlannedRoot[] = [];
   const exchange = new Exchange<SenderEffect, SentRoots>(connection, {
     message: ({ message }) => machine.message(message),
@@ -46,7 +47,7 @@ export async function sendRoots(
         case 'read': {
           const { read } = effect;
           exchange.later(async () => {
-            const reading = source.read(read.id, read.offset, read.length);
+            const reading = source.read(read.id, read.offset, read.length, codecs);
             machine.read(read, await (roots.length === 0 ? reading.catch(unreadable) : reading));
           });
           return undefined;

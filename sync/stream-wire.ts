@@ -1,7 +1,7 @@
 /** An offline stream as the receiving role sees it: frames verified and counted, parts checked against their digests, no way to ask. */
 import { StoreError, nodeProvider } from '../engine/index.ts';
 import { fromHex, toHex } from '../engine/codec/bytes.ts';
-import type { Incoming } from './connection.ts';
+import { type Incoming, spokenForms } from './connection.ts';
 import type { Wire } from './exchange.ts';
 import type { Identity } from './peer.ts';
 import type { StreamNote } from './peers/notes.ts';
@@ -9,7 +9,7 @@ import { ReceiveWindow, SendWindow, costOf } from './protocol/credit.ts';
 import { type Frame, FrameReader } from './protocol/frame.ts';
 import { agree, helloOf } from './protocol/hello.ts';
 import { payloadBytes, windowBytes } from './protocol/limits.ts';
-import { type FoundRoot, type Message, decodeMessage } from './protocol/message.ts';
+import { type BlobForm, type FoundRoot, type Message, decodeMessage } from './protocol/message.ts';
 
 /** What a stream says of itself before its blobs. */
 export interface StreamHead {
@@ -41,6 +41,8 @@ export class StreamWire implements Wire {
   #state: 'hello' | 'part' | 'roots' | 'blobs' | 'sealed' | 'ending' | 'ended' = 'hello';
   #head: StreamHead | undefined;
   #peer = '';
+  /** How blobs may come. */
+  #forms: readonly BlobForm[] = [];
   /** Frames that only repeat what the parts before have. */
   #repeated = 0;
   /** Told next. */
@@ -55,6 +57,10 @@ export class StreamWire implements Wire {
     this.#part = options.at;
     this.#offset = options.at.offset;
     this.#reader = new FrameReader(nodeProvider, payloadBytes, { sequence: options.at.frames });
+  }
+
+  takes(form: BlobForm): boolean {
+    return this.#forms.includes(form);
   }
 
   /** Bytes read and verified as frames, those before `at` included. */
@@ -172,7 +178,13 @@ export class StreamWire implements Wire {
   }
 
   #hello(message: Extract<Message, { readonly type: 'hello' }>): void {
-    const { peer } = agree(helloOf(this.#options.identity), message);
+    const { peer, forms } = agree(helloOf(this.#options.identity, spokenForms), message);
+    if (forms.length < message.forms.length)
+      throw new StoreError(
+        'incompatible-format',
+        'the stream is compressed in a way that this runtime has not got: write it without',
+      );
+    this.#forms = forms;
     if (this.#head !== undefined && peer.storeId !== this.#peer)
       throw bad('its parts are of different stores');
     this.#peer = peer.storeId;

@@ -78,6 +78,7 @@ test('the door of the engine loads what the calling thread runs; what threads ru
     'engine/catalog/blob-rows.ts',
     'engine/catalog/layout.ts',
     'engine/commit/superblock-file.ts',
+    'engine/content/giving-way.ts',
     'engine/content/goal.ts',
     'engine/content/incarnation.ts',
     'engine/content/pace.ts',

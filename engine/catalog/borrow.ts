@@ -13,6 +13,9 @@ export interface Borrow {
   readonly lender: string;
 }
 
+/** In `touched`: somebody is about to put or refer to it, and may still take it back. */
+export const neverPut = 0;
+
 /** The row of a borrowed blob: no bytes here, and in the fan-out of its id, so that a scrub goes through them in parts. */
 export function borrowedRow(
   id: Uint8Array,

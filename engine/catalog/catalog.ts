@@ -7,7 +7,7 @@ import { StoreError, invariant } from '../errors.ts';
 import type { Named } from '../keys/realm.ts';
 import type { Clock } from '../host.ts';
 import { type BlobRow, BlobWriter } from './blob-rows.ts';
-import { type Borrow, borrowedRow, decodeBorrow, encodeBorrow } from './borrow.ts';
+import { type Borrow, borrowedRow, decodeBorrow, encodeBorrow, neverPut } from './borrow.ts';
 import { CopyWriter } from './copy-rows.ts';
 import { type Owner, ReferenceRows, RootRows, ownerKinds } from './reference-rows.ts';
 import { type LogPosition, type RootLog, logStart } from './root-log.ts';
@@ -116,6 +116,25 @@ export class Catalog {
     }
   }
 
+  /**
+   * A transaction that is made durable by the next one that is not of this kind, and costs no sync of its own: for what may be lost with the
+   * power, since it is found out again. It is atomic, in its order, and outlives the process all the same.
+   */
+  unsynced<Result>(work: (transaction: Transaction) => Result): Result {
+    const kept = this.db.pragma('synchronous', { simple: true });
+    this.db.pragma('synchronous = NORMAL');
+    try {
+      return this.transaction((transaction) => {
+        const result = work(transaction);
+        invariant(transaction.entries.length === 0, 'the root log is synced before its COMMIT');
+        return result;
+      });
+    } finally {
+      this.db.pragma(`synchronous = ${String(kept)}`);
+      invariant(this.db.pragma('synchronous', { simple: true }) === kept, 'puts are synced');
+    }
+  }
+
   /** Reads what is committed, all of it at one moment, while others write. */
   atOneMoment<Result>(read: () => Result): Result {
     invariant(this.#transaction === undefined, 'transactions do not nest');
@@ -175,6 +194,7 @@ export class Transaction {
       BlobRow,
       'id' | 'kind' | 'codec' | 'size' | 'stored' | 'volume' | 'extent' | 'start' | 'incarnation' | 'label'
     >,
+    touched: number = this.state.clockMs,
   ): BlobRow {
     this.changed = true;
     const { clockMs, generation } = this.state;
@@ -182,7 +202,7 @@ export class Transaction {
       ...values,
       refcount: 0,
       created: clockMs,
-      touched: clockMs,
+      touched,
       touched_gen: generation,
       zero_since: clockMs,
       zero_gen: generation,
@@ -255,7 +275,7 @@ export class Transaction {
   borrowAgain(id: BlobId, lent: Borrow): boolean {
     const bytes = fromHex(id)!;
     if (this.catalog.blobs.numberOf(bytes) !== undefined) return false;
-    this.insert(borrowedRow(bytes, lent));
+    this.insert(borrowedRow(bytes, lent), neverPut);
     return true;
   }
 

@@ -9,6 +9,20 @@ export function toHex(bytes: Uint8Array): string {
   return ascii.decode(text);
 }
 
+/** Whether these lower-case hex digits are those of the bytes: without making text of them. */
+export function isHexOf(text: string, bytes: Uint8Array): boolean {
+  if (text.length !== 2 * bytes.length) return false;
+  for (let i = 0; i < bytes.length; i++) {
+    const byte = bytes[i]!;
+    if (
+      text.charCodeAt(2 * i) !== digitCodes[byte >> 4] ||
+      text.charCodeAt(2 * i + 1) !== digitCodes[byte & 15]
+    )
+      return false;
+  }
+  return true;
+}
+
 const digitCodes = Uint8Array.from('0123456789abcdef', (digit) => digit.charCodeAt(0));
 /** Decoded in one piece: text put together from digits keeps its pieces, a kilobyte for each id, until somebody looks into it. */
 const ascii = new TextDecoder('latin1');

@@ -98,6 +98,11 @@ export class ChunkCompressor {
       options.mode === 'off' || (options.mode === 'auto' && isCompressedMedia(options.mediaType));
   }
 
+  /** What it compresses by. */
+  get codec(): ChunkCodec {
+    return this.#codec;
+  }
+
   encode(chunk: Uint8Array): StoredChunk {
     if (!this.#promises(chunk)) return asItIs(chunk);
     const compressor = compressorOf(this.#provider, this.#codec);

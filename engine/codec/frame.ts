@@ -14,6 +14,7 @@ import {
   readEntry,
   writeEntry,
 } from './chunks.ts';
+import { type EncodedChunk, cutRun } from './chunk-run.ts';
 import type { Provider } from './provider.ts';
 
 /*
@@ -115,6 +116,12 @@ interface Page {
   readonly table: DataView;
 }
 
+/** A chunk as it is stored. */
+interface StoredBytes {
+  readonly codec: number;
+  readonly bytes: Uint8Array;
+}
+
 /** What the end of a frame says: enough to read any part of it. Keeps 12 bytes per 1,024 chunks, and the pages used last. */
 export class Frame {
   /** 32 bytes. */
@@ -191,14 +198,28 @@ export class Frame {
     return bytes.length === to - from ? bytes : undefined;
   }
 
+  /** The chunks as they are stored, verified by their checksums, see `cutRun`. */
+  encoded(read: ReadAt, offset: number, end: number): EncodedChunk[] {
+    const { size } = this;
+    const chunk = (index: number): StoredBytes => this.#stored(read, index);
+    return cutRun(this.#provider, { size, chunkLog2: this.#chunkLog2, chunk }, { offset, end });
+  }
+
   #chunk(read: ReadAt, chunk: number): Uint8Array {
+    const { codec, bytes } = this.#stored(read, chunk);
+    const entry = { codec, length: bytes.length, crc: 0 };
+    return decodeChunk(this.#provider, entry, bytes, chunkLength(chunk, this.size, this.#chunkLog2));
+  }
+
+  /** Verified; valid until the next read. */
+  #stored(read: ReadAt, chunk: number): StoredBytes {
     const number = Math.floor(chunk / pageChunks);
     const page = this.#pageAt(read, number);
     const inPage = chunk % pageChunks;
     const entry = readEntry(page.table, inPage * entryBytes);
     const stored = read(page.places[inPage]!, entry.length);
     checkChunk(this.#provider, entry, stored);
-    return decodeChunk(this.#provider, entry, stored, chunkLength(chunk, this.size, this.#chunkLog2));
+    return { codec: entry.codec, bytes: stored };
   }
 
   #pageAt(read: ReadAt, number: number): Page {

@@ -5,6 +5,7 @@ import { plainBytes, readU64, writeU64 } from './bytes.ts';
 import {
   type StoredChunk,
   checkChunk,
+  chunkCodecs,
   chunkCount,
   chunkLength,
   chunkLog2Max,
@@ -14,6 +15,7 @@ import {
   readEntry,
   writeEntry,
 } from './chunks.ts';
+import { type EncodedChunk, cutRun } from './chunk-run.ts';
 import type { Provider } from './provider.ts';
 
 /** 'H' 'F' 'r' and the record version. */
@@ -105,6 +107,8 @@ export interface RecordView {
   readonly length: number;
   /** Bytes from..to of its content (default all), verified chunk by chunk; a view where they are stored as they are. */
   content(from?: number, to?: number): Uint8Array;
+  /** Its chunks as they are stored, see `cutRun`; undefined where none is compressed. */
+  encoded(offset: number, end: number): EncodedChunk[] | undefined;
 }
 
 /** Reads the record at `at` and verifies its head and table; `corrupt` with the reason otherwise. Chunks are verified when they are read. */
@@ -114,6 +118,54 @@ export function readRecord(provider: Provider, bytes: Uint8Array, at: number): R
   const view = new DataView(bytes.buffer, bytes.byteOffset + at, bytes.length - at);
   const head = readHead(view, bytes.subarray(at + 8, at + 40));
   return new StoredRecord(provider, bytes.subarray(at, at + found), head);
+}
+
+/** Bytes that many records are looked for in, with a view that is made once. */
+export interface RecordBytes {
+  readonly bytes: Uint8Array;
+  readonly view: DataView;
+}
+
+/** Bytes of a record of one chunk, stored as it is. */
+export function commonRecordBytes(size: number): number {
+  return recordOverhead(size, chunkLog2Max) + size;
+}
+
+/**
+ * The content of the record at `at` when all of it is right, and as with most: of this id, incarnation and size, not sealed, in one chunk
+ * that is stored as it is. Anything else gives undefined and takes `readRecord` to tell. For whoever goes through many: it makes two views
+ * a record, and nothing more.
+ */
+export function commonContent(
+  provider: Provider,
+  { bytes, view }: RecordBytes,
+  at: number,
+  { id, incarnation, size }: Pick<RecordHead, 'id' | 'incarnation' | 'size'>,
+): Uint8Array | undefined {
+  const tableEnd = at + recordHeadBytes + entryBytes;
+  const place = tableEnd + 4;
+  if (size === 0 || place + size > bytes.length) return undefined;
+  const chunkLog2 = view.getUint8(at + 7);
+  const isCommon =
+    view.getUint32(at, true) === magic &&
+    view.getUint8(at + 4) < kinds.length &&
+    view.getUint8(at + 5) === suites.plain &&
+    (view.getUint8(at + 6) & ~flagLast) === 0 &&
+    chunkLog2 >= chunkLog2Min &&
+    chunkLog2 <= chunkLog2Max &&
+    size <= 2 ** chunkLog2 &&
+    readU64(view, at + 40) === incarnation &&
+    readU64(view, at + 52) === 0 &&
+    readU64(view, at + 60) === size &&
+    view.getUint32(at + 68, true) === size &&
+    view.getUint32(at + 72, true) === size &&
+    // The table: codec identity, all of it.
+    view.getUint32(at + recordHeadBytes, true) === size;
+  if (!isCommon) return undefined;
+  for (let i = 0; i < 32; i++) if (bytes[at + 8 + i] !== id[i]) return undefined;
+  if (provider.crc32(bytes.subarray(at, tableEnd)) !== view.getUint32(tableEnd, true)) return undefined;
+  const content = bytes.subarray(place, place + size);
+  return provider.crc32(content) === view.getUint32(tableEnd - 4, true) ? content : undefined;
 }
 
 /** Bytes of the record at `at`, of which head and table are right, or why they are not: for whoever looks at many places. */
@@ -184,6 +236,24 @@ class StoredRecord implements RecordView {
       pieces.push(decode());
     });
     return joined(pieces).subarray(from - first, Math.max(from, end) - first);
+  }
+
+  encoded(offset: number, end: number): EncodedChunk[] | undefined {
+    const { contentBytes: size, chunkLog2 } = this.head;
+    const chunks = chunkCount(size, chunkLog2);
+    const table = Array.from({ length: chunks }, (_, i) =>
+      readEntry(this.#view, recordHeadBytes + entryBytes * i),
+    );
+    if (table.every(({ codec }) => codec === chunkCodecs.identity)) return undefined;
+    const first = recordHeadBytes + entryBytes * chunks + 4;
+    const chunk = (index: number): { readonly codec: number; readonly bytes: Uint8Array } => {
+      const entry = table[index]!;
+      const place = table.slice(0, index).reduce((sum, { length }) => sum + length, first);
+      const bytes = this.#bytes.subarray(place, place + entry.length);
+      checkChunk(this.#provider, entry, bytes);
+      return { codec: entry.codec, bytes };
+    };
+    return cutRun(this.#provider, { size, chunkLog2, chunk }, { offset, end });
   }
 
   /** The content of a record of one chunk, as most are. */

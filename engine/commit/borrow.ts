@@ -1,6 +1,6 @@
 /** Borrowing: what a commit is about to put or refer to, and an alternate has, gets a row here before the commit looks for it. */
 import { type BlobRow, isBorrowed } from '../catalog/blob-rows.ts';
-import type { Borrow } from '../catalog/borrow.ts';
+import { type Borrow, neverPut } from '../catalog/borrow.ts';
 import type { Catalog } from '../catalog/catalog.ts';
 import { fromHex, toHex } from '../codec/bytes.ts';
 import { StoreError } from '../errors.ts';
@@ -74,6 +74,26 @@ export function borrowFirst(
       catalog.blobs.delete(row);
     }
   });
+}
+
+/**
+ * Ahead of a reference to a blob. One that another process has just borrowed may be taken back by that one, and be deleted by its lender:
+ * then a reference would keep a row of nothing. Asked in the transaction of the reference, the lender answers before it says that it
+ * deletes the blob, and so finds the row when it asks what is borrowed; or it has said so, and this throws `unavailable`.
+ */
+export function checkBorrowed(
+  catalog: Catalog,
+  lent: { holds(row: BlobRow): boolean } | undefined,
+  row: BlobRow | undefined,
+): void {
+  if (row === undefined || !isBorrowed(row) || row.touched !== neverPut) return;
+  if (catalog.refs.any(row.n) || lent?.holds(row) === true) return;
+  const id = toHex(row.id);
+  throw new StoreError(
+    'unavailable',
+    `blob ${id} is being borrowed, and no alternate can be relied on for it now; try again`,
+    { id },
+  );
 }
 
 /**

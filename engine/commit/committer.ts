@@ -21,8 +21,8 @@ import { fanOut } from '../volumes/directory.ts';
 import { tendCache } from './cache.ts';
 import { setHorizon, setSide, unchunk } from './notes.ts';
 import { copyAt } from '../catalog/copy-rows.ts';
-import { type Afterwards, appendCopies, lacksCopies, markCopy, retire, retireFurther } from './copies.ts';
-import { keptKind } from './borrow.ts';
+import { type Afterwards, appendCopies, lacking, markCopy, retire, retireFurther } from './copies.ts';
+import { checkBorrowed, keptKind } from './borrow.ts';
 import { dropIntent, intend, writeChunkSums } from './files.ts';
 import { outcomeOf } from './outcome.ts';
 import { keyOf, otherKey } from './put-keys.ts';
@@ -124,8 +124,8 @@ export class Committer {
         if (found !== undefined && this.#stands(found, put.kind === 'node' ? 1 : 0, put.part)) continue;
       } else if (found?.row.incarnation !== put.instead) continue;
       const isNode = found?.sound === true && found.row.kind === 1 && !isBorrowed(found.row);
-      const healsNode = put.kind === 'raw' && isNode;
-      const bytes = healsNode ? recordOfNode(this.#volumes.options.provider, record) : record;
+      const bytes =
+        put.kind === 'raw' && isNode ? recordOfNode(this.#volumes.options.provider, record) : record;
       wanted.set(keyOf(put), { part: { name: { id, incarnation }, bytes }, fresh: found === undefined });
     }
     const placed = new Map<string, Placed>();
@@ -158,11 +158,11 @@ export class Committer {
       case 'put-chunked':
         return this.#putChunked(transaction, operation, afterwards);
       case 'retain':
-        return transaction.retain(operation.id, operation.owner);
+        return transaction.retain(this.#lasting(operation.id), operation.owner);
       case 'release':
         return transaction.release(operation.id, operation.owner);
       case 'set-root':
-        return transaction.setRoot(operation.name, operation.id, operation.expect);
+        return transaction.setRoot(operation.name, this.#lasting(operation.id), operation.expect);
       case 'delete-root':
         return transaction.deleteRoot(operation.name, operation.expect);
       case 'horizon':
@@ -192,6 +192,7 @@ export class Committer {
         missing: missing.slice(0, 100),
       });
     }
+    for (const child of children) checkBorrowed(this.#catalog, this.#options.lent, child);
     const [kind, place] = [put.kind === 'node' ? 1 : 0, placed.get(keyOf(put))];
     if (put.instead !== undefined && (place === undefined || !this.#isIn(put.id, put.instead)))
       return unneeded;
@@ -253,7 +254,6 @@ export class Committer {
     dropIntent(transaction, put.intent);
     const replaces = put.instead !== undefined && this.#isIn(put.id, put.instead);
     const standing = replaces ? undefined : this.#standing(put.id, 0);
-    const name = { id: put.id, incarnation: put.incarnation, framed: put.framed };
     let row: BlobRow;
     let healed = false;
     if (standing !== undefined) {
@@ -261,7 +261,7 @@ export class Committer {
       row = this.#labelled(transaction, standing, put.label);
       transaction.touch(row);
       if (standing.incarnation !== put.incarnation)
-        afterwards.push(() => void this.#volumes.directory(put.volume).delete(name));
+        afterwards.push(() => void this.#volumes.directory(put.volume).delete(put));
     } else {
       const facts = {
         kind: 0,
@@ -278,8 +278,8 @@ export class Committer {
       this.#volumes.charge(transaction, put.volume, row.stored);
       writeChunkSums(this.#catalog, row.n, put.sums);
     }
-    const outcome = outcomeOf(transaction, put, { row, deduplicated: standing !== undefined, healed });
-    return { ...outcome, ...lacking(transaction, row) };
+    const found = { row, deduplicated: standing !== undefined, healed };
+    return { ...outcomeOf(transaction, put, found), ...lacking(transaction, row) };
   }
 
   /** Its chunks and its manifest are here already; this makes them the one blob. */
@@ -342,6 +342,11 @@ export class Committer {
     );
   }
 
+  #lasting(id: BlobId): BlobId {
+    checkBorrowed(this.#catalog, this.#options.lent, this.#catalog.blobs.byId(fromHex(id)!));
+    return id;
+  }
+
   #holds(row: BlobRow): boolean {
     if (isBorrowed(row)) return this.#options.lent?.holds(row) === true;
     try {
@@ -392,8 +397,4 @@ export class Committer {
     } else this.#catalog.copies.deleteAll(row.n);
     return { row, healed };
   }
-}
-
-function lacking(transaction: Transaction, row: BlobRow): { readonly incomplete?: true } {
-  return lacksCopies(transaction, row) ? { incomplete: true } : {};
 }

@@ -106,6 +106,11 @@ export function lacksCopies({ catalog }: Transaction, row: BlobRow): boolean {
   return suspects.filter((suspect) => suspect === 0).length < copies;
 }
 
+/** The same as the answer to a put says it. */
+export function lacking(transaction: Transaction, row: BlobRow): { readonly incomplete?: true } {
+  return lacksCopies(transaction, row) ? { incomplete: true } : {};
+}
+
 /** Which copy was found damaged. */
 export interface CopyName {
   readonly id: string;

@@ -20,6 +20,8 @@ export interface ExtendRequest {
   readonly kind: 'directory' | 'sqlite';
   readonly cap?: number;
   readonly allocation?: Allocation;
+  /** The member that this one is to lie in. */
+  readonly within?: VolumeRow;
 }
 
 /**
@@ -32,7 +34,7 @@ export function extendGroup(transaction: Transaction, volumes: VolumeSet, reques
   if (files.facts(request.path) === undefined) makePath(files, request.path);
   const path = files.realPath(request.path);
   const kind = request.kind === 'sqlite' ? 'folder' : 'directory';
-  const id = found(volumes, { path, kind }) ?? toHex(volumes.options.host.random(16));
+  const id = found(volumes, { path, kind }, request.within) ?? toHex(volumes.options.host.random(16));
   makeFolder(files, files.join(path, 'tmp'));
   transaction.changed = true;
   sql
@@ -53,11 +55,12 @@ export function extendGroup(transaction: Transaction, volumes: VolumeSet, reques
 function found(
   volumes: VolumeSet,
   wanted: { readonly path: string; readonly kind: string },
+  within: VolumeRow | undefined,
 ): string | undefined {
   const { path, kind } = wanted;
   const { host, provider, storeId } = volumes.options;
   const { files } = host;
-  checkApart(volumes, path);
+  checkApart(volumes, path, within === undefined ? [] : [within]);
   const rows = volumes.rows();
   const label = readLabel({ files, provider, folder: path });
   if (label === undefined) {
@@ -80,8 +83,8 @@ function found(
   return volumeId;
 }
 
-/** Whether a folder lies outside of the store and of all its volumes, but for the one that is to be there. */
-export function checkApart(volumes: VolumeSet, path: string, except?: VolumeRow): void {
+/** Whether a folder lies outside of the store and of all its volumes, but for those. */
+export function checkApart(volumes: VolumeSet, path: string, except: readonly VolumeRow[] = []): void {
   const { host, layout } = volumes.options;
   const within = (inner: string, outer: string): boolean =>
     inner === outer || inner.startsWith(host.files.join(outer, '/')) || inner.startsWith(`${outer}/`);
@@ -92,7 +95,10 @@ export function checkApart(volumes: VolumeSet, path: string, except?: VolumeRow)
   const other = volumes
     .rows()
     .find(
-      (row) => row.n !== except?.n && row.path !== null && (within(path, row.path) || within(row.path, path)),
+      (row) =>
+        !except.some(({ n }) => n === row.n) &&
+        row.path !== null &&
+        (within(path, row.path) || within(row.path, path)),
     );
   if (other !== undefined)
     throw new StoreError('conflict', `${path} is volume ${other.id} already, or lies in it`, {

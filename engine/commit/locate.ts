@@ -4,6 +4,7 @@ import type { VolumeRow } from '../catalog/group.ts';
 import { isDead } from '../catalog/leases.ts';
 import { StoreError } from '../errors.ts';
 import { checkLabel } from '../volumes/label.ts';
+import { companionOf, companionPath, sharingCap } from './companion.ts';
 import { checkApart } from './extend.ts';
 import type { VolumeSet } from './volume-set.ts';
 
@@ -41,7 +42,7 @@ export function locateVolume(
     checkLabel(volumes.place(row), volumes.identity(row));
     return row;
   }
-  checkApart(volumes, path, row);
+  checkApart(volumes, path, [row, ...sharingCap(volumes, row)]);
   checkLabel({ files, provider, folder: path }, volumes.identity(row));
   if (isThere(volumes, row))
     throw new StoreError(
@@ -50,11 +51,23 @@ export function locateVolume(
       { volume, path: row.path },
     );
   checkAlone(transaction, volumes);
+  const companion = companionOf(volumes, row);
+  moveRow(transaction, volumes, { row, path });
+  // It went along; if it did not, it is away, and can be located by itself.
+  if (companion !== undefined)
+    moveRow(transaction, volumes, { row: companion, path: companionPath(files, { ...row, path })! });
+  volumes.publish(transaction);
+  return volumes.byId(volume);
+}
+
+function moveRow(
+  transaction: Transaction,
+  volumes: VolumeSet,
+  { row, path }: { readonly row: VolumeRow; readonly path: string },
+): void {
   transaction.changed = true;
   transaction.catalog.sql.rows('UPDATE volumes SET path = ? WHERE n = ?').run(path, row.n);
   volumes.letGo(row);
-  volumes.publish(transaction);
-  return volumes.byId(volume);
 }
 
 function isThere(volumes: VolumeSet, row: VolumeRow): boolean {

@@ -5,6 +5,7 @@ import type { Statements } from '../catalog/statements.ts';
 import { StoreError, systemCode } from '../errors.ts';
 import type { Files } from '../host.ts';
 import { removeLabels } from '../volumes/label.ts';
+import { companionPath } from './companion.ts';
 import { removeFolderIfThere, removeIfThere } from './create.ts';
 
 export function removeVolumeFiles(
@@ -29,6 +30,8 @@ export function removeVolumeFiles(
   for (const fan of fanOutFolders(files, folder)) removeIfEmpty(files, fan);
   removeTemps(files, folder);
   removeIfEmpty(files, files.join(folder, 'quarantine'));
+  // Made for the companion, which goes first.
+  removeIfEmpty(files, companionPath(files, row)!);
   // The label last: until then it is known for what it was.
   removeLabels({ files, folder });
 }

@@ -18,6 +18,7 @@ import type { Provider } from '../codec/provider.ts';
 import type { DatabaseClass } from '../driver.ts';
 import { StoreError, systemCode } from '../errors.ts';
 import type { Host } from '../host.ts';
+import { sharingCap } from './companion.ts';
 import { type LabelPlace, checkLabel, readLabel, writeLabel } from '../volumes/label.ts';
 import { SqliteVolume, type SqliteVolumeOptions } from '../volumes/sqlite.ts';
 
@@ -100,9 +101,7 @@ export class VolumeChoice {
       .all() as VolumeRow[];
     const rows = open.filter((row) => isWished(row.n, wish));
     const usable = open.length === 1 ? rows : rows.filter((row) => this.#volumes.usable(row));
-    const candidates = usable.map((row) =>
-      this.#candidate(row, row.bytes + intendedBytes(this.#volumes, row.n)),
-    );
+    const candidates = usable.map((row) => this.#candidate(row));
     const allocation = readGroup(sql).allocation;
     const preferred = candidates.find(({ n }) => n === wish.preferred);
     const striped = allocation === 'striped' && preferred !== undefined && preferred.roomBytes >= bytes;
@@ -159,9 +158,7 @@ export class VolumeChoice {
     if (rows.length === 0 && isWished(ownFolder, wish)) return ownFolder;
     const own = { n: ownFolder, roomBytes: Number.POSITIVE_INFINITY, freeBytes: 0 };
     own.freeBytes = options.host.files.space(options.layout.volumes).freeBytes;
-    const candidates = rows
-      .filter((row) => this.#volumes.usable(row))
-      .map((row) => this.#candidate(row, this.#bytesIn(row.n)));
+    const candidates = rows.filter((row) => this.#volumes.usable(row)).map((row) => this.#candidate(row));
     const allowed = [own, ...candidates].filter(({ n }) => isWished(n, wish));
     if (allowed.length === 0) throw nowhere(rows.find(({ n }) => isWished(n, wish)));
     const wanted = Math.ceil(bytes * 1.5) + overheadBytes;
@@ -171,15 +168,23 @@ export class VolumeChoice {
     throw new StoreError('no-space', `the folder of volumes has no room for ${bytes} bytes`, { bytes });
   }
 
-  #candidate(row: VolumeRow, used: number): Candidate {
+  #candidate(row: VolumeRow): Candidate {
     const { freeBytes } = this.#volumes.options.host.files.space(this.#volumes.place(row).folder);
-    return { n: row.n, freeBytes, roomBytes: row.cap === null ? Number.POSITIVE_INFINITY : row.cap - used };
+    return { n: row.n, freeBytes, roomBytes: this.#roomOf(row) };
   }
 
-  #bytesIn(folder: number): number {
+  /** What a cap leaves, for the member and its companion together. */
+  #roomOf(row: VolumeRow): number {
+    if (row.cap === null) return Number.POSITIVE_INFINITY;
+    const members = [row, ...sharingCap(this.#volumes, row)];
+    return members.reduce((room, member) => room - this.#bytesOf(member), row.cap);
+  }
+
+  #bytesOf(row: VolumeRow): number {
+    if (row.kind === 'directory') return row.bytes + intendedBytes(this.#volumes, row.n);
     return this.#volumes.catalog.sql
       .values('SELECT coalesce(sum(bytes), 0) FROM volumes WHERE folder = ?')
-      .get(folder) as number;
+      .get(row.n) as number;
   }
 
   #create(transaction: Transaction, folder: number): VolumeRow {

@@ -81,6 +81,14 @@ export class AnyCopy {
         }
         return all;
       },
+      encoded: (offset, end) => {
+        try {
+          return file.encoded?.(offset, end);
+        } catch (error) {
+          if (!mayHaveMoved(error)) throw error;
+          return undefined; // `read` looks for another copy
+        }
+      },
       close: () => file.close(),
     };
   }

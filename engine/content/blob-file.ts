@@ -1,6 +1,7 @@
 /** The open file of a large blob, whatever form it is stored in: ranges of its content, verified. */
 import { type BlobRow, storedForms } from '../catalog/blob-rows.ts';
 import { equalBytes } from '../codec/bytes.ts';
+import type { EncodedChunk } from '../codec/chunk-run.ts';
 import { Frame, type ReadAt } from '../codec/frame.ts';
 import type { Provider } from '../codec/provider.ts';
 import { StoreError } from '../errors.ts';
@@ -19,6 +20,11 @@ export interface BlobFile {
    * where it is not to be had.
    */
   bare?(offset: number, end: number): Uint8Array | undefined;
+  /**
+   * The chunks that end within offset..end as they are stored, their checksums verified, see `cutRun`. Undefined where it is not stored
+   * compressed, or not to be had so: then `read` gives the content.
+   */
+  encoded?(offset: number, end: number): readonly EncodedChunk[] | undefined;
   close(): void;
 }
 
@@ -91,6 +97,10 @@ export class FramedFile implements BlobFile {
 
   bare(offset: number, end: number): Uint8Array | undefined {
     return this.#frame.bare(this.#read, offset, end);
+  }
+
+  encoded(offset: number, end: number): readonly EncodedChunk[] {
+    return this.#frame.encoded(this.#read, offset, end);
   }
 
   close(): void {

@@ -1,4 +1,5 @@
 /** A blob that consists of chunk blobs, read like a file: down the manifest to the chunks that a range touches. */
+import { type EncodedChunk, contentOf, runChunksMax } from '../codec/chunk-run.ts';
 import type { ManifestNode, ManifestPart } from '../codec/manifest.ts';
 import { StoreError } from '../errors.ts';
 import type { BlobFile } from './blob-file.ts';
@@ -7,6 +8,18 @@ import type { BlobFile } from './blob-file.ts';
 export interface ChunkSource {
   manifest(id: string): ManifestNode;
   chunk(id: string, from: number, to: number): Uint8Array;
+  /**
+   * A chunk of the blob as it is stored, itself in chunks, see `cutRun`; as its content where it is not compressed. Absent where nobody
+   * reads it so.
+   */
+  encoded?(id: string, from: number, to: number): readonly EncodedChunk[];
+}
+
+interface Range {
+  /** Where the node begins in the blob. */
+  readonly base: number;
+  readonly offset: number;
+  readonly end: number;
 }
 
 export class ChunkedFile implements BlobFile {
@@ -33,15 +46,37 @@ export class ChunkedFile implements BlobFile {
     return bytes;
   }
 
+  encoded(offset: number, end: number): readonly EncodedChunk[] | undefined {
+    if (this.#source.encoded === undefined) return undefined;
+    return this.#encoded(this.#root, { base: 0, offset, end });
+  }
+
   close(): void {
     this.#last = undefined;
   }
 
-  #fill(
-    node: ManifestNode,
-    range: { readonly base: number; readonly offset: number; readonly end: number },
-    target: Uint8Array,
-  ): void {
+  #encoded(node: ManifestNode, range: Range): EncodedChunk[] {
+    const run: EncodedChunk[] = [];
+    const { end } = range;
+    let { base, offset } = range;
+    for (const { id, size } of node.parts) {
+      if (base >= end || run.length >= runChunksMax) break;
+      if (base + size > offset) {
+        const more =
+          node.level > 0
+            ? this.#encoded(this.#below(id, node.level, size), { base, offset, end })
+            : this.#source.encoded!(id, Math.max(0, offset - base), Math.min(size, end - base));
+        if (run.length + more.length > runChunksMax) break;
+        run.push(...more);
+        offset += contentOf(more);
+        if (offset < base + size) break;
+      }
+      base += size;
+    }
+    return run;
+  }
+
+  #fill(node: ManifestNode, range: Range, target: Uint8Array): void {
     const { offset, end } = range;
     let { base } = range;
     for (const { id, size } of node.parts) {

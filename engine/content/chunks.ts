@@ -2,6 +2,8 @@
 import type { BlobReader, BlobRow } from '../catalog/blob-rows.ts';
 import { ownerKinds } from '../catalog/reference-rows.ts';
 import { toHex } from '../codec/bytes.ts';
+import type { EncodedChunk } from '../codec/chunk-run.ts';
+import { chunkCodecs } from '../codec/chunks.ts';
 import { type ManifestNode, decodeManifest } from '../codec/manifest.ts';
 import type { Statements } from '../catalog/statements.ts';
 import { StoreError } from '../errors.ts';
@@ -22,6 +24,8 @@ export interface PartReader {
   sizeOf(row: BlobRow): number;
   /** Once more where it may have moved meanwhile. */
   readAgain(row: BlobRow, offset: number, length: number): Uint8Array;
+  /** The same of its chunks as they are stored. */
+  encodedAgain(row: BlobRow, offset: number, end: number): readonly EncodedChunk[] | undefined;
 }
 
 export class Chunks {
@@ -44,6 +48,7 @@ export class Chunks {
     return {
       size: opened.size,
       read: (offset, end, scratch) => telling(row, () => opened.read(offset, end, scratch)),
+      encoded: (offset, end) => telling(row, () => opened.encoded(offset, end)),
       close: () => undefined,
     };
   }
@@ -124,6 +129,13 @@ export class Chunks {
   readonly #source: ChunkSource = {
     manifest: (id) => this.#manifest(this.#row(id)),
     chunk: (id, from, to) => this.#reader.readAgain(this.#row(id), from, to - from),
+    encoded: (id, from, to) => {
+      const row = this.#row(id);
+      const encoded = this.#reader.encodedAgain(row, from, to);
+      if (encoded !== undefined) return encoded;
+      const bytes = this.#reader.readAgain(row, from, to - from);
+      return [{ codec: chunkCodecs.identity, bytes, length: bytes.length }];
+    },
   };
 
   #row(id: string): BlobRow {

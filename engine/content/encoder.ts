@@ -4,6 +4,7 @@ import { fromHex, toHex } from '../codec/bytes.ts';
 import { decodeNode, encodeNode } from '../codec/node.ts';
 import type { Provider } from '../codec/provider.ts';
 import { type StoredChunk, chunkCodecs } from '../codec/chunks.ts';
+import { contentOf, decodeRun, readRun } from '../codec/chunk-run.ts';
 import { ChunkCompressor } from '../codec/compress.ts';
 import { recordOverhead, writeRecord } from '../codec/record.ts';
 import { encodeLinkLocators } from '../codec/locator.ts';
@@ -23,6 +24,8 @@ export interface SmallSource {
   /** Other than the store's. */
   readonly compression?: CompressionMode;
   readonly mediaType?: string;
+  /** The bytes are a run of chunks (codec/chunk-run.ts) that were encoded elsewhere. */
+  readonly encoded?: true;
 }
 
 /** A record in the batch's memory. */
@@ -126,7 +129,25 @@ export class Encoder {
       return this.#record(node, source, decodeNode(node).links);
     }
     if (source.kind === 'node') return this.#record(bytes, source, decodeNode(bytes).links);
+    if (source.encoded === true) return this.#run(bytes, source);
     return this.#record(bytes, source);
+  }
+
+  /** Chunks are kept as they came, where they are cut and compressed as here. */
+  #run(bytes: Uint8Array, source: SmallSource): EncodedRecord {
+    const { provider, smallMax, chunkBytes, compression } = this.#options;
+    const chunks = readRun(bytes);
+    const size = contentOf(chunks);
+    if (size > smallMax)
+      throw new StoreError('limit-exceeded', `a small blob of ${size} bytes comes encoded`);
+    const content = decodeRun(provider, chunks);
+    const codec = compression.mode === 'off' ? undefined : new ChunkCompressor(provider, compression).codec;
+    const isOurs = chunks.every(
+      (chunk, i) =>
+        chunk.length === Math.min(chunkBytes, size - i * chunkBytes) &&
+        (chunk.codec === chunkCodecs.identity || chunk.codec === codec),
+    );
+    return this.#record(content, source, undefined, isOurs ? chunks : undefined);
   }
 
   #file(path: string, options: SmallSource): Encoded {
@@ -149,12 +170,17 @@ export class Encoder {
     }
   }
 
-  #record(content: Uint8Array, options: SmallSource, links?: readonly Link[]): EncodedRecord {
+  #record(
+    content: Uint8Array,
+    options: SmallSource,
+    links?: readonly Link[],
+    encoded?: readonly StoredChunk[],
+  ): EncodedRecord {
     const { provider } = this.#options;
     const kind = links === undefined ? 'raw' : 'node';
     const id = provider.sha256(content);
     const incarnation = this.#incarnation();
-    const chunks = this.#chunks(content, options);
+    const chunks = encoded ?? this.#chunks(content, options);
     const facts = { id: toHex(id), size: content.length };
     const { realm } = this.#options;
     const name = realm.nameOf(facts.id);

@@ -3,6 +3,7 @@ import { type BlobRow, isBorrowed } from '../catalog/blob-rows.ts';
 import { type CopyRow, type Place, samePlace } from '../catalog/copy-rows.ts';
 import { toHex } from '../codec/bytes.ts';
 import type { Provider } from '../codec/provider.ts';
+import { type RecordBytes, commonContent, commonRecordBytes } from '../codec/record.ts';
 import { StoreError } from '../errors.ts';
 import type { ListedPart } from '../volume.ts';
 import { copyOf } from './contents.ts';
@@ -90,10 +91,17 @@ export class Findings {
   }
 
   /** Returns the length of the record, where it is right. */
-  record(row: Copy, extent: Uint8Array): number | undefined {
+  record(row: Copy, extent: RecordBytes): number | undefined {
+    this.#context.signal.throwIfAborted();
+    const content = commonContent(this.#provider, extent, row.start, row);
+    if (content !== undefined && this.#reader.contents.isItself(row.id, content)) {
+      this.#sound(row);
+      this.#read(row);
+      return commonRecordBytes(row.size);
+    }
     let length: number | undefined;
     this.#judge(row, () => {
-      const record = blaming(row, () => recordOf(this.#provider, row, extent.subarray(row.start)));
+      const record = blaming(row, () => recordOf(this.#provider, row, extent.bytes.subarray(row.start)));
       blaming(row, () => this.#reader.contents.check(copyOf(row), record.content()));
       ({ length } = record);
     });
@@ -141,6 +149,10 @@ export class Findings {
     } catch (error) {
       this.#retry(row, error);
     }
+    this.#read(row);
+  }
+
+  #read(row: Copy): void {
     this.#note(row);
     this.#bytes += row.size;
     this.#context.progress(1, row.size);

@@ -1,5 +1,6 @@
 /** Frames a large blob on its way to disk: cuts it into chunks, compresses several at once, seals them in an encrypted store. */
-import { type StoredChunk, chunkCodecs } from '../codec/chunks.ts';
+import { type EncodedChunk, decodeOne } from '../codec/chunk-run.ts';
+import { chunkCodecs } from '../codec/chunks.ts';
 import type { ChunkCompressor } from '../codec/compress.ts';
 import { FrameWriter } from '../codec/frame.ts';
 import { type Provider, tagBytes } from '../codec/provider.ts';
@@ -9,9 +10,6 @@ type Write = (bytes: Uint8Array) => void;
 
 /** Bytes of a write. */
 const writeBytes = 1024 * 1024;
-
-/** A chunk as it is to be stored, and the bytes of content it stands for. */
-type EncodedChunk = StoredChunk & { readonly length: number };
 
 /** Where encoded chunks go. Their memory may be used again as soon as a call returns. */
 interface ChunkSink {
@@ -38,17 +36,21 @@ export interface FramingParts {
 }
 
 export class Framing {
+  readonly #provider: Provider;
   readonly #compressor: ChunkCompressor | undefined;
   readonly #sink: ChunkSink;
   readonly #flush: () => void;
   /** The chunk that has begun but not ended. */
   readonly #partial: Uint8Array;
   #partialBytes = 0;
+  /** The same, as it came encoded: of use if it is the last. */
+  #last: EncodedChunk | undefined;
 
   constructor(provider: Provider, parts: FramingParts) {
     const { chunkLog2, compressor, seal } = parts;
     const { write, flush } = gathering(parts.write);
     this.#flush = flush;
+    this.#provider = provider;
     this.#compressor = compressor;
     this.#partial = new Uint8Array(2 ** chunkLog2);
     const frame = new FrameWriter(provider, chunkLog2, seal !== undefined);
@@ -67,6 +69,7 @@ export class Framing {
     const chunkBytes = this.#partial.length;
     const chunks: Uint8Array[] = [];
     let at = 0;
+    if (bytes.length > 0) this.#last = undefined;
     if (this.#partialBytes > 0) {
       at = Math.min(bytes.length, chunkBytes - this.#partialBytes);
       this.#partial.set(bytes.subarray(0, at), this.#partialBytes);
@@ -87,10 +90,34 @@ export class Framing {
     }
   }
 
+  /**
+   * Takes chunks that were encoded elsewhere; `content` is told of what they decode to. They are framed as they are where they are cut
+   * and compressed as here; where they are not, their content is taken in like any other.
+   */
+  async addEncoded(chunks: readonly EncodedChunk[], content: (bytes: Uint8Array) => void): Promise<void> {
+    const chunkBytes = this.#partial.length;
+    for (const chunk of chunks) {
+      const bytes = decodeOne(this.#provider, chunk);
+      const kept = this.#partialBytes === 0 && chunk.length <= chunkBytes && this.#isOurs(chunk);
+      if (kept && chunk.length === chunkBytes) {
+        content(bytes);
+        this.#sink.add([chunk]);
+        continue;
+      }
+      await this.add(bytes, () => content(bytes));
+      if (kept) this.#last = { ...chunk, bytes: chunk.bytes.slice() };
+    }
+  }
+
+  /** What did not pay there, would not here. */
+  #isOurs({ codec }: EncodedChunk): boolean {
+    return codec === chunkCodecs.identity || codec === this.#compressor?.codec;
+  }
+
   /** Returns the bytes of what the frame holds: the content, or the sealed object. */
   async finish(blob: FramedBlob): Promise<number> {
     if (this.#partialBytes > 0)
-      this.#sink.add([await this.#encode(this.#partial.subarray(0, this.#partialBytes))]);
+      this.#sink.add([this.#last ?? (await this.#encode(this.#partial.subarray(0, this.#partialBytes)))]);
     const bytes = this.#sink.finish(blob);
     this.#flush();
     return bytes;

@@ -10,23 +10,25 @@ export interface ShortRead {
   readonly length: number;
 }
 
-/** Answers in the order of the reads, each as `Reader.read` would give it; `failed` makes the answer of one that failed. */
-export function readMany<Failed>(
+/** Answers in the order of the reads: what `read` makes of the row of each, undefined where there is none, `failed` of one that failed. */
+export function readMany<Read extends ShortRead, Value, Failed>(
   reader: Reader,
-  reads: readonly ShortRead[],
-  failed: (error: unknown, id: BlobId) => Failed,
-): (Failed | { readonly value: Uint8Array | undefined })[] {
+  reads: readonly Read[],
+  how: {
+    readonly read: (row: BlobRow, read: Read) => Value;
+    readonly failed: (error: unknown, id: BlobId) => Failed;
+  },
+): (Failed | { readonly value: Value | undefined })[] {
   const rows = rowsOf(reader, reads);
   const records = rows.filter((row) => row !== undefined && isRecord(reader, row)) as BlobRow[];
   try {
     reader.ahead.fill(records, (n) => reader.places.sqlite(n));
-    return reads.map(({ id, offset, length }, i) => {
+    return reads.map((one, i) => {
       try {
-        const row = rows[i];
-        if (row === undefined) return { value: reader.read(id, offset, length) };
-        return { value: reader.again(row, (current) => reader.readRow(current, offset, length)) };
+        const row = rows[i] ?? reader.row(one.id);
+        return { value: row && reader.again(row, (current) => how.read(current, one)) };
       } catch (error) {
-        return failed(error, id);
+        return how.failed(error, one.id);
       }
     });
   } finally {

@@ -12,6 +12,7 @@ import { CopyReader, copyAt } from '../catalog/copy-rows.ts';
 import { RowHasher } from '../catalog/row-sums.ts';
 import { Statements } from '../catalog/statements.ts';
 import { equalBytes, fromHex, toHex } from '../codec/bytes.ts';
+import type { EncodedChunk } from '../codec/chunk-run.ts';
 import type { Provider } from '../codec/provider.ts';
 import { type RecordView, readRecord } from '../codec/record.ts';
 import type { Database } from '../driver.ts';
@@ -124,7 +125,7 @@ export class Reader {
     const facts = revealed(this.realm, row);
     if (facts !== undefined) return facts.id;
     if (isChunked(row)) return this.#chunks.idOf(row);
-    const file = this.again(row, (current) => this.#open(current)) ?? this.#open(row);
+    const file = this.again(row, (current) => this.open(current)) ?? this.open(row);
     try {
       invariant(file.id !== undefined, 'what was sealed has its id in it');
       return toHex(file.id);
@@ -135,7 +136,7 @@ export class Reader {
 
   /** Bytes of a blob's content. Of a blob whose label is missing its end is read. */
   sizeOf(row: BlobRow): number {
-    return this.contents.sizeOf(row, () => this.#open(row));
+    return this.contents.sizeOf(row, () => this.open(row));
   }
 
   /** A range of a blob, clamped at its end; undefined when the id is unknown. `whole` also checks the id of a complete read. */
@@ -163,13 +164,25 @@ export class Reader {
     return bytes;
   }
 
+  /** The same of its chunks as they are stored, see `BlobFile.encoded`. */
+  encodedAgain(row: BlobRow, offset: number, end: number): readonly EncodedChunk[] | undefined {
+    return this.again(row, (current) => {
+      const file = this.open(current);
+      try {
+        return file.encoded?.(offset, end);
+      } finally {
+        file.close();
+      }
+    });
+  }
+
   /** Reads what a row points to; `corrupt` when that is not there or not right. */
   readRow(row: BlobRow, offset: number, length: number): Uint8Array {
     if (!this.isFile(row) && !this.contents.sealed) {
       const end = Math.min(row.size, offset + length);
       return this.#record(row, (record) => record.content(offset, Math.max(offset, end)));
     }
-    const file = this.#open(row);
+    const file = this.open(row);
     try {
       return file.read(offset, Math.min(file.size, offset + length));
     } finally {
@@ -178,7 +191,7 @@ export class Reader {
   }
 
   /** The content of any blob. */
-  #open(row: BlobRow): BlobFile {
+  open(row: BlobRow): BlobFile {
     return this.isFile(row) ? this.openFile(row) : this.#content(row, this.#recordFile(row));
   }
 
@@ -205,6 +218,7 @@ export class Reader {
         ...(opened.id === undefined ? {} : { id: opened.id }),
         size: opened.size,
         read: (offset, end, scratch) => blaming(row, () => opened.read(offset, end, scratch)),
+        encoded: (offset, end) => blaming(row, () => opened.encoded?.(offset, end)),
         close: () => opened.close(),
       };
     } catch (error) {
@@ -308,6 +322,7 @@ export class Reader {
         size: opened.size,
         read: (offset, end, scratch) => blaming(row, () => opened.read(offset, end, scratch)),
         bare: (offset, end) => blaming(row, () => opened.bare?.(offset, end)),
+        encoded: (offset, end) => blaming(row, () => opened.encoded?.(offset, end)),
         close: () => opened.close(),
       };
     } catch (error) {
@@ -368,6 +383,7 @@ function recordFile(record: RecordView): BlobFile {
   return {
     size: record.head.contentBytes,
     read: (offset, end) => record.content(offset, end),
+    encoded: (offset, end) => record.encoded(offset, end),
     close: () => undefined,
   };
 }

@@ -1,5 +1,6 @@
 /** A sealed object read as the content in it: each chunk a range touches is read, opened, and decompressed. */
 import { decodeChunk } from '../codec/chunks.ts';
+import { type EncodedChunk, cutRun } from '../codec/chunk-run.ts';
 import type { Provider } from '../codec/provider.ts';
 import { decodeHead, fixedHeadBytes, headBytesOf } from '../codec/seal-header.ts';
 import { trailerBytes } from '../codec/seal-layout.ts';
@@ -92,6 +93,12 @@ export class SealedFile implements BlobFile {
       bytes.set(content.subarray(from, Math.min(content.length, end - start)), start + from - offset);
     }
     return bytes;
+  }
+
+  encoded(offset: number, end: number): readonly EncodedChunk[] {
+    const { size, header } = this.#reader;
+    const chunk = (index: number): OpenedChunk => this.#opened(index);
+    return cutRun(this.#provider, { size, chunkLog2: header.chunkLog2, chunk }, { offset, end });
   }
 
   /** Reads and verifies what is only there to make it longer. */

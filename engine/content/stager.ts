@@ -1,6 +1,7 @@
 /** Takes large blobs in on a worker thread: into a temp file of this lease while hashing, then into its place under its id. */
 import type { CompressionMode, CompressionParameters, SourceFacts } from '../api.ts';
 import { fromHex, toHex } from '../codec/bytes.ts';
+import { type EncodedChunk, decodeOne } from '../codec/chunk-run.ts';
 import { ChunkCompressor } from '../codec/compress.ts';
 import type { Provider } from '../codec/provider.ts';
 import { StoreError, invariant, systemCode, toStoreError, writeError } from '../errors.ts';
@@ -12,6 +13,7 @@ import { type DigestLink, DigestSink } from './digest-link.ts';
 import { openSource, unchanged } from './encoder.ts';
 import { Framing } from './framing.ts';
 import type { Places, StagingPlace } from './places.ts';
+import { bytesSource, samplesOf } from './samples.ts';
 
 export interface StagerOptions {
   readonly host: Host;
@@ -62,10 +64,6 @@ interface Staged {
   readonly compressor?: ChunkCompressor;
   sums?: Uint8Array;
 }
-
-/** Samples of a file from all over, to see whether it can be compressed. */
-const samples = 8;
-const sampleBytes = 16 * 1024;
 
 /** Bytes between two turns of the event loop, so that reads on this thread wait a few milliseconds at most. */
 export const sliceBytes: number = 1024 * 1024;
@@ -136,6 +134,24 @@ export class Stager {
     append(staged, bytes);
     digester.update(bytes);
     return true;
+  }
+
+  /** The same of chunks that were encoded elsewhere: all are decoded and hashed, and framed as they are where that is how it is done here. */
+  async writeEncoded(token: string, chunks: readonly EncodedChunk[]): Promise<void> {
+    const staged = this.#get(token);
+    if (staged.digester === undefined) {
+      // They are compressed, so that pays.
+      if (staged.compressor !== undefined || this.#sealed)
+        staged.framing = this.#framing(staged, staged.compressor);
+      staged.digester = this.#digester(staged);
+    }
+    const { digester, framing } = staged;
+    if (framing !== undefined) return await framing.addEncoded(chunks, (bytes) => digester.update(bytes));
+    for (const chunk of chunks) {
+      const bytes = decodeOne(this.#options.provider, chunk);
+      append(staged, bytes);
+      digester.update(bytes);
+    }
   }
 
   async finish(token: string): Promise<StagedBlob> {
@@ -335,27 +351,6 @@ function copyBytes(from: OpenFile, to: OpenFile): void {
     to.write(slice.subarray(0, count), at);
     at += count;
   }
-}
-
-/** Pieces from all over a source. */
-function samplesOf(source: Pick<OpenFile, 'read'>, size: number): Uint8Array[] {
-  const step = Math.max(sampleBytes, Math.floor(size / samples));
-  const pieces: Uint8Array[] = [];
-  for (let at = 0; at < size && pieces.length < samples; at += step) {
-    const piece = new Uint8Array(Math.min(sampleBytes, size - at));
-    pieces.push(piece.subarray(0, source.read(piece, at)));
-  }
-  return pieces;
-}
-
-function bytesSource(bytes: Uint8Array): Pick<OpenFile, 'read'> {
-  return {
-    read(target, position) {
-      const piece = bytes.subarray(position, position + target.length);
-      target.set(piece);
-      return piece.length;
-    },
-  };
 }
 
 function append(staged: Staged, bytes: Uint8Array): void {

@@ -4,7 +4,7 @@ import { readState } from '../catalog/catalog.ts';
 import { copyAt } from '../catalog/copy-rows.ts';
 import { toHex } from '../codec/bytes.ts';
 import type { Provider } from '../codec/provider.ts';
-import { type RecordView, readRecord } from '../codec/record.ts';
+import { type RecordBytes, type RecordView, readRecord } from '../codec/record.ts';
 import { StoreError, toStoreError } from '../errors.ts';
 import type { Clock } from '../host.ts';
 import { partFile } from '../volumes/directory.ts';
@@ -21,7 +21,12 @@ import { Turns } from './turns.ts';
 export interface VerifyOrder extends VerifyRange {
   readonly pace?: PaceOrder;
   readonly goal?: GoalOrder;
+  /** Memory of the foreground it gives way to. */
+  readonly foreground?: SharedArrayBuffer;
 }
+
+/** Extents whose rows are looked up together, half a megabyte: those of a whole range would outlive the garbage collector's young space. */
+const extentsAtOnce = 8;
 
 interface AgedCopy {
   readonly row: Copy;
@@ -43,7 +48,7 @@ export class Verifier {
   /** When the signal aborts it ends with what it has: that counts. */
   async verify(order: VerifyOrder, context: VerifyContext): Promise<VerifyResult> {
     const { generation } = readState(this.#reader.sql);
-    const { pace, goal: wanted, ...range } = order;
+    const { pace, goal: wanted, foreground, ...range } = order;
     const goal = wanted && new Goal(wanted);
     const run = new Findings(this.#reader, this.#provider, {
       signal: context.signal,
@@ -53,13 +58,12 @@ export class Verifier {
       },
     });
     if (range.volume !== noVolume && !this.#isThere(range)) return { ...run.result(), generation };
-    const rows = this.#copies(range, run);
-    const turns = new Turns(this.#clock, pace, context.signal);
+    const turns = new Turns(this.#clock, { pace, foreground }, context.signal);
     try {
-      if (range.volume === noVolume) await this.#chunked(this.#oldestFirst(rows), run);
+      if (range.volume === noVolume) await this.#chunked(this.#oldestFirst(this.#copies(range, run)), run);
       else if (this.#reader.places.isDirectory(range.volume))
-        await this.#files({ range, turns, goal }, this.#oldestFirst(rows), run);
-      else await this.#around({ range, turns }, rows, run);
+        await this.#files({ range, turns, goal }, this.#oldestFirst(this.#copies(range, run)), run);
+      else await this.#around({ range, turns }, run);
       await turns.end();
     } catch (error) {
       if (!(error instanceof Enough) && (!context.signal.aborted || StoreError.is(error))) throw error;
@@ -96,17 +100,17 @@ export class Verifier {
   }
 
   /** Likewise, reading extents in their order: from the one with the copy that waits longest to the end, then those before it. */
-  async #around({ range, turns }: Passing, rows: readonly Copy[], run: Findings): Promise<void> {
+  async #around({ range, turns }: Passing, run: Findings): Promise<void> {
     const first = oldestExtent(this.#reader.sql, range) ?? range.fromExtent;
     const parts = [
       { ...range, fromExtent: first },
       { ...range, toExtent: first - 1 },
     ];
-    for (const part of parts) {
-      if (part.fromExtent > part.toExtent) continue;
-      const within = rows.filter(({ extent }) => extent >= part.fromExtent && extent <= part.toExtent);
-      await this.#extents({ range: part, turns }, within, run);
-    }
+    for (const { fromExtent, toExtent } of parts)
+      for (let from = fromExtent; from <= toExtent; from += extentsAtOnce) {
+        const part = { ...range, fromExtent: from, toExtent: Math.min(toExtent, from + extentsAtOnce - 1) };
+        await this.#extents({ range: part, turns }, this.#copies(part, run), run);
+      }
   }
 
   async #chunked(rows: readonly AgedCopy[], run: Findings): Promise<void> {
@@ -134,9 +138,10 @@ export class Verifier {
       const { volume, fromExtent, toExtent } = range;
       for (const { extent, data } of this.#reader.places.extents(volume, fromExtent, toExtent)) {
         while (next < rows.length && rows[next]!.extent < extent) run.missing(rows[next++]!);
+        const records = recordBytes(data);
         const known = freed.get(extent) ?? new Map<number, number | undefined>();
         for (; next < rows.length && rows[next]!.extent === extent; next++)
-          known.set(rows[next]!.start, run.record(rows[next]!, data));
+          known.set(rows[next]!.start, run.record(rows[next]!, records));
         this.#unknown({ extent, data }, known, run);
         const { length } = data;
         letGo(data);
@@ -209,6 +214,14 @@ interface Passing {
 
 /** What is left of the range may wait. */
 class Enough extends Error {}
+
+function recordBytes({ buffer, byteOffset, byteLength }: Uint8Array): RecordBytes {
+  // No Buffer: its parts cost twice what those of an array do.
+  return {
+    bytes: new Uint8Array(buffer, byteOffset, byteLength),
+    view: new DataView(buffer, byteOffset, byteLength),
+  };
+}
 
 /** Gives memory back that nobody looks at any more: until the garbage collector comes, a hundred megabytes would gather. */
 function letGo(bytes: Uint8Array): void {

@@ -6,6 +6,7 @@ import { type VolumeRow, directoryNumber, ownFolder, readGroup } from '../catalo
 import { toHex } from '../codec/bytes.ts';
 import type { Provider } from '../codec/provider.ts';
 import { intend } from '../commit/files.ts';
+import { companionOf } from '../commit/companion.ts';
 import { type VolumeSet, locatorOf } from '../commit/volume-set.ts';
 import { randomIncarnation } from '../content/incarnation.ts';
 import type { FileMove } from '../content/mover.ts';
@@ -54,7 +55,7 @@ export interface Unmovable {
 
 /**
  * Records that a volume is to be emptied, for which goal and where to: from now on nothing is allocated there, and whoever goes on after
- * a crash knows it. A folder is drained with the volumes in it. Returns what to empty, in order.
+ * a crash knows it. A folder is drained with the volumes in it, and what is removed with its companion. Returns what to empty, in order.
  */
 export function beginDrain(
   { catalog, volumes }: DrainContext,
@@ -68,25 +69,38 @@ export function beginDrain(
         `volume ${row.id} is the store's own and cannot be removed; it can be emptied by moving`,
         { volume: row.id },
       );
+    const companion = request.goal === 'remove' ? companionOf(volumes, row) : undefined;
     const target = targetOf(volumes, row, request.to);
-    if (row.kind !== 'sqlite') checkMembers(volumes, readGroup(catalog.sql).copies, row);
-    const units = row.kind === 'folder' ? [...volumesIn(volumes, row.n), row] : [row];
-    const trouble = volumes.trouble(row);
-    // What is away can be done without where all that lies there has another copy.
-    if (trouble !== undefined && !isElsewhere(volumes, units))
-      throw new StoreError('unavailable', trouble, { volume: row.id });
-    // With nowhere else to put anything, what is empty stays in use: puts would fail meanwhile.
-    if (row.kind === 'directory' && checkFits(volumes, row, target) === 0 && row.state === 'open') {
-      if (request.goal === 'keep') return [];
-      throw new StoreError('no-space', `no other directory is in use than ${row.id}`, { volume: row.id });
-    }
+    const units = [companion, row].flatMap((member) =>
+      member === undefined ? [] : unitsOf({ catalog, volumes }, member, { ...request, target }),
+    );
     for (const unit of units) {
       const goal = unit.kind === 'sqlite' ? 'remove' : request.goal;
       mark(transaction, unit.n, { state: 'draining', goal, target });
     }
-    volumes.publish(transaction);
+    if (units.length > 0) volumes.publish(transaction);
     return units.map(unitOf);
   });
+}
+
+/** What is to be emptied for one member, once nothing speaks against it. */
+function unitsOf(
+  { catalog, volumes }: Pick<DrainContext, 'catalog' | 'volumes'>,
+  row: VolumeRow,
+  { goal, target }: { readonly goal: 'remove' | 'keep'; readonly target: number | null },
+): VolumeRow[] {
+  if (row.kind !== 'sqlite') checkMembers(volumes, readGroup(catalog.sql).copies, row);
+  const units = row.kind === 'folder' ? [...volumesIn(volumes, row.n), row] : [row];
+  const trouble = volumes.trouble(row);
+  // What is away can be done without where all that lies there has another copy.
+  if (trouble !== undefined && !isElsewhere(volumes, units))
+    throw new StoreError('unavailable', trouble, { volume: row.id });
+  // With nowhere else to put anything, what is empty stays in use: puts would fail meanwhile.
+  if (row.kind === 'directory' && checkFits(volumes, row, target) === 0 && row.state === 'open') {
+    if (goal === 'keep') return [];
+    throw new StoreError('no-space', `no other directory is in use than ${row.id}`, { volume: row.id });
+  }
+  return units;
 }
 
 /** Volumes of which more than half is dead are to be emptied, and what was begun earlier is to be ended. */

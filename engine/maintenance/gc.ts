@@ -6,8 +6,9 @@ import { childrenOf } from '../catalog/reference-rows.ts';
 import { bucketOf } from '../catalog/row-sums.ts';
 import { locatorOf } from '../commit/volume-set.ts';
 import { Fall, defaultGraceMs } from '../content/freed.ts';
+import type { GivingWay } from '../content/giving-way.ts';
 import { StoreError, toStoreError } from '../errors.ts';
-import { verifyBucket } from './buckets.ts';
+import { looksSound, throughout, verifyBucket } from './buckets.ts';
 import { type DoubtContext, doubtOf } from './doubts.ts';
 import { type Borrowers, everything, markDying, unmarkDying, verifiedBorrowers } from './lent.ts';
 import { bury, copiesOf, viewOf } from './placed.ts';
@@ -15,12 +16,22 @@ import { removeCondemned } from './tombstones.ts';
 
 /** A write transaction of ours lasts about this long, so that puts of others go on in between. */
 const sliceMs = 15;
-/** Candidates looked at in one go, about 10 ms; bounds memory, not the work. */
-const pageRows = 10_000;
+/** The same while somebody waits; but as long as its commit takes, or most of the time would go there. */
+const shortSliceMs = 4;
+/** Candidates looked at in one go, about 4 ms; bounds memory, not the work. */
+const pageRows = 4_000;
 /** The same where others are asked about each. */
 const lentRows = 2_000;
 
+/** What is asked of the commit thread. */
+export interface GcRequest extends Pick<GcOptions, 'graceMs' | 'dryRun'> {
+  /** Memory of the foreground that it gives way to. */
+  readonly foreground?: SharedArrayBuffer;
+}
+
 export interface GcContext extends DoubtContext {
+  /** Between slices. */
+  readonly way: GivingWay;
   /** Of this process. */
   readonly lease: string;
   /** Opens the stores that borrow from this one; `unavailable` when one cannot be asked. */
@@ -79,6 +90,9 @@ class Collection {
   readonly #sound = new Set<number>();
   /** Rows a slice may take: fewer where the disk has no room for the log of more. */
   #sliceRows = Number.POSITIVE_INFINITY;
+  #sliceEndMs = 0;
+  /** That of the last slice took so long. */
+  #commitMs = 0;
 
   constructor(context: GcContext, graceMs: number, borrowers: Borrowers) {
     this.#context = context;
@@ -189,7 +203,7 @@ class Collection {
 
   /** One page in slices; true when something was deleted. */
   async #deletePage(page: readonly number[]): Promise<boolean> {
-    const { catalog, volumes, host, signal } = this.#context;
+    const { catalog, volumes, host, way, signal } = this.#context;
     const before = this.deleted;
     for (let at = 0; at < page.length && this.blocked === undefined;) {
       signal.throwIfAborted();
@@ -197,6 +211,7 @@ class Collection {
       try {
         if (!(await this.#isSound(bucketOf(page[at]!)))) break;
         at = catalog.transaction((transaction) => this.#slice(transaction, page, at));
+        this.#commitMs = host.clock.monotonic() - this.#sliceEndMs;
       } catch (error) {
         // Rolled back, and with it what was counted.
         Object.assign(this, { deleted, freedBytes });
@@ -206,7 +221,7 @@ class Collection {
       // Only now, with the tombstones committed, do files go.
       removeCondemned(catalog, volumes);
       this.#context.onProgress({ deleted: this.deleted, freedBytes: this.freedBytes, held: 0 });
-      await host.clock.yield();
+      await way.turn();
     }
     return this.deleted > before;
   }
@@ -221,14 +236,15 @@ class Collection {
   }
 
   #slice(transaction: Transaction, page: readonly number[], from: number): number {
-    const { host } = this.#context;
+    const { host, way } = this.#context;
+    const mostMs = way.isWanted ? Math.min(sliceMs, Math.max(shortSliceMs, this.#commitMs)) : sliceMs;
     const limits = this.#limits(transaction);
     const start = host.clock.monotonic();
     let at = from;
     let deleted = 0;
     let freedBytes = 0;
     const end = Math.min(page.length, from + this.#sliceRows);
-    for (; at < end && host.clock.monotonic() - start < sliceMs; at++) {
+    for (; at < end && host.clock.monotonic() - start < mostMs; at++) {
       if (!this.#sound.has(bucketOf(page[at]!))) break;
       const row = transaction.catalog.blobs.byNumber(page[at]!);
       if (row === undefined || !this.#mayGo(row, limits)) continue;
@@ -242,18 +258,22 @@ class Collection {
     }
     this.deleted += deleted;
     this.freedBytes += freedBytes;
+    this.#sliceEndMs = host.clock.monotonic();
     return at;
   }
 
   /**
-   * Whether the rows a decision relies on are all there and unchanged. A bucket is checked once a run, table by table, each at one moment and
-   * without the write lock, so that puts go on. What is wrong is looked at again under it.
+   * Whether the rows a decision relies on are all there and unchanged. A bucket is checked once a run, table by table, in slices and
+   * without the write lock, so that puts go on. What seems wrong is looked at again at one moment, and then under the lock.
    */
   async #isSound(bucket: number): Promise<boolean> {
     if (this.#sound.has(bucket)) return true;
-    const { catalog, host } = this.#context;
+    const { catalog, way } = this.#context;
     for (const table of ['refs', 'blobs'] as const) {
-      if (catalog.atOneMoment(() => verifyBucket(catalog, table, bucket)) !== undefined) {
+      if (
+        !(await throughout(looksSound(catalog, table, bucket), way)) &&
+        catalog.atOneMoment(() => verifyBucket(catalog, table, bucket)) !== undefined
+      ) {
         this.blocked = catalog.transaction((transaction) => {
           const bad = verifyBucket(catalog, table, bucket);
           if (bad !== undefined) transaction.raiseDoubt(bad);
@@ -261,7 +281,7 @@ class Collection {
         });
         if (this.blocked !== undefined) return false;
       }
-      await host.clock.yield();
+      await way.turn();
     }
     this.#sound.add(bucket);
     return true;

@@ -1,5 +1,8 @@
 /** Members of a mirrored group: whether there are enough for its copies, and whether what lies on some of them lies elsewhere too. */
+import type { Transaction } from '../catalog/catalog.ts';
 import { type VolumeRow, ownFolder } from '../catalog/group.ts';
+import { companionOf, companionPath } from '../commit/companion.ts';
+import { extendGroup } from '../commit/extend.ts';
 import type { VolumeSet } from '../commit/volume-set.ts';
 import { StoreError } from '../errors.ts';
 
@@ -9,14 +12,53 @@ function members(volumes: VolumeSet, kind: 'directory' | 'folder', but?: number)
   return [...(kind === 'folder' ? [ownFolder] : []), ...open.map(({ n }) => n)].filter((n) => n !== but);
 }
 
+/** Kinds of members that a mirrored group needs. */
+function neededKinds(volumes: VolumeSet): readonly ('directory' | 'folder')[] {
+  return volumes.options.parameters.layout === 'hybrid' ? ['directory', 'folder'] : ['folder'];
+}
+
+/**
+ * Gives members of one kind a companion of the other where fewer of those are there than copies: all that can have one, so that one can
+ * stand in for another. Where even that would be too few, nothing is added. A companion shares the cap of the member it lies in.
+ */
+export function completeMembers(transaction: Transaction, volumes: VolumeSet, copies: number): void {
+  const plans = neededKinds(volumes).map((kind) => {
+    const there = members(volumes, kind).filter((n) => n === ownFolder || volumes.isPresent(n));
+    const missing = copies - there.length;
+    return { kind, missing, within: missing > 0 ? withoutCompanion(volumes, kind) : [] };
+  });
+  if (plans.some(({ missing, within }) => within.length < missing)) return;
+  for (const { kind, within } of plans)
+    for (const row of within)
+      extendGroup(transaction, volumes, {
+        path: companionPath(volumes.options.host.files, row)!,
+        kind: kind === 'folder' ? 'sqlite' : 'directory',
+        within: row,
+        ...(row.cap === null ? {} : { cap: row.cap }),
+      });
+}
+
+/** Members of the other kind in which one of this kind could lie, and does not. */
+function withoutCompanion(volumes: VolumeSet, kind: 'directory' | 'folder'): VolumeRow[] {
+  const other = kind === 'folder' ? 'directory' : 'folder';
+  return volumes
+    .rows()
+    .filter(
+      (row) =>
+        row.kind === other &&
+        row.path !== null &&
+        row.state === 'open' &&
+        volumes.usable(row) &&
+        companionOf(volumes, row) === undefined,
+    );
+}
+
 /** Refuses what would leave fewer members than copies are wanted. `but` is a member that is to be emptied. */
 export function checkMembers(volumes: VolumeSet, copies: number, but?: VolumeRow): void {
   if (copies === 1) return;
-  const { layout } = volumes.options.parameters;
-  const kinds = (['directory', 'folder'] as const).filter((kind) =>
-    but === undefined ? kind === 'folder' || layout === 'hybrid' : but.kind === kind,
-  );
+  const kinds = but === undefined ? neededKinds(volumes) : ([but.kind] as const);
   for (const kind of kinds) {
+    if (kind === 'sqlite') continue;
     const { length } = members(volumes, kind, but?.n);
     if (length >= copies) continue;
     const what = kind === 'directory' ? 'directories for large blobs' : 'places for SQLite volumes';

@@ -3,7 +3,7 @@ import { readGroup, writeGroup } from '../catalog/group.ts';
 import { fromHex } from '../codec/bytes.ts';
 import type { RetireContext } from '../commit/copies.ts';
 import type { DrainContext } from './drain.ts';
-import { awayVolumes, checkMembers } from './members.ts';
+import { awayVolumes, checkMembers, completeMembers } from './members.ts';
 import { copiesOf, viewOf } from './placed.ts';
 
 export type MirrorContext = DrainContext & RetireContext;
@@ -19,6 +19,7 @@ export interface MirrorWish {
 /** From now on puts make so many copies. What is there already follows step by step. */
 export function setMirror({ catalog, volumes }: MirrorContext, { copies, minCopies }: MirrorWish): void {
   catalog.transaction((transaction) => {
+    completeMembers(transaction, volumes, copies);
     checkMembers(volumes, copies);
     const group = readGroup(catalog.sql);
     if (group.copies === copies && group.minCopies === minCopies) return;

@@ -1,5 +1,6 @@
 /** Which bytes have to move so that all places are about equally full: a plan that can be looked at before anything moves. */
 import { type VolumeRow, ownFolder } from '../catalog/group.ts';
+import { sharingCap } from '../commit/companion.ts';
 import type { VolumeSet } from '../commit/volume-set.ts';
 
 export interface Fill {
@@ -49,10 +50,9 @@ export function planGroup(volumes: VolumeSet): {
   const rows = volumes.rows().filter((row) => row.state !== 'draining' && volumes.usable(row));
   const directories = rows
     .filter(({ kind }) => kind === 'directory')
-    .map((row) => fillOf(volumes, row, row.bytes));
+    .map((row) => fillOf(volumes, row, rows));
   const folders = [undefined, ...rows.filter(({ kind }) => kind === 'folder')].map((row) => {
-    const used = bytesIn(rows, row?.n ?? null);
-    return row === undefined ? ownFill(volumes, used) : fillOf(volumes, row, used);
+    return row === undefined ? ownFill(volumes, bytesIn(rows, null)) : fillOf(volumes, row, rows);
   });
   const whole = planRebalance(folders).flatMap((move) => {
     let left = move.bytes;
@@ -91,9 +91,13 @@ function bytesIn(rows: readonly VolumeRow[], folder: number | null): number {
     .reduce((sum, row) => sum + row.bytes, 0);
 }
 
-function fillOf(volumes: VolumeSet, row: VolumeRow, used: number): Fill {
+function fillOf(volumes: VolumeSet, row: VolumeRow, rows: readonly VolumeRow[]): Fill {
   const { freeBytes } = volumes.options.host.files.space(volumes.place(row).folder);
-  const capacity = Math.min(row.cap ?? Number.POSITIVE_INFINITY, used + freeBytes);
+  const usedBy = (member: VolumeRow): number =>
+    member.kind === 'directory' ? member.bytes : bytesIn(rows, member.n);
+  const used = usedBy(row);
+  const beside = sharingCap(volumes, row).reduce((sum, member) => sum + usedBy(member), 0);
+  const capacity = Math.min((row.cap ?? Number.POSITIVE_INFINITY) - beside, used + freeBytes);
   return { n: row.n, used, capacity };
 }
 

@@ -2,10 +2,26 @@
 import { type BlobRow, BlobReader } from '../catalog/blob-rows.ts';
 import type { Catalog, Transaction } from '../catalog/catalog.ts';
 import { ReferenceRows, RootRows } from '../catalog/reference-rows.ts';
-import { Buckets, RowHasher, bucketOf, bucketRows } from '../catalog/row-sums.ts';
+import { Buckets, RowHasher, type SummedTable, bucketOf } from '../catalog/row-sums.ts';
 import { Statements } from '../catalog/statements.ts';
+import type { GivingWay } from '../content/giving-way.ts';
 import type { Database } from '../driver.ts';
-import { type BucketSource, verifyBucket } from './buckets.ts';
+import {
+  type BucketSource,
+  type NumberRange,
+  looksSound,
+  numbersOf,
+  slicesOf,
+  throughout,
+  verifyBucket,
+} from './buckets.ts';
+
+/** A bucket to be looked at. */
+export interface BucketLook {
+  readonly bucket: number;
+  /** Memory of the foreground that it gives way to. */
+  readonly foreground?: SharedArrayBuffer;
+}
 
 export interface RecountResult {
   readonly recounted: number;
@@ -37,11 +53,34 @@ export class Recounter {
     return last === null ? 0 : bucketOf(last);
   }
 
-  /** Whether nothing is wrong, at one moment. O(rows of the bucket), about 50 ms; others write meanwhile. */
-  isSound(bucket: number): boolean {
+  /**
+   * Whether nothing is wrong: in slices, or at one moment where something seems to be, since others write meanwhile. O(rows of the bucket),
+   * about 50 ms.
+   */
+  async isSound({ bucket }: BucketLook, way: GivingWay): Promise<boolean> {
+    if (await throughout(this.#looksSound(bucket), way)) return true;
+    return this.#atOneMoment(
+      () =>
+        doubtsOf(this.#source, bucket).length === 0 &&
+        wrongCounts(this.#source, numbersOf(bucket)).length === 0,
+    );
+  }
+
+  *#looksSound(bucket: number): Generator<void, boolean> {
+    for (const table of tablesOf(bucket)) {
+      if (!(yield* looksSound(this.#source, table, bucket))) return false;
+    }
+    for (const part of slicesOf(bucket)) {
+      if (this.#atOneMoment(() => wrongCounts(this.#source, part)).length > 0) return false;
+      yield;
+    }
+    return true;
+  }
+
+  #atOneMoment<Result>(look: () => Result): Result {
     this.#db.exec('BEGIN');
     try {
-      return doubtsOf(this.#source, bucket).length === 0 && wrongCounts(this.#source, bucket).length === 0;
+      return look();
     } finally {
       this.#db.exec('ROLLBACK');
     }
@@ -57,9 +96,13 @@ export function recountBucket(catalog: Catalog, bucket: number): RecountResult {
   });
 }
 
+/** Roots have one bucket. */
+function tablesOf(bucket: number): readonly SummedTable[] {
+  return bucket === 0 ? ['blobs', 'refs', 'roots'] : ['blobs', 'refs'];
+}
+
 function doubtsOf(source: BucketSource, bucket: number): string[] {
-  const tables = bucket === 0 ? (['blobs', 'refs', 'roots'] as const) : (['blobs', 'refs'] as const);
-  return tables.flatMap((table) => verifyBucket(source, table, bucket) ?? []);
+  return tablesOf(bucket).flatMap((table) => verifyBucket(source, table, bucket) ?? []);
 }
 
 interface WrongCount {
@@ -67,9 +110,7 @@ interface WrongCount {
   readonly counted: number;
 }
 
-function wrongCounts({ sql }: BucketSource, bucket: number): WrongCount[] {
-  const from = bucket * bucketRows;
-  const to = from + bucketRows - 1;
+function wrongCounts({ sql }: BucketSource, { from, to }: NumberRange): WrongCount[] {
   const counts = new Map(
     sql
       .arrays('SELECT child, count(*) FROM refs WHERE child BETWEEN ? AND ? GROUP BY child')
@@ -87,7 +128,7 @@ function wrongCounts({ sql }: BucketSource, bucket: number): WrongCount[] {
 function recount(transaction: Transaction, bucket: number): number {
   const { catalog } = transaction;
   let fixed = 0;
-  for (const { n, counted } of wrongCounts(catalog, bucket)) {
+  for (const { n, counted } of wrongCounts(catalog, numbersOf(bucket))) {
     const row = catalog.sql.rows('SELECT * FROM blobs WHERE n = ?').get(n) as BlobRow;
     if (!catalog.blobs.holds(row)) continue; // counted as a bad row
     row.refcount = counted;

@@ -7,8 +7,10 @@ import { fromHex } from '../codec/bytes.ts';
 import { markCopy } from '../commit/copies.ts';
 import type { VolumeSet } from '../commit/volume-set.ts';
 import type { FoundDamage, VerifyResult } from '../content/findings.ts';
+import { GivingWay } from '../content/giving-way.ts';
 import type { VerifyRange } from '../content/scrub-facts.ts';
 import { toStoreError } from '../errors.ts';
+import type { Clock, Host } from '../host.ts';
 import { adoptLostChunked } from './adopt-chunked.ts';
 import { type AdoptContext, adoptFile, adoptRecords, emptyReport } from './adopt.ts';
 import { storedIn } from './placed.ts';
@@ -17,6 +19,8 @@ import { repairRow } from './repair-row.ts';
 /** What a range gave, as it was read: what was put later was not verified. */
 export interface SettleRequest extends Omit<VerifyResult, 'blobs' | 'bytes'> {
   readonly range: VerifyRange;
+  /** Memory of the foreground that settling gives way to. */
+  readonly foreground?: SharedArrayBuffer;
 }
 
 export interface SettleResult {
@@ -26,8 +30,39 @@ export interface SettleResult {
   readonly damaged: readonly FoundDamage[];
 }
 
-/** After a range was verified. Everything is looked at again under the write lock: puts and collection went on meanwhile. */
-export function settleRange(catalog: Catalog, context: AdoptContext, request: SettleRequest): SettleResult {
+interface SettleContext extends AdoptContext {
+  readonly catalog: Catalog;
+  readonly host: Host;
+  /** Runs each transaction, and judges what it throws. */
+  readonly write: <Result>(work: () => Result) => Result;
+}
+
+/** Settles one range after the other, so that there is one slice between two puts, however many ranges wait. */
+export class Settling {
+  #last: Promise<unknown> = Promise.resolve();
+
+  settle(request: SettleRequest, context: SettleContext): Promise<SettleResult> {
+    const settled = this.#last.then(() => settleInTurns(request, context));
+    this.#last = settled.catch(() => undefined);
+    return settled;
+  }
+}
+
+async function settleInTurns(request: SettleRequest, context: SettleContext): Promise<SettleResult> {
+  const { catalog, host, write } = context;
+  const way = new GivingWay(host.clock, request.foreground);
+  await way.turn();
+  const settled = write(() => settleRange(catalog, context, request));
+  const notes = noteVerified(catalog, host.clock, request);
+  for (let more = true; more; more = write(() => notes.next().done !== true)) await way.turn();
+  return settled;
+}
+
+/**
+ * After a range was verified: what is wrong with it, before `noteVerified`. Everything is looked at again under the write lock: puts and
+ * collection went on meanwhile.
+ */
+function settleRange(catalog: Catalog, context: AdoptContext, request: SettleRequest): SettleResult {
   const { unsoundRows, unsoundCopies } = request;
   const repairedRows = unsoundRows.filter((n) => repairRow(catalog, n)).length + unsoundCopies.length;
   return catalog.transaction((transaction) => {
@@ -37,13 +72,39 @@ export function settleRange(catalog: Catalog, context: AdoptContext, request: Se
       request.range.volume === noVolume
         ? adoptLostChunked(transaction, context)
         : adoptOrphans(transaction, context, request);
-    noteVerified(transaction, request);
     return { adopted, repairedRows, damaged };
   });
 }
 
-/** What was found sound, and not put or moved since. Survives whatever ends the scrub. */
-function noteVerified(transaction: Transaction, request: SettleRequest): void {
+/** Milliseconds a slice of notes is to take: a put that comes in the midst of one waits no longer. */
+const noteMs = 4;
+/** Extents, or blobs, of the first slice; those after it follow what this one took. */
+const notesFirst = 32;
+
+/**
+ * Then, what was found sound, and not put or moved since: each step notes a slice in a transaction of its own, so that puts go on between
+ * them. Nobody was promised a note: they are synced with the commits of others. Survives whatever ends the scrub.
+ */
+export function* noteVerified(catalog: Catalog, clock: Clock, request: SettleRequest): Generator<void> {
+  const { range, reached } = request;
+  const { fromExtent, toExtent } = range;
+  const end = reached?.length ?? toExtent - fromExtent + 1;
+  for (let at = 0, count = notesFirst; at < end;) {
+    const next = Math.min(end, at + count);
+    const since = clock.monotonic();
+    const slice: SettleRequest =
+      reached === undefined
+        ? { ...request, range: { ...range, fromExtent: fromExtent + at, toExtent: fromExtent + next - 1 } }
+        : { ...request, reached: reached.slice(at, next) };
+    catalog.unsynced((transaction) => noteSlice(transaction, slice));
+    const took = clock.monotonic() - since;
+    count = took > noteMs ? Math.max(1, Math.floor((count * noteMs) / took)) : 2 * count;
+    at = next;
+    yield;
+  }
+}
+
+function noteSlice(transaction: Transaction, request: SettleRequest): void {
   const { range, generation, reached, unreachable } = request;
   const { sql } = transaction.catalog;
   const { volume, fromExtent, toExtent } = range;

@@ -2,6 +2,7 @@
 import * as crypto from 'node:crypto';
 import * as zlib from 'node:zlib';
 import { plainBytes } from '../codec/bytes.ts';
+import { chunkLog2Max } from '../codec/chunks.ts';
 import {
   type Aead,
   type Argon2Cost,
@@ -41,6 +42,9 @@ const zstdLevel = (level: number): zlib.ZstdOptions => ({
   params: { [zlib.constants.ZSTD_c_compressionLevel]: level },
 });
 
+/** No chunk is longer, so none needs a longer window. What asks for one is not ours: the memory is taken before it shows. */
+const windowLimit = { [zlib.constants.ZSTD_d_windowLogMax]: chunkLog2Max };
+
 /** Not in Node before 22.15; a namespace import finds out without failing. */
 const zstd: Compressor | undefined =
   (zlib as Partial<typeof zlib>).zstdCompressSync === undefined
@@ -52,7 +56,8 @@ const zstd: Compressor | undefined =
           later((done) =>
             zlib.zstdCompress(bytes, { ...zstdLevel(level), pledgedSrcSize: bytes.length }, done),
           ),
-        decompress: (bytes, size) => exactly(size, zlib.zstdDecompressSync(bytes, room(size))),
+        decompress: (bytes, size) =>
+          exactly(size, zlib.zstdDecompressSync(bytes, { ...room(size), params: windowLimit })),
       };
 
 export const nodeProvider: Provider = {

@@ -6,9 +6,11 @@ import type {
   ExportTarget,
   FileStep,
 } from '../api.ts';
+import type { BlobRow } from '../catalog/blob-rows.ts';
 import { openConnection } from '../catalog/connection.ts';
 import type { StoreLayout } from '../catalog/layout.ts';
 import { checkCatalog } from '../catalog/schema.ts';
+import { decodeRun, receivedRun } from '../codec/chunk-run.ts';
 import type { Provider } from '../codec/provider.ts';
 import { type DriverChoice, loadDriver } from '../driver.ts';
 import { type ErrorData, invariant, pathError, toStoreError } from '../errors.ts';
@@ -19,14 +21,16 @@ import { type ChopCall, type ChopStart, Chopper } from '../content/chopper.ts';
 import { DigestLink } from '../content/digest-link.ts';
 import { type EncodedBatch, Encoder, type SmallSource } from '../content/encoder.ts';
 import { listFolder, runSteps } from '../content/folders.ts';
-import { readMany } from '../content/many-reads.ts';
+import { type EncodedReadOrder, readEncoded } from '../content/encoded-reads.ts';
+import { GivingWay } from '../content/giving-way.ts';
+import { type ShortRead, readMany } from '../content/many-reads.ts';
 import { type FileMove, Mover } from '../content/mover.ts';
 import { Queries } from '../content/queries.ts';
 import { Reader } from '../content/reader.ts';
 import { type StageHow, Stager } from '../content/stager.ts';
 import { Streams } from '../content/streams.ts';
 import { Verifier, type VerifyOrder } from '../content/verify.ts';
-import { Recounter } from '../maintenance/recount.ts';
+import { type BucketLook, Recounter } from '../maintenance/recount.ts';
 import { Keyring } from '../keys/keyring.ts';
 import { SealedRealm } from '../keys/realm.ts';
 import type { PartName } from '../volume.ts';
@@ -116,8 +120,19 @@ export class Workshop {
       'stage-again': (row: number, context: CallContext) => stageAgain(this.#open, row, context.signal),
       'stage-begin': (how: StageHow) => this.#open.stager.begin(how),
       // Memory goes back to whoever sent it, to be filled again.
-      'stage-write': async ({ token, bytes }: { token: string; bytes: Uint8Array }) =>
-        (await this.#open.stager.write(token, bytes)) ? new Moved(bytes, [bytes.buffer]) : undefined,
+      'stage-write': async ({
+        token,
+        bytes,
+        codec,
+      }: {
+        token: string;
+        bytes: Uint8Array;
+        codec?: number;
+      }) => {
+        const { stager } = this.#open;
+        if (codec !== undefined) return await stager.writeEncoded(token, receivedRun(bytes, codec));
+        return (await stager.write(token, bytes)) ? new Moved(bytes, [bytes.buffer]) : undefined;
+      },
       'stage-finish': (token: string) => this.#open.stager.finish(token),
       publish: (args: PartName & { token: string; volume: number }) =>
         this.#open.stager.publish(args.token, { volume: args.volume, name: args }),
@@ -125,7 +140,11 @@ export class Workshop {
       'chop-begin': (start: ChopStart & { linked: boolean }) =>
         this.#open.chopper.begin(start, start.linked ? this.#link : undefined),
       'chop-next': (call: ChopCall) => this.#open.chopper.next(call),
-      'chop-write': (call: ChopCall & { bytes: Uint8Array }) => this.#open.chopper.write(call),
+      'chop-write': (call: ChopCall & { bytes: Uint8Array; codec?: number }) => {
+        if (call.codec === undefined) return this.#open.chopper.write(call);
+        const chunks = receivedRun(call.bytes, call.codec);
+        return this.#open.chopper.write({ ...call, bytes: decodeRun(this.#provider, chunks) });
+      },
       'chop-finish': (call: ChopCall) => this.#open.chopper.finish(call),
       'chop-end': (token: string) => this.#open.chopper.end(token),
       discard: (token: string) => this.#open.stager.discard(token),
@@ -133,7 +152,17 @@ export class Workshop {
         moveBytes(await this.#open.streams.get(args.id, { maxBytes: args.maxBytes, signal: context.signal })),
       range: async (args: { id: string; offset: number; length: number }, context: CallContext) =>
         moveBytes(await this.#open.streams.range(args.id, { ...args, signal: context.signal })),
-      reads: (list: readonly { id: string; offset: number; length: number }[]) => this.#readMany(list),
+      reads: (list: readonly ShortRead[]) =>
+        this.#readMany(list, (row, { offset, length }) => {
+          const value = own(this.#open.reader.readRow(row, offset, length));
+          return { value, buffer: value.buffer };
+        }),
+      'encoded-reads': (list: readonly EncodedReadOrder[]) =>
+        this.#readMany(list, (row, order) => {
+          const piece = readEncoded(this.#open.reader, row, order);
+          const bytes = own(piece.bytes);
+          return { value: { ...piece, bytes }, buffer: bytes.buffer };
+        }),
       'stream-open': (args: { id: string; offset: number; length: number; lent?: boolean }) =>
         this.#open.streams.open(args, args.offset, args.length),
       'stream-pull': (args: { handle: number; bytesMax: number }) =>
@@ -144,7 +173,8 @@ export class Workshop {
       exports: (targets: readonly ExportTarget[], context: CallContext) => this.#exportMany(targets, context),
       verify: (order: VerifyOrder, context: CallContext) => this.#verify(order, context),
       'last-bucket': () => this.#open.recounter.lastBucket(),
-      'is-sound': (bucket: number) => this.#open.recounter.isSound(bucket),
+      'is-sound': (look: BucketLook) =>
+        this.#open.recounter.isSound(look, new GivingWay(this.#host.clock, look.foreground)),
       query: (args: { name: string; args: readonly unknown[] }) =>
         this.#open.queries.run(args.name, args.args),
       handles: () => this.#open.streams.openHandles,
@@ -270,18 +300,21 @@ export class Workshop {
   }
 
   /** Short reads of many callers in one message. */
-  #readMany(list: readonly { id: string; offset: number; length: number }[]): Moved {
-    const buffers: ArrayBuffer[] = [];
-    const answers = readMany(this.#open.reader, list, (error, id) => ({
-      error: errorToData(this.#told(toStoreError(error, 'reading'), id)),
-    }));
+  #readMany<Order extends ShortRead>(
+    list: readonly Order[],
+    read: (row: BlobRow, order: Order) => { readonly value: unknown; readonly buffer: ArrayBuffer },
+  ): Moved {
+    const buffers = new Set<ArrayBuffer>();
+    const answers = readMany(this.#open.reader, list, {
+      read,
+      failed: (error, id) => ({ error: errorToData(this.#told(toStoreError(error, 'reading'), id)) }),
+    });
     const results = answers.map((answer) => {
       if ('error' in answer) return answer;
-      const value = own(answer.value);
-      if (value !== undefined) buffers.push(value.buffer);
-      return { value };
+      if (answer.value !== undefined) buffers.add(answer.value.buffer);
+      return { value: answer.value?.value };
     });
-    return new Moved(results, [...new Set(buffers)]);
+    return new Moved(results, [...buffers]);
   }
 
   async #exportMany(targets: readonly ExportTarget[], context: CallContext): Promise<unknown[]> {
@@ -346,15 +379,15 @@ function throttle(host: Host, context: CallContext): (bytes: number) => void {
 }
 
 /** Bytes in an ArrayBuffer of their own, so that it can be moved to another thread. */
-function own(bytes: Uint8Array | undefined): Uint8Array<ArrayBuffer> | undefined {
-  if (bytes === undefined) return undefined;
+function own(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
   const whole = bytes.byteLength === bytes.buffer.byteLength && bytes.buffer instanceof ArrayBuffer;
   return whole ? new Uint8Array(bytes.buffer) : new Uint8Array(bytes);
 }
 
 function moveBytes(bytes: Uint8Array | undefined): Moved | undefined {
+  if (bytes === undefined) return undefined;
   const mine = own(bytes);
-  return mine === undefined ? undefined : new Moved(mine, [mine.buffer]);
+  return new Moved(mine, [mine.buffer]);
 }
 
 function wireBatch(batch: EncodedBatch): unknown {

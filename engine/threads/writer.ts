@@ -1,5 +1,4 @@
 /** The work the commit thread offers by name: opening with recovery, group commits, collection, the catalog's side of scrubs. */
-import type { GcOptions } from '../api.ts';
 import { type BlobRow, partNameOf } from '../catalog/blob-rows.ts';
 import { Catalog, type Transaction } from '../catalog/catalog.ts';
 import { openConnection } from '../catalog/connection.ts';
@@ -16,6 +15,7 @@ import { fillBallast, removeIfThere } from '../commit/create.ts';
 import type { Operation } from '../commit/operations.ts';
 import { Alternates } from '../content/alternates.ts';
 import { Contents } from '../content/contents.ts';
+import { GivingWay } from '../content/giving-way.ts';
 import { Lending } from '../content/lending.ts';
 import { mendKeyFiles } from '../commit/key-files.ts';
 import { setAside } from '../commit/quarantine.ts';
@@ -23,12 +23,12 @@ import { VolumeSet } from '../commit/volume-set.ts';
 import { type DatabaseClass, loadDriver } from '../driver.ts';
 import { StoreError, invariant, poisons, toStoreError, writeError } from '../errors.ts';
 import type { Host } from '../host.ts';
-import { collect } from '../maintenance/gc.ts';
+import { type GcRequest, collect } from '../maintenance/gc.ts';
 import { Borrowers } from '../maintenance/lent.ts';
 import type { MirrorContext } from '../maintenance/mirror.ts';
 import { type RecoverContext, recover } from '../maintenance/recover.ts';
 import { removeCondemned } from '../maintenance/tombstones.ts';
-import { type SettleRequest, settleRange } from '../maintenance/settle-scrub.ts';
+import { type SettleRequest, Settling } from '../maintenance/settle-scrub.ts';
 import { type CallContext, type Handler, errorToData } from '../rpc.ts';
 import { alternateHandlers, unknownIsNotAbsent } from './alternate-work.ts';
 import { type KeyContext, type KeyView, checkNewest, keyHandlers } from './key-work.ts';
@@ -55,6 +55,7 @@ export class Writer {
   #found: Found | undefined;
   #poison: StoreError | undefined;
   #collecting = false;
+  readonly #settling = new Settling();
 
   constructor(host: Host, provider: Provider) {
     this.#host = host;
@@ -65,8 +66,7 @@ export class Writer {
     return {
       open: (options: WriterOptions) => this.#openStore(options),
       commit: (operations: readonly Operation[]) => this.#commit(operations),
-      gc: (options: Pick<GcOptions, 'graceMs' | 'dryRun'>, context: CallContext) =>
-        this.#gc(options, context),
+      gc: (request: GcRequest, context: CallContext) => this.#gc(request, context),
       'scrub-settle': (request: SettleRequest) => this.#settle(request),
       ...upkeepHandlers((work) => {
         const { catalog, recovery } = this.#open;
@@ -301,10 +301,11 @@ export class Writer {
     return { host: this.#host, provider: this.#provider, layout, realm, catalog: this.#parts?.catalog };
   }
 
-  #settle(request: SettleRequest): unknown {
+  #settle(request: SettleRequest): Promise<unknown> {
     // Of an epoch that is not known here: another process has turned it, or it was forged.
     if (request.damaged.some(({ unknown }) => unknown === true)) checkNewest(this.#keyView());
-    return this.#write(() => settleRange(this.#open.catalog, this.#open.recovery, request));
+    const { catalog, recovery } = this.#open;
+    return this.#settling.settle(request, { ...recovery, catalog, write: (work) => this.#write(work) });
   }
 
   /** A process died between its append to the root log and its COMMIT: what it left is dealt with before anything is appended. */
@@ -318,7 +319,7 @@ export class Writer {
     });
   }
 
-  async #gc(options: Pick<GcOptions, 'graceMs' | 'dryRun'>, context: CallContext): Promise<unknown> {
+  async #gc({ foreground, ...options }: GcRequest, context: CallContext): Promise<unknown> {
     if (this.#collecting) throw new StoreError('busy', 'a collection is running already');
     if (this.#poison !== undefined) throw this.#poison;
     this.#collecting = true;
@@ -336,6 +337,7 @@ export class Writer {
           volumes,
           host: this.#host,
           opened,
+          way: new GivingWay(this.#host.clock, foreground),
           lease: recovery.lease,
           alternateTrouble: () => alternates.chain().find(({ problem }) => problem !== undefined)?.problem,
           borrowers: () =>

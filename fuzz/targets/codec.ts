@@ -9,6 +9,7 @@ import {
   writeEntry,
 } from '../../engine/codec/chunks.ts';
 import { toHex } from '../../engine/codec/bytes.ts';
+import { decodeRun } from '../../engine/codec/chunk-run.ts';
 import { usualCuts } from '../../engine/codec/fastcdc.ts';
 import { decodeManifest, encodeManifest } from '../../engine/codec/manifest.ts';
 import { Frame, FrameWriter } from '../../engine/codec/frame.ts';
@@ -114,6 +115,11 @@ export const record: Target = {
     const middle = read.content(head.contentBytes >> 2, head.contentBytes >> 1);
     const expected = content.subarray(head.contentBytes >> 2, head.contentBytes >> 1);
     promise(same(middle, expected), 'a range is not what the whole has there');
+    const chunks = read.encoded(0, head.contentBytes);
+    if (chunks !== undefined) {
+      const decoded = decodeRun(provider, chunks);
+      promise(same(decoded, content.subarray(0, decoded.length)), 'its chunks are not its content');
+    }
     const numbers = [head.incarnation, head.offset, head.size, head.part];
     promise(
       numbers.every((value) => Number.isSafeInteger(value)),

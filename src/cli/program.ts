@@ -1,4 +1,5 @@
 /** The command line as a whole: the verbs, how their errors are told, and how they are stopped. */
+import { createRequire } from 'node:module';
 import { Command, CommanderError } from 'commander';
 import { type OpenOptions, StoreError } from '../index.ts';
 import { Stopped, exitCodes, toldError } from './exit.ts';
@@ -41,6 +42,9 @@ const verbs: Readonly<Record<string, () => Promise<Verb>>> = {
   token: async () => (await import('./token.ts')).token,
 };
 
+/** By the package's own name, so that it is found from the sources and from what is built of them. */
+const { version } = createRequire(import.meta.url)('holdfast/package.json') as { readonly version: string };
+
 /** Where a command speaks, and with how many threads it works, where others than this process's own and the usual number are meant. */
 export interface Surroundings {
   readonly streams?: Streams;
@@ -58,6 +62,7 @@ export async function runProgram(
   const help = { writeOut: (text: string) => void streams.stdout.write(text), writeErr: () => undefined };
   const program = new Command('holdfast')
     .description('A content-addressed store for files: every blob once, every byte verified.')
+    .version(version)
     .exitOverride()
     .configureOutput(help);
   for (const verb of await named(argv)) {
@@ -102,7 +107,7 @@ async function named(argv: readonly string[]): Promise<readonly Verb[]> {
 
 async function tell(output: Output, error: unknown, program: Command): Promise<number> {
   if (error instanceof CommanderError) {
-    if (error.exitCode === 0) return exitCodes.fine; // --help
+    if (error.exitCode === 0) return exitCodes.fine; // --help, --version
     if (error.code === 'commander.help') output.note(program.helpInformation());
     else
       await tellError(output, { code: 'invalid-argument', message: error.message.replace(/^error: /, '') });

@@ -1,4 +1,4 @@
-/** `holdfast send DIR ROOT [--since ROOT|@BOOKMARK]`: writes a root, and all it reaches, to stdout as an offline stream. */
+/** `holdfast send DIR ROOT [--since ROOT|@BOOKMARK] [--compressed]`: writes a root, and all it reaches, to stdout as an offline stream. */
 import { type BlobId, type Store, StoreError, bookmarks, sendStream } from '../index.ts';
 import { isId } from './address.ts';
 import { Stopped, UsageError, exitCodes } from './exit.ts';
@@ -14,10 +14,15 @@ export const send: Verb = {
       .argument('<dir>', 'the store')
       .argument('<root>', 'the name of the root')
       .option('--since <base>', 'only what this snapshot has not: a root, an id, @ or @PEER for a bookmark')
-      .option('--part <size>', 'how much a cut may cost; default 64 MiB'),
+      .option('--part <size>', 'how much a cut may cost; default 64 MiB')
+      .option('--compressed', 'as it is stored compressed; who receives it needs the codec of this store'),
   async run(context, [directory, root], options) {
     const { output, signal } = context;
-    const { since, part } = options as { readonly since?: string; readonly part?: string };
+    const { since, part, compressed } = options as {
+      readonly since?: string;
+      readonly part?: string;
+      readonly compressed?: true;
+    };
     if (output.json) throw new UsageError('stdout belongs to the stream: send has no result as JSON');
     if (process.stdout.isTTY)
       throw new UsageError('a stream is nothing for a terminal: send it to a file or a pipe');
@@ -27,6 +32,7 @@ export const send: Verb = {
       const stream = sendStream(store, root!, {
         ...(since === undefined ? {} : { since: await baseOf(store, root!, since) }),
         ...(part === undefined ? {} : { partBytes: parseBytes(part) }),
+        ...(compressed === undefined ? {} : { compressed }),
         signal,
         onProgress: ({ blobs, bytes }) => progress.update({ files: blobs, bytes }),
       });

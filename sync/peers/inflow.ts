@@ -1,7 +1,6 @@
-/** A large blob on its way into the store: pieces are queued, hashed, and handed on; when it is cut, what came is kept as a blob of its own. */
-import { type PutResult, type Store, StoreError, nodeProvider } from '../../engine/index.ts';
+/** A large blob on its way into the store: pieces are queued, and handed on; when it is cut, what came is kept as a blob of its own. */
+import { type EncodedPiece, type PutResult, type Store, StoreError } from '../../engine/index.ts';
 import type { BlobId } from '../peer.ts';
-import { toHex } from '../../engine/codec/bytes.ts';
 import type { Partial } from './notes.ts';
 
 export interface InflowBlob {
@@ -17,12 +16,14 @@ const keepFrom = 256 * 1024;
 export class Inflow {
   readonly #store: Store;
   readonly blob: InflowBlob;
-  #queue: { readonly bytes: Uint8Array; readonly taken: () => void }[] = [];
+  #queue: { readonly piece: EncodedPiece; readonly taken: () => void }[] = [];
   #arrived: (() => void) | undefined;
   #have: number;
   #closed = false;
   #keep = false;
   wasCut = false;
+  /** Some of it came in chunks. */
+  isEncoded = false;
   storedAs: PutResult | undefined;
 
   constructor(store: Store, blob: InflowBlob) {
@@ -31,11 +32,16 @@ export class Inflow {
     this.#have = blob.prefix?.bytes ?? 0;
   }
 
+  /** All of it has come. */
+  get isWhole(): boolean {
+    return this.#have >= this.blob.size;
+  }
+
   /** Resolves when the store has taken the bytes. */
-  write(bytes: Uint8Array): Promise<void> {
+  write(piece: EncodedPiece): Promise<void> {
     if (this.#closed) return Promise.resolve(); // the put failed, and says so itself
     return new Promise((resolve) => {
-      this.#queue.push({ bytes, taken: resolve });
+      this.#queue.push({ piece, taken: resolve });
       this.#arrived?.();
     });
   }
@@ -47,45 +53,32 @@ export class Inflow {
     this.#arrived?.();
   }
 
-  /**
-   * The blob's bytes. Ends early when it was cut: then what the store takes in is the beginning, under an id of its own. Throws
-   * instead of ending where the whole is not what its id says, so that nothing wrong is stored.
-   */
-  async *bytes(): AsyncGenerator<Uint8Array, void, void> {
-    const { id } = this.blob;
-    const hasher = nodeProvider.hasher();
+  /** The blob, as it comes. Ends early when it was cut: then what the store takes in is the beginning, under an id of its own. */
+  async *pieces(): AsyncGenerator<EncodedPiece, void, void> {
     try {
-      for await (const bytes of this.#pieces()) {
-        hasher.update(bytes);
-        yield bytes;
-      }
-      if (this.#have < this.blob.size) {
-        if (this.#keep && this.#have >= keepFrom) return;
-        throw new StoreError('unavailable', 'a blob was cut', { id });
-      }
-      if (toHex(hasher.digest()) !== id)
-        throw new StoreError('corrupt', 'the peer is refused: the bytes of a blob are not those of its id', {
-          id,
-        });
+      yield* this.#pieces();
+      if (this.#have < this.blob.size && !(this.#keep && this.#have >= keepFrom))
+        throw new StoreError('unavailable', 'a blob was cut', { id: this.blob.id });
     } finally {
       this.#closed = true;
       for (const { taken } of this.#queue.splice(0)) taken();
     }
   }
 
-  async *#pieces(): AsyncGenerator<Uint8Array, void, void> {
+  async *#pieces(): AsyncGenerator<EncodedPiece, void, void> {
     const { id, size, prefix } = this.blob;
     if (prefix !== undefined) {
       const stream = await this.#store.stream(prefix.prefix);
       if (stream === undefined) throw new StoreError('not-found', 'the beginning of a blob is gone', { id });
-      yield* stream;
+      for await (const bytes of stream) yield { bytes, codec: 0, length: bytes.length };
     }
     while (this.#have < size) {
       const next = this.#queue.shift();
       if (next !== undefined) {
-        this.#have += next.bytes.length;
+        this.#have += next.piece.length;
+        this.isEncoded ||= next.piece.codec !== 0;
         try {
-          yield next.bytes;
+          yield next.piece;
         } finally {
           // Also when the store takes no more (a full disk): whoever wrote it waits.
           next.taken();

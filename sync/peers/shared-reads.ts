@@ -41,8 +41,10 @@ export class SharedReads {
       links: (ids) => source.links(ids),
       changes: (asked) => source.changes(asked),
       marks: (names) => source.marks(names),
-      read: (id, offset, length) =>
-        this.#read(`${id} ${offset} ${length}`, () => source.read(id, offset, length)),
+      read: (id, offset, length, codecs = []) =>
+        this.#read(`${id} ${offset} ${length} ${codecs.join()}`, () =>
+          source.read(id, offset, length, codecs),
+        ),
       begin: async () => {
         await source.begin();
         begun = true;
@@ -108,5 +110,5 @@ export class SharedReads {
 
 function copyOf(piece: Piece | undefined): Piece | undefined {
   // Not `slice`: of a Buffer that is a view.
-  return piece && { bytes: new Uint8Array(piece.bytes), size: piece.size };
+  return piece && { ...piece, bytes: new Uint8Array(piece.bytes) };
 }

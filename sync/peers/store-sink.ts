@@ -1,5 +1,5 @@
 /** A store as the sink of a transfer: blobs go in as puts, in a session that holds collection off. */
-import { type Session, type Store, StoreError } from '../../engine/index.ts';
+import { type EncodedPiece, type Session, type Store, StoreError } from '../../engine/index.ts';
 import type { BlobId, Ending, Identity, RawPiece, Sink, SinkState, ToldRoot, TreeLink } from '../peer.ts';
 import { Inflow } from './inflow.ts';
 import { goesOn, refuseOlder, refuseReturn } from './lineage.ts';
@@ -86,9 +86,13 @@ export class StoreSink implements Sink {
 
   async write(piece: RawPiece): Promise<void> {
     void this.#begin();
-    const { id, size, offset, from, bytes } = piece;
-    if (offset === 0 && bytes.length === size) {
-      const put = this.#store.put(bytes, { expectId: id }).then(() => undefined, wrongBytes(id));
+    const { id, size, offset, from, codec, length } = piece;
+    if (offset === 0 && length === size) {
+      const putting =
+        codec === 0
+          ? this.#store.put(piece.bytes, { expectId: id })
+          : this.#store.encoded.put(once(piece), { expectId: id });
+      const put = putting.then(() => undefined, wrongBytes(id, codec !== 0));
       this.#puts.set(id, put);
       put.catch(() => undefined); // told by `written`
       await put;
@@ -102,7 +106,7 @@ export class StoreSink implements Sink {
       put.catch(() => undefined); // likewise
       this.#puts.set(id, put);
     }
-    await inflow.write(bytes);
+    await inflow.write(piece);
   }
 
   async written(id: BlobId): Promise<boolean> {
@@ -218,7 +222,10 @@ export class StoreSink implements Sink {
 
   async #takeIn(inflow: Inflow): Promise<void> {
     const { id } = inflow.blob;
-    const stored = await this.#store.put(inflow.bytes());
+    const expected = (): BlobId | undefined => (inflow.isWhole ? id : undefined);
+    const stored = await this.#store.encoded
+      .put(inflow.pieces(), { expected })
+      .catch((error: unknown) => wrongBytes(id, inflow.isEncoded)(error));
     inflow.storedAs = stored;
     if (stored.id !== id) {
       if (inflow.wasCut) return;
@@ -243,10 +250,14 @@ export class StoreSink implements Sink {
   }
 }
 
-/** What a put says of bytes that are not those of their id, as it is to be told of a peer. */
-function wrongBytes(id: BlobId): (error: unknown) => never {
+async function* once(piece: EncodedPiece): AsyncGenerator<EncodedPiece, void, void> {
+  yield piece;
+}
+
+/** What a put says of bytes that are not those of their id, or do not decode, as it is to be told of a peer. */
+function wrongBytes(id: BlobId, encoded = false): (error: unknown) => never {
   return (error) => {
-    if (!StoreError.is(error, 'conflict')) throw error;
+    if (!StoreError.is(error, 'conflict') && !(encoded && StoreError.is(error, 'corrupt'))) throw error;
     throw new StoreError('corrupt', 'the peer is refused: the bytes of a blob are not those of its id', {
       id,
     });

@@ -55,7 +55,13 @@ export class StoreSource implements Source {
     return all;
   }
 
-  async read(id: BlobId, offset: number, length: number): Promise<Piece | undefined> {
+  async read(
+    id: BlobId,
+    offset: number,
+    length: number,
+    codecs: readonly number[] = [],
+  ): Promise<Piece | undefined> {
+    if (codecs.length > 0) return await this.#store.encoded.read(id, { offset, length }, codecs);
     const known = this.#sizes.get(id);
     if (offset > 0 && known === undefined) {
       const size = await this.#sizeOf(id);

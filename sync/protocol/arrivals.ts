@@ -1,8 +1,9 @@
 /** Judges the blobs that arrive: only what was asked for, or what lies on the way down a tree that is being streamed. */
+import { type EncodedChunk, contentOf, receivedRun } from '../../engine/codec/chunk-run.ts';
 import { StoreError } from '../../engine/errors.ts';
 import { type TreeLink, keyOf } from './difference.ts';
 import { depthMax, nodeBytesMax } from './limits.ts';
-import type { BlobId, Message } from './message.ts';
+import { type BlobForm, type BlobId, type Message, formNumbers } from './message.ts';
 
 export type BlobMessage = Extract<Message, { readonly type: 'blob' }>;
 
@@ -20,9 +21,33 @@ export interface Arrival {
   readonly node: Uint8Array | undefined;
 }
 
+export interface ArrivalOptions {
+  /** Whether a form was agreed. */
+  readonly takes: (form: BlobForm) => boolean;
+  /** The content of chunks; `corrupt` for what does not give what it says. */
+  readonly decode: (chunks: readonly EncodedChunk[]) => Uint8Array;
+}
+
+/** A piece that may come. */
+export interface Taken {
+  readonly arrival: Arrival;
+  /** Where it comes as chunks: those, views of the payload. */
+  readonly chunks: readonly EncodedChunk[] | undefined;
+  /** How those are compressed; 0: it comes as content. */
+  readonly codec: number;
+  /** Bytes of content that it stands for. */
+  readonly length: number;
+  readonly last: boolean;
+}
+
 /** Puts the pieces of blobs together and refuses whatever does not fit. */
 export class Assembly {
+  readonly #options: ArrivalOptions;
   #open: Arrival | undefined;
+
+  constructor(options: ArrivalOptions) {
+    this.#options = options;
+  }
 
   /** The blob of which pieces are still to come. */
   get open(): Arrival | undefined {
@@ -30,28 +55,37 @@ export class Assembly {
   }
 
   /** Takes a piece. `from` is asked where a blob begins: which offset was agreed for it. */
-  take(
-    blob: BlobMessage,
-    payload: Uint8Array,
-    from: () => number,
-  ): { readonly arrival: Arrival; readonly last: boolean } {
-    if (blob.form !== 'content')
+  take(blob: BlobMessage, payload: Uint8Array, from: () => number): Taken {
+    if (!this.#options.takes(blob.form))
       throw refused('incompatible-format', 'a blob comes in a form that was not agreed', blob.id);
+    const chunks = blob.form === 'content' ? undefined : chunksOf(blob, payload);
+    const length = chunks === undefined ? payload.length : contentOf(chunks);
     const key = keyOf(blob);
     if (this.#open !== undefined && (this.#open.key !== key || this.#open.blob.size !== blob.size))
       throw refused('corrupt', 'a blob begins before the one before it ends', blob.id);
     const arrival = this.#open ?? this.#begin(blob, key, from());
     if (blob.offset !== arrival.next)
       throw refused('corrupt', `a piece begins at ${blob.offset}, not at ${arrival.next}`, blob.id);
-    const end = blob.offset + payload.length;
+    const end = blob.offset + length;
     if (end > blob.size)
       throw refused('corrupt', `a blob goes on after its ${blob.size} declared bytes`, blob.id);
-    if (payload.length === 0 && end < blob.size) throw refused('corrupt', 'a piece is empty', blob.id);
+    if (length === 0 && end < blob.size) throw refused('corrupt', 'a piece is empty', blob.id);
     arrival.next = end;
-    arrival.node?.set(payload, blob.offset);
+    if (arrival.node !== undefined)
+      arrival.node.set(chunks === undefined ? payload : this.decode(blob.id, chunks), blob.offset);
     const last = end === blob.size;
     this.#open = last ? undefined : arrival;
-    return { arrival, last };
+    return { arrival, chunks, codec: formNumbers[blob.form], length, last };
+  }
+
+  /** The content of chunks that came. */
+  decode(id: BlobId, chunks: readonly EncodedChunk[]): Uint8Array {
+    try {
+      return this.#options.decode(chunks);
+    } catch (error) {
+      if (!StoreError.is(error, 'corrupt')) throw error;
+      throw refused('corrupt', 'a chunk does not decode to what it says', id);
+    }
   }
 
   #begin(blob: BlobMessage, key: string, from: number): Arrival {
@@ -106,6 +140,15 @@ export class Descent {
     if (this.#path.length > depthMax)
       throw refused('limit-exceeded', `a tree is deeper than ${depthMax} nodes`, id);
     this.#path.push({ id, links, next: 0 });
+  }
+}
+
+function chunksOf({ id, form }: BlobMessage, payload: Uint8Array): EncodedChunk[] {
+  try {
+    return receivedRun(payload, formNumbers[form]);
+  } catch (error) {
+    if (!StoreError.is(error, 'corrupt') && !StoreError.is(error, 'limit-exceeded')) throw error;
+    throw refused(error.code as 'corrupt', error.message, id);
   }
 }
 

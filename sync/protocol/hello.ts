@@ -2,7 +2,7 @@
 import { equalBytes } from '../../engine/codec/bytes.ts';
 import { StoreError } from '../../engine/errors.ts';
 import { payloadBytes, versionMax, versionMin, windowBytes } from './limits.ts';
-import { type HelloMessage, type Namespace, formNumbers } from './message.ts';
+import { type BlobForm, type HelloMessage, type Namespace, formNumbers, forms } from './message.ts';
 
 /** Who we are. */
 export interface Identity {
@@ -18,11 +18,15 @@ export interface Agreement {
   /** The most payload that the peer takes in a frame, and before it gives more credit. */
   readonly payloadBytes: number;
   readonly windowBytes: number;
+  /** How blobs may travel, in both directions. */
+  readonly forms: readonly BlobForm[];
 }
 
-export function helloOf({ storeId, namespace, realm }: Identity): HelloMessage {
+/** `spoken`: the forms in which blobs may come and go, content among them. */
+export function helloOf({ storeId, namespace, realm }: Identity, spoken: readonly BlobForm[]): HelloMessage {
   const versions = { min: versionMin, max: versionMax };
-  return { type: 'hello', versions, storeId, namespace, realm, payloadBytes, windowBytes, forms: [0] };
+  const numbers = spoken.map((form) => formNumbers[form]).sort((a, b) => a - b);
+  return { type: 'hello', versions, storeId, namespace, realm, payloadBytes, windowBytes, forms: numbers };
 }
 
 /** Refuses a peer with which no blob could be exchanged. Versions were compared when the hello was decoded. */
@@ -42,5 +46,6 @@ export function agree(mine: HelloMessage, theirs: HelloMessage): Agreement {
     peer: { storeId, namespace, realm },
     payloadBytes: theirs.payloadBytes,
     windowBytes: theirs.windowBytes,
+    forms: forms.filter((form) => [mine, theirs].every((one) => one.forms.includes(formNumbers[form]))),
   };
 }

@@ -1,7 +1,8 @@
 /** Every number that a stranger may send, and the most it may be: checked before anything is allocated for it. */
+import { runChunksMax, runContentMax } from '../../engine/codec/chunk-run.ts';
 import { nodeBytesMax, nodeLinksMax } from '../../engine/codec/node.ts';
 
-export { nodeBytesMax, nodeLinksMax };
+export { nodeBytesMax, nodeLinksMax, runChunksMax, runContentMax };
 
 /** Versions of the protocol spoken here. */
 export const versionMin = 1;

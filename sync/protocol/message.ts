@@ -27,8 +27,8 @@ import * as limits from './limits.ts';
 
 export type { BlobId, LinkKind };
 
-/** How the bytes of a blob travel: as its content, or as a store keeps them. Only `content` is spoken in version 1. */
-export type BlobForm = 'content' | 'stored';
+/** How the bytes of a blob travel: as its content, or as a run of chunks, of which those that are compressed are so by this codec. */
+export type BlobForm = 'content' | 'deflate' | 'zstd';
 /** What blobs are named by: their sha256, or locators within one realm. Only `ids` is spoken in version 1. */
 export type Namespace = 'ids' | 'locators';
 
@@ -127,7 +127,8 @@ export type Message =
   /** Where the roots that follow stand in the sender's root log, in their order. */
   | { readonly type: 'history'; readonly roots: readonly RootHistory[] };
 
-export const formNumbers: Readonly<Record<BlobForm, number>> = { content: 0, stored: 1 };
+/** The numbers of the codecs in stored chunks. */
+export const formNumbers: Readonly<Record<BlobForm, number>> = { content: 0, deflate: 1, zstd: 2 };
 const magic = new TextEncoder().encode('holdfast sync');
 const types = [
   'hello',
@@ -148,7 +149,7 @@ const types = [
   'history',
 ] as const satisfies readonly Message['type'][];
 const namespaces: readonly Namespace[] = ['ids', 'locators'];
-const forms: readonly BlobForm[] = ['content', 'stored'];
+export const forms: readonly BlobForm[] = ['content', 'deflate', 'zstd'];
 
 /** The header of a message. What a peer may not send is not sent either: a value over a limit is a bug of the caller. */
 export function encodeMessage(message: Message): Uint8Array {

@@ -32,6 +32,10 @@ export interface RawPiece {
   /** Where the peer was asked to begin: the bytes before are here already. */
   readonly from: number;
   readonly bytes: Uint8Array;
+  /** How its chunks are compressed, by number; 0: it is content. */
+  readonly codec: number;
+  /** Bytes of content that they stand for. */
+  readonly length: number;
 }
 
 export interface RootTarget {

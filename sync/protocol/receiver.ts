@@ -2,33 +2,16 @@
 import { decodeNode } from '../../engine/codec/node.ts';
 import { StoreError, invariant } from '../../engine/errors.ts';
 import { type Arrival, Assembly, type BlobMessage, Descent, refused } from './arrivals.ts';
-import { type ReceiveWindow, costOf } from './credit.ts';
+import { costOf } from './credit.ts';
 import { type TreeLink, keyOf } from './difference.ts';
 import { depthMax } from './limits.ts';
-import type { AskedRoot, BlobId, FoundRoot, Message, RootHistory } from './message.ts';
+import type { BlobId, FoundRoot, Message, RootHistory } from './message.ts';
 import { toldRoots } from './history.ts';
 import type { ReceiverEffect } from './receiver-effects.ts';
+import type { ReceiverOptions } from './receiver-options.ts';
 import type { Entry } from './entry.ts';
 import { NodeRoom } from './node-room.ts';
 import { Wants } from './wants.ts';
-
-export interface ReceiverOptions {
-  readonly sha256Hex: (bytes: Uint8Array) => string;
-  readonly window: ReceiveWindow;
-  readonly ask: { readonly all: boolean; readonly roots: readonly AskedRoot[] };
-  /** What the roots must be, where the peer has offered them. */
-  readonly offered?: ReadonlyMap<string, BlobId>;
-  /** What each root is now; roots that are not there are left out. */
-  readonly current: ReadonlyMap<string, BlobId>;
-  /** Bytes that are here of large blobs whose transfer was cut. */
-  readonly partials: ReadonlyMap<BlobId, number>;
-  /** Roots that would go back are refused by whoever keeps what was seen. */
-  readonly judged?: boolean;
-  /** All of each root comes unasked, with a base or without: an offline stream. */
-  readonly unasked?: boolean;
-  /** The most that may come in one transfer. */
-  readonly quota: { readonly blobs: number; readonly bytes: number };
-}
 
 /** A node that the store refuses this often has children that somebody keeps collecting. */
 const triesMax = 4;
@@ -41,7 +24,7 @@ export class Receiver {
   readonly #options: ReceiverOptions;
   readonly #effects: ReceiverEffect[] = [];
   readonly #entries = new Map<string, Entry>();
-  readonly #assembly = new Assembly();
+  readonly #assembly: Assembly;
   readonly #wants = new Wants();
   /** Looked up from the end, in batches: the memory that a question takes is many times that of its links. */
   readonly #toCheck: TreeLink[] = [];
@@ -65,6 +48,7 @@ export class Receiver {
 
   constructor(options: ReceiverOptions) {
     this.#options = options;
+    this.#assembly = new Assembly(options);
     this.#room = new NodeRoom(options.window);
     this.#send({ type: 'ask', ...options.ask });
   }
@@ -295,14 +279,15 @@ export class Receiver {
 
   #arrive(blob: BlobMessage, payload: Uint8Array): void {
     this.#options.window.arrived(costOf(payload));
-    const { arrival, last } = this.#assembly.take(blob, payload, () => this.#beginning(blob));
+    const { arrival, codec, length, last } = this.#assembly.take(blob, payload, () => this.#beginning(blob));
     const entry = this.#entries.get(arrival.key);
     const needed = entry?.state === 'arriving';
     if (blob.kind === 'raw') {
       if (!needed) this.taken(payload);
       else {
         const { id, size, offset } = blob;
-        this.#effects.push({ do: 'write', piece: { id, size, offset, from: arrival.from, bytes: payload } });
+        const piece = { id, size, offset, from: arrival.from, bytes: payload, codec, length };
+        this.#effects.push({ do: 'write', piece });
       }
     } else this.#credit(this.#room.arrived(costOf(payload)));
     if (!last) return;
@@ -310,7 +295,7 @@ export class Receiver {
     else this.#redundant++;
     if (blob.kind === 'node') this.#node(arrival, needed ? entry : undefined);
     else if (needed) entry.state = 'storing';
-    if (needed && blob.kind === 'raw' && payload.length === blob.size) this.#lead(entry);
+    if (needed && blob.kind === 'raw' && length === blob.size) this.#lead(entry);
   }
 
   /** A blob begins: is it one that may come, and where does it begin? */

@@ -3,14 +3,22 @@ import { StoreError, invariant } from '../../engine/errors.ts';
 import { type SendWindow, costOf } from './credit.ts';
 import type { TreeLink } from './difference.ts';
 import { unaskedBytesMax, wantsMax } from './limits.ts';
-import type { AskedRoot, BlobId, FoundRoot, LinkKind, Message, RootHistory } from './message.ts';
+import {
+  type AskedRoot,
+  type BlobId,
+  type FoundRoot,
+  type LinkKind,
+  type Message,
+  type RootHistory,
+  forms,
+} from './message.ts';
 
 /** What the machine asks of whoever runs it; each but `send` is answered by a call of the same name. */
 export type SenderEffect =
   | { readonly do: 'send'; readonly message: Message; readonly payload?: Uint8Array }
   /** Which roots there are, and what they have beyond the nodes named. Answer: `found`. */
   | { readonly do: 'find'; readonly ask: { readonly all: boolean; readonly roots: readonly AskedRoot[] } }
-  /** Answer: `read`, with at most `length` bytes from `offset`, fewer only at the end. */
+  /** Answer: `read`, with at most `length` bytes of content from `offset`; none only at the end. */
   | { readonly do: 'read'; readonly read: PieceRead }
   | { readonly do: 'finish'; readonly counts: SendCounts };
 
@@ -25,6 +33,15 @@ export interface PieceRead {
 export interface Piece {
   readonly bytes: Uint8Array;
   readonly size: number;
+  /** How its chunks are compressed, by number; 0, the default: it is content. */
+  readonly codec?: number;
+  /** Bytes of content that it stands for; default those that it has. */
+  readonly length?: number;
+}
+
+/** Bytes of content. */
+export function lengthOf({ bytes, length }: Piece): number {
+  return length ?? bytes.length;
 }
 
 export interface SendCounts {
@@ -60,7 +77,7 @@ type BlobItem = Extract<Item, { readonly id: BlobId }>;
 interface Slot {
   readonly item: Item;
   /** Pieces read and not sent, in order. */
-  readonly pieces: Uint8Array[];
+  readonly pieces: Piece[];
   size: number | undefined;
   /** Offsets read, and sent, up to here. */
   readTo: number;
@@ -174,8 +191,8 @@ export class Sender {
     slot.size = piece.size;
     if (read.length === firstPieceBytes)
       this.#expected = Math.max(1024, (15 * this.#expected + piece.bytes.length) / 16);
-    slot.readTo = read.offset + piece.bytes.length;
-    if (piece.bytes.length > 0 || piece.size === read.offset) slot.pieces.push(piece.bytes);
+    slot.readTo = read.offset + lengthOf(piece);
+    if (lengthOf(piece) > 0 || piece.size === read.offset) slot.pieces.push(piece);
     if ('id' in slot.item && slot.item.unasked && piece.size > unaskedBytesMax) slot.absent = true;
   }
 
@@ -244,20 +261,21 @@ export class Sender {
       return this.#done(item);
     }
     while (slot.pieces.length > 0) {
-      const payload = slot.pieces[0]!;
+      const piece = slot.pieces[0]!;
+      const { bytes: payload, codec = 0 } = piece;
       if (!this.#options.window.take(costOf(payload))) return false;
       slot.pieces.shift();
       const message = {
         type: 'blob',
         kind,
         id,
-        form: 'content',
+        form: forms[codec]!,
         size: slot.size!,
         offset: slot.sentTo,
       } as const;
       this.#effects.push({ do: 'send', message, payload });
-      slot.sentTo += payload.length;
-      this.#bytes += payload.length;
+      slot.sentTo += lengthOf(piece);
+      this.#bytes += lengthOf(piece);
     }
     if (slot.size === slot.sentTo) {
       this.#blobs++;

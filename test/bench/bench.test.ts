@@ -145,6 +145,31 @@ test('names pick workloads, and unknown ones are refused', () => {
   assert.throws(() => pickWorkloads(['W99']), /no workload is called W99/);
 });
 
+test('of several rivals the slowest is what a ratio is judged by', () => {
+  const run = {
+    bytes: 8e6,
+    operations: 1,
+    loopP99Ms: 1,
+    loopMaxMs: 1,
+    peakBytes: 1,
+    cpuSeconds: 1,
+    facts: {},
+  };
+  const cases = [1, 2, 0.8, 0.5].map((seconds, i) => ({
+    name: `case ${i}`,
+    ours: i === 0,
+    runs: [{ ...run, seconds }],
+  }));
+  const goals = [{ figure: 'ratio', rival: ['case 2', 'case 3'], atLeast: 0.8, source: 'issue 4' }] as const;
+  const workload = { ...workloads[0]!, unit: 'MB/s', goals } as const;
+  const figures = figuresOf({ workload, cache: 'any', cases }, true);
+  assert.deepEqual(
+    figures.goals.map(({ value, reached }) => [value, reached]),
+    [[0.8, true]],
+  );
+  assert.match(showFigures(figures), /ratio over case 2, or slower: case 3/);
+});
+
 test('a median of an odd and an even number of runs', () => {
   assert.equal(median([3, 1, 2]), 2);
   assert.equal(median([4, 1, 2, 3]), 2.5);

@@ -36,7 +36,7 @@ test('a root goes through a file, then the difference; cut and resumed; diff tel
   writeFiles(options.cwd, files);
   const photos = join(options.cwd, 'photos');
   await (await openStore(join(options.cwd, 'replica'), brief)).close();
-  const store = await openStore(join(options.cwd, 'store'), brief);
+  const store = await openStore(join(options.cwd, 'store'), { ...brief, compression: 'auto' });
   const first = (await importPaths(store, [photos], { root: 'first' })).root;
   writeFiles(options.cwd, { 'photos/a.txt': 'hello again\n', 'photos/new/c.txt': 'new\n' });
   rmSync(join(photos, 'b.txt'));
@@ -56,10 +56,12 @@ test('a root goes through a file, then the difference; cut and resumed; diff tel
     '~      6 -> 12  a.txt\n-            4  b.txt\n+               new/\n+            4  new/c.txt\n',
   );
 
-  const sent = await redirected(['send', 'store', 'first', '--part', '1kB'], { ...options, into: 'stream' });
+  const how = ['--part', '200', '--compressed'];
+  const sent = await redirected(['send', 'store', 'first', ...how], { ...options, into: 'stream' });
   assert.equal(sent.exit, 0, sent.stderr);
   assert.match(sent.stderr, /[2-5] parts/);
   const stream = readFileSync(join(options.cwd, 'stream'));
+  assert.ok(stream.length < 60_000, `${stream.length} bytes of 600,000`);
   writeFileSync(join(options.cwd, 'half'), stream.subarray(0, -50));
   const cut = await redirected(['receive', 'replica', '--json'], { ...options, from: 'half' });
   assert.deepEqual([cut.exit, cut.json.error.code], [4, 'unavailable']);

@@ -143,6 +143,9 @@ test('mistakes of use are exit 2, what is not there is exit 1, each with one lin
   assert.deepEqual([plain.exit, plain.stdout], [2, '']);
   assert.match(plain.stderr, /^holdfast: not a blob id .*\(invalid-argument\)\n$/);
   assert.equal((await holdfast(['--help'], options)).exit, 0);
+  const version = await holdfast(['--version'], options);
+  const said = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')).version;
+  assert.deepEqual([version.exit, version.stdout], [0, `${said}\n`]);
   assert.match((await holdfast(['help', 'gc'], options)).stdout, /--grace/);
   assert.equal((await holdfast([], options)).exit, 2);
   assert.deepEqual(readdirSync(join(folder, 'full')), ['file']);

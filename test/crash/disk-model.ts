@@ -6,6 +6,7 @@
 // - Unsynced writes of a file are kept, dropped or torn at a sector, each for itself. Truncates of one file keep their order;
 //   what was written behind a lost shrinking truncate is lost too (its blocks were new), in front of it may be there.
 // - Unsynced name changes are kept or lost each for itself, but changes of one name keep their order, and a rename is whole.
+import { type Hash, createHash } from 'node:crypto';
 import {
   mkdirSync,
   readFileSync,
@@ -66,8 +67,8 @@ export const lossModes: readonly LossMode[] = [
 
 export interface DiskModel {
   apply(record: LogRecord): void;
-  /** Writes one crash state into an existing empty folder. */
-  materialise(folder: string, mode: LossMode, random: Random): void;
+  /** Writes one crash state into an existing empty folder; returns a digest of it. */
+  materialise(folder: string, mode: LossMode, random: Random): string;
   /** How many unsynced changes of bytes and of names there are now. */
   unsynced(): { readonly bytes: number; readonly names: number };
 }
@@ -191,7 +192,9 @@ export function modelOfFolder(root: string, inodes: Inodes = inodesOf(root)): Di
     materialise: (folder, mode, random) => {
       const loss = lossOf(mode, random);
       const names = keptNames(changes, mode, loss);
-      write(top, folder, names, loss);
+      const digest = createHash('sha256');
+      write({ folder: top, path: folder, name: '' }, names, { ...loss, digest });
+      return digest.digest('hex');
     },
     unsynced: () => {
       let bytes = 0;
@@ -328,18 +331,24 @@ function keptNames(
 }
 
 function write(
-  folder: FolderNode,
-  path: string,
+  at: { readonly folder: FolderNode; readonly path: string; readonly name: string },
   kept: ReadonlyMap<FolderNode, ReadonlyMap<string, Node>>,
-  loss: Loss,
+  loss: Loss & { readonly digest: Hash },
 ): void {
-  for (const [name, node] of kept.get(folder) ?? folder.durable) {
-    const inner = join(path, name);
-    if (node.kind === 'link') symlinkSync(node.target, inner);
-    else if (node.kind === 'file') writeFileSync(inner, contentAfterLoss(node, loss));
-    else {
-      mkdirSync(inner);
-      write(node, inner, kept, loss);
+  for (const [entry, node] of kept.get(at.folder) ?? at.folder.durable) {
+    const path = join(at.path, entry);
+    const name = `${at.name}/${entry}`;
+    if (node.kind === 'link') {
+      loss.digest.update(`${name}@${node.target}\0`);
+      symlinkSync(node.target, path);
+    } else if (node.kind === 'file') {
+      const content = contentAfterLoss(node, loss);
+      loss.digest.update(`${name}\0${content.length}\0`).update(content);
+      writeFileSync(path, content);
+    } else {
+      loss.digest.update(`${name}/\0`);
+      mkdirSync(path);
+      write({ folder: node, path, name }, kept, loss);
     }
   }
 }

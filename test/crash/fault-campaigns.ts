@@ -5,6 +5,7 @@ import { type RacesReport, runRaces, shrinkRace } from '../races/run.ts';
 import type { FlipsReport } from './bit-flips.ts';
 import type { Share } from './campaign-worker.ts';
 import type { IoErrorsReport } from './io-errors.ts';
+import type { Outcome } from './ledger.ts';
 
 export interface CampaignArguments {
   readonly runs: number | undefined;
@@ -26,7 +27,7 @@ export async function races({
   processes,
   trace,
   print,
-}: CampaignArguments): Promise<boolean> {
+}: CampaignArguments): Promise<Outcome> {
   const each = Math.ceil(runs / jobs);
   const reports: RacesReport[] = [];
   const options = { ...(processes === undefined ? {} : { processes }), ...(trace ? { trace: print } : {}) };
@@ -54,14 +55,14 @@ export async function races({
   print(
     `races: ${sum((r) => r.schedules)} schedules on ${sum((r) => r.stores)} stores, ${sum((r) => r.switches)} of ${sum((r) => r.steps)} points handed the turn on, ${failures.length} failed, ${secondsOf(reports)} s, from ${from}${seeds(failures.map(({ schedule }) => schedule))}`,
   );
-  return failures.length === 0 && sum((r) => r.schedules) > 0;
+  return { from, to: from + runs, runs: sum((r) => r.schedules), losses: failures.length };
 }
 
 const lossOf = ({ schedule, storeBegan, problem }: RacesReport['failures'][number]): string =>
   `FAILED schedule ${schedule} (its store began at ${storeBegan}): ${problem.split('\n').slice(0, 6).join('\n  ')}`;
 
 /** Every broken build, until a schedule shows it. */
-export async function raceMutantsAll({ runs = 4096, print }: CampaignArguments): Promise<boolean> {
+export async function raceMutantsAll({ runs = 4096, print }: CampaignArguments): Promise<Outcome> {
   let caught = 0;
   for (const mutant of raceMutants) {
     const { failure, schedules } = await huntRaceMutant(mutant, { schedules: runs });
@@ -71,7 +72,8 @@ export async function raceMutantsAll({ runs = 4096, print }: CampaignArguments):
     );
   }
   print(`race mutants: ${caught} of ${raceMutants.length} caught`);
-  return caught === raceMutants.length;
+  const { length } = raceMutants;
+  return { from: 0, to: 1, runs: length, losses: length - caught, of: length };
 }
 
 export async function ioErrors({
@@ -80,7 +82,7 @@ export async function ioErrors({
   from,
   jobs,
   print,
-}: CampaignArguments): Promise<boolean> {
+}: CampaignArguments): Promise<Outcome> {
   const reports = await shared<IoErrorsReport>(jobs, print, (share) => ({
     campaign: 'io-errors',
     options: { runs, seed, from, share, of: jobs },
@@ -91,10 +93,10 @@ export async function ioErrors({
   print(
     `io-errors: ${done} runs from ${from} of ${cases} cases of ${scenarios} scenarios, ${losses.length} losses, ${secondsOf(reports)} s, seed ${seed}${seeds(losses.map(({ run }) => run))}`,
   );
-  return losses.length === 0 && done > 0;
+  return { from, to: Math.min(cases, from + runs), runs: done, losses: losses.length, of: cases };
 }
 
-export async function bitFlips({ runs = 2000, from, jobs, print }: CampaignArguments): Promise<boolean> {
+export async function bitFlips({ runs = 2000, from, jobs, print }: CampaignArguments): Promise<Outcome> {
   const reports = await shared<FlipsReport>(jobs, print, (share) => ({
     campaign: 'bit-flips',
     options: { runs, from, share, of: jobs },
@@ -105,7 +107,8 @@ export async function bitFlips({ runs = 2000, from, jobs, print }: CampaignArgum
   print(
     `bit-flips: ${sum((r) => r.runs)} runs from ${from} of ${bits} bits (${bytes} bytes), ${sum((r) => r.refused)} refused, ${sum((r) => r.seen)} seen, ${sum((r) => r.harmless)} harmless, ${losses.length} losses, ${secondsOf(reports)} s${seeds(losses.map(({ run }) => run))}`,
   );
-  return losses.length === 0 && sum((r) => r.runs) > 0;
+  const done = sum((r) => r.runs);
+  return { from, to: Math.min(bits, from + runs), runs: done, losses: losses.length, of: bits };
 }
 
 interface LossReport {

@@ -1,6 +1,8 @@
 // A sample of the kill -9 campaign on the real engine; `npm run soak -- kill` runs the full number.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { runAlternatesKills } from './alternates-kill.ts';
+import { runKeysKills } from './keys-kill.ts';
 import { runKill } from './kill.ts';
 import { sample } from './sample.ts';
 import { engineMissing } from './subject.ts';
@@ -20,3 +22,23 @@ test('three processes on one store die at random moments and lose nothing', { sk
   assert.deepEqual(report.losses, [], `losses with seed ${seed}; the folders are kept`);
   assert.ok(report.acknowledged > 50, `only ${report.acknowledged} calls were acknowledged`);
 });
+
+test(
+  'keys that change while the process dies: the store opens with the old or the new ones',
+  { skip },
+  async (t) => {
+    const report = await runKeysKills({ seed, runs: sample(4, 1) });
+    t.diagnostic(`seed ${seed}: ${JSON.stringify(report)}`);
+    assert.ok(report.opened > 0);
+  },
+);
+
+test(
+  'a store dies while it borrows and its base collects: what it was told it holds is there',
+  { skip },
+  async (t) => {
+    const report = await runAlternatesKills({ seed, runs: sample(4, 1) });
+    t.diagnostic(`seed ${seed}: ${JSON.stringify(report)}`);
+    assert.equal(report.kills, sample(4, 1));
+  },
+);

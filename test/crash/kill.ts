@@ -149,6 +149,7 @@ class KillCampaign {
   readonly #started = performance.now();
   #store = '';
   #encrypted = false;
+  #scale: Plan['scale'] = 1;
   #kills = 0;
   #births = 0;
   #verifications = 0;
@@ -202,6 +203,7 @@ class KillCampaign {
     this.#store = join(area, 'store');
     const mixed = this.#ground.subject.kind === 'engine' && (number % 4 === 1 || number % 4 === 2);
     this.#encrypted = this.#options.encrypted ?? mixed;
+    this.#scale = this.#ground.subject.kind === 'engine' && number % 4 !== 0 ? 16 : 1;
     for (const seat of this.#seats) {
       this.#acknowledged += seat.oracle.acknowledged();
       seat.oracle = createOracle();
@@ -229,6 +231,7 @@ class KillCampaign {
       roots: [`${seat.name}/main`],
       rounds: [1_000_000_000],
       lanes: 3,
+      scale: this.#scale,
       leaveOpen: true,
       encrypted: this.#encrypted,
       rekeys: this.#encrypted && this.#seats.length === 1,

@@ -1,4 +1,5 @@
 // The power-loss campaign: records real workloads, replays them to many crash states and lets the verifiers judge each one.
+import { createHash } from 'node:crypto';
 import {
   cpSync,
   existsSync,
@@ -12,7 +13,8 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { inodesOf, lossModes, modelOfFolder, type Inodes, type LossMode } from './disk-model.ts';
+import { type CrashPoint, crashPoints, recoveryPoints } from './crash-points.ts';
+import { inodesOf, lossModes, modelOfFolder, type Inodes } from './disk-model.ts';
 import { createOracle, parseLines, type Expectation } from './oracle.ts';
 import { seededRandom } from './random.ts';
 import { buildRecorder, freshFolder, runRecorded } from './recorded-run.ts';
@@ -41,6 +43,8 @@ export interface PowerLossOptions {
   readonly replay?: string;
   /** Look at this one state alone. */
   readonly only?: number;
+  /** Verifiers that outlive this seed, and are not ended with it; they must be of `verifier`. */
+  readonly verifiers?: Verifiers;
 }
 
 export interface PowerLoss {
@@ -53,20 +57,16 @@ export interface PowerLoss {
 }
 export interface PowerLossReport {
   readonly seed: number;
+  /** That were judged; no two of them are the same disk with the same expectation. */
   readonly states: number;
+  /** That were the same as one judged before. */
+  readonly repeated: number;
   readonly acknowledged: number;
   readonly calls: number;
   readonly losses: readonly PowerLoss[];
   /** Mean time of one store verification, and of the whole campaign per state. */
   readonly verifyMs: number;
   readonly stateMs: number;
-}
-
-interface CrashPoint {
-  readonly number: number;
-  /** How many records of the log came to pass. */
-  readonly cut: number;
-  readonly mode: LossMode;
 }
 
 /** Kept failures of one process; more would only fill the disk. */
@@ -81,7 +81,7 @@ export async function runPowerLoss(options: PowerLossOptions): Promise<PowerLoss
   const subject = options.subject ?? engineSubject;
   const started = performance.now();
   const work = workFolder(options);
-  const verifiers = startVerifiers(options.verifier ?? subject);
+  const verifiers = options.verifiers ?? startVerifiers(options.verifier ?? subject);
   try {
     const disk = join(work, 'disk');
     mkdirSync(disk);
@@ -100,7 +100,7 @@ export async function runPowerLoss(options: PowerLossOptions): Promise<PowerLoss
       campaign.workloadFailed(`the workload ended with ${ended.code}: ${ended.stderr}`);
     return campaign.report(performance.now() - started);
   } finally {
-    verifiers.close();
+    if (options.verifiers === undefined) verifiers.close();
     rmSync(work, { recursive: true, force: true });
   }
 }
@@ -114,10 +114,10 @@ function workFolder({ replay }: PowerLossOptions): string {
 }
 
 function planOf(options: PowerLossOptions, work: string): Plan {
-  const { seed } = options;
+  const { seed, subject = engineSubject } = options;
   mkdirSync(join(work, 'scratch'));
   return {
-    subject: options.subject ?? engineSubject,
+    subject,
     store: join(work, 'disk', 'store'),
     ack: join(work, 'acks'),
     scratch: join(work, 'scratch'),
@@ -127,6 +127,7 @@ function planOf(options: PowerLossOptions, work: string): Plan {
     roots: ['main', 'other'],
     rounds: options.rounds ?? [110, 70],
     lanes: 1 + (seed % 6),
+    scale: subject.kind === 'engine' && seed % 4 !== 0 ? 16 : 1,
     leaveOpen: seed % 3 === 0,
     encrypted: isEncrypted(options),
     rekeys: isEncrypted(options),
@@ -142,6 +143,10 @@ function isEncrypted({ seed, subject = engineSubject }: PowerLossOptions): boole
 /** Half of the engine's stores have volumes that come and go, plain ones and encrypted ones. */
 function isGrouped({ seed, subject = engineSubject }: PowerLossOptions): boolean {
   return subject.kind === 'engine' && seed % 4 >= 2;
+}
+
+function isDeep({ number }: { readonly number: number }): boolean {
+  return number % 2 === 0;
 }
 
 function keptInodes(folder: string): Map<string, bigint> {
@@ -162,7 +167,10 @@ class Campaign {
   readonly #ground: Ground;
   readonly #losses: PowerLoss[] = [];
   readonly #oracle = createOracle();
+  /** What was judged already: a disk, what was expected of it, and how deep it was looked at. */
+  readonly #judged = new Set<string>();
   #states = 0;
+  #repeated = 0;
   #verifyMs = 0;
 
   constructor(options: PowerLossOptions, ground: Ground) {
@@ -186,8 +194,12 @@ class Campaign {
       while (applied < point.cut) this.#step(model, records[applied++]!);
       const folder = join(work, `state-${point.number}`);
       mkdirSync(folder);
-      model.materialise(folder, point.mode, seededRandom(seed, 10_000 + point.number));
+      const digest = model.materialise(folder, point.mode, seededRandom(seed, 10_000 + point.number));
       const expectation = this.#oracle.expectation();
+      if (this.#isRepeated({ digest, expectation, number: point.number })) {
+        rmSync(folder, { recursive: true });
+        continue;
+      }
       if (recoveries.has(point.number))
         await this.#cutRecovery(point, folder, { expectation, plan, recorder });
       const name = `${point.number}`;
@@ -227,7 +239,7 @@ class Campaign {
     // Further volumes are found where they were added, so such states are looked at there, one at a time.
     const place = isGrouped(this.#options) ? this.#takePlace(folder) : folder;
     const store = join(place, 'store');
-    const deep = point.number % 2 === 0;
+    const deep = isDeep(point);
     const answer = await this.#ground.verifiers.ask({
       encrypted: isEncrypted(this.#options),
       store,
@@ -239,6 +251,21 @@ class Campaign {
     if (answer.problems.length > 0) this.#lose(point, answer.problems, existsSync(before) ? before : place);
     rmSync(place, { recursive: true, force: true });
     rmSync(before, { recursive: true, force: true });
+  }
+
+  #isRepeated(state: {
+    readonly digest: string;
+    readonly expectation: Expectation;
+    readonly number: number;
+  }): boolean {
+    const expected = createHash('sha256').update(JSON.stringify(state.expectation)).digest('hex');
+    const key = `${state.digest} ${expected} ${isDeep(state)}`;
+    if (this.#judged.has(key)) this.#repeated++;
+    else {
+      this.#judged.add(key);
+      return false;
+    }
+    return true;
   }
 
   /** Puts a state where the workload had its disk. */
@@ -291,8 +318,10 @@ class Campaign {
         const state = join(work, `state-${point.number}-${i}`);
         mkdirSync(state);
         const mode = random.pick(lossModes);
-        model.materialise(state, mode, seededRandom(seed, 30_000 + point.number * 100 + i));
-        await this.#verify(state, given.expectation, { name: `${name}-${i}`, number: i, cut, mode });
+        const digest = model.materialise(state, mode, seededRandom(seed, 30_000 + point.number * 100 + i));
+        const { expectation } = given;
+        if (this.#isRepeated({ digest, expectation, number: i })) rmSync(state, { recursive: true });
+        else await this.#verify(state, expectation, { name: `${name}-${i}`, number: i, cut, mode });
       }
     }
     rmSync(area, { recursive: true, force: true });
@@ -327,6 +356,7 @@ class Campaign {
     return {
       seed: this.#options.seed,
       states: this.#states,
+      repeated: this.#repeated,
       acknowledged: this.#oracle.acknowledged(),
       calls: this.#ground.records.length,
       losses: this.#losses,
@@ -334,71 +364,4 @@ class Campaign {
       stateMs: totalMs / states,
     };
   }
-}
-
-/**
- * Most cuts come right after an acknowledgement, where a false one shows; some right after a blob's file was unlinked, where a row
- * that still names it shows; some right before a file that was changed in place is synced, where changes that are nothing
- * without each other show; the rest anywhere. In the order of the log.
- */
-function crashPoints(records: readonly LogRecord[], options: PowerLossOptions): CrashPoint[] {
-  const acks = records.flatMap((record, i) =>
-    record.type === 'ack' && record.text.includes('"done"') ? [i + 1] : [],
-  );
-  const unlinks = records.flatMap((record, i) =>
-    record.type === 'unlink' && record.path.includes('/blobs/') ? [i + 1] : [],
-  );
-  const inPlace = syncsInPlace(records);
-  const points: CrashPoint[] = [];
-  for (let number = 0; number < options.states; number++) {
-    const random = seededRandom(options.seed, number);
-    if (unlinks.length > 0 && random.chance(0.1)) {
-      points.push({ number, cut: random.pick(unlinks), mode: random.pick(['everything', 'names']) });
-      continue;
-    }
-    if (inPlace.length > 0 && random.chance(0.15)) {
-      points.push({
-        number,
-        cut: random.pick(random.pick(inPlace)),
-        mode: random.pick(['random', 'journal']),
-      });
-      continue;
-    }
-    const cut = acks.length > 0 && random.chance(0.6) ? random.pick(acks) : random.below(records.length + 1);
-    points.push({ number, cut, mode: random.chance(0.4) ? 'random' : random.pick(lossModes) });
-  }
-  return points.sort((a, b) => a.cut - b.cut);
-}
-
-/**
- * By file, where it is about to be synced after several changes of bytes that were synced before: what is in the midst of being
- * changed in place, as a database is.
- */
-function syncsInPlace(records: readonly LogRecord[]): number[][] {
-  const files = new Map<bigint, { size: number; synced: number; changes: number; syncs: number[] }>();
-  for (const [i, record] of records.entries()) {
-    if (record.type !== 'write' && record.type !== 'truncate' && record.type !== 'fsync') continue;
-    const file = files.get(record.inode) ?? { size: 0, synced: 0, changes: 0, syncs: [] };
-    files.set(record.inode, file);
-    if (record.type === 'fsync') {
-      if (file.changes >= 2) file.syncs.push(i);
-      file.synced = file.size;
-      file.changes = 0;
-    } else if (record.type === 'truncate') file.size = record.size;
-    else {
-      file.size = Math.max(file.size, record.at + record.data.length);
-      if (record.at < file.synced) file.changes++;
-    }
-  }
-  return [...files.values()].flatMap(({ syncs }) => (syncs.length > 0 ? [syncs] : []));
-}
-
-function recoveryPoints(points: readonly CrashPoint[], count: number): ReadonlySet<number> {
-  const step = Math.max(1, Math.floor(points.length / Math.max(1, count)));
-  return new Set(
-    points
-      .filter((_, i) => i % step === step - 1)
-      .slice(0, count)
-      .map((p) => p.number),
-  );
 }

@@ -77,7 +77,8 @@ export async function runRecorded(
   });
   let stderr = '';
   child.stderr.on('data', (data: Buffer) => (stderr = (stderr + data.toString()).slice(-4000)));
-  const timer = setTimeout(() => child.kill('SIGKILL'), 120_000);
+  // What hangs is a finding; what is slow is not.
+  const timer = setTimeout(() => child.kill('SIGKILL'), 900_000);
   const code = await new Promise<number | string>((resolve) => {
     child.on('error', (error) => resolve(error.message));
     child.on('close', (exit, signal) => resolve(exit ?? signal ?? 'unknown'));

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { runKill } from './kill.ts';
+import { type Entry, parseLedger, reached, reachedTable } from './ledger.ts';
 import { applyPatch, huntMutant } from './mutants.ts';
 import { createOracle } from './oracle.ts';
 import { runPowerLoss } from './power-loss.ts';
@@ -83,4 +84,36 @@ test('the oracle knows what may be and what must be', () => {
   oracle.tell({ k: 'start', op: 'root', name: 'r', id: 'b' });
   assert.deepEqual(oracle.expectation().roots, [{ name: 'r', allowed: ['a', 'b'] }]);
   assert.equal(oracle.acknowledged(), 3);
+});
+
+test('what was reached counts each number once, and a loss until its numbers were run again', () => {
+  const entry: Entry = {
+    campaign: 'races',
+    from: 0,
+    to: 100,
+    runs: 100,
+    losses: 0,
+    commit: 'a'.repeat(40),
+    date: '2026-11-21T12:00:00.000Z',
+    seconds: 9,
+  };
+  const later = (more: Partial<Entry>): Entry => ({ ...entry, date: '2026-11-22T12:00:00.000Z', ...more });
+  const races = (entries: readonly Entry[]): unknown => {
+    const [{ runs, losses, slices } = { runs: 0, losses: 0, slices: 0 }] = reached(entries);
+    return [runs, losses, slices];
+  };
+  const lost = { ...entry, from: 100, to: 200, losses: 1 };
+  assert.deepEqual(races([]), [0, 0, 0]);
+  assert.deepEqual(races([entry, lost]), [200, 1, 2]);
+  assert.deepEqual(races([entry, entry]), [100, 0, 1], 'the same numbers twice');
+  assert.deepEqual(races([entry, lost, later({ from: 100, to: 200 })]), [200, 0, 2], 'mended');
+  assert.deepEqual(
+    races([entry, later({ from: 50, to: 150 })]),
+    [100, 0, 1],
+    'the older one falls away whole',
+  );
+  assert.match(reachedTable([entry, lost]), /^\| `races` \| schedules \| 1,000,000 \| 200 \| 1 \|$/m);
+  assert.deepEqual(parseLedger(`${JSON.stringify(entry)}\n`), [entry]);
+  for (const wrong of [{ campaign: 'none' }, { commit: 'HEAD' }, { to: 0 }, { runs: 0.5 }, { date: 'now' }])
+    assert.throws(() => parseLedger(JSON.stringify({ ...entry, ...wrong })), /line 1 of the ledger is none/);
 });

@@ -9,7 +9,8 @@ export interface Verifiers {
   close(): void;
 }
 
-const patienceMs = 60_000;
+// Long enough for a machine that has other things to do: a verdict must not hang on its load.
+const patienceMs = 900_000;
 
 export function startVerifiers(subject: Subject, count = 2): Verifiers {
   interface Verifier {
@@ -19,7 +20,8 @@ export function startVerifiers(subject: Subject, count = 2): Verifiers {
   }
   const start = (): Verifier => {
     const child = fork(new URL('./verify.ts', import.meta.url), [JSON.stringify(subject)], {
-      execArgv: ['--disable-warning=ExperimentalWarning'],
+      // Buffers of whole stores come and go.
+      execArgv: ['--disable-warning=ExperimentalWarning', '--max-semi-space-size=64'],
       stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
     });
     const verifier: Verifier = { child, busy: false, stderr: '' };

@@ -6,6 +6,7 @@
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { openSync, writeFileSync, writeSync, unlinkSync } from 'node:fs';
+import { flushCompileCache } from 'node:module';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Expectation, Line } from './oracle.ts';
@@ -35,6 +36,8 @@ export interface Plan {
   readonly rekeys: boolean;
   /** A folder for further volumes, which come and go, are mirrored and moved among the rest. Absent: the store stays as it was made. */
   readonly volumes?: string;
+  /** Contents, and the sizes that the store is made of, are so many times smaller: the same steps, fewer bytes. */
+  readonly scale: 1 | 16;
   /** What earlier processes with these owners left, where there were any. */
   readonly left?: Expectation;
 }
@@ -47,6 +50,13 @@ interface Reference {
 }
 
 const contents = { small: 48, large: 8 };
+/** The default sizes by 16, or the smallest that there are; volumes are full after a few hundred puts. */
+const smallSizes = {
+  smallMax: 16_384,
+  extentBytes: 4096,
+  chunkBytes: 4096,
+  volumeBytesMax: 1024 * 1024,
+} as const;
 
 async function main(argument: Plan | Subject): Promise<void> {
   const openStore = await loadSubject('kind' in argument ? argument : argument.subject);
@@ -56,9 +66,15 @@ async function main(argument: Plan | Subject): Promise<void> {
   const random = seededRandom(plan.seed, 1);
   const state = createState(plan, random);
   // Some contents compress, some do not: files that are the content, and framed ones.
-  const options = { compression: 'auto', ...(plan.encrypted ? { encryption } : {}) };
+  const options = {
+    compression: 'auto',
+    ...(plan.encrypted ? { encryption } : {}),
+    ...(plan.scale === 1 ? {} : { parameters: smallSizes }),
+  };
   let store = await openStore(plan.store, options);
   say({ k: 'opened' });
+  // Where a cache is kept at all: who is killed writes none.
+  flushCompileCache();
   for (const [round, operations] of plan.rounds.entries()) {
     if (round > 0) {
       await store.close();
@@ -111,10 +127,11 @@ function createState(plan: Plan, random: Random): State {
 /** Small contents of 0 bytes to the small/large threshold, then large ones; the first ones are the edges. */
 function contentOf(plan: Plan, index: number): Uint8Array {
   const random = seededRandom(plan.contentSeed, 1000 + index);
-  const edges = [0, 1, 262_144, 262_143, 65_536];
+  const smallMax = 262_144 / plan.scale;
+  const edges = [0, 1, smallMax, smallMax - 1, smallMax / 4];
   let size = edges[index];
-  if (index >= contents.small) size = 262_145 + random.below(500_000);
-  else if (size === undefined) size = random.chance(0.8) ? random.below(16_384) : random.below(120_000);
+  if (index >= contents.small) size = smallMax + 1 + random.below(500_000 / plan.scale);
+  else if (size === undefined) size = random.below((random.chance(0.8) ? 16_384 : 120_000) / plan.scale);
   const bytes = seededBytes(plan.contentSeed * 1009 + index, size);
   return index % 2 === 0 ? bytes : bytes.map((byte) => byte & 0x0f);
 }

@@ -1,10 +1,12 @@
 /** Every test that the pages name exists under that name, every decision keeps its form, and nothing that users ask for by code is left out. */
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { errorCodes } from '../../engine/errors.ts';
 import { exitCodes } from '../../src/cli/exit.ts';
+import { readLedger, reachedTable } from '../crash/ledger.ts';
 import { page, pages, repository, sectionOf, tableColumn } from './page.ts';
 
 interface Citation {
@@ -77,4 +79,30 @@ test('operations.md shows every verb of the command line', () => {
   );
   assert.ok(verbs.length >= 10);
   for (const verb of verbs) assert.match(text, new RegExp(`holdfast ${verb} `), verb);
+});
+
+test('what the campaigns have reached is what their ledger says', () => {
+  const table = sectionOf(page('docs/guarantees.md'), '### What has been run')
+    .split('\n')
+    .filter((line) => line.startsWith('|'))
+    .join('\n');
+  assert.equal(table, reachedTable(readLedger()), '`npm run soak -- report` prints the table');
+});
+
+test('each slice in the ledger was run on a commit of this repository', (t) => {
+  const git = (...args: string[]): string =>
+    execFileSync('git', ['-C', repository, ...args], {
+      encoding: 'utf8',
+      stdio: ['ignore', 'pipe', 'ignore'],
+    });
+  let commits: Set<string>;
+  try {
+    if (git('rev-parse', '--is-shallow-repository').trim() === 'true')
+      return t.skip('NOT RUN, a shallow clone');
+    commits = new Set(git('rev-list', 'HEAD').split('\n'));
+  } catch {
+    return t.skip('NOT RUN, there is no git here, or this is no clone');
+  }
+  const unknown = readLedger().filter(({ commit }) => !commits.has(commit));
+  assert.deepEqual(unknown, []);
 });

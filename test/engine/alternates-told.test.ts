@@ -6,7 +6,7 @@ import Database from 'better-sqlite3';
 import type { BlobRow } from '../../engine/catalog/blob-rows.ts';
 import type { Transaction } from '../../engine/catalog/catalog.ts';
 import { fromHex } from '../../engine/codec/bytes.ts';
-import { borrowFirst } from '../../engine/commit/borrow.ts';
+import { borrowFirst, checkBorrowed } from '../../engine/commit/borrow.ts';
 import type { CommitOperation } from '../../engine/commit/operations.ts';
 import { type Store, rebuildStore } from '../../engine/index.ts';
 import { openCatalogOf } from './open-catalog.ts';
@@ -217,6 +217,21 @@ storeTest(
         transaction.changed = true;
       });
     }
+    // What is not put yet may be taken back: nobody may refer to it unless the lender says that it stays.
+    const early = sha256('early');
+    catalog.transaction((transaction) => transaction.borrow(early, lent));
+    const fresh = catalog.blobs.byId(fromHex(early)!)!;
+    const says = (held: boolean): { holds(): boolean } => ({ holds: () => held });
+    assert.throws(() => checkBorrowed(catalog, says(false), fresh), withCode('unavailable'));
+    assert.throws(() => checkBorrowed(catalog, undefined, fresh), withCode('unavailable'));
+    checkBorrowed(catalog, says(true), fresh);
+    catalog.transaction((transaction) => transaction.touch(fresh));
+    const put = catalog.blobs.byId(fromHex(early)!)!;
+    checkBorrowed(catalog, says(false), put);
+    catalog.transaction((transaction) => {
+      catalog.blobs.delete(put);
+      transaction.changed = true;
+    });
     // Another was faster by a whole put: its row is not ours to take back.
     const id = sha256('faster');
     const faster = { look: () => true, lend, stillLends: () => false };

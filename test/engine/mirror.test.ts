@@ -1,6 +1,7 @@
 /** Mirrored groups: copies on different members, made by puts and by `mirror`, kept by moves, freed by collection. */
 import assert from 'node:assert/strict';
-import { rmSync } from 'node:fs';
+import { readdirSync, renameSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
 import {
   allHave,
   copiesByMember,
@@ -71,7 +72,11 @@ storeTest('what a group cannot do is refused, and changes nothing', async (folde
   const members = membersOf(folder);
   await assert.rejects(store.volumes.mirror(2), withCode('invalid-argument'));
   await store.volumes.extend(members[1]!.files);
-  await assert.rejects(store.volumes.mirror(2), withCode('invalid-argument'));
+  await assert.rejects(store.volumes.mirror(3), withCode('invalid-argument'));
+  assert.deepEqual(
+    readdirSync(members[1]!.files).filter((name) => name === 'volumes'),
+    [],
+  );
   await store.volumes.extend(members[1]!.volumes, { kind: 'sqlite' });
   for (const bad of [0, 5, 1.5, Number.NaN])
     await assert.rejects(store.volumes.mirror(bad), withCode('invalid-argument'));
@@ -87,6 +92,64 @@ storeTest('what a group cannot do is refused, and changes nothing', async (folde
   await assert.rejects(store.volumes.move('blobs'), withCode('invalid-argument'));
   allHave(folder, 2);
   await isWhole(store, ids, 2);
+});
+
+for (const kind of ['directory', 'sqlite'] as const)
+  storeTest(
+    `disks added as ${kind} take copies of everything; one is lost, moved, removed`,
+    async (folder) => {
+      let store = await folder.open();
+      const disks = [1, 2].map((n) => join(folder.side, `disk${n}`));
+      for (const disk of disks) await store.volumes.extend(disk, { kind, cap: 100_000_000 });
+      const ids = await putMixed(store);
+      await store.volumes.mirror(2);
+      allHave(folder, 2);
+      const inner = kind === 'directory' ? 'volumes' : 'blobs';
+      for (const disk of disks) assert.equal((await volumeAt(store, join(disk, inner))).cap, 100_000_000);
+      await isWhole(store, ids, 2);
+      await folder.closeAll();
+      for (const disk of disks) rmSync(disk, { recursive: true });
+      store = await folder.open({ mode: 'open' });
+      await readsAll(store, ids);
+      // A spare one, of which only one kind was asked for too.
+      const gone = disks.splice(0, 2, join(folder.side, 'elsewhere'), join(folder.side, 'spare'));
+      await store.volumes.extend(disks[1]!, { kind, cap: 100_000_000 });
+      await store.volumes.mirror(2);
+      for (const disk of gone) await store.volumes.reduce((await volumeAt(store, disk)).id);
+      allHave(folder, 2);
+      await isWhole(store, ids, 2);
+      await folder.closeAll();
+      // What lies in a disk goes with it.
+      renameSync(disks[1]!, disks[0]!);
+      store = await folder.open({ mode: 'open' });
+      const { id } = await volumeAt(store, disks[1]!);
+      await store.volumes.locate(id, disks[0]!);
+      await isWhole(store, ids, 2);
+      await assert.rejects(store.volumes.reduce(id), withCode('invalid-argument'));
+      await store.volumes.mirror(1);
+      await store.volumes.reduce(id);
+      assert.deepEqual(readdirSync(disks[0]!), []);
+      await isWhole(store, ids, 1);
+    },
+  );
+
+storeTest('the cap of a disk holds for all that lies there', async (folder) => {
+  const store = await folder.open();
+  const disk = join(folder.side, 'disk');
+  await store.volumes.extend(disk, { cap: 3_000_000 });
+  await store.volumes.mirror(2);
+  const some = await putAll(
+    store,
+    Array.from({ length: 8 }, (_, i) => noise(200_000, i)),
+    'x',
+  );
+  const many = Array.from({ length: 400 }, (_, i) => noise(4000, 100 + i));
+  await assert.rejects(putAll(store, many, 'x'), withCode('no-space'));
+  const taken = (await store.volumes.list()).filter(
+    ({ path, kind }) => path.startsWith(disk) && kind !== 'folder',
+  );
+  assert.ok(taken.reduce((sum, { bytes }) => sum + bytes, 0) <= 3_000_000, JSON.stringify(taken));
+  await readsAll(store, some);
 });
 
 storeTest('a move to where copies lie already is refused, and the volume is in use again', async (folder) => {

@@ -1,6 +1,7 @@
-/** The rate of a scrub: held within 5 % by several threads together, in the steps in which volumes are read, whatever timers and disks do. */
+/** The pace of background work: it gives way to puts and reads; the rate of a scrub is held within 5 % by several threads together, in the steps in which volumes are read, whatever timers and disks do. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { Foreground } from '../../engine/content/giving-way.ts';
 import { paceMemory } from '../../engine/content/pace.ts';
 import { Turns } from '../../engine/content/turns.ts';
 import type { Clock } from '../../engine/host.ts';
@@ -78,7 +79,7 @@ for (const { name, rate, threads, speed, late } of machines)
     const signal = new AbortController().signal;
     const read: { readonly ms: number; readonly bytes: number }[] = [];
     const worker = async (first: number): Promise<void> => {
-      const turns = new Turns(clock, { bytesPerSecond: rate, elapsedMs: 0, memory }, signal);
+      const turns = new Turns(clock, { pace: { bytesPerSecond: rate, elapsedMs: 0, memory } }, signal);
       for (let at = first; ; at++) {
         const bytes = steps[at % steps.length]!;
         await clock.work((bytes / speed) * 1000);
@@ -97,3 +98,58 @@ for (const { name, rate, threads, speed, late } of machines)
       assert.ok(Math.abs(there) <= 0.1, `${(there * 100).toFixed(1)} % off from second ${from / 1000}`);
     }
   });
+
+for (const threads of [1, 3])
+  test(`beside puts that follow each other ${threads} worker(s) read half a megabyte each between two`, async () => {
+    const clock = new SimulatedClock(() => 0);
+    const foreground = new Foreground();
+    let [read, puts] = [0, 0];
+    const worker = async (): Promise<void> => {
+      const turns = new Turns(clock, { foreground: foreground.memory }, new AbortController().signal);
+      for (;;) {
+        await clock.work(0.1);
+        read += 64 * KiB;
+        await turns.after(64 * KiB);
+      }
+    };
+    const put = async (ms: number): Promise<void> => {
+      foreground.begin();
+      await clock.work(ms);
+      puts++;
+      foreground.end();
+    };
+    for (let i = 0; i < threads; i++) void worker();
+    const perTurn = threads * 512 * KiB;
+    const caller = (async () => {
+      for (let i = 0; i < 100; i++) await put(3);
+    })();
+    await clock.runUntil(250);
+    assert.ok(puts > 60, `${puts} puts`);
+    // One more for what was begun before the first, one for the last.
+    assert.ok(read <= (puts + 2) * perTurn, `${read} bytes beside ${puts} puts`);
+    assert.ok(read >= (puts - 2) * perTurn, `only ${read} bytes beside ${puts} puts`);
+    await Promise.all([caller, clock.runUntil(400)]);
+    // One that hangs is not waited for.
+    const before = read;
+    const hanging = put(1000);
+    await clock.runUntil(900);
+    assert.ok(read - before > 50 * perTurn, `${read - before} bytes beside a put that hangs`);
+    await Promise.all([hanging, clock.runUntil(2000)]);
+  });
+
+test('where blobs are tiny, a turn is over after two milliseconds', async () => {
+  const clock = new SimulatedClock(() => 0);
+  const foreground = new Foreground();
+  const turns = new Turns(clock, { foreground: foreground.memory }, new AbortController().signal);
+  let extents = 0;
+  foreground.begin();
+  void (async () => {
+    for (;;) {
+      await clock.work(0.7);
+      extents++;
+      await turns.after(4 * KiB);
+    }
+  })();
+  await clock.runUntil(3);
+  assert.equal(extents, 3);
+});

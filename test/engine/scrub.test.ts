@@ -2,11 +2,16 @@
 import assert from 'node:assert/strict';
 import { chmodSync, readFileSync, writeFileSync } from 'node:fs';
 import { test } from 'node:test';
+import { Foreground } from '../../engine/content/giving-way.ts';
+import { toHex } from '../../engine/codec/bytes.ts';
 import type { Crew } from '../../engine/crew.ts';
 import type { BlobId, Store } from '../../engine/index.ts';
+import type { Clock } from '../../engine/host.ts';
+import { noteVerified } from '../../engine/maintenance/settle-scrub.ts';
 import { verifyStore } from '../../engine/scrub.ts';
 import { extendBy, membersOf, putMixed } from './mirror-store.ts';
 import { manualHost, until } from './manual-host.ts';
+import { openCatalogOf } from './open-catalog.ts';
 import { type StoreFolder, noise, storeTest, text, withCode } from './store-folder.ts';
 
 const dayMs = 86_400_000;
@@ -264,6 +269,7 @@ test('where commits are slow a scrub reads two ranges a worker ahead, and no mor
   let ended = false;
   const crew = {
     workers: 2,
+    foreground: new Foreground(),
     async work(method: string, { name, args }: { name: string; args: readonly (readonly unknown[])[] }) {
       if (method === 'query') return name === 'work' ? { blobs: 0, bytes: 0 } : args[0]!.map(() => 0);
       read++;
@@ -283,3 +289,42 @@ test('where commits are slow a scrub reads two ranges a worker ahead, and no mor
   await until(() => (settling.shift()?.(), ended), 'all are settled');
   assert.ok(read > ranges.length);
 });
+
+storeTest(
+  'notes are written in slices of a few milliseconds; the puts between them are synced',
+  async (folder) => {
+    const store = await folder.open({ threads: { count: 0 } });
+    await Promise.all(Array.from({ length: 1000 }, (_, n) => store.put(noise(20, n))));
+    await folder.closeAll();
+    const catalog = openCatalogOf(folder.path);
+    try {
+      const place = catalog.sql.arrays('SELECT volume, max(n) FROM blobs').get() as [number, number];
+      const [volume, last] = place;
+      const noted = catalog.sql.values('SELECT count(*) FROM verified');
+      // A row takes a tenth of a millisecond.
+      const clock = { monotonic: () => Number(noted.get()) / 10 } as Clock;
+      const slices: number[] = [];
+      const range = { volume, fromExtent: 0, toExtent: 1_000_000 };
+      const reached = Array.from({ length: last }, (_, n) => n + 1);
+      const found = { damaged: [], orphans: [], unsoundRows: [], unsoundCopies: [], unreachable: [] };
+      const { generation } = catalog.state();
+      let before = 0;
+      for (const _slice of noteVerified(catalog, clock, { range, reached, generation, ...found })) {
+        slices.push(Number(noted.get()) - before);
+        before += slices.at(-1)!;
+        assert.equal(catalog.db.pragma('synchronous', { simple: true }), 2);
+        // What is put between two slices was not verified.
+        if (slices.length === 2) catalog.transaction((write) => write.touch(catalog.blobs.byNumber(last)!));
+      }
+      assert.equal(before, last - 1);
+      assert.ok(slices.length > last / 80 && Math.max(...slices) <= 80, `slices of ${slices.join(' ')} rows`);
+      const id = toHex(catalog.blobs.byNumber(1)!.id);
+      const owner = { shown: 'owner', key: 'owner' };
+      assert.throws(() => catalog.unsynced((write) => write.retain(id, owner)), /root log is synced/);
+      assert.equal(catalog.db.pragma('synchronous', { simple: true }), 2);
+      assert.equal(catalog.sql.values('SELECT count(*) FROM refs').get(), 0);
+    } finally {
+      catalog.close();
+    }
+  },
+);

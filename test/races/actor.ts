@@ -93,7 +93,8 @@ async function play(episode: Episode): Promise<void> {
   await doing(start);
   turns.leave();
   for (; schedule < to && !turns.stopped; schedule++) {
-    const plan = makeSchedule(schedule, { processes, blobs: blobs.length, work: episode.work });
+    const movable = group !== 'chunked';
+    const plan = makeSchedule(schedule, { processes, blobs: blobs.length, movable, work: episode.work });
     if (me === 0) {
       host.epochMs += 1000;
       turns.begin({ seed: schedule, rate: plan.rate, processes });
@@ -146,15 +147,16 @@ async function makeGroup(store: Store, folder: string, group: Episode['group']):
   if (group === 'mirrored') await store.volumes.mirror(2);
 }
 
+/** Opened once; it is never written to, and ends with the thread. */
+let opened: Promise<Store> | undefined;
+
 /** Replication from a store that stands still. */
 async function receive(store: Store, root: string): Promise<void> {
-  const from = await openSource();
-  try {
-    const [here, there] = pair();
-    await Promise.all([pull(store, here, { roots: [root] }), serve(from, there)]);
-  } finally {
-    await from.close();
-  }
+  const from = await (opened ??= openSource());
+  const [here, there] = pair();
+  const ends = await Promise.allSettled([pull(store, here, { roots: [root] }), serve(from, there)]);
+  const [first] = ends.flatMap((end) => (end.status === 'rejected' ? [end.reason as Error] : []));
+  if (first !== undefined) throw first;
 }
 
 async function openSource(): Promise<Store> {

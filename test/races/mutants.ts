@@ -111,9 +111,9 @@ export const raceMutants: readonly RaceMutant[] = [
     patches: [
       {
         file: committer,
-        find: 'this.#volumes.directory(put.volume).delete(name)',
+        find: 'this.#volumes.directory(put.volume).delete(put)',
         replace:
-          'this.#volumes.directory(standing.volume).delete({ ...name, incarnation: standing.incarnation })',
+          'this.#volumes.directory(standing.volume).delete({ ...put, incarnation: standing.incarnation })',
       },
     ],
   },

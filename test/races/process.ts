@@ -27,6 +27,8 @@ export class Process {
   readonly #root: string;
   /** Told as an event; none of the damage is real. */
   readonly #damage: string[] = [];
+  /** Whether the root was once what is received: then it may not become so again unless it is absent. */
+  #wasReceived = false;
 
   constructor(store: Store, standing: Standing) {
     this.#standing = standing;
@@ -176,25 +178,27 @@ export class Process {
 
   /** Begin, put what it leads to and nobody holds, link, name, end: nobody's collection may come between. */
   async #tree(n: number): Promise<void> {
-    const { blobs, holding } = this.#standing;
+    const { blobs } = this.#standing;
     const session: Session = await this.store.session();
     for (const child of [...closure(blobs, 1 << n)].reverse()) {
       const { bytes, node } = blobs[child]!;
       await this.store.put(bytes, node === undefined ? {} : { kind: 'node' });
     }
-    holding.root = 0;
-    await this.store.roots.set(this.#root, blobs[n]!.id);
-    holding.root = n + 1;
+    await this.#pointRoot(n);
     await session.end();
   }
 
-  async #setRoot(): Promise<void> {
-    const { blobs, holding } = this.#standing;
-    const n = blobs.findIndex((_, i) => this.#has(i));
-    if (n < 0) return;
+  async #pointRoot(n: number): Promise<void> {
+    const { blobs, holding, received } = this.#standing;
     holding.root = 0;
     await this.store.roots.set(this.#root, blobs[n]!.id);
     holding.root = n + 1;
+    this.#wasReceived ||= n === received;
+  }
+
+  async #setRoot(): Promise<void> {
+    const n = this.#standing.blobs.findIndex((_, i) => this.#has(i));
+    if (n >= 0) await this.#pointRoot(n);
   }
 
   async #unroot(): Promise<void> {
@@ -247,9 +251,20 @@ export class Process {
 
   async #receive(): Promise<void> {
     const { holding, received } = this.#standing;
+    const before = holding.root;
+    // The source stands still, so it never shows that it went on from what is here.
+    const back = this.#wasReceived && before !== 0 && before !== received + 1;
     holding.root = 0;
-    await this.#standing.receive(this.store, this.#root);
-    holding.root = received + 1;
+    const refused = await this.#standing.receive(this.store, this.#root).then(
+      () => false,
+      (error: unknown) => {
+        if (!StoreError.is(error, 'conflict') || error.facts['lineage'] !== 'return') throw error;
+        return true;
+      },
+    );
+    holding.root = refused ? before : received + 1;
+    must(refused === back, `a receive is ${refused ? '' : 'not '}refused as a return`);
+    this.#wasReceived = true;
   }
 }
 

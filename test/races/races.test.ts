@@ -26,6 +26,13 @@ test('a file that another process collects while it is moved is not called damag
   t.diagnostic(await plays({ schedules: sample(48, 24), processes: 2, work }));
 });
 
+test('a receive is refused where the root would go back, and only there', async (t) => {
+  const root = [[{ step: 'receive' }], [{ step: 'put-held', blob: 0 }], [{ step: 'root' }]] as const;
+  const again = [[{ step: 'receive' }], [{ step: 'unroot' }], [{ step: 'receive' }]] as const;
+  const beside = [[{ step: 'tree', blob: 5 }], [{ step: 'receive' }], [{ step: 'gc' }]] as const;
+  t.diagnostic(await plays({ schedules: 2, processes: 2, work: [[...root, ...again], beside] }));
+});
+
 test('no patch of a mutant is stale', () => {
   for (const mutant of raceMutants) buildMutant(mutant).remove();
 });

@@ -43,8 +43,9 @@ export interface RacesReport {
 }
 
 const groups = ['plain', 'plain', 'mirrored', 'chunked'] as const;
-/** Longer than any store takes; whoever is silent for so long hangs. */
-const silenceMs = 120_000;
+/** So often it is looked whether anybody took a step; whoever takes none for so many looks hangs. A machine that is busy looks later, too. */
+const lookMs = 200;
+const looksMax = 600;
 
 /** Which kind of store schedules play on: it goes by the number of the first one, so that a replay has the same. */
 export function groupOf(from: number, perStore: number): Episode['group'] {
@@ -129,13 +130,18 @@ class Stage {
       let counts = { done: 0, steps: 0, switches: 0 };
       let ended = 0;
       const finish = (): void => {
-        clearTimeout(silence);
+        clearInterval(silence);
         resolve({ ...counts, failure });
       };
-      const silence = setTimeout(() => {
-        failure ??= { failed: `nothing more is heard (${silenceMs} ms)`, schedule: episode.from, me: 0 };
+      const turns = new Turns(this.#memory, 0);
+      let [seen, looks] = [turns.progress, 0];
+      const silence = setInterval(() => {
+        looks = turns.progress === seen ? looks + 1 : 0;
+        seen = turns.progress;
+        if (looks < looksMax) return;
+        failure ??= { failed: `nobody takes a step (${looks} looks)`, schedule: episode.from, me: 0 };
         finish();
-      }, silenceMs);
+      }, lookMs);
       this.#workers.forEach((worker, me) => {
         worker.removeAllListeners('message').removeAllListeners('error');
         worker.on('error', (error) => {
@@ -169,7 +175,9 @@ class Stage {
     const { processes } = this.#cast;
     this.#workers = Array.from({ length: processes }, (_, me) => {
       const workerData: Cast = { ...this.#cast, memory: this.#memory, me };
-      return new Worker(new URL('./actor.ts', import.meta.url), { workerData });
+      // Short-lived buffers of many stores: a small nursery would be swept all the time.
+      const resourceLimits = { maxYoungGenerationSizeMb: 96 };
+      return new Worker(new URL('./actor.ts', import.meta.url), { workerData, resourceLimits });
     });
     await Promise.all(
       this.#workers.map(

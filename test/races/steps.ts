@@ -61,6 +61,8 @@ export function makeSchedule(
   options: {
     readonly processes: number;
     readonly blobs: number;
+    /** False where the store has one volume of each kind: nothing could move, and to watch it would be time lost. */
+    readonly movable: boolean;
     readonly work?: Schedule['work'] | undefined;
   },
 ): Schedule {
@@ -69,7 +71,7 @@ export function makeSchedule(
   if (options.work !== undefined) return { seed, work: options.work, rate };
   const { processes } = options;
   const mover = random.below(processes);
-  const theme = random.pick(often);
+  const theme = random.pick(options.movable ? often : often.filter((one) => one !== 'moving'));
   const moving = theme === 'moving';
   // The fewer blobs, the more often two meet; of those that are moved the files matter most.
   const from = moving && random.chance(0.7) ? files : Array.from({ length: options.blobs }, (_, n) => n);

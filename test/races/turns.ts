@@ -55,6 +55,11 @@ export class Turns {
     return this.#words[at.steps]!;
   }
 
+  /** Another number after each point, for whoever looks on. */
+  get progress(): number {
+    return this.#words[at.random]! ^ this.#words[at.steps]!;
+  }
+
   get switches(): number {
     return this.#words[at.switches]!;
   }

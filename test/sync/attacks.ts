@@ -390,10 +390,6 @@ whilePulling('a blob between the pieces of another', 'corrupt', async (peer) => 
   await peer.blob('raw', idOf(a), a.subarray(0, 1000), { size: 3000 });
   await peer.blob('raw', idOf(b), b);
 });
-whilePulling('a form that was not agreed', 'incompatible-format', async (peer) => {
-  await untilWanted(peer, ghost, 'raw');
-  await peer.blob('raw', ghost, noise(1000), { form: 'stored' });
-});
 whilePulling('more than the window holds', 'limit-exceeded', async (peer) => {
   // A node of many links, whose blobs come though no room is given: they belong to a blob that never ends.
   await untilWanted(peer, ghost, 'raw');

@@ -1,4 +1,6 @@
 /** What a hostile peer may do with single blobs and with the history of roots, and who may only bring. As data, like attacks.ts. */
+import { encodeRun } from '../../engine/codec/chunk-run.ts';
+import { nodeProvider } from '../../engine/index.ts';
 import * as limits from '../../sync/protocol/limits.ts';
 import { noise, text } from '../engine/store-folder.ts';
 import { type Attack, ghost, idOf, nodeOf } from './attacks.ts';
@@ -58,9 +60,17 @@ afterWant('more than was declared', 'corrupt', (peer) =>
 afterWant('empty pieces for ever', 'corrupt', (peer) =>
   peer.blob('raw', id, new Uint8Array(0), { size: wound.length }),
 );
-afterWant('bytes as they are stored', 'incompatible-format', (peer) =>
-  peer.blob('raw', id, wound, { form: 'stored' }),
-);
+afterWant('chunks that are none', 'corrupt', (peer) => peer.blob('raw', id, wound, { form: 'deflate' }));
+afterWant('chunks of another blob', 'corrupt', (peer) => {
+  const other = new Uint8Array(wound.length).fill(1);
+  const bytes = nodeProvider.deflate.compress(other, 6);
+  const run = encodeRun([{ codec: 1, bytes, length: other.length }]);
+  return peer.blob('raw', id, run, { form: 'deflate', size: wound.length });
+});
+afterWant('chunks that do not decode', 'corrupt', (peer) => {
+  const run = encodeRun([{ codec: 1, bytes: noise(100), length: wound.length }]);
+  return peer.blob('raw', id, run, { form: 'deflate', size: wound.length });
+});
 afterWant('another blob is absent', 'corrupt', (peer) =>
   peer.say({ type: 'absent', kind: 'raw', id: ghost }),
 );

@@ -23,6 +23,7 @@ import {
   throwBomb,
   untilWanted,
 } from './attacks.ts';
+import { encodedAttacks } from './encoded-attacks.ts';
 import { AllTransports } from './ends.ts';
 import { furtherAttacks, wound } from './further-attacks.ts';
 import { ScriptedPeer } from './scripted-peer.ts';
@@ -32,7 +33,7 @@ const base = mkdtempSync(join(tmpdir(), 'holdfast-hostile-'));
 let victim: Store;
 let mainRoot = '';
 const all = new AllTransports();
-const attacks = [...transferAttacks, ...furtherAttacks];
+const attacks = [...transferAttacks, ...furtherAttacks, ...encodedAttacks];
 
 before(async () => {
   victim = await openStore(join(base, 'victim'), {

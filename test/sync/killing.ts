@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { type Store, openStore } from '../../engine/index.ts';
+import { type BlobId, type Store, openStore } from '../../engine/index.ts';
 import { type Random, seededBytes, seededRandom } from '../crash/random.ts';
 import { smallParameters } from '../engine/store-folder.ts';
 import { assertSame, closureOf, setTree } from './stores.ts';
@@ -36,6 +36,8 @@ export async function runSyncKills(
   for (const folder of [a, b]) await (await openStore(folder, options)).close();
   /** How long a transfer takes that nobody kills, ms, as far as is known. */
   let usualMs = 1500;
+  /** What the replica's root is for certain, until a transfer has begun. */
+  let settled: BlobId | undefined;
   for (let round = 0; report.kills < runs; round++) {
     await withStore(a, async (store) => {
       await setTree(store, 'main', someTree(random, round));
@@ -50,8 +52,10 @@ export async function runSyncKills(
       clearTimeout(timer);
       const under = running.child.exitCode === null;
       const served = existsSync(pidFile) ? Number(readFileSync(pidFile, 'utf8')) : 0;
-      if (served > 0 && random.chance(0.5)) kill(served);
-      else running.child.kill('SIGKILL');
+      // The other end, this one, or both.
+      const struckEnds = random.below(3);
+      if (served > 0 && struckEnds !== 1) kill(served);
+      if (served === 0 || struckEnds !== 0) running.child.kill('SIGKILL');
       await running.ended;
       // The other end notices by itself; it has the store open until then.
       if (served > 0) while (alive(served)) await sleep(5);
@@ -59,7 +63,7 @@ export async function runSyncKills(
       if (under) report.within++;
       onKill?.(report);
     }
-    const missing = await missingAt(a, b);
+    const missing = await missingAt([a, b], settled);
     const began = performance.now();
     const rest = await start([a, b], direction, join(base, 'pid')).ended;
     usualMs = Math.max(300, Math.round(performance.now() - began));
@@ -71,6 +75,7 @@ export async function runSyncKills(
     await withStore(a, (source) =>
       withStore(b, async (replica) => {
         await assertSame(source, replica, ['main']);
+        settled = await replica.roots.get('main');
         const { damaged, recounted } = await replica.scrub();
         assert.deepEqual([damaged, recounted], [[], 0]);
       }),
@@ -101,13 +106,23 @@ async function withStore(folder: string, work: (store: Store) => Promise<void>):
   }
 }
 
-/** Bytes of the closure that are not in the replica; and no root of it may be there in part. */
-async function missingAt(a: string, b: string): Promise<number> {
+/** Bytes of the closure that are not in the replica; its root is what it was or what it shall be, and is there as a whole. */
+async function missingAt([a, b]: readonly [string, string], was: BlobId | undefined): Promise<number> {
   let missing = 0;
   await withStore(a, (source) =>
     withStore(b, async (replica) => {
-      for (const { id } of await replica.roots.list()) await closureOf(replica, id);
-      const wanted = await closureOf(source, (await source.roots.get('main'))!);
+      const roots = await replica.roots.list();
+      const becomes = (await source.roots.get('main'))!;
+      assert.ok(roots.length <= 1, 'a root that nobody sent');
+      if (roots.length === 0) assert.equal(was, undefined, 'the root is gone');
+      for (const { id } of roots) {
+        assert.ok(
+          id === was || id === becomes,
+          `the root is ${id}, neither what it was nor what it shall be`,
+        );
+        await closureOf(replica, id);
+      }
+      const wanted = await closureOf(source, becomes);
       const ids = [...wanted.keys()].map((key) => key.split(' ')[1]!);
       const here = await replica.hasMany(ids);
       for (const [i, bytes] of [...wanted.values()].entries())

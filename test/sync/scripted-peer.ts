@@ -2,15 +2,20 @@
 import { nodeProvider } from '../../engine/index.ts';
 import { CborWriter, type Transport } from '../../sync/index.ts';
 import { FrameReader, FrameWriter, prefixBytes } from '../../sync/protocol/frame.ts';
+import { spokenForms } from '../../sync/connection.ts';
 import { helloOf } from '../../sync/protocol/hello.ts';
 import { type Message, decodeMessage, encodeMessage } from '../../sync/protocol/message.ts';
 
-export const goodHello = helloOf({ storeId: 'scripted', namespace: 'ids', realm: new Uint8Array(0) });
+export const goodHello = helloOf(
+  { storeId: 'scripted', namespace: 'ids', realm: new Uint8Array(0) },
+  spokenForms,
+);
 
 export class ScriptedPeer {
   readonly transport: Transport;
   readonly #writer = new FrameWriter(nodeProvider);
   readonly #reader = new FrameReader(nodeProvider);
+  #hello = goodHello;
 
   constructor(transport: Transport) {
     this.transport = transport;
@@ -18,7 +23,12 @@ export class ScriptedPeer {
 
   /** Says hello, so that the rest is listened to. */
   async hello(): Promise<void> {
-    await this.say(goodHello);
+    await this.say(this.#hello);
+  }
+
+  /** What it says then. */
+  helloAs(hello: typeof goodHello): void {
+    this.#hello = hello;
   }
 
   async say(message: Message, payload: Uint8Array = new Uint8Array(0)): Promise<void> {

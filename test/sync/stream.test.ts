@@ -251,7 +251,10 @@ test('what was collected since the cut is told; another stream is no rest; witho
 });
 
 /** A stream of one part, made by hand, its digest right. */
-function streamSaying(said: readonly { readonly message: Message; readonly payload?: Uint8Array }[]): Buffer {
+function streamSaying(
+  said: readonly { readonly message: Message; readonly payload?: Uint8Array }[],
+  hello = goodHello,
+): Buffer {
   const writer = new FrameWriter(nodeProvider);
   const frame = (message: Message, payload: Uint8Array = new Uint8Array(0)): Uint8Array[] => [
     writer.head(encodeMessage(message), payload.length),
@@ -260,7 +263,7 @@ function streamSaying(said: readonly { readonly message: Message; readonly paylo
   const none = '0'.repeat(64);
   const bytes = Buffer.concat(
     [
-      { message: goodHello },
+      { message: hello },
       { message: { type: 'part', number: 0, digest: none, repeated: 0 } as const },
       ...said,
     ].flatMap(({ message, payload }: { readonly message: Message; readonly payload?: Uint8Array }) =>
@@ -311,6 +314,17 @@ test('a stream that was made to do harm is refused, and keeps nothing that its r
       assert.deepEqual(await replica.roots.list(), [], what);
       assert.equal(await replica.has(nodeProvider.sha256Hex(strange)), false, what);
     }
+    const encoded = { message: { ...top.message, form: 'deflate' } as Message, payload: rootBytes };
+    const unspoken = [
+      streamSaying([roots(), encoded], { ...goodHello, forms: [0] }),
+      streamSaying([roots(), top], { ...goodHello, forms: [0, 9] }),
+    ];
+    for (const stream of unspoken)
+      await assert.rejects(receiveStream(replica, inPieces(stream)), withCode('incompatible-format'));
+    await assert.rejects(
+      receiveStream(replica, inPieces(streamSaying([roots(), encoded]))),
+      withCode('corrupt'),
+    );
   });
 });
 

@@ -11,6 +11,8 @@ import {
   writeEntry,
 } from '../../../engine/codec/chunks.ts';
 import {
+  commonContent,
+  commonRecordBytes,
   readExtent,
   readRecord,
   type RecordHead,
@@ -153,6 +155,53 @@ test('content stored as it is is read as a view, and both providers write the sa
       assert.deepEqual(recordOf(record.head, record.content), whole);
     }),
   );
+});
+
+/** By the short way, anywhere in a buffer; undefined where it takes a closer look. */
+function common(whole: Uint8Array, head: RecordHead): Uint8Array | undefined {
+  const bytes = new Uint8Array(whole.length + 9);
+  bytes.set(whole, 7);
+  return commonContent(provider, { bytes, view: new DataView(bytes.buffer) }, 7, head);
+}
+
+test('the short way gives the content of most records as it is; with any bit turned, or another row, nothing', () => {
+  const head: RecordHead = { ...one, id: Uint8Array.from({ length: 32 }, (_, i) => i), incarnation: 7 };
+  for (const size of [1, 300, 9000]) {
+    const content = Uint8Array.from({ length: size }, (_, i) => i * i + 1);
+    const its: RecordHead = { ...head, size, contentBytes: size };
+    const whole = recordOf(its, content);
+    assert.deepEqual(common(whole, its), content);
+    assert.equal(commonRecordBytes(size), whole.length);
+    const others: Partial<RecordHead>[] = [
+      { size: size + 1 },
+      { size: 0 },
+      { incarnation: 8 },
+      { id: new Uint8Array(32) },
+    ];
+    for (const other of others) assert.equal(common(whole, { ...its, ...other }), undefined);
+    if (size < 9000)
+      for (const { flipped, bit } of bitFlips(whole))
+        assert.equal(common(flipped, its), undefined, `bit ${bit}`);
+    for (let length = 0; length < whole.length; length += 1 + (size >> 6))
+      assert.equal(common(whole.subarray(0, length), its), undefined);
+  }
+});
+
+test('what the short way says of a record, whatever was done to it, the long way says', () => {
+  let short = 0;
+  const unharmed = fc.constant((bytes: Uint8Array) => bytes);
+  fc.assert(
+    fc.property(drawn, fc.oneof(unharmed, damage), ({ head: drawnHead, content }, harm) => {
+      const head: RecordHead = { ...drawnHead, sealed: false, part: 0, offset: 0, size: content.length };
+      const whole = harm(recordOf(head, content));
+      const found = common(whole, head);
+      if (found === undefined) return;
+      short++;
+      assert.deepEqual(readAll(whole), { head, content: found });
+    }),
+    { numRuns: 500 },
+  );
+  assert.ok(short > 50, `${short} times`);
 });
 
 test('every turned bit is seen', () => {

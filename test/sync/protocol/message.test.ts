@@ -64,7 +64,7 @@ const message: fc.Arbitrary<Message> = fc.oneof(
     .record({
       kind,
       id,
-      form: fc.constantFrom('content' as const, 'stored' as const),
+      form: fc.constantFrom('content' as const, 'deflate' as const, 'zstd' as const),
       size: whole,
       part: fc.nat(100),
     })

@@ -12,6 +12,8 @@ const sha256Hex = (bytes: Uint8Array): string => nodeProvider.sha256Hex(bytes);
 function wanting(id: string): Receiver {
   const receiver = new Receiver({
     sha256Hex,
+    takes: (form) => form === 'content',
+    decode: () => assert.fail('nothing comes encoded'),
     window: new ReceiveWindow(windowBytes),
     ask: { all: false, roots: [{ name: 'main', haves: [] }] },
     current: new Map(),
