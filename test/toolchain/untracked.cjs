@@ -2,7 +2,8 @@
 // What is lost: an error that nobody catches ends its file with a failure as before, but is not told of the test it began in.
 const { isMainThread } = require('node:worker_threads');
 
-if (isMainThread && process.env['NODE_TEST_CONTEXT'] !== undefined) {
+// Not in what a test starts, which takes over the options of its parent.
+if (isMainThread && /\.test\.\w+$/.test(process.argv[1] ?? '')) {
   const hooks = require('node:async_hooks');
   const { createHook } = hooks;
   const idle = { enable: () => idle, disable: () => idle };
