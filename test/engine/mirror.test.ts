@@ -1,6 +1,6 @@
 /** Mirrored groups: copies on different members, made by puts and by `mirror`, kept by moves, freed by collection. */
 import assert from 'node:assert/strict';
-import { readdirSync, renameSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import {
   allHave,
@@ -132,6 +132,39 @@ for (const kind of ['directory', 'sqlite'] as const)
       await isWhole(store, ids, 1);
     },
   );
+
+storeTest(
+  'what lies within a member takes no member of its own: that would be the same disk',
+  async (folder) => {
+    const store = await folder.open();
+    const [first, second] = ['first', 'second'].map((name) => join(folder.side, name)) as [string, string];
+    await store.volumes.extend(first, { kind: 'sqlite' });
+    await store.volumes.mirror(2);
+    await assert.rejects(store.volumes.mirror(3), withCode('invalid-argument'));
+    await store.volumes.extend(second);
+    await store.volumes.mirror(3);
+    const added = (await store.volumes.list())
+      .map(({ path }) => path)
+      .filter((path) => path.startsWith(folder.side));
+    const within = (path: string): boolean => !path.endsWith('.db');
+    assert.deepEqual(added.filter(within), [first, join(first, 'blobs'), second, join(second, 'volumes')]);
+    await isWhole(store, await putMixed(store), 3);
+  },
+);
+
+storeTest('a disk can be removed and added again after a mirror that came not to its end', async (folder) => {
+  const store = await folder.open();
+  const [disk, other] = ['disk', 'other'].map((name) => join(folder.side, name)) as [string, string];
+  for (const path of [disk, other]) await store.volumes.extend(path);
+  mkdirSync(join(other, 'volumes', 'of others'), { recursive: true });
+  await assert.rejects(store.volumes.mirror(2), withCode('invalid-argument'));
+  assert.ok(existsSync(join(disk, 'volumes')));
+  await store.volumes.reduce((await volumeAt(store, disk)).id);
+  assert.deepEqual(readdirSync(disk), []);
+  await store.volumes.extend(disk);
+  await store.volumes.reduce((await volumeAt(store, other)).id);
+  assert.deepEqual(readdirSync(join(other, 'volumes')), ['of others']);
+});
 
 storeTest('the cap of a disk holds for all that lies there', async (folder) => {
   const store = await folder.open();
