@@ -42,7 +42,9 @@ export function locateVolume(
     checkLabel(volumes.place(row), volumes.identity(row));
     return row;
   }
-  checkApart(volumes, path, [row, ...sharingCap(volumes, row)]);
+  // Of the two on one disk the other may be there already.
+  const together = [row, { ...row, path }].flatMap((one) => sharingCap(volumes, one));
+  checkApart(volumes, path, [row, ...together]);
   checkLabel({ files, provider, folder: path }, volumes.identity(row));
   if (isThere(volumes, row))
     throw new StoreError(

@@ -166,6 +166,24 @@ storeTest('a disk can be removed and added again after a mirror that came not to
   assert.deepEqual(readdirSync(join(other, 'volumes')), ['of others']);
 });
 
+storeTest('what lies in a disk may be told first where it is now, and the disk then', async (folder) => {
+  let store = await folder.open();
+  const [disk, elsewhere] = ['disk', 'elsewhere'].map((name) => join(folder.side, name)) as [string, string];
+  await store.volumes.extend(disk, { cap: 1_000_000_000 });
+  await store.volumes.mirror(2);
+  const [outer, inner] = [await volumeAt(store, disk), await volumeAt(store, join(disk, 'volumes'))];
+  const ids = await putMixed(store);
+  await folder.closeAll();
+  renameSync(disk, elsewhere);
+  store = await folder.open({ mode: 'open' });
+  await store.volumes.locate(inner.id, join(elsewhere, 'volumes'));
+  await store.volumes.locate(outer.id, elsewhere);
+  await isWhole(store, ids, 2);
+  await store.volumes.mirror(1);
+  await store.volumes.reduce(outer.id);
+  assert.deepEqual(readdirSync(elsewhere), []);
+});
+
 storeTest('the cap of a disk holds for all that lies there', async (folder) => {
   const store = await folder.open();
   const disk = join(folder.side, 'disk');
