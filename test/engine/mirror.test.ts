@@ -1,7 +1,9 @@
 /** Mirrored groups: copies on different members, made by puts and by `mirror`, kept by moves, freed by collection. */
 import assert from 'node:assert/strict';
-import { existsSync, mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { inlineThreads } from '../../engine/hosts/inline-threads.ts';
+import { type Host, nodeHost } from '../../engine/index.ts';
 import {
   allHave,
   copiesByMember,
@@ -182,6 +184,33 @@ storeTest('what lies in a disk may be told first where it is now, and the disk t
   await store.volumes.mirror(1);
   await store.volumes.reduce(outer.id);
   assert.deepEqual(readdirSync(elsewhere), []);
+});
+
+storeTest('what cannot become a member is refused, and the store goes on', async (folder) => {
+  const below = nodeHost({ inline: true });
+  const [disk, file] = ['disk', 'file'].map((name) => join(folder.side, name)) as [string, string];
+  let failing = '';
+  const files: Host['files'] = {
+    ...below.files,
+    makeFolder(path) {
+      if (path === failing) throw Object.assign(new Error('EIO'), { code: 'EIO' });
+      below.files.makeFolder(path);
+    },
+  };
+  const host: Host = { ...below, files, threads: inlineThreads(() => host) };
+  const store = await folder.open({ host });
+  await store.volumes.extend(disk);
+  const { id } = await volumeAt(store, disk);
+  for (const path of [file, join(disk, 'volumes')]) writeFileSync(path, 'a file');
+  await assert.rejects(store.volumes.extend(file), withCode('invalid-argument'));
+  await assert.rejects(store.volumes.extend(join(file, 'below')), withCode('not-found'));
+  await assert.rejects(store.volumes.locate(id, file), withCode('invalid-argument'));
+  await assert.rejects(store.volumes.mirror(2), withCode('invalid-argument'));
+  rmSync((failing = join(disk, 'volumes')));
+  await assert.rejects(store.volumes.mirror(2), withCode('unavailable'));
+  failing = '';
+  await store.volumes.mirror(2);
+  await isWhole(store, await putMixed(store), 2);
 });
 
 storeTest('the cap of a disk holds for all that lies there', async (folder) => {
