@@ -44,7 +44,7 @@ export function removeVolumeFiles(
   removeLabels({ files, folder });
 }
 
-/** What `mirror` began and did not end: a folder with our label, which no row tells of, and nothing else in it. */
+/** What `mirror` began and did not end: a folder with our label, perhaps torn, which no row tells of, and nothing else in it. */
 function removeUnknown(files: Files, sql: Statements, { provider, storeId }: Owner, folder: string): void {
   if (files.facts(folder)?.kind !== 'folder') return;
   const names = files.list(folder).map((raw) => new TextDecoder().decode(raw));
@@ -53,7 +53,7 @@ function removeUnknown(files: Files, sql: Statements, { provider, storeId }: Own
   const known = sql.values('SELECT 1 FROM volumes WHERE path = ? OR id = ?');
   if (known.get(folder, label?.volumeId ?? '') !== undefined) return;
   removeIfEmpty(files, files.join(folder, 'tmp'));
-  if (label?.storeId === storeId) removeLabels({ files, folder });
+  if (label === undefined || label.storeId === storeId) removeLabels({ files, folder });
 }
 
 function fanOutFolders(files: Files, folder: string): string[] {

@@ -1,6 +1,6 @@
 /** Mirrored groups: copies on different members, made by puts and by `mirror`, kept by moves, freed by collection. */
 import assert from 'node:assert/strict';
-import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { inlineThreads } from '../../engine/hosts/inline-threads.ts';
 import { type Host, nodeHost } from '../../engine/index.ts';
@@ -154,19 +154,25 @@ storeTest(
   },
 );
 
-storeTest('a disk can be removed and added again after a mirror that came not to its end', async (folder) => {
-  const store = await folder.open();
-  const [disk, other] = ['disk', 'other'].map((name) => join(folder.side, name)) as [string, string];
-  for (const path of [disk, other]) await store.volumes.extend(path);
-  mkdirSync(join(other, 'volumes', 'of others'), { recursive: true });
-  await assert.rejects(store.volumes.mirror(2), withCode('invalid-argument'));
-  assert.ok(existsSync(join(disk, 'volumes')));
-  await store.volumes.reduce((await volumeAt(store, disk)).id);
-  assert.deepEqual(readdirSync(disk), []);
-  await store.volumes.extend(disk);
-  await store.volumes.reduce((await volumeAt(store, other)).id);
-  assert.deepEqual(readdirSync(join(other, 'volumes')), ['of others']);
-});
+for (const torn of [false, true])
+  storeTest(
+    `a disk can be removed and added again after a mirror that came not to its end${torn ? ', nor to that of a label' : ''}`,
+    async (folder) => {
+      const store = await folder.open();
+      const [disk, other] = ['disk', 'other'].map((name) => join(folder.side, name)) as [string, string];
+      for (const path of [disk, other]) await store.volumes.extend(path);
+      mkdirSync(join(other, 'volumes', 'of others'), { recursive: true });
+      await assert.rejects(store.volumes.mirror(2), withCode('invalid-argument'));
+      assert.ok(existsSync(join(disk, 'volumes')));
+      // A process that dies may leave one that is torn.
+      if (torn) truncateSync(join(disk, 'volumes', 'label.1'));
+      await store.volumes.reduce((await volumeAt(store, disk)).id);
+      assert.deepEqual(readdirSync(disk), []);
+      await store.volumes.extend(disk);
+      await store.volumes.reduce((await volumeAt(store, other)).id);
+      assert.deepEqual(readdirSync(join(other, 'volumes')), ['of others']);
+    },
+  );
 
 storeTest('what lies in a disk may be told first where it is now, and the disk then', async (folder) => {
   let store = await folder.open();
