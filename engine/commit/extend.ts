@@ -8,7 +8,7 @@ import {
   writeGroup,
 } from '../catalog/group.ts';
 import { toHex } from '../codec/bytes.ts';
-import { StoreError, systemCode } from '../errors.ts';
+import { StoreError, pathError, systemCode } from '../errors.ts';
 import type { Files } from '../host.ts';
 import { readLabel } from '../volumes/label.ts';
 import { makePath } from './create.ts';
@@ -31,11 +31,8 @@ export interface ExtendRequest {
 export function extendGroup(transaction: Transaction, volumes: VolumeSet, request: ExtendRequest): VolumeRow {
   const { sql } = transaction.catalog;
   const { files } = volumes.options.host;
-  if (files.facts(request.path) === undefined) makePath(files, request.path);
-  const path = files.realPath(request.path);
   const kind = request.kind === 'sqlite' ? 'folder' : 'directory';
-  const id = found(volumes, { path, kind }, request.within) ?? toHex(volumes.options.host.random(16));
-  makeFolder(files, files.join(path, 'tmp'));
+  const { path, id } = prepared(volumes, request, kind);
   transaction.changed = true;
   sql
     .rows(
@@ -49,6 +46,32 @@ export function extendGroup(transaction: Transaction, volumes: VolumeSet, reques
   volumes.label(transaction, volumes.byId(id));
   files.syncFolder(path);
   return volumes.byId(id);
+}
+
+/** The folder is there. What the system says of the caller's path is no trouble with this store, which goes on. */
+function prepared(
+  volumes: VolumeSet,
+  request: ExtendRequest,
+  kind: string,
+): { readonly path: string; readonly id: string } {
+  const { files, random } = volumes.options.host;
+  try {
+    if (files.facts(request.path) === undefined) makePath(files, request.path);
+    const path = realFolder(files, request.path);
+    const id = found(volumes, { path, kind }, request.within) ?? toHex(random(16));
+    makeFolder(files, files.join(path, 'tmp'));
+    return { path, id };
+  } catch (error) {
+    throw pathError(error, request.path);
+  }
+}
+
+/** `invalid-argument` when it is none. */
+export function realFolder(files: Files, path: string): string {
+  const real = files.realPath(path);
+  if (files.facts(real)?.kind !== 'folder')
+    throw new StoreError('invalid-argument', `${path} is not a folder`, { path });
+  return real;
 }
 
 /** The id a folder is labelled with, if it is an unknown volume of this store; undefined when it is empty. */

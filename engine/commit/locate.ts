@@ -5,7 +5,7 @@ import { isDead } from '../catalog/leases.ts';
 import { StoreError } from '../errors.ts';
 import { checkLabel } from '../volumes/label.ts';
 import { companionOf, companionPath, sharingCap } from './companion.ts';
-import { checkApart } from './extend.ts';
+import { checkApart, realFolder } from './extend.ts';
 import type { VolumeSet } from './volume-set.ts';
 
 export interface LocateRequest {
@@ -37,7 +37,7 @@ export function locateVolume(
       volume,
       path: given,
     });
-  const path = files.realPath(given);
+  const path = realFolder(files, given);
   if (path === row.path) {
     checkLabel(volumes.place(row), volumes.identity(row));
     return row;
