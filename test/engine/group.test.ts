@@ -107,12 +107,12 @@ storeTest('what cannot join the group is refused, and changes nothing', async (f
     store.volumes.locate(added.id, join(folder.side, 'file')),
     withCode('invalid-argument'),
   );
-  await store.put(noise(9));
   await assert.rejects(store.volumes.extend('x', { cap: 0 }), withCode('invalid-argument'));
   await assert.rejects(store.volumes.reduce('blobs'), withCode('invalid-argument'));
   await assert.rejects(store.volumes.reduce('nobody'), withCode('not-found'));
   await assert.rejects(store.volumes.move(added.id, added.id), withCode('invalid-argument'));
   assert.equal((await store.volumes.list()).length, 2);
+  await store.put(noise(9));
 });
 
 storeTest('move takes large blobs to another disk and back, readable all the while', async (folder) => {
