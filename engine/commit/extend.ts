@@ -54,11 +54,12 @@ function prepared(
   request: ExtendRequest,
   kind: string,
 ): { readonly path: string; readonly id: string } {
-  const { files, random } = volumes.options.host;
+  const { host } = volumes.options;
+  const { files } = host;
   try {
     if (files.facts(request.path) === undefined) makePath(files, request.path);
     const path = realFolder(files, request.path);
-    const id = found(volumes, { path, kind }, request.within) ?? toHex(random(16));
+    const id = found(volumes, { path, kind }, request.within) ?? toHex(host.random(16));
     makeFolder(files, files.join(path, 'tmp'));
     return { path, id };
   } catch (error) {

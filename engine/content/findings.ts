@@ -1,5 +1,5 @@
 /** What the verification of one range found so far: each copy judged as it is read. */
-import { type BlobRow, isBorrowed } from '../catalog/blob-rows.ts';
+import type { BlobRow } from '../catalog/blob-rows.ts';
 import { type CopyRow, type Place, samePlace } from '../catalog/copy-rows.ts';
 import { toHex } from '../codec/bytes.ts';
 import type { Provider } from '../codec/provider.ts';
