@@ -69,7 +69,7 @@ export function outside<Result>(path: string, work: () => Result): Result {
 export function realFolder(files: Files, path: string): string {
   const real = files.realPath(path);
   if (files.facts(real)?.kind === 'folder') return real;
-  throw new StoreError('invalid-argument', `${path} is no folder`, { path });
+  throw new StoreError('invalid-argument', `${path} is not a folder`, { path });
 }
 
 /** The id a folder is labelled with, if it is an unknown volume of this store; undefined when it is empty. */

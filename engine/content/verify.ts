@@ -133,8 +133,13 @@ export class Verifier {
     }
     if (!this.#isThere(range)) return;
     const known = new Set(rows.map(({ row }) => partFile(partNameOf(row))));
-    for (const part of this.#reader.places.directory(range.volume).parts(range.fromExtent, range.toExtent)) {
-      if (part.name !== undefined && !known.has(partFile(part.name))) run.orphans.push(part);
+    const { volume, fromExtent, toExtent } = range;
+    try {
+      for (const part of this.#reader.places.directory(volume).parts(fromExtent, toExtent))
+        if (part.name !== undefined && !known.has(partFile(part.name))) run.orphans.push(part);
+    } catch (error) {
+      // It is away, which was found of each of its blobs.
+      if (!StoreError.is(error, 'unavailable')) throw error;
     }
   }
 
