@@ -101,7 +101,7 @@ export const raceMutants: readonly RaceMutant[] = [
       },
       {
         file: 'engine/content/findings.ts',
-        find: 'if ((mayHaveMoved(error) || unknown) && this.#left(row)) return;',
+        find: "if ((mayHaveMoved(error) || unknown) && this.#left(row)) return 'judged';",
         replace: '',
       },
     ],
