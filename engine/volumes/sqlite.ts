@@ -134,15 +134,12 @@ export class SqliteVolume implements Volume {
 
   read(_name: PartName, locator: Locator, offset: number, length: number): Uint8Array | undefined {
     const wanted = Math.min(length, locator.length - offset);
-    const bytes = this.#told(() => this.#slice.get(locator.offset + offset + 1, wanted, locator.extent)) as
-      Uint8Array | null | undefined;
-    return bytes ?? undefined;
+    return blobIn(this.#told(() => this.#slice.get(locator.offset + offset + 1, wanted, locator.extent)));
   }
 
   /** Bytes of an extent, of records that lie beside each other; fewer where it ends before, undefined where it is not there. */
   span(extent: number, start: number, length: number): Uint8Array | undefined {
-    return (this.#told(() => this.#slice.get(start + 1, length, extent)) ?? undefined) as
-      Uint8Array | undefined;
+    return blobIn(this.#told(() => this.#slice.get(start + 1, length, extent)));
   }
 
   /** Whether the extent is there and reaches to the end of the part; reads no content. */
@@ -189,17 +186,24 @@ export class SqliteVolume implements Volume {
    */
   someExtents(fromExtent: number, toExtent: number): Extent[] {
     const some = Math.max(1, Math.floor(questionBytes / this.#largestBytes));
-    const ask = (count: number): [number, Uint8Array][] =>
-      this.#told(() => this.#several.all(fromExtent, toExtent, count)) as [number, Uint8Array][];
-    let rows: [number, Uint8Array][];
+    const ask = (count: number): Extent[] =>
+      (this.#told(() => this.#several.all(fromExtent, toExtent, count)) as [number, unknown][]).map(
+        ([extent, data]) => ({ extent, data: blobIn(data) ?? new Uint8Array(0) }),
+      );
+    let rows: Extent[];
     try {
       rows = ask(some);
     } catch (error) {
       if (some === 1) throw error;
       rows = ask(1);
     }
-    if (rows.length > 0) this.#largestBytes = Math.max(commonBytes, ...rows.map(([, data]) => data.length));
-    return rows.map(([extent, data]) => ({ extent, data }));
+    // A damaged page may lie about its numbers: who goes on behind the last one would go round in circles.
+    if (rows.some(({ extent }, i) => extent < (i === 0 ? fromExtent : rows[i - 1]!.extent + 1)))
+      throw new StoreError('corrupt', `volume ${this.id} is damaged: its extents are out of order`, {
+        volume: this.id,
+      });
+    if (rows.length > 0) this.#largestBytes = Math.max(commonBytes, ...rows.map(({ data }) => data.length));
+    return rows;
   }
 
   facts(): VolumeFacts {
@@ -380,4 +384,9 @@ function openDatabase(path: string, options: SqliteVolumeOptions): Database {
     db.close();
     throw error;
   }
+}
+
+/** A damaged row may hold NULL, a number or a text in place of its bytes, and SQLite says so without a word of damage. */
+function blobIn(value: unknown): Uint8Array | undefined {
+  return value instanceof Uint8Array ? value : undefined;
 }
