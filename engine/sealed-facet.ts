@@ -14,6 +14,7 @@ import { decodeLinkLocators } from './codec/locator.ts';
 import { decodeHead } from './codec/seal-header.ts';
 import { randomIncarnation } from './content/incarnation.ts';
 import type { BadCopy } from './content/objects.ts';
+import type { Crew } from './crew.ts';
 import { StoreError } from './errors.ts';
 import type { Calls } from './facets.ts';
 import type { Host } from './host.ts';
@@ -26,6 +27,7 @@ export interface SealedParts extends Calls {
   readonly reading: <Result>(work: () => Promise<Result>) => Promise<Result>;
   readonly ingest: Ingest;
   readonly host: Host;
+  readonly crew: Crew;
   /** Opened without its keys. */
   readonly locked: boolean;
   readonly opened: { readonly parameters: StoreParameters };
@@ -38,7 +40,7 @@ const recordObjectBytesMax = 32 * 1024 * 1024;
 /** Bytes of one read. */
 const readBytesMax = 16 * 1024 * 1024;
 
-export function makeSealed(parts: SealedParts): SealedObjects {
+export function makeSealed(parts: SealedParts): SealedObjects<StoreParameters> {
   const { run, writing, submit, query, reading, locked } = parts;
   const { parameters } = parts.opened;
   const put = async (
@@ -73,6 +75,8 @@ export function makeSealed(parts: SealedParts): SealedObjects {
     });
   };
   return {
+    seed: () =>
+      run(async () => ({ keys: await parts.crew.commit<Uint8Array>('keys-file', undefined), parameters })),
     stat: (locators) => run(() => query('objectFacts', locators.map(checkId))),
     read: (locator, { offset, length }) =>
       reading(async () => {

@@ -27,6 +27,16 @@ export interface SealedPutResult {
   readonly deduplicated: boolean;
 }
 
+/**
+ * What a replica of an encrypted store is made of, `openStore(…, { replicaOf })`: the wrapped keys, which nobody opens without a secret, and
+ * the parameters. A replica that is not given the secret has no keys; who has it opens the replica by it.
+ */
+export interface ReplicaSeed<Parameters = unknown> {
+  /** The file of keys, as it is. */
+  readonly keys: Uint8Array;
+  readonly parameters: Parameters;
+}
+
 /** A root as it stands on disk. Its name is sealed together with the locator that it points to. */
 export interface SealedRoot {
   /** What it is found by, 64 hex digits: the same for one name in all stores of a realm. */
@@ -42,7 +52,9 @@ export interface SealedRoot {
  * Without keys nothing tells whether an object belongs to its locator. So what is here and sound is never replaced by what comes later,
  * and whoever puts something else is told. With keys all is opened before it is taken in.
  */
-export interface SealedObjects {
+export interface SealedObjects<Parameters = unknown> {
+  /** What a replica is made of. Later changes of the keys are not in it. */
+  seed(): Promise<ReplicaSeed<Parameters>>;
   /** Undefined for what is not here. */
   stat(locators: readonly string[]): Promise<(SealedFacts | undefined)[]>;
   /** Bytes of an object from `offset`, clamped at its end, their checksums verified. Undefined: unknown. Damaged: `corrupt`. */

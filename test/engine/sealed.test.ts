@@ -1,25 +1,28 @@
 /** Sealed objects by locator: a store without keys takes them from one with keys, serves, scrubs and collects them, and gives them back. */
 import assert from 'node:assert/strict';
-import { cpSync } from 'node:fs';
 import { join } from 'node:path';
 import { type OpenOptions, type SealedRoot, type Secret, type Store, openStore } from '../../engine/index.ts';
-import { type StoreFolder, noise, same, smallParameters, storeTest, text, withCode } from './store-folder.ts';
+import { type StoreFolder, noise, same, storeTest, text, withCode } from './store-folder.ts';
 
 const secret: Secret = { kind: 'raw-key', key: new Uint8Array(32).fill(9) };
 const small = text('something small, said again and again. '.repeat(20));
 const large = noise(70_000);
 
-/** A store of the same keys with nothing in it: a copy that was made before anything was put. */
+/** A replica with nothing in it of the store in the folder. */
 async function twin(folder: StoreFolder, options: OpenOptions): Promise<string> {
   const store = await folder.open({ encryption: { secret }, ...options });
-  await store.close();
   const path = join(folder.side, 'twin');
-  cpSync(folder.path, path, { recursive: true });
+  const replica = await openTwin(path, { replicaOf: await store.sealed.seed() });
+  assert.deepEqual(replica.parameters, store.parameters);
+  assert.notEqual((await replica.stats()).storeId, (await store.stats()).storeId);
+  await assert.rejects(replica.put(small), withCode('wrong-key'));
+  await replica.close();
+  await store.close();
   return path;
 }
 
 async function openTwin(path: string, options: OpenOptions = {}): Promise<Store> {
-  return await openStore(path, { threads: { count: 0 }, parameters: smallParameters, ...options });
+  return await openStore(path, { threads: { count: 0 }, ...options });
 }
 
 /** Everything below a locator, what is linked to first, into another store. */
@@ -201,11 +204,29 @@ storeTest(
   },
 );
 
+storeTest('a replica is made of what fits together, where nothing else is', async (folder) => {
+  const store = await folder.open({ encryption: { secret } });
+  const seed = await store.sealed.seed();
+  const path = join(folder.side, 'twin');
+  const bad = {
+    ...seed,
+    parameters: { ...seed.parameters, encryption: { realm: '0'.repeat(32), padding: 'none' } },
+  } as const;
+  await assert.rejects(openTwin(path, { replicaOf: bad }), withCode('invalid-argument'));
+  const keys = seed.keys.slice();
+  keys[60]! ^= 1;
+  await assert.rejects(openTwin(path, { replicaOf: { ...seed, keys } }), withCode('corrupt'));
+  const other = await openTwin(path, { encryption: { secret } });
+  await other.close();
+  await assert.rejects(openTwin(path, { replicaOf: seed }), withCode('conflict'));
+});
+
 storeTest('a store that is not encrypted has no sealed objects', async (folder) => {
   const store = await folder.open();
   const { id } = await store.put(small);
   const refused = withCode('invalid-argument');
   for (const call of [
+    () => store.sealed.seed(),
     () => store.sealed.stat([id]),
     () => store.sealed.read(id, { offset: 0, length: 1 }),
     () => store.sealed.links(id),
