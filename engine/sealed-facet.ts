@@ -48,7 +48,9 @@ export function makeSealed(parts: SealedParts): SealedObjects<StoreParameters> {
     what: SealedPut,
   ): Promise<SealedPutResult> => {
     const { locator, kind } = checkPut(parameters, what);
-    const bytes = kind === 'node' ? await whole(source, nodeObjectBytesMax) : bounded(source, parameters);
+    // Bytes without a wait: the order of puts is that in which they were called.
+    const isWhole = kind === 'raw' || (source instanceof Uint8Array && source.length <= nodeObjectBytesMax);
+    const bytes = isWhole ? bounded(source, parameters) : await whole(source, nodeObjectBytesMax);
     const links = kind === 'node' ? linksOf(bytes as Uint8Array) : [];
     const object = { locator, kind, links, keep: locked };
     const options = { object, ...(what.signal === undefined ? {} : { signal: what.signal }) };
@@ -95,6 +97,13 @@ export function makeSealed(parts: SealedParts): SealedObjects<StoreParameters> {
           const incarnation = randomIncarnation(parts.host);
           await submit({ op: 'put-chunked', id, label, size: 0, incarnation, manifest: root });
         }),
+      ),
+    changes: (asked) =>
+      run(() =>
+        query(
+          'objectChanges',
+          asked.map(({ key, locator }) => ({ key: checkId(key), locator: checkId(locator) })),
+        ),
       ),
     roots: () => run(() => query('objectRoots')),
     setRoot: (root, { expect } = {}) => run(() => writing(() => submit(rootChange(root, expect)))),

@@ -9,6 +9,8 @@ export interface SealedFacts {
   readonly size: number;
   /** Of a chunked blob: the locator of its manifest, a node that leads to its chunks. */
   readonly manifest?: string;
+  /** It was found damaged: a put of it heals. */
+  readonly suspect: boolean;
 }
 
 export interface SealedPut {
@@ -75,6 +77,8 @@ export interface SealedObjects<Parameters = unknown> {
   /** Makes chunks and manifest, put before, the one blob that is called so. Without keys nobody can tell of which blob a manifest is. */
   putChunked(locator: string, manifest: string): Promise<void>;
   roots(): Promise<SealedRoot[]>;
+  /** Sequences of the records of the root log that set each root to each locator, rising. O(length of the log). */
+  changes(asked: readonly Omit<SealedRoot, 'shown'>[]): Promise<number[][]>;
   /**
    * Sets a root by compare-and-swap of locators; null: it must not exist. With keys: `tampered` unless the name opens, at this locator
    * and under this key. The root log takes it in as any other change.

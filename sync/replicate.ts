@@ -2,11 +2,13 @@
 import { type BlobId, type Host, type Store, StoreError, nodeHost, nodeProvider } from '../engine/index.ts';
 import { Connection, type Incoming, spokenForms } from './connection.ts';
 import type { Ending, PeerRoot, Sink, SinkState, Source, ToldRoot } from './peer.ts';
+import { SealedSink } from './peers/sealed-sink.ts';
+import { SealedSource } from './peers/sealed-source.ts';
 import type { SharedReads } from './peers/shared-reads.ts';
 import { StoreSink } from './peers/store-sink.ts';
 import { StoreSource } from './peers/store-source.ts';
 import { rootsMax } from './protocol/limits.ts';
-import type { Message, OfferedRoot } from './protocol/message.ts';
+import type { BlobForm, Message, OfferedRoot } from './protocol/message.ts';
 import { type Quota, receiveRoots } from './receiving.ts';
 import { sendRoots } from './sending.ts';
 import type { Transport } from './transport.ts';
@@ -19,6 +21,11 @@ export interface PeerOptions {
   /** The most that may come in one transfer; default without bounds. */
   readonly quota?: Partial<Quota>;
   readonly signal?: AbortSignal;
+  /**
+   * What blobs are called: by `ids`, the default, or by `locators`, which takes stores of one realm and none of its keys. Then roots go by
+   * the keys that they are found by, see `Store.sealed`. Who serves does as it is asked.
+   */
+  readonly by?: 'ids' | 'locators';
   /** Blobs and bytes stored so far. */
   readonly onProgress?: (progress: { readonly blobs: number; readonly bytes: number }) => void;
 }
@@ -140,22 +147,22 @@ class Side {
 
   async pull({ roots: names, rollback }: PullOptions): Promise<Replicated> {
     checkNames(names);
-    const sink = new StoreSink(this.#store);
-    this.#connection.hello(await sink.identity(), spokenForms);
+    const { sink, forms } = this.#parts(this.#options.by);
+    this.#connection.hello(await sink.identity(), forms);
     const { counts, rounds } = await this.#receive(sink, { names, marks: new Map(), rollback });
     this.#connection.send({ type: 'bye' });
     return this.#result(counts, rounds);
   }
 
-  async push(
-    { roots: names, expect = {}, rollback }: PushOptions,
-    source: Source = new StoreSource(this.#store),
-  ): Promise<Replicated> {
+  async push({ roots: names, expect = {}, rollback }: PushOptions, given?: Source): Promise<Replicated> {
+    const parts = this.#parts(this.#options.by);
+    const { forms } = parts;
+    const source = given ?? parts.source;
     checkNames(names);
     const force = rollback === 'allow' ? ({ force: true } as const) : {};
     if (rollback === 'allow' && Object.keys(expect).length > 0)
       throw new StoreError('invalid-argument', 'a push that may go back expects nothing');
-    this.#connection.hello(await source.identity(), spokenForms);
+    this.#connection.hello(await source.identity(), forms);
     const result = await this.#during(source, source.begin(), async () => {
       const roots = await source.roots(names);
       checkOffered(roots, names);
@@ -166,7 +173,13 @@ class Side {
         roots: roots.map(({ name, id }): OfferedRoot => {
           const wanted = Object.hasOwn(expect, name) ? expect[name] : undefined;
           const known = marks.get(name) ?? [];
-          return { name, id, marks: known, ...force, ...(wanted === undefined ? {} : { expect: wanted }) };
+          return {
+            name: source.spoken?.(name) ?? name,
+            id,
+            marks: known,
+            ...force,
+            ...(wanted === undefined ? {} : { expect: wanted }),
+          };
         }),
       });
       const answer = await this.#next();
@@ -178,14 +191,15 @@ class Side {
   }
 
   async serve({ allow = 'both', rollback }: ServeOptions): Promise<Replicated[]> {
-    const source = new StoreSource(this.#store);
-    const sink = new StoreSink(this.#store);
-    this.#connection.hello(await source.identity(), spokenForms);
+    // A store that could speak either way waits to hear which it is to be.
+    const by = this.#store.parameters.encryption === null ? 'ids' : await this.#connection.namespace();
+    const { source, sink, forms } = this.#parts(by);
+    this.#connection.hello(await source.identity(), forms);
     const results: Replicated[] = [];
     for (;;) {
       const next = await this.#connection.receive();
       if (next === undefined || next.message.type === 'bye') return results;
-      const { message } = next;
+      const message = sink.heard?.(next.message) ?? next.message;
       if (message.type === 'credit') this.#connection.sendWindow.give(message.bytes);
       else if (message.type === 'ask') {
         if (allow === 'push' || allow === 'append')
@@ -205,6 +219,13 @@ class Side {
         results.push(this.#result(counts, 0));
       } else throw new StoreError('corrupt', `the peer sends "${message.type}" where it has no place`);
     }
+  }
+
+  #parts(by: 'ids' | 'locators' = 'ids'): { source: Source; sink: Sink; forms: readonly BlobForm[] } {
+    const store = this.#store;
+    if (by === 'ids')
+      return { source: new StoreSource(store), sink: new StoreSink(store), forms: spokenForms };
+    return { source: new SealedSource(store), sink: new SealedSink(store), forms: ['content', 'manifest'] };
   }
 
   /** Takes roots in, from a peer that answers for its own or that has offered some. */

@@ -1,6 +1,7 @@
 /** Sealed objects as they lie, by locator: told of, read, hashed. */
 import type { SealedFacts, SealedRoot } from '../api.ts';
 import { type BlobRow, isChunked, kindName } from '../catalog/blob-rows.ts';
+import type { StoreLayout } from '../catalog/layout.ts';
 import type { RootRow } from '../catalog/reference-rows.ts';
 import { equalBytes, fromHex, toHex } from '../codec/bytes.ts';
 import { type LocatedLink, decodeLinkLocators } from '../codec/locator.ts';
@@ -12,6 +13,7 @@ import { isDamage } from './damage.ts';
 import { Chunks } from './chunks.ts';
 import { headerOf } from './judge-object.ts';
 import type { Reader } from './reader.ts';
+import { type LogPlace, storedChanges } from './root-history.ts';
 
 /** Bytes hashed or verified between two turns of the event loop. */
 const turnBytes = 4 * 1024 * 1024;
@@ -29,7 +31,13 @@ export class ObjectQueries {
   readonly #provider: Provider;
   readonly #pause: () => Promise<void>;
 
-  constructor(reader: Reader, parts: { readonly host: Host; readonly provider: Provider }) {
+  readonly #log: LogPlace;
+
+  constructor(
+    reader: Reader,
+    parts: { readonly host: Host; readonly provider: Provider; readonly layout: StoreLayout },
+  ) {
+    this.#log = { files: parts.host.files, provider: parts.provider, path: parts.layout.rootLog };
     this.#reader = reader;
     this.#provider = parts.provider;
     this.#pause = () => parts.host.clock.yield();
@@ -41,9 +49,9 @@ export class ObjectQueries {
       locators.map((locator) => {
         const row = this.#row(locator);
         if (row === undefined) return undefined;
-        const kind = kindName(row.kind);
-        if (!isChunked(row)) return { kind, size: row.size };
-        return { kind, size: 0, manifest: toHex(new Chunks(this.#reader).rootOf(row).id) };
+        const facts = { kind: kindName(row.kind), suspect: row.suspect !== 0 };
+        if (!isChunked(row)) return { ...facts, size: row.size };
+        return { ...facts, size: 0, manifest: toHex(new Chunks(this.#reader).rootOf(row).id) };
       }),
     );
   }
@@ -115,6 +123,13 @@ export class ObjectQueries {
       }
     }
     return bad;
+  }
+
+  /** Sequences of the records of the root log that set each root to each locator. */
+  objectChanges(asked: readonly Omit<SealedRoot, 'shown'>[]): number[][] {
+    this.#checkSealed();
+    const stored = asked.map(({ key, locator }) => ({ name: key, id: locator }));
+    return storedChanges(this.#reader, this.#log, stored);
   }
 
   /** By key. */

@@ -26,6 +26,8 @@ export interface ArrivalOptions {
   readonly takes: (form: BlobForm) => boolean;
   /** The content of chunks; `corrupt` for what does not give what it says. */
   readonly decode: (chunks: readonly EncodedChunk[]) => Uint8Array;
+  /** Nodes that come as sealed objects are larger. */
+  readonly nodeBytesMax?: number;
 }
 
 /** A piece that may come. */
@@ -58,7 +60,10 @@ export class Assembly {
   take(blob: BlobMessage, payload: Uint8Array, from: () => number): Taken {
     if (!this.#options.takes(blob.form))
       throw refused('incompatible-format', 'a blob comes in a form that was not agreed', blob.id);
-    const chunks = blob.form === 'content' ? undefined : chunksOf(blob, payload);
+    const isChunks = blob.form === 'deflate' || blob.form === 'zstd';
+    const chunks = isChunks ? chunksOf(blob, payload) : undefined;
+    if (blob.form === 'manifest' && (blob.kind !== 'raw' || blob.size !== 32 || payload.length !== 32))
+      throw refused('corrupt', 'the locator of a manifest has 32 bytes', blob.id);
     const length = chunks === undefined ? payload.length : contentOf(chunks);
     const key = keyOf(blob);
     if (this.#open !== undefined && (this.#open.key !== key || this.#open.blob.size !== blob.size))
@@ -89,7 +94,7 @@ export class Assembly {
   }
 
   #begin(blob: BlobMessage, key: string, from: number): Arrival {
-    if (blob.kind === 'node' && blob.size > nodeBytesMax)
+    if (blob.kind === 'node' && blob.size > (this.#options.nodeBytesMax ?? nodeBytesMax))
       throw refused('limit-exceeded', `a node is said to have ${blob.size} bytes`, blob.id);
     return {
       key,

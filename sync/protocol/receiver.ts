@@ -1,4 +1,5 @@
 /** The receiving side as a state machine: what arrives, what is checked, wanted, stored, and when a root may be set. No I/O. */
+import { toHex } from '../../engine/codec/bytes.ts';
 import { decodeNode } from '../../engine/codec/node.ts';
 import { StoreError, invariant } from '../../engine/errors.ts';
 import { type Arrival, Assembly, type BlobMessage, Descent, refused } from './arrivals.ts';
@@ -282,6 +283,7 @@ export class Receiver {
     const { arrival, codec, length, last } = this.#assembly.take(blob, payload, () => this.#beginning(blob));
     const entry = this.#entries.get(arrival.key);
     const needed = entry?.state === 'arriving';
+    if (blob.form === 'manifest') return this.#manifest(blob, payload, needed ? entry : undefined);
     if (blob.kind === 'raw') {
       if (!needed) this.taken(payload);
       else {
@@ -317,6 +319,15 @@ export class Receiver {
     return from;
   }
 
+  /** A chunked blob is stored as a node would be: behind its manifest. Never unasked. */
+  #manifest({ id }: BlobMessage, payload: Uint8Array, entry: Entry | undefined): void {
+    if (this.#descent !== undefined || entry === undefined)
+      throw refused('forbidden', 'a manifest comes that nothing asked for', id);
+    this.#credit(this.#room.arrived(costOf(payload)));
+    this.#blobs++;
+    this.#hold(entry, payload.slice(), [{ kind: 'node', id: toHex(payload) }]);
+  }
+
   #count(arrival: Arrival): void {
     this.#blobs++;
     this.#bytes += arrival.blob.size - arrival.from;
@@ -327,11 +338,17 @@ export class Receiver {
     invariant(bytes !== undefined, 'a node has bytes');
     const { id } = arrival.blob;
     // Before its links are believed: they decide what else may come.
-    if (this.#options.sha256Hex(bytes) !== id)
+    const { sha256Hex, linksOf } = this.#options;
+    if (linksOf === undefined && sha256Hex(bytes) !== id)
       throw refused('corrupt', 'the bytes of a node are not those of its id', id);
-    const { links } = decodeNode(bytes);
+    const links = linksOf?.(bytes) ?? decodeNode(bytes).links;
     this.#descent?.enter(id, links);
     if (entry === undefined) return;
+    this.#hold(entry, bytes, links);
+  }
+
+  #hold(entry: Entry, bytes: Uint8Array, links: readonly TreeLink[]): void {
+    const { id } = entry.link;
     if (entry.depth > depthMax)
       throw refused('limit-exceeded', `a tree is deeper than ${depthMax} nodes`, id);
     entry.state = 'held';
@@ -355,7 +372,7 @@ export class Receiver {
     invariant(entry.node !== undefined, 'a node without bytes');
     entry.state = 'storing';
     this.#room.workBegins(1);
-    this.#effects.push({ do: 'store-node', id: entry.link.id, bytes: entry.node.bytes });
+    this.#effects.push({ do: 'store-node', link: entry.link, bytes: entry.node.bytes });
     this.#lead(entry);
   }
 

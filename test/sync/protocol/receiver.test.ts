@@ -61,7 +61,7 @@ test('nodes are stored right behind what they link to; what was refused waits un
   /** What is to be stored, and what is asked. */
   const next = (): string[] =>
     receiver.drain().flatMap((effect) => {
-      if (effect.do === 'store-node') return [`store ${effect.id}`];
+      if (effect.do === 'store-node') return [`store ${effect.link.id}`];
       if (effect.do === 'write') return [`write ${effect.piece.id}`];
       return effect.do === 'check' ? effect.links.map(({ id }) => `check ${id}`) : [];
     });
