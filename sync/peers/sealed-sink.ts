@@ -18,9 +18,9 @@ import type {
   ToldRoot,
   TreeLink,
 } from '../peer.ts';
-import { objectLinks } from '../protocol/object-links.ts';
 import { goesOn } from './lineage.ts';
 import { ObjectInflow } from './object-inflow.ts';
+import { objectLinks } from './object-links.ts';
 import { sealedIdentity } from './sealed-source.ts';
 
 export class SealedSink implements Sink {

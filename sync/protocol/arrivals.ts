@@ -1,5 +1,6 @@
 /** Judges the blobs that arrive: only what was asked for, or what lies on the way down a tree that is being streamed. */
 import { type EncodedChunk, contentOf, receivedRun } from '../../engine/codec/chunk-run.ts';
+import { decodeNode } from '../../engine/codec/node.ts';
 import { StoreError } from '../../engine/errors.ts';
 import { type TreeLink, keyOf } from './difference.ts';
 import { depthMax, nodeBytesMax } from './limits.ts';
@@ -155,6 +156,21 @@ function chunksOf({ id, form }: BlobMessage, payload: Uint8Array): EncodedChunk[
     if (!StoreError.is(error, 'corrupt') && !StoreError.is(error, 'limit-exceeded')) throw error;
     throw refused(error.code as 'corrupt', error.message, id);
   }
+}
+
+/** What a node links to, whose bytes are those of its id; as a sealed object it is known by what `linksOf` finds. */
+export function linksOfNode(
+  id: BlobId,
+  bytes: Uint8Array,
+  how: {
+    readonly sha256Hex: (bytes: Uint8Array) => string;
+    readonly linksOf?: ((bytes: Uint8Array) => readonly TreeLink[]) | undefined;
+  },
+): readonly TreeLink[] {
+  if (how.linksOf !== undefined) return how.linksOf(bytes);
+  if (how.sha256Hex(bytes) !== id)
+    throw refused('corrupt', 'the bytes of a node are not those of its id', id);
+  return decodeNode(bytes).links;
 }
 
 export function refused(

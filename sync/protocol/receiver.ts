@@ -1,8 +1,7 @@
 /** The receiving side as a state machine: what arrives, what is checked, wanted, stored, and when a root may be set. No I/O. */
 import { toHex } from '../../engine/codec/bytes.ts';
-import { decodeNode } from '../../engine/codec/node.ts';
 import { StoreError, invariant } from '../../engine/errors.ts';
-import { type Arrival, Assembly, type BlobMessage, Descent, refused } from './arrivals.ts';
+import { type Arrival, Assembly, type BlobMessage, Descent, linksOfNode, refused } from './arrivals.ts';
 import { costOf } from './credit.ts';
 import { type TreeLink, keyOf } from './difference.ts';
 import { depthMax } from './limits.ts';
@@ -338,10 +337,7 @@ export class Receiver {
     invariant(bytes !== undefined, 'a node has bytes');
     const { id } = arrival.blob;
     // Before its links are believed: they decide what else may come.
-    const { sha256Hex, linksOf } = this.#options;
-    if (linksOf === undefined && sha256Hex(bytes) !== id)
-      throw refused('corrupt', 'the bytes of a node are not those of its id', id);
-    const links = linksOf?.(bytes) ?? decodeNode(bytes).links;
+    const links = linksOfNode(id, bytes, this.#options);
     this.#descent?.enter(id, links);
     if (entry === undefined) return;
     this.#hold(entry, bytes, links);
