@@ -21,11 +21,6 @@ export interface PeerOptions {
   /** The most that may come in one transfer; default without bounds. */
   readonly quota?: Partial<Quota>;
   readonly signal?: AbortSignal;
-  /**
-   * What blobs are called: by `ids`, the default, or by `locators`, which takes stores of one realm and none of its keys. Then roots go by
-   * the keys that they are found by, see `Store.sealed`. Who serves does as it is asked.
-   */
-  readonly by?: 'ids' | 'locators';
   /** Blobs and bytes stored so far. */
   readonly onProgress?: (progress: { readonly blobs: number; readonly bytes: number }) => void;
 }
@@ -36,13 +31,22 @@ export interface PeerOptions {
  */
 export type Rollback = 'refuse' | 'allow';
 
-export interface PullOptions extends PeerOptions {
+/** Who serves does as it is asked. */
+interface Naming {
+  /**
+   * What blobs are called: by `ids`, the default, or by `locators`, which takes stores of one realm and none of its keys. Then roots go by
+   * the keys that they are found by, see `Store.sealed`.
+   */
+  readonly by?: 'ids' | 'locators';
+}
+
+export interface PullOptions extends PeerOptions, Naming {
   readonly rollback?: Rollback;
   /** Names of the roots to follow; default all that the peer has. */
   readonly roots?: readonly string[];
 }
 
-export interface PushOptions extends PeerOptions {
+export interface PushOptions extends PeerOptions, Naming {
   /** Names of the roots to send; default all. */
   readonly roots?: readonly string[];
   /** What a root must be at the peer, by name; null: not there. Default: whatever it is when the transfer begins. */
@@ -102,7 +106,7 @@ export async function pushShared(
   transport: Transport,
   { options, shared }: { readonly options: PushOptions; readonly shared: SharedReads },
 ): Promise<Replicated> {
-  const source = shared.share(new StoreSource(store));
+  const source = shared.share(options.by === 'locators' ? new SealedSource(store) : new StoreSource(store));
   return await withPeer(transport, options, (link) => new Side(store, link, options).push(options, source));
 }
 
@@ -145,17 +149,17 @@ class Side {
     this.#options = options;
   }
 
-  async pull({ roots: names, rollback }: PullOptions): Promise<Replicated> {
+  async pull({ roots: names, rollback, by }: PullOptions): Promise<Replicated> {
     checkNames(names);
-    const { sink, forms } = this.#parts(this.#options.by);
+    const { sink, forms } = this.#parts(by);
     this.#connection.hello(await sink.identity(), forms);
     const { counts, rounds } = await this.#receive(sink, { names, marks: new Map(), rollback });
     this.#connection.send({ type: 'bye' });
     return this.#result(counts, rounds);
   }
 
-  async push({ roots: names, expect = {}, rollback }: PushOptions, given?: Source): Promise<Replicated> {
-    const parts = this.#parts(this.#options.by);
+  async push({ roots: names, expect = {}, rollback, by }: PushOptions, given?: Source): Promise<Replicated> {
+    const parts = this.#parts(by);
     const { forms } = parts;
     const source = given ?? parts.source;
     checkNames(names);
