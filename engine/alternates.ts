@@ -95,6 +95,6 @@ export interface RepairResult {
   readonly sources: { readonly mirrors: number; readonly alternates: number; readonly from: number };
   /** What is so still, and why it could not be had. */
   readonly remaining: readonly { readonly id: BlobId; readonly reason: string }[];
-  /** Borrowed blobs of which nothing can be said, because an alternate is away. */
+  /** Blobs of which nothing can be said: their volume or alternate is away, or the disk cannot read them. */
   readonly unreachable: number;
 }

@@ -145,3 +145,11 @@ export class Batches<Item, Answer> {
     }
   }
 }
+
+/** Sends a batch of questions as one call of a worker. */
+export function asked<Item, Answer>(
+  { work }: { readonly work: (method: string, args: unknown) => Promise<unknown> },
+  method: string,
+): BatchOptions<Item, Answer>['send'] {
+  return async (batch) => unwrap((await work(method, batch)) as Parameters<typeof unwrap<Answer>>[0]);
+}

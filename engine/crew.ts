@@ -20,6 +20,9 @@ interface Member {
   readonly remote: Remote;
 }
 
+/** A thread costs as much time of a core as this; work that is over sooner is done sooner without one more. */
+const patienceMs = 100;
+
 export class Crew {
   /** Short puts and reads of the store, to which long work of the threads gives way. */
   readonly foreground: Foreground = new Foreground();
@@ -35,13 +38,15 @@ export class Crew {
   /** The start of the next worker. */
   #growing: Promise<void> | undefined;
   #mayGrow = false;
+  /** Since when each call has found all workers busy. */
+  #busySince: number | undefined;
   #onNote: (note: unknown) => void = () => {};
   #linked = false;
   #stopping = false;
 
   /**
-   * Starts the commit thread and `now` workers; the others, up to `count`, start when a call finds all workers busy. A thread costs
-   * a tenth of a second of a core, and most stores that are opened have work for one. `unavailable` where these cannot
+   * Starts the commit thread and `now` workers; the others, up to `count`, start when calls have found all workers busy for a while.
+   * A thread costs a tenth of a second of a core and 20 MB, and most stores that are opened have work for one. `unavailable` where these cannot
    * start; then none is left.
    */
   static async start(
@@ -140,8 +145,12 @@ export class Crew {
   #least(): Member {
     let best = this.#workers[0]!;
     for (const member of this.#workers) if (member.remote.pending < best.remote.pending) best = member;
-    // It need not wait for the new one, which takes longer to start than most calls take.
-    if (best.remote.pending > 0) void this.#grow();
+    if (best.remote.pending === 0) this.#busySince = undefined;
+    else if (this.#mayGrow) {
+      const now = this.#host.clock.monotonic();
+      this.#busySince ??= now;
+      if (now - this.#busySince >= patienceMs) void this.#grow();
+    }
     return best;
   }
 

@@ -1,7 +1,6 @@
 /** What a scrub does about damage in a mirrored group: damaged and lacking copies are made anew from good ones, within its time. */
 import type { Damage, ScrubOptions, StoreEvents } from './api.ts';
 import type { Crew } from './crew.ts';
-import { StoreError } from './errors.ts';
 import type { Host } from './host.ts';
 import type { MirrorStart } from './maintenance/mirror.ts';
 import { missingOf, resyncAll, resyncBlob } from './resync.ts';
@@ -24,6 +23,8 @@ export interface Healed {
   /** Copies made. */
   readonly healed: number;
   readonly missingCopies: number;
+  /** Blobs of which all copies are away. */
+  readonly unreachable: number;
   /** The time was over first. */
   readonly cut: boolean;
 }
@@ -43,19 +44,17 @@ export async function healLacking(
   }
 }
 
-/** After everything was read. `unavailable` when nothing can be said of some blobs, because all their copies are away. */
+/** After everything was read. */
 export async function healAll(
   parts: ScrubParts,
   found: readonly NamedDamage[],
   box: TimeBox,
 ): Promise<Healed> {
   const done = await resyncAll(parts.crew, {}, box);
-  if (done === undefined) return { damaged: found, healed: 0, missingCopies: 0, cut: false };
-  if (done.unreachable > 0)
-    throw new StoreError('unavailable', `all copies of ${done.unreachable} blob(s) are away`);
+  if (done === undefined) return unmirrored(found);
   const damaged = await stillDamaged(parts, found);
   const missingCopies = done.cut ? await lacking(parts.crew) : missingOf(done);
-  return { damaged, healed: done.blobs, missingCopies, cut: done.cut };
+  return { damaged, healed: done.blobs, missingCopies, unreachable: done.unreachable, cut: done.cut };
 }
 
 /** After a part was read: the blobs that were found, one by one. What the time does not suffice for, the next scrub begins with. */
@@ -66,7 +65,7 @@ export async function healFound(
 ): Promise<Healed> {
   const { crew } = parts;
   const { mirrored } = await crew.commit<MirrorStart>('mirror-begin', 0);
-  if (!mirrored) return { damaged: found, healed: 0, missingCopies: 0, cut: false };
+  if (!mirrored) return unmirrored(found);
   let healed = 0;
   try {
     for (const id of new Set(found.map((damage) => damage.id)))
@@ -75,7 +74,12 @@ export async function healFound(
     if (!box.isOver()) throw error;
   }
   const missingCopies = await lacking(crew);
-  return { damaged: await stillDamaged(parts, found), healed, missingCopies, cut: box.isOver() };
+  const damaged = await stillDamaged(parts, found);
+  return { damaged, healed, missingCopies, unreachable: 0, cut: box.isOver() };
+}
+
+function unmirrored(damaged: readonly NamedDamage[]): Healed {
+  return { damaged, healed: 0, missingCopies: 0, unreachable: 0, cut: false };
 }
 
 /** Tells of those that are not. */

@@ -8,6 +8,7 @@ import { type PaceOrder, paceMemory } from './content/pace.ts';
 import type { VerifyRange } from './content/scrub-facts.ts';
 import type { VerifyOrder } from './content/verify.ts';
 import type { Crew } from './crew.ts';
+import { StoreError } from './errors.ts';
 import type { ScrubEnd } from './maintenance/scrub-log.ts';
 import type { BucketLook, RecountResult } from './maintenance/recount.ts';
 import type { SettleRequest, SettleResult } from './maintenance/settle-scrub.ts';
@@ -73,6 +74,7 @@ export async function scrubStore(
       recounted: 0,
       ...result,
       ...counts,
+      unreachable: result.unreachable + mended.unreachable,
       missingCopies: mended.missingCopies,
       healed,
       complete,
@@ -88,11 +90,17 @@ export async function scrubStore(
   }
 }
 
-/** Everything verified, and nothing else. */
+/** Everything verified, and nothing else. `unavailable` when a copy could not be read. */
 export async function verifyStore(parts: ScrubParts, signal: AbortSignal | undefined): Promise<void> {
   const box = timeBox(parts.host.clock, undefined, signal);
-  await new Run(parts, {}, { box, goal: undefined }).verify();
+  const run = new Run(parts, {}, { box, goal: undefined });
+  await run.verify();
   signal?.throwIfAborted();
+  if (run.unread > 0)
+    throw new StoreError(
+      'unavailable',
+      `${run.unread} blob(s) could not be read: nothing can be said of them`,
+    );
 }
 
 async function recount(
@@ -128,6 +136,8 @@ interface AgedRange {
 /** The part of a scrub that reads: damage is marked and told, orphans are taken in. */
 class Run {
   readonly result = { blobs: 0, bytes: 0, adopted: 0, badRows: 0, unreachable: 0 };
+  /** Copies in volumes of which nothing can be said. */
+  unread = 0;
   readonly #parts: ScrubParts;
   readonly #options: ScrubOptions;
   readonly #wanted: ScrubGoal | undefined;
@@ -232,6 +242,7 @@ class Run {
       this.result.blobs += found.blobs;
       this.result.bytes += found.bytes;
       this.result.unreachable += found.unreachable.length;
+      if (range.volume !== noVolume) this.unread += found.unreachable.length;
     }
     return found;
   }

@@ -69,7 +69,7 @@ export interface ScrubResult {
   readonly healed: number;
   /** Blobs that have fewer good copies than the group wants, when the scrub had made those it could. */
   readonly missingCopies: number;
-  /** Borrowed blobs of which nothing can be said, because an alternate is away. */
+  /** Blobs of which nothing can be said: their volume or alternate is away, or the disk cannot read them. All others were verified. */
   readonly unreachable: number;
   /** Stored copies without a catalog row, taken back in as unreferenced. */
   readonly adopted: number;

@@ -13,7 +13,7 @@ import type {
   Store,
   StoreEvents,
 } from './api.ts';
-import { Batches, commitBatch, unwrap } from './batches.ts';
+import { Batches, asked, commitBatch, unwrap } from './batches.ts';
 import { Cache } from './cache.ts';
 import { makeEncoded } from './encoded-facet.ts';
 import { checkId, checkName, checkRange } from './arguments.ts';
@@ -74,6 +74,7 @@ export class EngineStore implements Store {
   readonly #events = new Events();
   readonly #operations: Batches<Operation, unknown>;
   readonly #reads: Batches<ShortRead, Uint8Array | undefined>;
+  readonly #stats: Batches<BlobId, BlobStat | undefined>;
   readonly #exports: Batches<ExportTarget, boolean>;
   readonly #ingest: Ingest;
   readonly #sessions: Sessions;
@@ -108,13 +109,12 @@ export class EngineStore implements Store {
       pause,
       send: (batch) => this.#sendOperations(batch),
     });
-    const gathering = { weightMax: Number.POSITIVE_INFINITY, inFlight: 2 * crew.workers, pause };
-    const reads = { ...gathering, itemsMax: 256, shareMin: 4 };
-    this.#reads = new Batches({ ...reads, send: async (batch) => unwrap(await crew.work('reads', batch)) });
-    this.#exports = new Batches({
-      ...{ ...gathering, itemsMax: 64 },
-      send: async (batch) => unwrap(await crew.work('exports', batch)),
-    });
+    const inFlight = 2 * crew.workers;
+    const many = { weightMax: Number.POSITIVE_INFINITY, itemsMax: 256, inFlight, pause };
+    const reads = { ...many, shareMin: 4 };
+    this.#reads = new Batches({ ...reads, send: asked(this.#calls, 'reads') });
+    this.#stats = new Batches({ ...many, send: asked(this.#calls, 'stats') });
+    this.#exports = new Batches({ ...many, itemsMax: 64, send: asked(this.#calls, 'exports') });
     this.#ingest = new Ingest({
       crew,
       queue: parts.queue,
@@ -232,7 +232,7 @@ export class EngineStore implements Store {
 
   async stat(id: BlobId): Promise<BlobStat | undefined> {
     checkId(id);
-    return this.#read(undefined, () => this.#query<BlobStat | undefined>('stat', id));
+    return this.#read(undefined, () => this.#stats.add(id));
   }
 
   list(...[options = {}]: Parameters<Store['list']>): AsyncIterable<BlobStat> {

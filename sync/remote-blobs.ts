@@ -308,10 +308,11 @@ export class RemoteBlobs implements BlobSource {
       throw new StoreError('corrupt', `the peer sends "${message.type}" where it has no place`);
     if (message.id !== id || message.kind !== 'raw')
       throw refused('forbidden', 'a blob comes that nothing asked for', message.id);
-    connection.receiveWindow.arrived(costOf(payload));
+    const cost = costOf({ kind: 'raw', bytes: payload, length: payload.length });
+    connection.receiveWindow.arrived(cost);
     const { chunks, last } = this.#assembly!.take(message, payload, () => this.#from);
     this.#fruitless = 0;
-    const credit = connection.receiveWindow.taken(costOf(payload));
+    const credit = connection.receiveWindow.taken(cost);
     if (credit > 0) connection.send({ type: 'credit', bytes: credit });
     if (last) {
       this.#asked.shift();

@@ -1,6 +1,7 @@
 /** An offline stream as the receiving role sees it: frames verified and counted, parts checked against their digests, no way to ask. */
 import { StoreError, nodeProvider } from '../engine/index.ts';
 import { fromHex, toHex } from '../engine/codec/bytes.ts';
+import { contentOf, receivedRun } from '../engine/codec/chunk-run.ts';
 import { type Incoming, spokenForms } from './connection.ts';
 import type { Wire } from './exchange.ts';
 import type { Identity } from './peer.ts';
@@ -9,7 +10,13 @@ import { ReceiveWindow, SendWindow, costOf } from './protocol/credit.ts';
 import { type Frame, FrameReader } from './protocol/frame.ts';
 import { agree, helloOf } from './protocol/hello.ts';
 import { payloadBytes, windowBytes } from './protocol/limits.ts';
-import { type BlobForm, type FoundRoot, type Message, decodeMessage } from './protocol/message.ts';
+import {
+  type BlobForm,
+  type FoundRoot,
+  type Message,
+  decodeMessage,
+  formNumbers,
+} from './protocol/message.ts';
 
 /** What a stream says of itself before its blobs. */
 export interface StreamHead {
@@ -106,7 +113,7 @@ export class StreamWire implements Wire {
     for (;;) {
       const blob = this.#waiting ?? this.#next();
       this.#waiting = blob;
-      if (blob === undefined || !this.#room.take(costOf(blob.payload))) return undefined;
+      if (blob === undefined || !this.#room.take(this.#costOf(blob))) return undefined;
       this.#waiting = undefined;
       return blob;
     }
@@ -144,13 +151,9 @@ export class StreamWire implements Wire {
     return undefined;
   }
 
-  /** The next frame that is here. No frame of a file is over a limit: it is damaged. */
+  /** The next frame that is here. */
   #frame(): Frame | undefined {
-    try {
-      return this.#reader.next();
-    } catch (error) {
-      throw StoreError.is(error, 'limit-exceeded') ? bad(error.message) : error;
-    }
+    return damaged(() => this.#reader.next());
   }
 
   /** Takes a frame in; a blob that has not come before is returned. */
@@ -218,6 +221,14 @@ export class StreamWire implements Wire {
     this.#state = last ? 'ending' : 'sealed';
   }
 
+  #costOf({ message, payload: bytes }: Incoming): number {
+    const { kind, form } = message as Extract<Message, { readonly type: 'blob' }>;
+    // A form that was not agreed is refused by whoever takes it in.
+    const isRun = form !== 'content' && this.takes(form);
+    const length = isRun ? damaged(() => contentOf(receivedRun(bytes, formNumbers[form]))) : bytes.length;
+    return costOf({ kind, bytes, length });
+  }
+
   async #read(): Promise<void> {
     const bytes = await this.#bytes();
     if (bytes === undefined)
@@ -241,6 +252,15 @@ export class StreamWire implements Wire {
       if (next.done === true) return undefined;
       if (next.value.length > 0) return next.value;
     }
+  }
+}
+
+/** No frame or run of a file is over a limit: it is damaged. */
+function damaged<Value>(read: () => Value): Value {
+  try {
+    return read();
+  } catch (error) {
+    throw StoreError.is(error, 'limit-exceeded') ? bad(error.message) : error;
   }
 }
 

@@ -9,26 +9,25 @@ import type { Case, Place, Workload } from '../workload.ts';
 
 const changes = 100;
 
-/** Pushes to a store that a child of its own serves, as ssh would start it; the peak of that child is a fact. */
-async function pushToChild(
-  { door, build, meter, target }: Place,
-  store: Store,
-  { root, replica }: { readonly root: string; readonly replica: string },
-): Promise<{ readonly blobs: number; readonly bytes: number }> {
+type Push = (store: Store, root: string) => Promise<{ readonly blobs: number; readonly bytes: number }>;
+
+/**
+ * Starts a child that serves a store, as ssh would start it, to be pushed to; the peak of that child is a fact.
+ */
+function serveInChild({ door, build, meter, target }: Place, replica: string): Push {
   const peakFile = `${target}.peak`;
   process.env['HOLDFAST_BENCH_PEAK'] = peakFile;
-  try {
-    const child = ['--no-warnings', '--import', notesPeak, build.program, 'serve', replica, '--stdio'];
-    const transport = door.spawnTransport(process.execPath, child);
+  const child = ['--no-warnings', '--import', notesPeak, build.program, 'serve', replica, '--stdio'];
+  const transport = door.spawnTransport(process.execPath, child);
+  delete process.env['HOLDFAST_BENCH_PEAK'];
+  return async (store, root) => {
     const pushed = await door.push(store, transport, { roots: [root] });
     meter.fact('wireBytes', pushed.sentBytes + pushed.receivedBytes);
     meter.fact('roundTrips', pushed.roundTrips);
     meter.fact('servingPeakMB', Number(readFileSync(peakFile, 'utf8')) / 1e6);
-    return pushed;
-  } finally {
-    delete process.env['HOLDFAST_BENCH_PEAK'];
     rmSync(peakFile, { force: true });
-  }
+    return pushed;
+  };
 }
 
 /** A root of a store that was prepared, to a new one. */
@@ -42,7 +41,7 @@ function pushWhole(root: 'large' | 'small'): Case {
       await (await open(target)).close();
       const store = await open(prepared('store-all'), { mode: 'open' });
       await meter.time(async () => {
-        const { bytes, blobs } = await pushToChild(place, store, { root, replica: target });
+        const { bytes, blobs } = await serveInChild(place, target)(store, root);
         return { bytes, operations: blobs };
       });
       await store.close();
@@ -118,10 +117,12 @@ const pushChanged: Case = {
     const store = await open(join(at, 'store'), { mode: 'open' });
     await meter.time(async () => {
       const began = performance.now();
+      // The far side opens its store meanwhile.
+      const push = serveInChild(place, replica);
       await door.importPaths(store, [files], { root: 'small' });
       const added = performance.now();
       meter.fact('addSeconds', (added - began) / 1000);
-      const { bytes } = await pushToChild(place, store, { root: 'small', replica });
+      const { bytes } = await push(store, 'small');
       meter.fact('pushSeconds', (performance.now() - added) / 1000);
       return { bytes, operations: changed };
     });

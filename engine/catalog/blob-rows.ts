@@ -6,6 +6,8 @@ import { StoreError } from '../errors.ts';
 import type { PartName } from '../volume.ts';
 import type { Buckets, RowHasher } from './row-sums.ts';
 
+const idBytes = 32;
+
 /** A blob as the catalog knows it. Times in milliseconds of the store's clock; generations count catalog commits. */
 export interface BlobRow {
   readonly n: number;
@@ -180,6 +182,8 @@ export class BlobReader {
   readonly #byId: Statement;
   readonly #byNumber: Statement;
   readonly #numberOf: Statement;
+  readonly #byIds: Statement;
+  readonly #idsOf: Statement;
   readonly #within: Statement;
   readonly #placed: Statement;
 
@@ -190,6 +194,16 @@ export class BlobReader {
     this.#byId = db.prepare(`${all} WHERE prefix = ? AND id = ?`).raw();
     this.#byNumber = db.prepare(`${all} WHERE n = ?`).raw();
     this.#numberOf = db.prepare('SELECT n FROM blobs WHERE prefix = ? AND id = ?').pluck();
+    // Two byte strings in one: to get one costs as much as all the numbers.
+    this.#byIds = db
+      .prepare(
+        `SELECT n, NULL, ${columns.slice(1).join(', ')}, CAST(blobs.id || sum AS BLOB), key
+         FROM json_each(?) CROSS JOIN blobs ON prefix = value`,
+      )
+      .raw();
+    this.#idsOf = db
+      .prepare('SELECT key, blobs.id FROM json_each(?) CROSS JOIN blobs ON prefix = value')
+      .raw();
     this.#within = db.prepare(`${all} WHERE n BETWEEN ? AND ?`).raw();
     this.#placed = db
       .prepare(`${all} WHERE volume = ? AND extent BETWEEN ? AND ? ORDER BY extent, start`)
@@ -199,6 +213,21 @@ export class BlobReader {
   /** `corrupt` when the row's checksum does not hold. */
   byId(id: Uint8Array): BlobRow | undefined {
     return this.#checked(this.#byId.get(prefixOf(id), id) as RowValues | undefined);
+  }
+
+  /** The same of many, in their order, as one question. */
+  byIds(ids: readonly Uint8Array[]): (BlobRow | undefined)[] {
+    const rows = ids.map((): BlobRow | undefined => undefined);
+    for (const values of this.#byIds.all(JSON.stringify(ids.map(prefixOf))) as unknown[][]) {
+      const i = values.pop() as number;
+      const both = values.pop() as Uint8Array;
+      const id = new Uint8Array(both.buffer, both.byteOffset, idBytes);
+      if (!equalBytes(id, ids[i]!)) continue; // another one that begins alike
+      values[1] = id;
+      values.push(both.subarray(idBytes));
+      rows[i] = this.#checked(values as unknown as RowValues);
+    }
+    return rows;
   }
 
   byNumber(n: number): BlobRow | undefined {
@@ -215,6 +244,14 @@ export class BlobReader {
 
   numberOf(id: Uint8Array): number | undefined {
     return this.#numberOf.get(prefixOf(id), id) as number | undefined;
+  }
+
+  /** Which of these have a row. */
+  has(ids: readonly Uint8Array[]): boolean[] {
+    const here = ids.map(() => false);
+    const found = this.#idsOf.all(JSON.stringify(ids.map(prefixOf))) as [number, Uint8Array][];
+    for (const [i, id] of found) here[i] ||= equalBytes(id, ids[i]!);
+    return here;
   }
 
   /** Whether the checksum of a row that was read with it holds. */

@@ -14,6 +14,7 @@ import { type LogPosition, type RootLog, logStart } from './root-log.ts';
 import { Checkpoints } from './checkpoints.ts';
 import { Buckets, RowHasher } from './row-sums.ts';
 import { Statements } from './statements.ts';
+import { SyncLevel } from './sync-level.ts';
 
 /** What every transaction reads first and writes last. */
 export interface CatalogState {
@@ -45,6 +46,7 @@ export class Catalog {
   /** The key in what the root log shows of a name. */
   readonly keyOf: (shown: string) => string;
   readonly #clock: Clock;
+  readonly #syncLevel: SyncLevel;
   #transaction: Transaction | undefined;
 
   constructor(
@@ -59,6 +61,7 @@ export class Catalog {
     },
   ) {
     this.db = db;
+    this.#syncLevel = new SyncLevel(db);
     this.sql = new Statements(db);
     this.hasher = new RowHasher();
     this.buckets = new Buckets(db);
@@ -77,6 +80,11 @@ export class Catalog {
    * log's records appended and synced; COMMIT. A throw rolls everything back, the log too. Nothing changed: nothing is written.
    */
   transaction<Result>(work: (transaction: Transaction) => Result): Result {
+    this.#syncLevel.restore();
+    return this.#write(work);
+  }
+
+  #write<Result>(work: (transaction: Transaction) => Result): Result {
     invariant(this.#transaction === undefined, 'transactions do not nest');
     this.checkpoints.adapt();
     this.db.exec('BEGIN IMMEDIATE');
@@ -121,18 +129,13 @@ export class Catalog {
    * power, since it is found out again. It is atomic, in its order, and outlives the process all the same.
    */
   unsynced<Result>(work: (transaction: Transaction) => Result): Result {
-    const kept = this.db.pragma('synchronous', { simple: true });
-    this.db.pragma('synchronous = NORMAL');
-    try {
-      return this.transaction((transaction) => {
+    return this.#syncLevel.lowered(() =>
+      this.#write((transaction) => {
         const result = work(transaction);
         invariant(transaction.entries.length === 0, 'the root log is synced before its COMMIT');
         return result;
-      });
-    } finally {
-      this.db.pragma(`synchronous = ${String(kept)}`);
-      invariant(this.db.pragma('synchronous', { simple: true }) === kept, 'puts are synced');
-    }
+      }),
+    );
   }
 
   /** Reads what is committed, all of it at one moment, while others write. */

@@ -90,7 +90,8 @@ interface Change {
  * forgotten with it (`drop`). The set hash is the XOR of the row checksums.
  */
 export class Buckets {
-  readonly #changes = new Map<string, Change>();
+  readonly #changes = new Map<number, Change>();
+  #last: Change | undefined;
   readonly #get: Statement;
   readonly #put: Statement;
 
@@ -119,11 +120,12 @@ export class Buckets {
       if (stored !== undefined) xorInto(hash, stored[1]);
       this.#put.run(tableNumbers[table], bucket, count + (stored?.[0] ?? 0), hash);
     }
-    this.#changes.clear();
+    this.drop();
   }
 
   drop(): void {
     this.#changes.clear();
+    this.#last = undefined;
   }
 
   /** What the bucket should hold; only between transactions, or before the first change of one. */
@@ -138,12 +140,15 @@ export class Buckets {
   }
 
   #changeOf(table: SummedTable, bucket: number): Change {
-    const key = `${table}${bucket}`;
+    // Neighbours change together.
+    if (this.#last?.table === table && this.#last.bucket === bucket) return this.#last;
+    const key = 4 * bucket + tableNumbers[table];
     let change = this.#changes.get(key);
     if (change === undefined) {
       change = { table, bucket, count: 0, hash: new Uint8Array(sumBytes) };
       this.#changes.set(key, change);
     }
+    this.#last = change;
     return change;
   }
 }

@@ -5,6 +5,11 @@ const c2 = 0xab0e9789 | 0;
 const c3 = 0x38b34ae5;
 const c4 = 0xa1e38b93 | 0;
 
+/** Results share buffers: one of their own each would cost more than the hash. */
+const poolBytes = 4096;
+let pool = new DataView(new ArrayBuffer(poolBytes));
+let taken = 0;
+
 function rotate(value: number, bits: number): number {
   return (value << bits) | (value >>> (32 - bits));
 }
@@ -59,11 +64,15 @@ export function murmur128(view: DataView, length: number, seed: number): Uint8Ar
   h2 = (h2 + h1) | 0;
   h3 = (h3 + h1) | 0;
   h4 = (h4 + h1) | 0;
-  const bytes = new Uint8Array(16);
-  const out = new DataView(bytes.buffer);
-  out.setInt32(0, h1, true);
-  out.setInt32(4, h2, true);
-  out.setInt32(8, h3, true);
-  out.setInt32(12, h4, true);
-  return bytes;
+  if (taken === poolBytes) {
+    pool = new DataView(new ArrayBuffer(poolBytes));
+    taken = 0;
+  }
+  const at = taken;
+  taken += 16;
+  pool.setInt32(at, h1, true);
+  pool.setInt32(at + 4, h2, true);
+  pool.setInt32(at + 8, h3, true);
+  pool.setInt32(at + 12, h4, true);
+  return new Uint8Array(pool.buffer, at, 16);
 }

@@ -185,7 +185,7 @@ export class Committer {
     placed: Map<string, Placed>,
     afterwards: Afterwards,
   ): PutOutcome {
-    const children = (put.links ?? []).map((link) => this.#catalog.blobs.byId(fromHex(link.name)!));
+    const children = this.#catalog.blobs.byIds((put.links ?? []).map((link) => fromHex(link.name)!));
     if (children.includes(undefined)) {
       const missing = put.links!.filter((_, i) => children[i] === undefined).map((link) => link.id);
       throw new StoreError('not-found', `a node links to ${missing.length} blob(s) that are not here`, {

@@ -8,7 +8,7 @@ import {
   writeGroup,
 } from '../catalog/group.ts';
 import { toHex } from '../codec/bytes.ts';
-import { StoreError, systemCode } from '../errors.ts';
+import { StoreError, pathError, systemCode } from '../errors.ts';
 import type { Files } from '../host.ts';
 import { readLabel } from '../volumes/label.ts';
 import { makePath } from './create.ts';
@@ -31,11 +31,14 @@ export interface ExtendRequest {
 export function extendGroup(transaction: Transaction, volumes: VolumeSet, request: ExtendRequest): VolumeRow {
   const { sql } = transaction.catalog;
   const { files } = volumes.options.host;
-  if (files.facts(request.path) === undefined) makePath(files, request.path);
-  const path = files.realPath(request.path);
   const kind = request.kind === 'sqlite' ? 'folder' : 'directory';
-  const id = found(volumes, { path, kind }, request.within) ?? toHex(volumes.options.host.random(16));
-  makeFolder(files, files.join(path, 'tmp'));
+  const { path, id } = outside(request.path, () => {
+    if (files.facts(request.path) === undefined) makePath(files, request.path);
+    const folder = realFolder(files, request.path);
+    const known = found(volumes, { path: folder, kind }, request.within);
+    makeFolder(files, files.join(folder, 'tmp'));
+    return { path: folder, id: known ?? toHex(volumes.options.host.random(16)) };
+  });
   transaction.changed = true;
   sql
     .rows(
@@ -46,9 +49,27 @@ export function extendGroup(transaction: Transaction, volumes: VolumeSet, reques
   if (request.allocation !== undefined) writeGroup(sql, { ...group, allocation: request.allocation });
   // The others are told first: this one's label then has the new sequence too.
   volumes.publish(transaction);
-  volumes.label(transaction, volumes.byId(id));
-  files.syncFolder(path);
+  outside(path, () => {
+    volumes.label(transaction, volumes.byId(id));
+    files.syncFolder(path);
+  });
   return volumes.byId(id);
+}
+
+/** Trouble with files of a folder that is no member yet says nothing of the disks that are in use: it ends the call, and no more. */
+export function outside<Result>(path: string, work: () => Result): Result {
+  try {
+    return work();
+  } catch (error) {
+    throw systemCode(error)?.startsWith('SQLITE') === true ? error : pathError(error, path);
+  }
+}
+
+/** `invalid-argument` where it is none. */
+export function realFolder(files: Files, path: string): string {
+  const real = files.realPath(path);
+  if (files.facts(real)?.kind === 'folder') return real;
+  throw new StoreError('invalid-argument', `${path} is not a folder`, { path });
 }
 
 /** The id a folder is labelled with, if it is an unknown volume of this store; undefined when it is empty. */

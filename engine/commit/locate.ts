@@ -5,7 +5,7 @@ import { isDead } from '../catalog/leases.ts';
 import { StoreError } from '../errors.ts';
 import { checkLabel } from '../volumes/label.ts';
 import { companionOf, companionPath, sharingCap } from './companion.ts';
-import { checkApart } from './extend.ts';
+import { checkApart, outside, realFolder } from './extend.ts';
 import type { VolumeSet } from './volume-set.ts';
 
 export interface LocateRequest {
@@ -37,13 +37,15 @@ export function locateVolume(
       volume,
       path: given,
     });
-  const path = files.realPath(given);
+  const path = outside(given, () => realFolder(files, given));
   if (path === row.path) {
     checkLabel(volumes.place(row), volumes.identity(row));
     return row;
   }
-  checkApart(volumes, path, [row, ...sharingCap(volumes, row)]);
-  checkLabel({ files, provider, folder: path }, volumes.identity(row));
+  // Of the two on one disk the other may be there already.
+  const together = [row, { ...row, path }].flatMap((one) => sharingCap(volumes, one));
+  checkApart(volumes, path, [row, ...together]);
+  outside(path, () => checkLabel({ files, provider, folder: path }, volumes.identity(row)));
   if (isThere(volumes, row))
     throw new StoreError(
       'conflict',

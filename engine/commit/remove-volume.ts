@@ -3,15 +3,21 @@ import { type VolumeRow, folderPath, sqlitePath } from '../catalog/group.ts';
 import type { StoreLayout } from '../catalog/layout.ts';
 import type { Statements } from '../catalog/statements.ts';
 import { StoreError, systemCode } from '../errors.ts';
+import type { Provider } from '../codec/provider.ts';
 import type { Files } from '../host.ts';
-import { removeLabels } from '../volumes/label.ts';
+import { readLabel, removeLabels } from '../volumes/label.ts';
 import { companionPath } from './companion.ts';
 import { removeFolderIfThere, removeIfThere } from './create.ts';
+
+interface Owner {
+  readonly provider: Provider;
+  readonly storeId: string;
+}
 
 export function removeVolumeFiles(
   files: Files,
   sql: Statements,
-  { layout }: { readonly layout: StoreLayout },
+  { layout, ...owner }: Owner & { readonly layout: StoreLayout },
   row: VolumeRow,
 ): void {
   if (row.kind === 'sqlite') {
@@ -31,9 +37,23 @@ export function removeVolumeFiles(
   removeTemps(files, folder);
   removeIfEmpty(files, files.join(folder, 'quarantine'));
   // Made for the companion, which goes first.
-  removeIfEmpty(files, companionPath(files, row)!);
+  const inner = companionPath(files, row)!;
+  removeUnknown(files, sql, owner, inner);
+  removeIfEmpty(files, inner);
   // The label last: until then it is known for what it was.
   removeLabels({ files, folder });
+}
+
+/** What `mirror` began and did not end: a folder with our label, perhaps torn, which no row tells of, and nothing else in it. */
+function removeUnknown(files: Files, sql: Statements, { provider, storeId }: Owner, folder: string): void {
+  if (files.facts(folder)?.kind !== 'folder') return;
+  const names = files.list(folder).map((raw) => new TextDecoder().decode(raw));
+  if (!names.every((name) => name === 'tmp' || name.startsWith('label.'))) return;
+  const label = readLabel({ files, provider, folder });
+  const known = sql.values('SELECT 1 FROM volumes WHERE path = ? OR id = ?');
+  if (known.get(folder, label?.volumeId ?? '') !== undefined) return;
+  removeIfEmpty(files, files.join(folder, 'tmp'));
+  if (label === undefined || label.storeId === storeId) removeLabels({ files, folder });
 }
 
 function fanOutFolders(files: Files, folder: string): string[] {

@@ -1,5 +1,5 @@
 /** What the verification of one range found so far: each copy judged as it is read. */
-import { type BlobRow, isBorrowed } from '../catalog/blob-rows.ts';
+import type { BlobRow } from '../catalog/blob-rows.ts';
 import { type CopyRow, type Place, samePlace } from '../catalog/copy-rows.ts';
 import { toHex } from '../codec/bytes.ts';
 import type { Provider } from '../codec/provider.ts';
@@ -33,7 +33,7 @@ export interface VerifyResult {
   readonly unsoundRows: readonly number[];
   /** Rows of further copies whose checksum does not hold: good for nothing. */
   readonly unsoundCopies: readonly Pick<CopyRow, 'blob' | 'volume'>[];
-  /** Numbers of borrowed blobs of which nothing can be said: an alternate is away. */
+  /** Numbers of blobs of which nothing can be said: the volume, or the alternate, is away, or the disk cannot read the place. */
   readonly unreachable: readonly number[];
   /** Catalog generation before anything was read. */
   readonly generation: number;
@@ -50,11 +50,13 @@ export interface VerifyContext {
 /** A copy to be verified, as if it were the only one. `further`: it is not the one in the blob's own row. */
 export type Copy = BlobRow & { readonly further?: true };
 
+/** `unreachable`: nothing can be said of it now, and it was not verified. */
+type Judged = 'judged' | 'unreachable';
+
 /** What one range gave so far. */
 export class Findings {
   readonly orphans: ListedPart[] = [];
   readonly unsoundCopies: Pick<CopyRow, 'blob' | 'volume'>[] = [];
-  /** Numbers of borrowed blobs of which nothing can be said: an alternate is away. */
   readonly unreachable: number[] = [];
   /** Numbers of the blobs that were looked at, good or bad. */
   readonly reached: number[] = [];
@@ -117,8 +119,7 @@ export class Findings {
       }
       this.#sound(row);
     } catch (error) {
-      if (isBorrowed(row) && StoreError.is(error, 'unavailable')) return void this.unreachable.push(row.n);
-      this.#blame(row, error);
+      if (this.#blame(row, error) === 'unreachable') return;
     }
     this.#note(row);
     this.#context.progress(1, 0);
@@ -135,7 +136,7 @@ export class Findings {
       }
       this.#sound(row);
     } catch (error) {
-      this.#blame(row, error);
+      if (this.#blame(row, error) === 'unreachable') return;
     }
     this.#note(row);
     this.#context.progress(1, 0);
@@ -147,7 +148,7 @@ export class Findings {
       check();
       this.#sound(row);
     } catch (error) {
-      this.#retry(row, error);
+      if (this.#retry(row, error) === 'unreachable') return;
     }
     this.#read(row);
   }
@@ -164,14 +165,15 @@ export class Findings {
   }
 
   /** Read once more, from the volume itself, before it is judged. */
-  #retry(row: Copy, first: unknown): void {
+  #retry(row: Copy, first: unknown): Judged {
     if (!mayHaveMoved(first)) return this.#blame(row, first);
     try {
       const steps = this.#reader.verifyCopy(row);
       while (steps.next().done !== true);
       this.#sound(row);
+      return 'judged';
     } catch (error) {
-      this.#blame(row, error);
+      return this.#blame(row, error);
     }
   }
 
@@ -192,15 +194,21 @@ export class Findings {
     return fresh === undefined || !samePlace(fresh, row);
   }
 
-  #blame(row: Copy, error: unknown): void {
+  /** What cannot be read is no damage, and no reason not to read the rest. */
+  #blame(row: Copy, error: unknown): Judged {
     const unknown = this.#isUnknown(error);
-    if ((mayHaveMoved(error) || unknown) && this.#left(row)) return;
+    if ((mayHaveMoved(error) || unknown) && this.#left(row)) return 'judged';
     const mirrored = isUnreadable(error) && this.#reader.copies.of(row.n).length > 0;
-    if (!mirrored && !isDamage(error) && !unknown) throw error;
+    if (!mirrored && !isDamage(error) && !unknown) {
+      if (!StoreError.is(error, 'unavailable')) throw error;
+      this.unreachable.push(row.n);
+      return 'unreachable';
+    }
     const reason = typeof error.facts['reason'] === 'string' ? error.facts['reason'] : error.message;
     const { incarnation, volume, refcount: references } = row;
     const found = { id: toHex(row.id), incarnation, volume, reason, references, told: this.#told(row) };
     this.#damaged.push(unknown ? { ...found, unknown } : found);
+    return 'judged';
   }
 
   /** In a store of which the keys are here nothing is sealed under others, and in none in a form of the future: what says so was changed. */

@@ -60,7 +60,9 @@ export class GivingWay {
     if (this.#waiting?.seen === seen) return this.#waiting.next;
     const wait = Atomics.waitAsync(cells, ended, seen);
     if (!wait.async) return undefined;
-    this.#waiting = { seen, next: wait.value };
-    return wait.value;
+    // Once woken it is forgotten: woken by the end before, which was counted and then told, the next turn would be none at all.
+    const next = wait.value.then(() => void (this.#waiting = undefined));
+    this.#waiting = { seen, next };
+    return next;
   }
 }

@@ -111,7 +111,7 @@ export class Reader {
   /** Which of these ids are here, or in an alternate. */
   has(ids: readonly BlobId[]): boolean[] {
     const names = ids.map((id) => fromHex(this.realm.nameOf(id))!);
-    const here = this.together(() => names.map((name) => this.rows.numberOf(name) !== undefined));
+    const here = this.rows.has(names);
     const { alternates } = this.#options;
     if (alternates === undefined || !here.includes(false)) return here;
     const there = alternates.has(names.filter((_, i) => here[i] === false));

@@ -294,8 +294,10 @@ export class Stager {
       if (bare.digester !== undefined) staged.digester = bare.digester;
       const framing = (staged.framing = this.#framing(staged, bare.compressor));
       const slice = new Uint8Array(sliceBytes);
-      for (let at = 0, count = 0; (count = bare.file.read(slice, at)) > 0; at += count)
+      for (let at = 0, count = 0; (count = bare.file.read(slice, at)) > 0; at += count) {
         await framing.add(slice.subarray(0, count), () => undefined);
+        await this.#options.host.clock.yield();
+      }
     } catch (error) {
       this.discard(fresh);
       throw error;

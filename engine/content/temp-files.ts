@@ -7,12 +7,8 @@ const sliceBytes = 1024 * 1024;
 /** All of one open file into another, in slices. */
 export function copyBytes(from: OpenFile, to: OpenFile): void {
   const slice = new Uint8Array(sliceBytes);
-  for (let at = 0; ;) {
-    const count = from.read(slice, at);
-    if (count === 0) return;
+  for (let at = 0, count = 0; (count = from.read(slice, at)) > 0; at += count)
     to.write(slice.subarray(0, count), at);
-    at += count;
-  }
 }
 
 export function createTemp(host: Host, path: string): OpenFile {

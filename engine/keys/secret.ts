@@ -66,6 +66,8 @@ const keyFileBytesMax = 1024 * 1024;
 
 /** The secret as bytes of our own, checked: `invalid-argument` for what can be no such secret. */
 export function secretBytes(provider: Provider, secret: Secret): Uint8Array {
+  if (!isSecret(secret))
+    throw refused('a secret is { kind }, a passphrase, raw-key, key-file or recovery-key, with what it is');
   switch (secret.kind) {
     case 'passphrase':
       return passphraseBytes(secret.passphrase);
@@ -78,6 +80,22 @@ export function secretBytes(provider: Provider, secret: Secret): Uint8Array {
       return copyBytes(secret.content);
     case 'recovery-key':
       return decodeRecoveryKey(provider, secret.text);
+  }
+}
+
+/** Of callers without types, too: what is none must not end in an error without a code. */
+function isSecret(given: unknown): given is Secret {
+  if (typeof given !== 'object' || given === null) return false;
+  const { kind, passphrase, key, content, text } = given as Readonly<Record<string, unknown>>;
+  switch (kind) {
+    case 'passphrase':
+      return typeof passphrase === 'string' || passphrase instanceof Uint8Array;
+    case 'raw-key':
+      return key instanceof Uint8Array;
+    case 'key-file':
+      return content instanceof Uint8Array;
+    default:
+      return kind === 'recovery-key' && typeof text === 'string';
   }
 }
 

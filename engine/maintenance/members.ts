@@ -1,7 +1,7 @@
 /** Members of a mirrored group: whether there are enough for its copies, and whether what lies on some of them lies elsewhere too. */
 import type { Transaction } from '../catalog/catalog.ts';
 import { type VolumeRow, ownFolder } from '../catalog/group.ts';
-import { companionOf, companionPath } from '../commit/companion.ts';
+import { companionPath, sharingCap } from '../commit/companion.ts';
 import { extendGroup } from '../commit/extend.ts';
 import type { VolumeSet } from '../commit/volume-set.ts';
 import { StoreError } from '../errors.ts';
@@ -41,16 +41,15 @@ export function completeMembers(transaction: Transaction, volumes: VolumeSet, co
 /** Members of the other kind in which one of this kind could lie, and does not. */
 function withoutCompanion(volumes: VolumeSet, kind: 'directory' | 'folder'): VolumeRow[] {
   const other = kind === 'folder' ? 'directory' : 'folder';
-  return volumes
-    .rows()
-    .filter(
-      (row) =>
-        row.kind === other &&
-        row.path !== null &&
-        row.state === 'open' &&
-        volumes.usable(row) &&
-        companionOf(volumes, row) === undefined,
-    );
+  return volumes.rows().filter(
+    (row) =>
+      row.kind === other &&
+      row.path !== null &&
+      row.state === 'open' &&
+      volumes.usable(row) &&
+      // Neither has one nor is one: within a companion would be the disk of the member that it lies in, for the second time.
+      sharingCap(volumes, row).length === 0,
+  );
 }
 
 /** Refuses what would leave fewer members than copies are wanted. `but` is a member that is to be emptied. */

@@ -34,6 +34,8 @@ import { type BucketLook, Recounter } from '../maintenance/recount.ts';
 import { Keyring } from '../keys/keyring.ts';
 import { SealedRealm } from '../keys/realm.ts';
 import type { PartName } from '../volume.ts';
+import { answerEach } from './answer-each.ts';
+import { moveBytes, own } from './moved-bytes.ts';
 import { toldError } from './naming.ts';
 import { realmOf, wipeKeys } from './realms.ts';
 import { encodeAgain, stageAgain } from './seal-again.ts';
@@ -170,11 +172,22 @@ export class Workshop {
       'stream-cancel': (handle: number) => this.#open.streams.cancel(handle),
       export: (target: ExportTarget, context: CallContext) =>
         this.#open.streams.exportTo(target, context.signal),
-      exports: (targets: readonly ExportTarget[], context: CallContext) => this.#exportMany(targets, context),
+      exports: (targets: readonly ExportTarget[], context: CallContext) =>
+        answerEach(
+          targets,
+          (target) => this.#open.streams.exportTo(target, context.signal),
+          (error, { id }) => this.#failed(error, id),
+        ),
       verify: (order: VerifyOrder, context: CallContext) => this.#verify(order, context),
       'last-bucket': () => this.#open.recounter.lastBucket(),
       'is-sound': (look: BucketLook) =>
         this.#open.recounter.isSound(look, new GivingWay(this.#host.clock, look.foreground)),
+      stats: (ids: readonly string[]) =>
+        answerEach(
+          ids,
+          (id) => this.#open.queries.stat(id),
+          (error, id) => this.#failed(error, id),
+        ),
       query: (args: { name: string; args: readonly unknown[] }) =>
         this.#open.queries.run(args.name, args.args),
       handles: () => this.#open.streams.openHandles,
@@ -307,7 +320,7 @@ export class Workshop {
     const buffers = new Set<ArrayBuffer>();
     const answers = readMany(this.#open.reader, list, {
       read,
-      failed: (error, id) => ({ error: errorToData(this.#told(toStoreError(error, 'reading'), id)) }),
+      failed: (error, id) => this.#failed(error, id),
     });
     const results = answers.map((answer) => {
       if ('error' in answer) return answer;
@@ -317,16 +330,8 @@ export class Workshop {
     return new Moved(results, [...buffers]);
   }
 
-  async #exportMany(targets: readonly ExportTarget[], context: CallContext): Promise<unknown[]> {
-    const results: unknown[] = [];
-    for (const target of targets) {
-      try {
-        results.push({ value: await this.#open.streams.exportTo(target, context.signal) });
-      } catch (error) {
-        results.push({ error: errorToData(this.#told(toStoreError(error, 'reading'), target.id)) });
-      }
-    }
-    return results;
+  #failed(error: unknown, id: string): { readonly error: ReturnType<typeof errorToData> } {
+    return { error: errorToData(this.#told(toStoreError(error, 'reading'), id)) };
   }
 
   async #verify(order: VerifyOrder, context: CallContext): Promise<unknown> {
@@ -376,18 +381,6 @@ function throttle(host: Host, context: CallContext): (bytes: number) => void {
     last = now;
     context.progress(bytes);
   };
-}
-
-/** Bytes in an ArrayBuffer of their own, so that it can be moved to another thread. */
-function own(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
-  const whole = bytes.byteLength === bytes.buffer.byteLength && bytes.buffer instanceof ArrayBuffer;
-  return whole ? new Uint8Array(bytes.buffer) : new Uint8Array(bytes);
-}
-
-function moveBytes(bytes: Uint8Array | undefined): Moved | undefined {
-  if (bytes === undefined) return undefined;
-  const mine = own(bytes);
-  return new Moved(mine, [mine.buffer]);
 }
 
 function wireBatch(batch: EncodedBatch): unknown {

@@ -66,14 +66,15 @@ async function tell(output: Output, { gc, scrub, compact, skipped, walBytes }: T
   }
   if (scrub !== undefined) {
     for (const found of scrub.damaged) tellDamage(output, found);
-    const { blobs, bytes, damaged, healed, missingCopies, verified } = scrub;
+    const { blobs, bytes, damaged, healed, missingCopies, unreachable, verified } = scrub;
     const what = verified === 'content' ? '' : 'of stored bytes ';
     const bad = damaged.length === 0 ? 'no damage' : `${showCount(damaged.length, 'blob')} damaged`;
     const made = healed === 0 ? '' : `, ${showCount(healed, 'copy', 'copies')} made anew`;
     const lacks = missingCopies === 0 ? '' : `, ${showCount(missingCopies, 'blob')} with fewer copies`;
+    const unread = unreachable === 0 ? '' : `, nothing can be said of ${showCount(unreachable, 'blob')}`;
     await row(
       'scrub',
-      `${showCount(blobs, 'blob')}, ${showBytes(bytes)} ${what}verified: ${bad}${made}${lacks}`,
+      `${showCount(blobs, 'blob')}, ${showBytes(bytes)} ${what}verified: ${bad}${made}${lacks}${unread}`,
     );
   }
   if (compact !== undefined)
@@ -98,9 +99,11 @@ const said = {
   'running-elsewhere': 'another process runs it',
 } as const;
 
-/** Damage before all, as of a scrub; then what failed or stands still; then copies that lack. */
+/** Damage before all, as of a scrub; then what failed or stands still; then copies that lack or cannot be read. */
 function exitOf({ gc, scrub, skipped }: Told): number {
   if (scrub !== undefined && scrub.damaged.length + scrub.badRows > 0) return exitCodes.damage;
   if (skipped.some(({ why }) => why === 'failed') || gc?.blocked !== undefined) return exitCodes.failed;
-  return (scrub?.missingCopies ?? 0) > 0 ? exitCodes.unavailable : exitCodes.fine;
+  return scrub !== undefined && scrub.missingCopies + scrub.unreachable > 0
+    ? exitCodes.unavailable
+    : exitCodes.fine;
 }

@@ -1,6 +1,13 @@
 /** `holdfast pull DIR REMOTE [ROOT...]`: makes roots here what they are at another store. */
 import { pull as pullRoots } from '../index.ts';
-import { type TransferOptions, addRemoteArguments, tellTransfer, withRemote } from './remote.ts';
+import {
+  type TransferOptions,
+  addRemoteArguments,
+  earlyStart,
+  tellTransfer,
+  withJobs,
+  withRemote,
+} from './remote.ts';
 import { type Verb, withStore } from './verb.ts';
 
 export const pull: Verb = {
@@ -11,21 +18,33 @@ export const pull: Verb = {
         .description('take roots, and all they reach, from another store')
         .argument('<dir>', 'the store'),
     ),
-  run: (context, [directory, remote, ...names], given) =>
-    withStore(directory!, context, (store) =>
-      tellTransfer(context, 'pull', (onProgress) =>
-        withRemote(remote!, 'pull', {
-          context,
-          directory: directory!,
-          options: given,
-          work: (transport) =>
-            pullRoots(store, transport, {
-              signal: context.signal,
-              onProgress,
-              ...(names.length === 0 ? {} : { roots: names }),
-              ...((given as TransferOptions).allowRollback === true ? { rollback: 'allow' } : {}),
+  async run(surrounding, [directory, remote, ...names], given) {
+    const context = withJobs(surrounding, given);
+    const early = earlyStart(remote!, directory!);
+    try {
+      return await withStore(
+        directory!,
+        context,
+        (store) =>
+          tellTransfer(context, 'pull', (onProgress) =>
+            withRemote(remote!, 'pull', {
+              context,
+              directory: directory!,
+              options: given,
+              early,
+              work: (transport) =>
+                pullRoots(store, transport, {
+                  signal: context.signal,
+                  onProgress,
+                  ...(names.length === 0 ? {} : { roots: names }),
+                  ...((given as TransferOptions).allowRollback === true ? { rollback: 'allow' } : {}),
+                }),
             }),
-        }),
-      ),
-    ),
+          ),
+        { meanwhile: () => early.begin() },
+      );
+    } finally {
+      await early.end();
+    }
+  },
 };

@@ -1,7 +1,14 @@
 /** `holdfast push DIR REMOTE [ROOT...]`: makes roots at another store, or at several at once, what they are here. */
 import { type PushOptions, push as pushRoots } from '../index.ts';
 import { pushSeveral } from './push-several.ts';
-import { type TransferOptions, addRemoteArguments, tellTransfer, withRemote } from './remote.ts';
+import {
+  type TransferOptions,
+  addRemoteArguments,
+  earlyStart,
+  tellTransfer,
+  withJobs,
+  withRemote,
+} from './remote.ts';
 import { type Verb, withReadableStore } from './verb.ts';
 
 interface PushVerbOptions extends TransferOptions {
@@ -21,24 +28,36 @@ export const push: Verb = {
       (one: string, all: readonly string[]) => [...all, one],
       [] as readonly string[],
     ),
-  run: (context, [directory, remote, ...names], given) => {
+  async run(surrounding, [directory, remote, ...names], given) {
     const { also = [], ...options } = given as Partial<PushVerbOptions>;
+    const context = withJobs(surrounding, options);
     const how: PushOptions = {
       signal: context.signal,
       ...(names.length === 0 ? {} : { roots: names }),
       ...(options.allowRollback === true ? { rollback: 'allow' } : {}),
     };
-    return withReadableStore(directory!, context, (store) =>
-      also.length > 0
-        ? pushSeveral(store, [remote!, ...also], { context, directory: directory!, options, how })
-        : tellTransfer(context, 'push', (onProgress) =>
-            withRemote(remote!, 'push', {
-              context,
-              directory: directory!,
-              options,
-              work: (transport) => pushRoots(store, transport, { ...how, onProgress }),
-            }),
-          ),
-    );
+    const several = also.length > 0;
+    const early = earlyStart(remote!, directory!);
+    try {
+      return await withReadableStore(
+        directory!,
+        context,
+        (store) =>
+          several
+            ? pushSeveral(store, [remote!, ...also], { context, directory: directory!, options, how })
+            : tellTransfer(context, 'push', (onProgress) =>
+                withRemote(remote!, 'push', {
+                  context,
+                  directory: directory!,
+                  options,
+                  early,
+                  work: (transport) => pushRoots(store, transport, { ...how, onProgress }),
+                }),
+              ),
+        several ? {} : { meanwhile: () => early.begin() },
+      );
+    } finally {
+      await early.end();
+    }
   },
 };

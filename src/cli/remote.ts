@@ -17,6 +17,7 @@ import {
   sshTransport,
 } from '../index.ts';
 import { UsageError, exitCodes } from './exit.ts';
+import { EarlyStart } from './early-start.ts';
 import { Progress } from './progress.ts';
 import { type Sources, addRemoteKeyOptions, isGiven, readSecret, wipe } from './secret.ts';
 import { readSmallFile, readToken } from './small-file.ts';
@@ -28,6 +29,7 @@ export type RemoteUse = 'pull' | 'push';
 
 /** What may be said about a transfer. */
 export interface TransferOptions extends RemoteOptions {
+  readonly jobs?: string;
   readonly allowRollback?: true;
 }
 
@@ -45,11 +47,27 @@ export interface RemoteOptions {
 /** Adds the arguments and options that `pull` and `push` share. */
 export function addRemoteArguments(command: Command): Command {
   return addRemoteOptions(
-    command
+    addJobs(command)
       .option('--allow-rollback', 'let roots go back to what they were, or follow a store that was set back')
       .argument('<remote>', 'a folder, ssh://user@host/path, http(s)://host, or a name of holdfast remote')
       .argument('[root...]', 'names of roots; all without it'),
   );
+}
+
+export function addJobs(command: Command): Command {
+  return command.option(
+    '--jobs <n>',
+    'read, hash and write with at most so many threads for each store, 1 to 64; as many as there are cores without it, 2 to 4',
+  );
+}
+
+/** What a command works with, when it was told with how many threads. */
+export function withJobs(context: Context, { jobs }: { readonly jobs?: string }): Context {
+  if (jobs === undefined) return context;
+  const count = /^\d{1,2}$/.test(jobs) ? Number(jobs) : 0;
+  if (count < 1 || count > 64)
+    throw new UsageError(`--jobs is a number from 1 to 64, not ${JSON.stringify(jobs)}`);
+  return { ...context, threads: { count } };
 }
 
 /** Adds what may be said about a remote. */
@@ -69,7 +87,13 @@ export type Connect = () => Promise<Transport>;
 interface Task<Result> {
   readonly context: Context;
   readonly options: RemoteOptions;
+  readonly early?: EarlyStart;
   readonly work: (connect: Connect) => Promise<Result>;
+}
+
+/** To be begun while the store here is opened, and given to `withRemote`. */
+export function earlyStart(remote: string, directory: string): EarlyStart {
+  return new EarlyStart(async () => (await resolveRemote(remote, directory, {})).address);
 }
 
 /** Runs work against the store at a remote, over one connection, and ends the remote whatever happens. */
@@ -92,7 +116,7 @@ export async function withConnect<Result>(
   use: RemoteUse,
   task: Task<Result> & { readonly directory: string },
 ): Promise<Result> {
-  const { context, directory, options } = task;
+  const { context, directory, options, early } = task;
   const rate = options.rate === undefined ? undefined : parseBytes(options.rate);
   if (rate === 0) throw new UsageError('--rate is at least one byte a second');
   const work = (connect: Connect): Promise<Result> =>
@@ -105,8 +129,8 @@ export async function withConnect<Result>(
   if (!isAddress(address)) return await withFolder(address, use, { context, options, work });
   if (isGiven(keysOf(options)))
     throw new UsageError('--remote-key-file and the like are for folders: a server opens its store itself');
-  return await work(() =>
-    http ? connectHttp(target, context, options) : Promise.resolve(sshTransport(address)),
+  return await work(async () =>
+    http ? await connectHttp(target, context, options) : ((await early?.take()) ?? sshTransport(address)),
   );
 }
 

@@ -38,7 +38,7 @@ export const repair: Verb = {
     if (remaining.length > shownMax) output.note(`… and ${remaining.length - shownMax} more`);
     if (unreachable > 0)
       output.note(
-        `${showCount(unreachable, 'borrowed blob')} of which nothing can be said: an alternate is away`,
+        `${showCount(unreachable, 'blob')} of which nothing can be said: a volume or an alternate is away, or a disk cannot read them`,
       );
     const whence = `${sources.mirrors} from mirrors, ${sources.alternates} from alternates, ${sources.from} from ${from ?? 'another store'}`;
     await output.line(`${showCount(healed, 'blob')} healed (${whence}); ${remaining.length} damaged still`);

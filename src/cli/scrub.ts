@@ -37,7 +37,7 @@ export const scrub: Verb = {
     if (result.badRows > 0) output.note(`${showCount(result.badRows, 'row')} of the catalog damaged`);
     if (result.unreachable > 0)
       output.note(
-        `${showCount(result.unreachable, 'borrowed blob')} of which nothing can be said: an alternate is away`,
+        `${showCount(result.unreachable, 'blob')} of which nothing can be said: a volume or an alternate is away, or a disk cannot read them`,
       );
     if (result.missingCopies > 0)
       output.note(`${showCount(result.missingCopies, 'blob')} with fewer copies than wanted`);

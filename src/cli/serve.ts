@@ -3,18 +3,19 @@ import { Option } from 'commander';
 import { serve as servePeer, streamTransport } from '../index.ts';
 import { UsageError, exitCodes } from './exit.ts';
 import { type HttpServing, serveHttp } from './serve-http.ts';
+import { addJobs, withJobs } from './remote.ts';
 import { type Verb, withReadableStore } from './verb.ts';
 
 interface ServeVerbOptions extends HttpServing {
   readonly stdio?: true;
+  readonly jobs?: string;
   readonly http?: string;
   readonly only?: 'pull' | 'push' | 'append';
 }
 
 export const serve: Verb = {
   define: (program) =>
-    program
-      .command('serve')
+    addJobs(program.command('serve'))
       .description('let other stores pull from this one and push to it')
       .argument('<dir>', 'the store')
       .option('--stdio', 'speak the sync protocol on stdin and stdout')
@@ -28,8 +29,9 @@ export const serve: Verb = {
           '--stdio: the peer may only take (pull), only give (push), or only give roots that are new here (append)',
         ).choices(['pull', 'push', 'append']),
       ),
-  async run(context, [directory], given) {
+  async run(surrounding, [directory], given) {
     const options = given as ServeVerbOptions;
+    const context = withJobs(surrounding, options);
     const { stdio, http, only, tlsCert, tlsKey, allowPlainHttp } = options;
     if ((stdio === undefined) === (http === undefined))
       throw new UsageError('serve on --stdio, or on --http');

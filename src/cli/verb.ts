@@ -34,15 +34,22 @@ export const brief: OpenOptions = { threads: { count: 0 } };
 /** A command does what it was told to do; what is scheduled is `maintain`'s, and that of applications. */
 const task: OpenOptions = { schedule: 'leave' };
 
+/** How a store is opened, and what else is begun then: after all that a person is asked for. */
+interface Opening extends OpenOptions {
+  readonly meanwhile?: (() => void) | undefined;
+}
+
 /** Opens a store that exists, and closes it whatever happens. */
 export async function withStore<Result>(
   directory: string,
   context: Context,
   work: (store: Store) => Promise<Result>,
-  options: OpenOptions = {},
+  { meanwhile, ...options }: Opening = {},
 ): Promise<Result> {
-  const open = (key: Unlocking): Promise<Store> =>
-    openStore(directory, { ...options, ...key, ...task, mode: 'open' });
+  const open = (key: Unlocking): Promise<Store> => {
+    meanwhile?.();
+    return openStore(directory, { ...options, ...key, ...task, mode: 'open' });
+  };
   return await using(await unlocking(directory, context, open), work);
 }
 
@@ -51,9 +58,12 @@ export async function withReadableStore<Result>(
   directory: string,
   context: Context,
   work: (store: Store) => Promise<Result>,
-  options: OpenOptions = {},
+  { meanwhile, ...options }: Opening = {},
 ): Promise<Result> {
-  const open = (key: Unlocking): Promise<Store> => openReadable(directory, { ...options, ...key });
+  const open = (key: Unlocking): Promise<Store> => {
+    meanwhile?.();
+    return openReadable(directory, { ...options, ...key });
+  };
   return await using(await unlocking(directory, context, open), work);
 }
 

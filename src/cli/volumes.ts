@@ -1,4 +1,5 @@
 /** `holdfast volumes ACTION DIR …`: the group of volumes: list, extend, locate, reduce, move, mirror, rebalance. */
+import { realpath } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import type { MoveResult, Store, StoreStats, VolumeInfo } from '../index.ts';
 import { UsageError, exitCodes } from './exit.ts';
@@ -30,7 +31,10 @@ export const volumes: Verb = {
         'list; extend DIR PATH; locate DIR VOLUME PATH; reduce DIR VOLUME; move DIR FROM [TO]; mirror DIR COPIES; rebalance DIR',
       )
       .argument('<dir>', 'the store')
-      .argument('[args...]', 'a path, ids as list shows them, or on how many members each blob is kept')
+      .argument(
+        '[args...]',
+        'a path, ids or paths as list shows them, or on how many members each blob is kept',
+      )
       .option('--kind <kind>', 'extend: "directory" for large blobs, "sqlite" for small ones', 'directory')
       .option('--cap <bytes>', 'extend: allocate at most this there, as in 500GB')
       .option(
@@ -56,13 +60,18 @@ const actions: Readonly<Record<string, Action>> = {
     names: ['VOLUME'],
     required: 1,
     run: (context, directory, { args: [volume] }) =>
-      move(context, directory, (store, how) => store.volumes.reduce(volume!, how)),
+      move(context, directory, async (store, how) =>
+        store.volumes.reduce(await volumeNamed(store, volume!), how),
+      ),
   },
   move: {
     names: ['FROM', '[TO]'],
     required: 1,
     run: (context, directory, { args: [from, to] }) =>
-      move(context, directory, (store, how) => store.volumes.move(from!, to, how)),
+      move(context, directory, async (store, how) => {
+        const target = to === undefined ? undefined : await volumeNamed(store, to);
+        return await store.volumes.move(await volumeNamed(store, from!), target, how);
+      }),
   },
   mirror: { names: ['COPIES'], required: 1, run: mirror },
   rebalance: {
@@ -116,12 +125,20 @@ async function locate(
   const located = await withStore(
     directory,
     context,
-    (store) => store.volumes.locate(volume!, resolve(path!)),
+    async (store) => store.volumes.locate(await volumeNamed(store, volume!), resolve(path!)),
     brief,
   );
   await context.output.line(describe(located));
   await context.output.result(located);
   return exitCodes.fine;
+}
+
+/** A volume may be called by the path it lies at, too. What is neither is left for the store to refuse. */
+async function volumeNamed(store: Store, given: string): Promise<string> {
+  const found = await store.volumes.list();
+  if (found.some(({ id }) => id === given)) return given;
+  const paths = [resolve(given), await realpath(given).catch(() => undefined)];
+  return found.find(({ path }) => paths.includes(path))?.id ?? given;
 }
 
 async function mirror(

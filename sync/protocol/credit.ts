@@ -1,10 +1,22 @@
 /** The window of blob payload between a sender and a receiver: what may be under way, and when room is given back. */
 import { StoreError } from '../../engine/errors.ts';
 import { blobOverhead, windowBytesMax } from './limits.ts';
+import type { LinkKind } from './message.ts';
 
-/** What a blob frame counts: its payload, and a little more, so that endless empty ones are bounded too. */
-export function costOf(payload: Uint8Array): number {
-  return payload.length + blobOverhead;
+/** A piece of a blob, as it travels. */
+export interface WindowPiece {
+  readonly kind: LinkKind;
+  readonly bytes: Uint8Array;
+  /** Bytes of content that it stands for. */
+  readonly length: number;
+}
+
+/**
+ * What a blob frame counts: its payload, and a little more, so that endless empty ones are bounded too. Of a node its content, however it
+ * travels: that is in memory from when it comes until it is stored.
+ */
+export function costOf({ kind, bytes, length }: WindowPiece): number {
+  return (kind === 'node' ? length : bytes.length) + blobOverhead;
 }
 
 /** The sender's side: how much may still be sent. */

@@ -26,8 +26,11 @@ export const payloadBytesMax: number = frameBytesMax - headerBytesMax - 64;
 /** Payload that may be under way to a receiver before it has taken any in, as we ask for it in our hello. */
 export const windowBytes: number = 8 * 1024 * 1024;
 export const windowBytesMax: number = 256 * 1024 * 1024;
-/** What a blob counts against the window beyond its payload, so that endless empty ones are bounded too. */
-export const blobOverhead = 128;
+/**
+ * What a blob counts against the window beyond its payload: about what a small one takes at the receiver until it is committed, promises
+ * and all.
+ */
+export const blobOverhead = 8192;
 
 /** Roots in one transfer. */
 export const rootsMax = 512;

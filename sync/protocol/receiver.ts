@@ -106,9 +106,9 @@ export class Receiver {
     this.#credit(this.#room.workEnds(links.length));
   }
 
-  /** A piece needs no memory any more. */
+  /** A piece of a raw blob needs no memory any more. */
   taken(bytes: Uint8Array): void {
-    this.#credit(this.#options.window.taken(costOf(bytes)));
+    this.#credit(this.#options.window.taken(costOf({ kind: 'raw', bytes, length: bytes.length })));
   }
 
   stored(link: TreeLink): void {
@@ -278,8 +278,9 @@ export class Receiver {
   }
 
   #arrive(blob: BlobMessage, payload: Uint8Array): void {
-    this.#options.window.arrived(costOf(payload));
     const { arrival, codec, length, last } = this.#assembly.take(blob, payload, () => this.#beginning(blob));
+    const cost = costOf({ kind: blob.kind, bytes: payload, length });
+    this.#options.window.arrived(cost);
     const entry = this.#entries.get(arrival.key);
     const needed = entry?.state === 'arriving';
     if (blob.form === 'manifest') return this.#manifest(blob, payload, needed ? entry : undefined);
@@ -290,7 +291,7 @@ export class Receiver {
         const piece = { id, size, offset, from: arrival.from, bytes: payload, codec, length };
         this.#effects.push({ do: 'write', piece });
       }
-    } else this.#credit(this.#room.arrived(costOf(payload)));
+    } else this.#credit(this.#room.arrived(cost));
     if (!last) return;
     if (needed) this.#count(arrival);
     else this.#redundant++;
@@ -322,7 +323,7 @@ export class Receiver {
   #manifest({ id }: BlobMessage, payload: Uint8Array, entry: Entry | undefined): void {
     if (this.#descent !== undefined || entry === undefined)
       throw refused('forbidden', 'a manifest comes that nothing asked for', id);
-    this.#credit(this.#room.arrived(costOf(payload)));
+    this.#credit(this.#room.arrived(costOf({ kind: 'raw', bytes: payload, length: payload.length })));
     this.#blobs++;
     this.#hold(entry, payload.slice(), [{ kind: 'node', id: toHex(payload) }]);
   }

@@ -265,7 +265,7 @@ export class Sender {
     while (slot.pieces.length > 0) {
       const piece = slot.pieces[0]!;
       const { bytes: payload, codec = 0 } = piece;
-      if (!this.#options.window.take(costOf(payload))) return false;
+      if (!this.#options.window.take(costOf({ kind, bytes: payload, length: lengthOf(piece) }))) return false;
       slot.pieces.shift();
       const message = {
         type: 'blob',

@@ -1,5 +1,6 @@
 /** The verbs `pull`, `push` and `serve`: between folders, and through ssh as a program that is found on the PATH. */
 import assert from 'node:assert/strict';
+import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { chmodSync, cpSync, mkdirSync, writeFileSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { test } from 'node:test';
@@ -84,6 +85,29 @@ test('a store that was set back is refused, until that is allowed', async (t) =>
   assert.deepEqual(allowed.json.roots, [{ name: 'main', id: first, changed: true }]);
 });
 
+test('--jobs: so many threads work for a store, and one more commits', async (t) => {
+  const options = { cwd: workFolder(t) };
+  writeFiles(options.cwd, { key: 'c'.repeat(64) });
+  assert.equal((await holdfast(['init', 'store', '--encrypt', '--key-file', 'key'], options)).exit, 0);
+  let started = 0;
+  const count = (): void => void started++;
+  subscribe('worker_threads', count);
+  t.after(() => unsubscribe('worker_threads', count));
+  for (const jobs of [1, 3]) {
+    started = 0;
+    // With keys, all that may ever work start at once. Two more find that the remote is no store.
+    const ended = await holdfast(
+      ['push', 'store', 'nowhere', '--key-file', 'key', '--jobs', String(jobs)],
+      options,
+    );
+    assert.deepEqual([ended.exit, started], [1, jobs + 1 + 2], ended.stderr);
+  }
+  for (const verb of ['push', 'pull'])
+    for (const wrong of ['0', '65', '-1', 'many'])
+      assert.equal((await holdfast([verb, 'store', 'nowhere', `--jobs=${wrong}`], options)).exit, 2);
+  assert.equal((await holdfast(['serve', 'store', '--stdio', '--jobs', '0'], options)).exit, 2);
+});
+
 test('what cannot be is told with its code', async (t) => {
   const options = { cwd: workFolder(t) };
   for (const store of ['store', 'replica']) await holdfast(['init', store], options);
@@ -134,4 +158,8 @@ test('through ssh: the command that runs there is serve, and what it refuses is 
   assert.match(missing.json.error.message, /ssh ended with 1: holdfast: .*nowhere/);
   const elsewhere = await holdfast(['pull', 'store', `ssh://you@there${folder}/store`, '--json'], options);
   assert.match(elsewhere.json.error.message, /ssh ended with 9/);
+  // ssh starts while the store here is opened; where that fails, this is told, and nothing goes on waiting for the other side.
+  script('ssh', 'exec sleep 600');
+  const none = await holdfast(['push', 'nothing', remote, '--json'], options);
+  assert.deepEqual([none.exit, none.json.error.code], [1, 'not-a-store'], none.stderr);
 });

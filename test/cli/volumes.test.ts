@@ -68,7 +68,8 @@ test('a disk joins, is filled, goes away, comes back, and leaves', async (t) => 
 
   assert.equal((await volumes('rebalance', 'store')).exit, 0);
   for (const { json } of [disk, packs]) {
-    const reduced = await volumes('reduce', 'store', json.id);
+    // By its id, or by its path.
+    const reduced = await volumes('reduce', 'store', json === disk.json ? json.id : json.path);
     assert.equal(reduced.exit, 0, reduced.stderr);
     assert.deepEqual(readdirSync(json.path), []);
   }

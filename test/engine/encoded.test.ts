@@ -2,7 +2,15 @@
 import assert from 'node:assert/strict';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { type EncodedPiece, type OpenOptions, type Store, nodeProvider } from '../../engine/index.ts';
+import { inlineThreads } from '../../engine/hosts/inline-threads.ts';
+import { nodeHost } from '../../engine/hosts/node.ts';
+import {
+  type EncodedPiece,
+  type Host,
+  type OpenOptions,
+  type Store,
+  nodeProvider,
+} from '../../engine/index.ts';
 import { encodeRun, readRun } from '../../engine/codec/chunk-run.ts';
 import { StoreFolder, noise, smallParameters, storeTest, withCode } from './store-folder.ts';
 
@@ -217,6 +225,36 @@ storeTest('nothing is stored of what is not what it says', async (folder) => {
   assert.equal((await store.encoded.put(given(piece(run, chunkBytes)), { expected: () => id })).id, id);
   await assert.rejects(store.put(given(piece(run, chunkBytes)) as never), withCode('invalid-argument'));
 });
+
+storeTest(
+  'a large blob that comes compressed late is framed in turns: reads beside it wait for a part',
+  async (folder) => {
+    const inline = nodeHost({ inline: true });
+    const threads = inlineThreads(() => host);
+    let inTurn = 0;
+    let most = 0;
+    const open: Host['files']['open'] = (path, ...how) => {
+      const file = inline.files.open(path, ...how);
+      const read = file.read.bind(file);
+      file.read = (target, position) => {
+        const count = read(target, position);
+        most = Math.max(most, (inTurn += count));
+        setImmediate(() => (inTurn = 0));
+        return count;
+      };
+      return file;
+    };
+    const host: Host = { ...inline, threads, files: { ...inline.files, open } };
+    const store = await folder.open({ ...relaxed, compression, host });
+    const slice = noise(runContent, 3);
+    const late = quiet(chunkBytes, 4);
+    const run = encodeRun([{ codec: 2, bytes: nodeProvider.zstd!.compress(late, 3), length: chunkBytes }]);
+    const begin = Array.from({ length: 12 }, () => ({ bytes: slice, codec: 0, length: slice.length }));
+    const { id } = await store.encoded.put(given(...begin, { bytes: run, codec: 2, length: chunkBytes }));
+    assert.equal(id, nodeProvider.sha256Hex(joined(...begin.map(({ bytes }) => bytes), late)));
+    assert.ok(most > 0 && most <= 4 * runContent, `${most} bytes in one turn`);
+  },
+);
 
 storeTest('a chunk that is damaged is told before it leaves; all others are read', async (folder) => {
   const store = await folder.open({ ...relaxed, compression });

@@ -253,6 +253,10 @@ storeTest('EIO in a read is an error of that read alone', async (folder) => {
   assert.equal(host.struck, 1);
   host.arm({ operations: ['file.read'], path: '/blobs/', code: 'EIO', lasts: 'sticky' });
   await assert.rejects(store.get(sha256(byPath)), withCode('unavailable'));
+  // A scrub reads the rest all the same, and says of how many it knows nothing.
+  await store.put(noise(11), { owner: 'x' });
+  const { blobs, damaged, unreachable } = await store.scrub();
+  assert.deepEqual([blobs, damaged, unreachable], [1, [], 1]);
   host.disarm();
   assert.equal(sha256((await store.get(sha256(byPath)))!), sha256(byPath));
   await store.put(noise(10), { owner: 'x' });

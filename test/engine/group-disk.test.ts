@@ -64,7 +64,7 @@ storeTest(
   'a disk that fills up in the middle of a reduce: no-space, nothing lost, the volume in use; with room it is removed',
   async (folder, t) => {
     const body = async ([home, disk]: readonly string[]): Promise<void> => {
-      let store = await openStore(join(home!, 'store'), { threads: { count: 2 } });
+      let store = await openStore(join(home!, 'store'), { threads: { count: 1 } });
       const { id } = await store.volumes.extend(join(disk!, 'volume'));
       const ids: BlobId[] = [];
       for (const round of [0, 1, 2]) {
@@ -90,7 +90,7 @@ storeTest(
       assert.equal(await state(), 'open');
       await readsAll(store, ids.slice(0, 12));
       await store.close();
-      store = await openStore(join(home!, 'store'), { threads: { count: 2 } });
+      store = await openStore(join(home!, 'store'), { threads: { count: 1 } });
       await readsAll(store, ids.slice(0, 12));
       assert.deepEqual((await store.scrub()).damaged, []);
       // New blobs go where there is room.
@@ -112,7 +112,7 @@ storeTest(
   'linear goes on to the next disk where the first is full, with large blobs and with small ones',
   async (folder, t) => {
     const body = async ([home, files, records]: readonly string[]): Promise<void> => {
-      const store = await openStore(join(home!, 'store'), { threads: { count: 2 } });
+      const store = await openStore(join(home!, 'store'), { threads: { count: 1 } });
       const { id } = await store.volumes.extend(files!);
       const packs = await store.volumes.extend(records!, { kind: 'sqlite' });
       const ids: BlobId[] = [];
@@ -141,7 +141,7 @@ storeTest(
   'a volume of records that fits nowhere else stays where it is',
   async (folder, t) => {
     const body = async ([home, records]: readonly string[]): Promise<void> => {
-      const store = await openStore(join(home!, 'store'), { threads: { count: 2 } });
+      const store = await openStore(join(home!, 'store'), { threads: { count: 1 } });
       const packs = await store.volumes.extend(records!, { kind: 'sqlite' });
       const ids: BlobId[] = [];
       for (let i = 0; i < 60; i++)

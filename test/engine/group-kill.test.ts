@@ -88,7 +88,7 @@ storeTest(
   `killed ${kills} times in the middle of moves, a store loses nothing, and the moves end`,
   async (folder) => {
     const ids = new Set<BlobId>();
-    let store = await openStore(folder.path, { threads: { count: 2 }, parameters });
+    let store = await openStore(folder.path, { threads: { count: 0 }, parameters });
     const sources = Array.from({ length: 60 }, (_, i) =>
       noise(i % 3 === 0 ? 60_000 + i * 1000 : 9000 + i, i),
     );

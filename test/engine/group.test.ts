@@ -99,11 +99,20 @@ storeTest('what cannot join the group is refused, and changes nothing', async (f
   cpSync(path, join(folder.side, 'copy'), { recursive: true });
   await assert.rejects(store.volumes.extend(join(folder.side, 'copy')), withCode('conflict'));
   await assert.rejects(store.volumes.extend(''), withCode('invalid-argument'));
+  // What the system says of such a path is no reason to stop writing.
+  writeFileSync(join(folder.side, 'file'), 'x');
+  await assert.rejects(store.volumes.extend(join(folder.side, 'file')), withCode('invalid-argument'));
+  await assert.rejects(store.volumes.extend(join(folder.side, 'file', 'in')), withCode('not-found'));
+  await assert.rejects(
+    store.volumes.locate(added.id, join(folder.side, 'file')),
+    withCode('invalid-argument'),
+  );
   await assert.rejects(store.volumes.extend('x', { cap: 0 }), withCode('invalid-argument'));
   await assert.rejects(store.volumes.reduce('blobs'), withCode('invalid-argument'));
   await assert.rejects(store.volumes.reduce('nobody'), withCode('not-found'));
   await assert.rejects(store.volumes.move(added.id, added.id), withCode('invalid-argument'));
   assert.equal((await store.volumes.list()).length, 2);
+  await store.put(noise(9));
 });
 
 storeTest('move takes large blobs to another disk and back, readable all the while', async (folder) => {
@@ -237,6 +246,11 @@ storeTest(
         problems.some((volume) => volume.id === id),
         'the list names it',
       );
+      // All the rest is verified; of what is away nothing is said.
+      const scrubbed = await store.scrub();
+      assert.deepEqual([scrubbed.damaged, scrubbed.complete], [[], true]);
+      assert.ok(scrubbed.unreachable === 2 || (how === 'open' && scrubbed.unreachable === 1));
+      assert.ok(scrubbed.blobs >= here.length);
       await assert.rejects(store.volumes.reduce(id), withCode('unavailable'));
       for (const away of [path, packs.path]) {
         rmSync(away, { recursive: true, force: true });

@@ -50,7 +50,7 @@ storeTest(
   `killed ${kills} times in the middle of puts and of mirror, a store loses no copy of what was acknowledged, and ends whole`,
   async (folder) => {
     const members = membersOf(folder);
-    let store = await openStore(folder.path, { threads: { count: 2 }, parameters: smallParameters });
+    let store = await openStore(folder.path, { threads: { count: 0 }, parameters: smallParameters });
     await extendBy(store, members);
     const ids = new Set<BlobId>(await putMixed(store));
     await store.volumes.mirror(2);

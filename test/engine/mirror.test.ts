@@ -1,7 +1,9 @@
 /** Mirrored groups: copies on different members, made by puts and by `mirror`, kept by moves, freed by collection. */
 import assert from 'node:assert/strict';
-import { readdirSync, renameSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { inlineThreads } from '../../engine/hosts/inline-threads.ts';
+import { type Host, nodeHost } from '../../engine/index.ts';
 import {
   allHave,
   copiesByMember,
@@ -132,6 +134,90 @@ for (const kind of ['directory', 'sqlite'] as const)
       await isWhole(store, ids, 1);
     },
   );
+
+storeTest(
+  'what lies within a member takes no member of its own: that would be the same disk',
+  async (folder) => {
+    const store = await folder.open();
+    const [first, second] = ['first', 'second'].map((name) => join(folder.side, name)) as [string, string];
+    await store.volumes.extend(first, { kind: 'sqlite' });
+    await store.volumes.mirror(2);
+    await assert.rejects(store.volumes.mirror(3), withCode('invalid-argument'));
+    await store.volumes.extend(second);
+    await store.volumes.mirror(3);
+    const added = (await store.volumes.list())
+      .map(({ path }) => path)
+      .filter((path) => path.startsWith(folder.side));
+    const within = (path: string): boolean => !path.endsWith('.db');
+    assert.deepEqual(added.filter(within), [first, join(first, 'blobs'), second, join(second, 'volumes')]);
+    await isWhole(store, await putMixed(store), 3);
+  },
+);
+
+for (const torn of [false, true])
+  storeTest(
+    `a disk can be removed and added again after a mirror that came not to its end${torn ? ', nor to that of a label' : ''}`,
+    async (folder) => {
+      const store = await folder.open();
+      const [disk, other] = ['disk', 'other'].map((name) => join(folder.side, name)) as [string, string];
+      for (const path of [disk, other]) await store.volumes.extend(path);
+      mkdirSync(join(other, 'volumes', 'of others'), { recursive: true });
+      await assert.rejects(store.volumes.mirror(2), withCode('invalid-argument'));
+      assert.ok(existsSync(join(disk, 'volumes')));
+      // A process that dies may leave one that is torn.
+      if (torn) truncateSync(join(disk, 'volumes', 'label.1'));
+      await store.volumes.reduce((await volumeAt(store, disk)).id);
+      assert.deepEqual(readdirSync(disk), []);
+      await store.volumes.extend(disk);
+      await store.volumes.reduce((await volumeAt(store, other)).id);
+      assert.deepEqual(readdirSync(join(other, 'volumes')), ['of others']);
+    },
+  );
+
+storeTest('what lies in a disk may be told first where it is now, and the disk then', async (folder) => {
+  let store = await folder.open();
+  const [disk, elsewhere] = ['disk', 'elsewhere'].map((name) => join(folder.side, name)) as [string, string];
+  await store.volumes.extend(disk, { cap: 1_000_000_000 });
+  await store.volumes.mirror(2);
+  const [outer, inner] = [await volumeAt(store, disk), await volumeAt(store, join(disk, 'volumes'))];
+  const ids = await putMixed(store);
+  await folder.closeAll();
+  renameSync(disk, elsewhere);
+  store = await folder.open({ mode: 'open' });
+  await store.volumes.locate(inner.id, join(elsewhere, 'volumes'));
+  await store.volumes.locate(outer.id, elsewhere);
+  await isWhole(store, ids, 2);
+  await store.volumes.mirror(1);
+  await store.volumes.reduce(outer.id);
+  assert.deepEqual(readdirSync(elsewhere), []);
+});
+
+storeTest('what cannot become a member is refused, and the store goes on', async (folder) => {
+  const below = nodeHost({ inline: true });
+  const [disk, file] = ['disk', 'file'].map((name) => join(folder.side, name)) as [string, string];
+  let failing = '';
+  const files: Host['files'] = {
+    ...below.files,
+    makeFolder(path) {
+      if (path === failing) throw Object.assign(new Error('EIO'), { code: 'EIO' });
+      below.files.makeFolder(path);
+    },
+  };
+  const host: Host = { ...below, files, threads: inlineThreads(() => host) };
+  const store = await folder.open({ host });
+  await store.volumes.extend(disk);
+  const { id } = await volumeAt(store, disk);
+  for (const path of [file, join(disk, 'volumes')]) writeFileSync(path, 'a file');
+  await assert.rejects(store.volumes.extend(file), withCode('invalid-argument'));
+  await assert.rejects(store.volumes.extend(join(file, 'below')), withCode('not-found'));
+  await assert.rejects(store.volumes.locate(id, file), withCode('invalid-argument'));
+  await assert.rejects(store.volumes.mirror(2), withCode('invalid-argument'));
+  rmSync((failing = join(disk, 'volumes')));
+  await assert.rejects(store.volumes.mirror(2), withCode('unavailable'));
+  failing = '';
+  await store.volumes.mirror(2);
+  await isWhole(store, await putMixed(store), 2);
+});
 
 storeTest('the cap of a disk holds for all that lies there', async (folder) => {
   const store = await folder.open();

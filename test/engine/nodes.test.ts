@@ -1,5 +1,12 @@
 /** Linked blobs: links checked in the commit, references that follow them, a raw blob made a node and never back. */
 import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import Driver from 'better-sqlite3';
+import { BlobWriter } from '../../engine/catalog/blob-rows.ts';
+import { Buckets, RowHasher } from '../../engine/catalog/row-sums.ts';
+import { migrate } from '../../engine/catalog/schema.ts';
+import { fromHex, toHex } from '../../engine/codec/bytes.ts';
+import type { Database } from '../../engine/driver.ts';
 import { type Link, type Store, encodeNode } from '../../engine/index.ts';
 import { noise, sha256, smallParameters, storeTest, text, unknownId, withCode } from './store-folder.ts';
 
@@ -173,3 +180,32 @@ storeTest(
     assert.equal((await parent).deduplicated, false);
   },
 );
+
+test('rows of many ids come in the order of the ids, and one that only begins alike is another', () => {
+  const db = new Driver(':memory:') as Database;
+  migrate(db);
+  const hasher = new RowHasher();
+  const rows = new BlobWriter(db, hasher, new Buckets(db));
+  rows.begin();
+  const ids = ['a1', 'b2', 'c3', 'd4'].map((end) => fromHex(`${'77'.repeat(31)}${end}`)!);
+  const other = fromHex('01'.repeat(32))!;
+  const facts = { kind: 0, codec: 0, stored: 1, volume: 1, extent: 1, start: 0, incarnation: 1, refcount: 0 };
+  const times = { created: 1, touched: 1, touched_gen: 1, zero_since: 1, zero_gen: 1, suspect: 0 };
+  for (const [size, id] of [ids[0]!, ids[2]!, other].entries())
+    rows.insert({ id, size, ...facts, ...times, label: size === 1 ? fromHex('aabb')! : null });
+  const asked = [other, ids[3]!, ids[2]!, ids[0]!, ids[2]!, ids[1]!];
+  const found = rows.byIds(asked);
+  assert.deepEqual(
+    found.map((row) => row?.size),
+    [2, undefined, 1, 0, 1, undefined],
+  );
+  const told = (row: object | undefined): unknown[] =>
+    Object.values(row ?? {}).map((value) =>
+      value instanceof Uint8Array ? toHex(value) : (value as unknown),
+    );
+  for (const [i, row] of found.entries()) assert.deepEqual(told(row), told(rows.byId(asked[i]!)));
+  assert.deepEqual(rows.has(asked), [true, false, true, true, true, false]);
+  assert.deepEqual([rows.byIds([]), rows.has([])], [[], []]);
+  db.prepare('UPDATE blobs SET refcount = 7 WHERE size = 1').run();
+  assert.throws(() => rows.byIds(asked), withCode('corrupt'));
+});

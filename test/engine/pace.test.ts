@@ -1,7 +1,7 @@
 /** The pace of background work: it gives way to puts and reads; the rate of a scrub is held within 5 % by several threads together, in the steps in which volumes are read, whatever timers and disks do. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Foreground } from '../../engine/content/giving-way.ts';
+import { Foreground, GivingWay } from '../../engine/content/giving-way.ts';
 import { paceMemory } from '../../engine/content/pace.ts';
 import { Turns } from '../../engine/content/turns.ts';
 import type { Clock } from '../../engine/host.ts';
@@ -152,4 +152,22 @@ test('where blobs are tiny, a turn is over after two milliseconds', async () => 
   })();
   await clock.runUntil(3);
   assert.equal(extents, 3);
+});
+
+test('a turn lets others run also after one that was woken too early', async () => {
+  const others = (): Promise<void> => new Promise((done) => void setImmediate(done));
+  const clock = { sleep: others, yield: others } as unknown as Clock;
+  const foreground = new Foreground();
+  const way = new GivingWay(clock, foreground.memory);
+  foreground.begin();
+  const woken = way.turn();
+  // An end is counted first and told then: whoever comes in between, beside another put, is told of the one before.
+  Atomics.notify(new Int32Array(foreground.memory), 1);
+  await woken;
+  for (let turn = 1; turn <= 3; turn++) {
+    let ran = false;
+    setImmediate(() => void (ran = true));
+    await way.turn();
+    assert.ok(ran, `nobody ran in turn ${turn}`);
+  }
 });

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { chmodSync, readFileSync, writeFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { Foreground } from '../../engine/content/giving-way.ts';
+import type { Transaction } from '../../engine/catalog/catalog.ts';
 import { toHex } from '../../engine/codec/bytes.ts';
 import type { Crew } from '../../engine/crew.ts';
 import type { BlobId, Store } from '../../engine/index.ts';
@@ -323,6 +324,20 @@ storeTest(
       assert.throws(() => catalog.unsynced((write) => write.retain(id, owner)), /root log is synced/);
       assert.equal(catalog.db.pragma('synchronous', { simple: true }), 2);
       assert.equal(catalog.sql.values('SELECT count(*) FROM refs').get(), 0);
+      // Nor is what is put synced less after one that failed, and could not even be rolled back.
+      const { db } = catalog;
+      const exec = db.exec.bind(db);
+      db.exec = (sql) => {
+        if (sql === 'COMMIT') throw Object.assign(new Error('the disk'), { code: 'SQLITE_IOERR' });
+        if (sql === 'ROLLBACK') throw Object.assign(new Error('again'), { code: 'SQLITE_IOERR' });
+        return exec(sql);
+      };
+      const note = (write: Transaction): void => void (write.changed = true);
+      assert.throws(() => catalog.unsynced(note), { code: 'SQLITE_IOERR' });
+      assert.throws(() => catalog.transaction(note), { code: 'SQLITE_IOERR' });
+      db.exec = exec;
+      const level = catalog.transaction(() => db.pragma('synchronous', { simple: true }));
+      assert.equal(level, 2);
     } finally {
       catalog.close();
     }

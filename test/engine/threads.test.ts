@@ -9,15 +9,17 @@ import { type StoreFolder, noise, sha256, smallParameters, storeTest, withCode }
 
 const large = noise(300_000, 2);
 
-/** A host whose threads a test can reach; of workers only `most` start. */
-function reachable(most = Number.POSITIVE_INFINITY): {
+/** A host whose threads a test can reach; of workers only `most` start. Each look at its clock takes `tickMs`. */
+function reachable({ most = Number.POSITIVE_INFINITY, tickMs = 60 } = {}): {
   host: Host;
   started: { entry: string; thread: Thread }[];
 } {
   const below = nodeHost();
   const started: { entry: string; thread: Thread }[] = [];
+  let nowMs = 0;
   const host: Host = {
     ...below,
+    clock: { ...below.clock, monotonic: () => (nowMs += tickMs) },
     threads: {
       ...below.threads,
       async start(entry) {
@@ -129,14 +131,23 @@ storeTest('threads start when there is work for them, and no more than were allo
   await store.put(file(folder, 2), { owner: 'x' });
   assert.equal(started.length, 3);
   const reading = (): Promise<unknown> => Promise.all(Array.from({ length: 9 }, () => store.get(id)));
-  while (started.length < 4) await reading();
+  for (let i = 0; i < 50 && started.length < 4; i++) await reading();
   for (let i = 0; i < 5; i++) await reading();
   assert.equal(started.length, 4);
   await store.stats();
 });
 
+storeTest('work that is over sooner than a thread starts gets no further one', async (folder) => {
+  const { host, started } = reachable({ tickMs: 0 });
+  const store = await folder.open({ host, threads: { count: 3 } });
+  const { id } = await store.put(noise(100, 1), { owner: 'x' });
+  for (let i = 0; i < 20; i++) await Promise.all(Array.from({ length: 9 }, () => store.get(id)));
+  await store.close();
+  assert.equal(started.length, 2);
+});
+
 storeTest('where no further thread can be had, those that are here do the work', async (folder) => {
-  const { host, started } = reachable(1);
+  const { host, started } = reachable({ most: 1 });
   const store = await folder.open({ host, threads: { count: 3 } });
   const puts = await Promise.all(
     Array.from({ length: 6 }, (_, i) => store.put(i < 3 ? file(folder, i) : noise(100, i), { owner: 'x' })),
@@ -182,7 +193,7 @@ storeTest('closing a store that is just getting a thread leaves none behind', as
   const { host, started } = reachable();
   const store = await folder.open({ host, threads: { count: 2 } });
   const { id } = await store.put(noise(100, 1), { owner: 'x' });
-  await Promise.all(Array.from({ length: 4 }, () => store.stat(id)));
+  await Promise.all(Array.from({ length: 9 }, () => store.get(id)));
   await store.close();
   assert.equal(started.length, 3);
   for (const { thread } of started) assert.equal(await thread.ended, undefined);

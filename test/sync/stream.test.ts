@@ -228,6 +228,31 @@ test(`damage anywhere is told, and is no root (${4 * cutsWanted} places)`, async
   });
 });
 
+test('a run of chunks that damage made too large is damage', async () => {
+  const folder = join(base, 'compressed');
+  const compressed = await openStore(folder, { ...options, compression: 'always' });
+  await setTree(compressed, 'runs', new Map([['text', new Uint8Array(9000).fill(5)]]));
+  const pieces: Uint8Array[] = [];
+  for await (const bytes of sendStream(compressed, 'runs', { compressed: true })) pieces.push(bytes);
+  await compressed.close();
+  const stream = Buffer.concat(pieces);
+  const reader = new FrameReader(nodeProvider);
+  reader.push(stream);
+  let run = 0;
+  for (let frame = reader.next(); frame !== undefined; frame = reader.next()) {
+    const message = decodeMessage(frame.header);
+    run += frame.head.length;
+    if (message.type === 'blob' && message.form !== 'content') break;
+    run += frame.payload.length;
+  }
+  const bytes = Buffer.from(stream);
+  bytes[run + 7]! ^= 1; // of its first chunk 16 MiB more are said to come out
+  await withReplica(async (replica) => {
+    await assert.rejects(receiveStream(replica, inPieces(bytes)), withCode('corrupt'));
+    await receiveStream(replica, inPieces(stream));
+  });
+});
+
 test('what was collected since the cut is told; another stream is no rest; without resume all begins anew', async () => {
   await setTree(source, 'collected', someTree(6000));
   const stream = await streamOf('collected', { partBytes: 15 * kib });

@@ -5,11 +5,18 @@ import { createHash } from 'node:crypto';
 import { chmodSync, existsSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
+import { bundlePrograms } from './bundle.mjs';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
 const dist = join(root, 'dist');
 const compiled = ['engine', 'sync', 'src', 'test/conformance'];
-const settings = ['package.json', 'package-lock.json', 'tsconfig.json', 'tsconfig.build.json'];
+const settings = [
+  'test/toolchain/bundle.mjs',
+  'package.json',
+  'package-lock.json',
+  'tsconfig.json',
+  'tsconfig.build.json',
+];
 
 function sources() {
   const found = [];
@@ -40,7 +47,7 @@ export function isStale() {
 }
 
 /** Compiles; true when dist is now up to date. On a type error dist stays as it was. */
-export function build() {
+export async function build() {
   const stamp = fingerprint();
   const fresh = join(root, `dist.new-${process.pid}`);
   const old = join(root, `dist.old-${process.pid}`);
@@ -49,6 +56,7 @@ export function build() {
     const args = [tsc, '-p', join(root, 'tsconfig.build.json'), '--outDir', fresh];
     const done = spawnSync(process.execPath, args, { cwd: root, stdio: ['ignore', 'inherit', 'inherit'] });
     if (done.status !== 0) return false;
+    await bundlePrograms(fresh);
     const { bin } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
     for (const path of Object.values(bin)) {
       const program = join(root, path.replace(/^dist/, `dist.new-${process.pid}`));
@@ -65,4 +73,4 @@ export function build() {
   }
 }
 
-if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href && !build()) process.exit(1);
+if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href && !(await build())) process.exit(1);

@@ -61,4 +61,4 @@ if (!existsSync(toolchainNode) && !nodeFits(process.versions.node)) {
   );
 }
 
-if (process.argv.includes('--build') && isStale() && !build()) fail('the build failed.');
+if (process.argv.includes('--build') && isStale() && !(await build())) fail('the build failed.');

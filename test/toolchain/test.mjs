@@ -6,6 +6,7 @@ import { enableCompileCache, flushCompileCache } from 'node:module';
 import { availableParallelism, constants } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
+import { isStale } from './build.mjs';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
 const cache = join(root, 'node_modules', '.cache', 'holdfast-tests');
@@ -48,12 +49,15 @@ async function warm() {
   const within = (...tops) =>
     tops.flatMap((top) =>
       readdirSync(join(root, top), { recursive: true })
-        .filter((name) => name.endsWith('.ts'))
+        .filter((name) => /\.(?:ts|js)$/.test(name) && !name.endsWith('.d.ts'))
         .map((name) => pathToFileURL(join(root, top, name)).href),
     );
   // What cannot be imported is for the tests to tell.
   await Promise.allSettled(
-    [...within('engine', 'sync', 'src/snapshot'), 'fast-check'].map((name) => import(name)),
+    [
+      ...within('engine', 'sync', 'src/snapshot', ...(built ? ['dist/engine/threads'] : [])),
+      'fast-check',
+    ].map((name) => import(name)),
   );
   // The others must not run here. A module is compiled with all it names before any of it runs, and the first of these ends it.
   for (const name of within('src/cli', 'src/http', 'test', 'fuzz', 'bench')) {
@@ -62,6 +66,9 @@ async function warm() {
   }
   flushCompileCache();
 }
+
+/** Where dist is not what the sources are, threads start from the sources. */
+const built = !isStale();
 
 /** Files at once. One more than there are cores: some wait for a child, a timer or a disk. Not many more: they take memory. */
 const atOnce = Math.min(8, availableParallelism() + 1);
@@ -74,7 +81,7 @@ const child = spawn(
   process.execPath,
   [
     '--require',
-    join(root, 'test/toolchain/untracked.cjs'),
+    join(root, 'test/toolchain/preload.cjs'),
     '--test',
     `--test-concurrency=${atOnce}`,
     '--test-timeout=240000',
@@ -84,7 +91,12 @@ const child = spawn(
   {
     cwd: root,
     stdio: 'inherit',
-    env: { ...process.env, NODE_COMPILE_CACHE: cache, ...(memory === undefined ? {} : { TMPDIR: memory }) },
+    env: {
+      ...process.env,
+      NODE_COMPILE_CACHE: cache,
+      ...(built ? { HOLDFAST_BUILT: 'fresh' } : {}),
+      ...(memory === undefined ? {} : { TMPDIR: memory }),
+    },
   },
 );
 // A terminal signals the tests too; whoever stops only this process means them as well.

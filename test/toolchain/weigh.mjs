@@ -5,8 +5,10 @@ import { globSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } 
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { isStale } from './build.mjs';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
+const built = !isStale();
 const given = process.argv.slice(2);
 const files = given.length > 0 ? given : globSync('test/**/*.test.ts', { cwd: root }).sort();
 const memory = statSync('/dev/shm', { throwIfNoEntry: false })?.isDirectory() === true;
@@ -28,7 +30,7 @@ function weigh(file) {
       '-c',
       '"$0" --require "$1" --test "$2" >/dev/null 2>&1; s=$?; times; exit $s',
       process.execPath,
-      join(root, 'test/toolchain/untracked.cjs'),
+      join(root, 'test/toolchain/preload.cjs'),
       file,
     ],
     {
@@ -37,6 +39,7 @@ function weigh(file) {
       env: {
         ...process.env,
         TMPDIR: folder,
+        ...(built ? { HOLDFAST_BUILT: 'fresh' } : {}),
         NODE_COMPILE_CACHE: join(folder, 'cache'),
         NODE_OPTIONS: `--require ${counter}`,
       },

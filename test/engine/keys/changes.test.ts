@@ -408,6 +408,20 @@ storeTest(
     assert.equal(existsSync(folder.at('superblock')), false);
     await (await folder.open({ encryption: { secret: long } })).close();
     await assert.rejects(open('ä'.repeat(4999)), withCode('wrong-key'));
+    // What callers without types may give.
+    for (const none of [
+      undefined,
+      null,
+      {},
+      'x',
+      { kind: 'pin' },
+      { kind: 'passphrase' },
+      { kind: 'raw-key', key: 'x'.repeat(32) },
+    ])
+      await assert.rejects(
+        folder.open({ encryption: { secret: none as Secret } }),
+        withCode('invalid-argument'),
+      );
     await assert.rejects(open(''), withCode('invalid-argument'));
     await (await open('a\u0308'.repeat(5000))).close();
   },

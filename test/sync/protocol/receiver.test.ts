@@ -1,24 +1,27 @@
 /** The receiving machine: what it holds of nodes takes the memory that is counted, however the bytes came; and in which order it stores. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { type EncodedChunk, decodeRun, encodeRun } from '../../../engine/codec/chunk-run.ts';
 import { encodeNode, nodeProvider } from '../../../engine/index.ts';
-import { ReceiveWindow } from '../../../sync/protocol/credit.ts';
+import { ReceiveWindow, SendWindow, costOf } from '../../../sync/protocol/credit.ts';
 import { windowBytes } from '../../../sync/protocol/limits.ts';
 import { Receiver } from '../../../sync/protocol/receiver.ts';
 
 const sha256Hex = (bytes: Uint8Array): string => nodeProvider.sha256Hex(bytes);
 
+const decode = (chunks: readonly EncodedChunk[]): Uint8Array => decodeRun(nodeProvider, chunks);
+
 /** A receiver that walks, and wants the root it asked for. */
 function wanting(id: string): Receiver {
   const receiver = new Receiver({
     sha256Hex,
-    takes: (form) => form === 'content',
-    decode: () => assert.fail('nothing comes encoded'),
+    takes: () => true,
+    decode,
     window: new ReceiveWindow(windowBytes),
     ask: { all: false, roots: [{ name: 'main', haves: [] }] },
     current: new Map(),
     partials: new Map(),
-    quota: { blobs: 100, bytes: 1_000_000 },
+    quota: { blobs: 100, bytes: 100_000_000 },
   });
   receiver.message(
     { type: 'roots', roots: [{ name: 'main', id, kind: 'node', base: null }] },
@@ -89,4 +92,57 @@ test('nodes are stored right behind what they link to; what was refused waits un
     receiver.drain().filter((effect) => effect.do === 'set-root'),
     [{ do: 'set-root', root: 0, target: { name: 'main', id: root.id } }],
   );
+});
+
+test('a slow store holds back nodes that come compressed, as it holds back others: none is refused', () => {
+  const contents = Array.from({ length: 75 }, (_, i) =>
+    encodeNode({ links: [], payload: new Uint8Array(1_000_000).fill(i) }),
+  );
+  const nodes = contents.map((bytes) => ({ kind: 'node', id: sha256Hex(bytes) }) as const);
+  const root = encodeNode({ links: nodes, payload: new Uint8Array(0) });
+  const receiver = wanting(sha256Hex(root));
+  const window = new SendWindow(windowBytes);
+  const wanted: string[] = [];
+  const storing: string[] = [];
+  /** The store answers what it is asked, and is slow to store. */
+  const drain = (): void => {
+    for (const effect of receiver.drain()) {
+      if (effect.do === 'store-node') storing.push(effect.link.id);
+      else if (effect.do === 'check')
+        receiver.checked(
+          effect.links,
+          effect.links.map(() => false),
+        );
+      else if (effect.do === 'send' && effect.message.type === 'credit') window.give(effect.message.bytes);
+      else if (effect.do === 'send' && effect.message.type === 'want')
+        wanted.push(...effect.message.wants.map(({ id }) => id));
+      else continue;
+      drain();
+    }
+  };
+  const arrive = (id: string, content: Uint8Array, form: 'content' | 'deflate'): boolean => {
+    const { length } = content;
+    if (!window.take(costOf({ kind: 'node', bytes: content, length }))) return false;
+    const stored = (): Uint8Array => nodeProvider.deflate.compress(content, 1);
+    const bytes = form === 'content' ? content : encodeRun([{ codec: 1, bytes: stored(), length }]);
+    receiver.message({ type: 'blob', kind: 'node', id, form, size: length, offset: 0 }, bytes);
+    drain();
+    return true;
+  };
+  arrive(sha256Hex(root), root, 'content');
+  const byId = new Map(nodes.map(({ id }, i) => [id, contents[i]!]));
+  let rests = 0;
+  for (let came = 0; came < contents.length;) {
+    assert.ok(wanted.length > 0 || storing.length > 0, 'it goes on');
+    const id = wanted[0];
+    if (id !== undefined && arrive(id, byId.get(id)!, 'deflate')) {
+      wanted.shift();
+      came++;
+      continue;
+    }
+    rests++;
+    receiver.stored({ kind: 'node', id: storing.shift()! });
+    drain();
+  }
+  assert.ok(rests > 0, 'the store was waited for');
 });
