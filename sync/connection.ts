@@ -76,12 +76,11 @@ export class Connection {
     void this.#stayAlive();
   }
 
-  /** By what the peer names blobs: waits for its hello, before ours is sent. */
-  async namespace(): Promise<Namespace> {
+  /** By what the peer names blobs: waits for its hello, before ours is sent. Undefined where it went without one. */
+  async namespace(): Promise<Namespace | undefined> {
     while (this.#theirs === undefined) {
       this.poll();
-      if (this.#theirs === undefined && !(await this.more()))
-        throw new StoreError('unavailable', 'the peer closed without a hello');
+      if (this.#theirs === undefined && !(await this.more())) return undefined;
     }
     return this.#theirs.namespace;
   }

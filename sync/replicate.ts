@@ -197,6 +197,7 @@ class Side {
   async serve({ allow = 'both', rollback }: ServeOptions): Promise<Replicated[]> {
     // A store that could speak either way waits to hear which it is to be.
     const by = this.#store.parameters.encryption === null ? 'ids' : await this.#connection.namespace();
+    if (by === undefined) return [];
     const { source, sink, forms } = this.#parts(by);
     this.#connection.hello(await source.identity(), forms);
     const results: Replicated[] = [];

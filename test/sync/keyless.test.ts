@@ -125,3 +125,11 @@ storeTest(
     for (const one of [plain, other, replica, evil, back]) await one.close();
   },
 );
+
+storeTest('who comes and goes without a word is no failure of a server', async (folder) => {
+  const store = await folder.open({ encryption: { secret } });
+  const [near, far] = pair();
+  const serving = serve(store, far);
+  await near.close();
+  assert.deepEqual(await serving, []);
+});
