@@ -55,13 +55,24 @@ export function makeSealed(parts: SealedParts): SealedObjects<StoreParameters> {
     const object = { locator, kind, links, keep: locked };
     const options = { object, ...(what.signal === undefined ? {} : { signal: what.signal }) };
     const result = await parts.ingest.put(bytes, options);
-    if (!result.deduplicated || (await query<string | undefined>('objectDigest', locator)) === result.digest)
-      return told(result);
-    if (locked)
-      throw new StoreError('conflict', `another object is here as ${locator}, and it stays`, { id: locator });
-    return told(await healed(result, bytes, options));
+    if (await isHere(result, locator)) return told(result);
+    const again = await healed(result, bytes, options);
+    if (locked && !(await isHere(again, locator))) throw another(locator);
+    return told(again);
   };
-  /** What is here opens, or is replaced by what was opened just now. A stream is over: what it brought has to come again. */
+  /** Whether what was put is what lies here now. False also where that is damaged; without keys `conflict` for another that is not. */
+  const isHere = async ({ deduplicated, digest }: CountedPut, locator: string): Promise<boolean> => {
+    if (!deduplicated) return true;
+    try {
+      if ((await query<string | undefined>('objectDigest', locator)) === digest) return true;
+    } catch (error) {
+      if (StoreError.is(error, 'corrupt')) return false;
+      throw error;
+    }
+    if (locked) throw another(locator);
+    return false;
+  };
+  /** What is here opens, or is replaced by what was put just now. A stream is over: what it brought has to come again. */
   const healed = async (
     result: CountedPut,
     bytes: PutSource,
@@ -72,9 +83,10 @@ export function makeSealed(parts: SealedParts): SealedObjects<StoreParameters> {
     for (const copy of unsound) await submit({ op: 'suspect', id: result.id, ...copy });
     if (unsound.length === 0) return result;
     if (bytes instanceof Uint8Array) return await parts.ingest.put(bytes, options);
-    throw new StoreError('tampered', `what is here as ${locator} does not open: put it again`, {
-      id: locator,
-    });
+    const [code, what] = locked
+      ? (['corrupt', 'is damaged'] as const)
+      : (['tampered', 'does not open'] as const);
+    throw new StoreError(code, `what is here as ${locator} ${what}: put it again`, { id: locator });
   };
   return {
     seed: () =>
@@ -108,6 +120,10 @@ export function makeSealed(parts: SealedParts): SealedObjects<StoreParameters> {
     roots: () => run(() => query('objectRoots')),
     setRoot: (root, { expect } = {}) => run(() => writing(() => submit(rootChange(root, expect)))),
   };
+}
+
+function another(locator: string): StoreError {
+  return new StoreError('conflict', `another object is here as ${locator}, and it stays`, { id: locator });
 }
 
 function told({ digest, storedSize, deduplicated }: CountedPut): SealedPutResult {

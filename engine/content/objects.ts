@@ -104,7 +104,7 @@ export class ObjectQueries {
     return realm.label(step.value, { name: locator });
   }
 
-  /** Its copies that do not open. Only with keys. */
+  /** Its copies that do not open; without keys those whose checksums do not hold. */
   async unsoundCopies(locator: string): Promise<BadCopy[]> {
     const row = this.#row(locator);
     if (row === undefined || isChunked(row)) return [];

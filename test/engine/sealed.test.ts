@@ -1,5 +1,6 @@
 /** Sealed objects by locator: a store without keys takes them from one with keys, serves, scrubs and collects them, and gives them back. */
 import assert from 'node:assert/strict';
+import { chmodSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type OpenOptions, type SealedRoot, type Secret, type Store, openStore } from '../../engine/index.ts';
 import { type StoreFolder, noise, same, storeTest, text, withCode } from './store-folder.ts';
@@ -203,6 +204,33 @@ storeTest(
     await locked.close();
   },
 );
+
+storeTest('a put of the right object heals one that is damaged', async (folder) => {
+  const path = await twin(folder, {});
+  const store = await folder.open({ encryption: { secret } });
+  await store.roots.set('r', (await store.put(large)).id);
+  const [{ locator }] = (await store.sealed.roots()) as [SealedRoot];
+  const object = (await store.sealed.read(locator, { offset: 0, length: 1e6 }))!;
+  const putTo = async (to: Store): Promise<boolean> =>
+    (await to.sealed.put(object, { locator, kind: 'raw' })).deduplicated;
+  const first = await openTwin(path);
+  assert.equal(await putTo(first), false);
+  await first.close();
+  for (const options of [{}, { encryption: { secret } }]) {
+    const file = readdirSync(path, { recursive: true, encoding: 'utf8' }).find(
+      (name) => name.includes(locator) && !name.includes('quarantine'),
+    )!;
+    const bytes = readFileSync(join(path, file));
+    bytes[40_000]! ^= 1;
+    chmodSync(join(path, file), 0o600);
+    writeFileSync(join(path, file), bytes);
+    const to = await openTwin(path, options);
+    assert.equal(await putTo(to), false);
+    assert.equal(await putTo(to), true);
+    assert.deepEqual((await to.scrub()).damaged, []);
+    await to.close();
+  }
+});
 
 storeTest('a replica is made of what fits together, where nothing else is', async (folder) => {
   const store = await folder.open({ encryption: { secret } });
