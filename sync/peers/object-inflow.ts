@@ -22,6 +22,12 @@ export class ObjectInflow {
     });
   }
 
+  /** Nothing more is taken: the put is over, perhaps before it asked for anything. */
+  close(): void {
+    this.#closed = true;
+    for (const { taken } of this.#queue.splice(0)) taken();
+  }
+
   /** Nothing more comes. */
   cut(): void {
     this.#wasCut = true;
@@ -43,8 +49,7 @@ export class ObjectInflow {
         else await new Promise<void>((resolve) => (this.#arrived = resolve));
       }
     } finally {
-      this.#closed = true;
-      for (const { taken } of this.#queue.splice(0)) taken();
+      this.close();
     }
   }
 }

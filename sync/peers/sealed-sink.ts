@@ -111,10 +111,11 @@ export class SealedSink implements Sink {
     }
     let inflow = this.#inflows.get(id);
     if (inflow === undefined) {
-      inflow = new ObjectInflow(size);
-      this.#inflows.set(id, inflow);
-      const put = this.#store.sealed.put(inflow.pieces(), { locator: id, kind: 'raw' });
-      put.catch(() => undefined); // likewise
+      const opened = new ObjectInflow(size);
+      inflow = opened;
+      this.#inflows.set(id, opened);
+      const put = this.#store.sealed.put(opened.pieces(), { locator: id, kind: 'raw' });
+      put.catch(() => opened.close()); // likewise
       this.#puts.set(id, put);
     }
     await inflow.write(bytes);

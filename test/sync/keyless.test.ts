@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { type OpenOptions, type Secret, type Store, openStore } from '../../engine/index.ts';
+import { SealedSink } from '../../sync/peers/sealed-sink.ts';
 import { type PullOptions, pair, pull, push, serve } from '../../sync/index.ts';
 import { noise, smallParameters, storeTest, text, withCode } from '../engine/store-folder.ts';
 import { setTree } from './stores.ts';
@@ -132,4 +133,14 @@ storeTest('who comes and goes without a word is no failure of a server', async (
   const serving = serve(store, far);
   await near.close();
   assert.deepEqual(await serving, []);
+});
+
+storeTest('a put that fails before it asks for bytes lets who brings them go on', async (folder) => {
+  const store = await folder.open({ encryption: { secret } });
+  const sink = new SealedSink(store);
+  await store.close();
+  const id = 'ab'.repeat(32);
+  const piece = { id, size: 100, offset: 0, from: 0, bytes: new Uint8Array(10), codec: 0, length: 10 };
+  await sink.write(piece);
+  await assert.rejects(sink.written(id), withCode('closed'));
 });
