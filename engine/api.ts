@@ -10,7 +10,7 @@ import type {
 import type { ErrorCode } from './errors.ts';
 import type { DriverChoice } from './driver.ts';
 import type { Cap, GcOptions, GcResult, HeldAlone } from './collection.ts';
-import type { CompactResult, MoveOptions, Volumes } from './group.ts';
+import type { CompactResult, MoveOptions, VolumeStats, Volumes } from './group.ts';
 import type { ExportTarget, FileWork, SourceFacts } from './folders.ts';
 import type { EncodedBlobs } from './encoded.ts';
 import type { EncryptionOptions, EncryptionParameters, Keys } from './encryption.ts';
@@ -23,12 +23,15 @@ import type {
   ScheduleOptions,
 } from './schedule.ts';
 import type { Roots } from './roots.ts';
+import type { ReplicaSeed, SealedObjects } from './sealed.ts';
 import type { Damage, HealthOptions, ScrubOptions, ScrubResult, StoreHealth } from './scrubbing.ts';
 
 export type { CachedBlob, Cap, Evicted, EvictionPolicy } from './collection.ts';
 export type { GcOptions, GcResult, HeldAlone } from './collection.ts';
 export type { DeletedRoot, RootEntry, RootLogEntry, Roots } from './roots.ts';
 export type { EncodedBlobs, EncodedPiece, EncodedPutOptions, EncodedRead } from './encoded.ts';
+export type { ReplicaSeed, SealedFacts, SealedObjects, SealedPut, SealedPutResult } from './sealed.ts';
+export type { SealedRoot } from './sealed.ts';
 export type { ExportTarget, FileStep, FileWork, FolderListing, SourceFacts } from './folders.ts';
 export type {
   EncryptionOptions,
@@ -59,6 +62,7 @@ export type {
   RebuildOptions,
   RebuildResult,
   VolumeInfo,
+  VolumeStats,
   Volumes,
 } from './group.ts';
 export type {
@@ -121,6 +125,8 @@ export interface OpenOptions {
    * whatever needs the keys fails with `wrong-key`.
    */
   readonly encryption?: EncryptionOptions;
+  /** A store that is made shares keys and parameters with the one that this came from. `conflict` where another is there. */
+  readonly replicaOf?: ReplicaSeed<StoreParameters>;
   /**
    * Stores that are searched after this one, added like `alternates.add` where they are not yet. In a store that is opened for reading
    * only they are searched while it is open, and not remembered.
@@ -263,14 +269,6 @@ export interface StoreStats {
   readonly openHandles: number;
 }
 
-export interface VolumeStats {
-  readonly id: string;
-  readonly kind: 'sqlite' | 'directory' | 'memory';
-  readonly state: 'open' | 'sealed' | 'draining';
-  readonly bytes: number;
-  readonly deadBytes: number;
-}
-
 /** Events: a map from name to what its listeners get. Never an 'error' event. */
 export interface StoreEvents {
   damage: Damage;
@@ -341,6 +339,7 @@ export interface Store {
   pathOf(id: BlobId): Promise<string | undefined>;
 
   readonly encoded: EncodedBlobs<PutResult>;
+  readonly sealed: SealedObjects<StoreParameters>;
   readonly roots: Roots;
   /** A set: retaining twice is once. Fails with `not-found` for an unknown id. */
   retain(id: BlobId, owner: string): Promise<boolean>;

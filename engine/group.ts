@@ -156,3 +156,11 @@ export interface RebuildResult {
   readonly gap?: string;
   readonly milliseconds: number;
 }
+
+export interface VolumeStats {
+  readonly id: string;
+  readonly kind: 'sqlite' | 'directory' | 'memory';
+  readonly state: 'open' | 'sealed' | 'draining';
+  readonly bytes: number;
+  readonly deadBytes: number;
+}

@@ -35,15 +35,13 @@ export async function openStore(directory: string, options: OpenOptions = {}): P
   options.signal?.throwIfAborted();
   if (typeof directory !== 'string' || directory === '')
     throw new StoreError('invalid-argument', 'the folder of a store must be a path');
+  const given = options.replicaOf?.parameters ?? options.parameters;
   const parameters = checkParameters({
     ...defaultParameters,
-    ...options.parameters,
-    layout: options.layout ?? options.parameters?.layout ?? defaultParameters.layout,
-    chunking: chunkingOf(options.chunking ?? options.parameters?.chunking),
-    compression: compressionOf(
-      options.compression ?? options.parameters?.compression,
-      nodeProvider.zstd !== undefined,
-    ),
+    ...given,
+    layout: options.layout ?? given?.layout ?? defaultParameters.layout,
+    chunking: chunkingOf(options.chunking ?? given?.chunking),
+    compression: compressionOf(options.compression ?? given?.compression, nodeProvider.zstd !== undefined),
   });
   const count = options.threads?.count;
   if (count !== undefined && !(Number.isInteger(count) && count >= 0 && count <= 64))
@@ -79,6 +77,7 @@ export async function openStore(directory: string, options: OpenOptions = {}): P
       driver,
       parameters,
       ...(options.encryption === undefined ? {} : { encryption: options.encryption }),
+      ...(options.replicaOf === undefined ? {} : { replicaOf: options.replicaOf }),
     });
     const { layout, storeId, lease, keyring } = opened;
     await crew.open({

@@ -2,9 +2,11 @@
 import type PQueue from 'p-queue';
 import type {
   BlobId,
+  BlobKind,
   ChunkingMode,
   EncodedPutOptions,
   Layout,
+  Link,
   PutOptions,
   PutResult,
   SourceFacts,
@@ -33,25 +35,41 @@ export interface IngestParts {
 }
 
 /** `gained`: bytes that the owner of a put alone holds by it, and did not before. */
-export type CountedPut = PutResult & { readonly gained?: number };
+export type CountedPut = PutResult & { readonly gained?: number; readonly digest?: string };
 
 export function resultOf(
   {
     id,
     size,
     source,
-  }: { readonly id: BlobId; readonly size: number; readonly source?: SourceFacts | undefined },
+    digest,
+  }: Pick<CountedPut, 'id' | 'size'> & {
+    readonly source?: SourceFacts | undefined;
+    readonly digest?: string | undefined;
+  },
   { storedSize, deduplicated, gained }: PutOutcome,
 ): CountedPut {
   return {
     ...{ id, size, storedSize, deduplicated },
     ...(source === undefined ? {} : { source }),
+    ...(digest === undefined ? {} : { digest }),
     ...(gained === undefined ? {} : { gained: gained === 'content' ? size : gained }),
   };
 }
 
 /** `expected` is asked when all bytes have come. */
-export type IngestOptions = PutOptions & Pick<EncodedPutOptions, 'expected'>;
+export type IngestOptions = PutOptions &
+  Pick<EncodedPutOptions, 'expected'> & { readonly object?: ObjectPut };
+
+/** The source is an object that was sealed elsewhere. */
+export interface ObjectPut {
+  readonly locator: string;
+  readonly kind: BlobKind;
+  /** Where it is a node: its links, by locators in the place of ids. */
+  readonly links: readonly Link[];
+  /** Without keys: where another blob of this name is here, it stays. */
+  readonly keep: boolean;
+}
 
 /** `conflict` where the caller knows better what the bytes should be. */
 export function expectId(id: BlobId, options: IngestOptions): void {
@@ -60,9 +78,10 @@ export function expectId(id: BlobId, options: IngestOptions): void {
   throw new StoreError('conflict', `the bytes have id ${id}, not ${expected}`, { id, expected });
 }
 
-export function howOf(options: PutOptions): StageHow {
-  const { compression, mediaType } = options;
+export function howOf(options: IngestOptions): StageHow {
+  const { compression, mediaType, object } = options;
   return {
+    ...(object === undefined ? {} : { locator: object.locator }),
     ...(compression === undefined ? {} : { compression }),
     ...(mediaType === undefined ? {} : { mediaType }),
   };

@@ -1,5 +1,5 @@
 /** The way of a put: small sources in batches to a record, large ones through a staged file; both end in a group commit. */
-import type { BlobId, PutOptions, PutSource, SourceFacts } from './api.ts';
+import type { PutSource } from './api.ts';
 import { checkChunking, checkId, checkMode, checkName } from './arguments.ts';
 import { BatchFailure, Batches } from './batches.ts';
 import { BatchMemory, SourceMemory, sourceBytesMax } from './batch-memory.ts';
@@ -78,18 +78,20 @@ export class Ingest {
   }
 
   async put(source: PutSource, options: IngestOptions): Promise<CountedPut> {
-    if (this.#parts.locked) throw new StoreError('wrong-key', 'this store was opened without its key');
+    const { object } = options;
+    if (this.#parts.locked && object === undefined)
+      throw new StoreError('wrong-key', 'this store was opened without its key');
     options.signal?.throwIfAborted();
     if (options.owner !== undefined) checkName(options.owner, 'owner');
     if (options.expectId !== undefined) checkId(options.expectId);
-    const { links, expectId: id } = options;
+    const { links, expectId: id = object?.locator } = options;
     links?.forEach((link) => checkId(link.id));
-    const node = links !== undefined || options.kind === 'node';
+    const node = links !== undefined || (object ?? options).kind === 'node';
     checkSource(source);
     checkMode(options.compression);
     checkChunking(options.chunking);
     // Before anything is waited for: the order of puts is that in which they were called.
-    const before = node ? this.#order.before(source, links) : undefined;
+    const before = node ? this.#order.before(source, object?.links ?? links) : undefined;
     const queued = id === undefined ? undefined : this.#order.begin(id);
     if (before === undefined && queued === undefined) return await this.#put(source, options, node);
     try {
@@ -105,21 +107,17 @@ export class Ingest {
       if (node) throw new StoreError('invalid-argument', 'a node is put from bytes, not from a path');
       return await this.#path(source.path, options);
     }
+    const { object } = options;
+    const isRecord = node || (object !== undefined && this.#parts.layout === 'sqlite-only');
+    const most = isRecord ? Number.POSITIVE_INFINITY : this.#parts.smallMax;
     const bytes =
-      source instanceof Uint8Array
-        ? source
-        : await gather(
-            iteratorOf(source, options.signal),
-            node ? Number.POSITIVE_INFINITY : this.#parts.smallMax,
-          );
+      source instanceof Uint8Array ? source : await gather(iteratorOf(source, options.signal), most);
     if (bytes instanceof Encoded)
       return await this.#small({ bytes: bytes.bytes, kind: 'raw', encoded: true }, options);
     if (!(bytes instanceof Uint8Array)) return await this.#stream(bytes, options);
-    if (node || bytes.length <= this.#parts.smallMax)
-      return await this.#small(
-        { bytes, kind: node ? 'node' : 'raw', ...(links === undefined ? {} : { links }), ...howOf(options) },
-        options,
-      );
+    const how = { ...(links === undefined ? {} : { links }), ...howOf(options) };
+    if (bytes.length <= most)
+      return await this.#small({ bytes, kind: node ? 'node' : 'raw', ...how }, options);
     return await this.#stream({ head: [bytes], rest: undefined }, options);
   }
 
@@ -209,13 +207,14 @@ export class Ingest {
     return result;
   }
 
-  #isChunked(options: PutOptions): boolean {
+  #isChunked(options: IngestOptions): boolean {
     const { chunking, layout } = this.#parts;
+    if (options.object !== undefined) return false;
     return layout === 'sqlite-only' || (options.chunking ?? chunking) === 'fastcdc';
   }
 
   async #commitRecord(encoded: Record, options: OrderedOptions): Promise<CountedPut> {
-    const { id, size, name, storedContent, label, kind, incarnation, links } = encoded;
+    const { id, name, storedContent, label, kind, incarnation, links } = encoded;
     const { before, queued } = options;
     let held: Record | undefined = encoded;
     try {
@@ -238,11 +237,12 @@ export class Ingest {
         incarnation,
         record,
         ...(links === undefined ? {} : { links }),
+        ...(options.object?.keep === true ? { keep: true } : {}),
         ...ownerOf(options),
       };
       const outcome = this.#parts.submit<PutOutcome>(put);
       queued?.();
-      return this.#result(id, size, await outcome, encoded.source);
+      return this.#result(encoded, await outcome);
     } finally {
       held?.release();
     }
@@ -270,7 +270,7 @@ export class Ingest {
       const staged = await this.#noting(stage(worker, linked));
       if (staged === undefined) return undefined;
       const replacing = instead === undefined ? {} : { instead };
-      const { id, size, name, storedContent, label, token, framed, storedSize } = staged;
+      const { id, name, storedContent, label, token, framed, storedSize } = staged;
       let kept = false;
       try {
         expectId(id, options);
@@ -288,7 +288,7 @@ export class Ingest {
           ...ownerOf(options),
           ...replacing,
         });
-        if ('have' in probe) return await this.#mirrored(id, size, probe.have, staged.source);
+        if ('have' in probe) return await this.#mirrored(staged, probe.have);
         const { intent, volume } = probe;
         const sums = await this.#publish(worker, { token, id: name, incarnation, framed, volume }, intent);
         kept = true;
@@ -306,7 +306,7 @@ export class Ingest {
           ...ownerOf(options),
           ...replacing,
         };
-        return await this.#mirrored(id, size, await submit<PutOutcome>(put), staged.source);
+        return await this.#mirrored(staged, await submit<PutOutcome>(put));
       } finally {
         if (!kept) await worker.call('discard', token);
       }
@@ -314,14 +314,9 @@ export class Ingest {
   }
 
   /** In a mirrored group it is acknowledged when its further copies are there as well: each was read back and verified. */
-  async #mirrored(
-    id: BlobId,
-    size: number,
-    outcome: PutOutcome,
-    source: SourceFacts | undefined,
-  ): Promise<CountedPut> {
-    if (outcome.incomplete === true) await this.#noting(completeCopies(this.#parts.crew, id));
-    return this.#result(id, size, outcome, source);
+  async #mirrored(staged: StagedBlob, outcome: PutOutcome): Promise<CountedPut> {
+    if (outcome.incomplete === true) await this.#noting(completeCopies(this.#parts.crew, staged.id));
+    return this.#result(staged, outcome);
   }
 
   async #publish(
@@ -348,9 +343,9 @@ export class Ingest {
     }
   }
 
-  #result(id: BlobId, size: number, outcome: PutOutcome, source: SourceFacts | undefined): CountedPut {
-    if (outcome.healed === true) this.#parts.onHealed(id);
-    return resultOf({ id, size, source }, outcome);
+  #result(put: Parameters<typeof resultOf>[0], outcome: PutOutcome): CountedPut {
+    if (outcome.healed === true) this.#parts.onHealed(put.id);
+    return resultOf(put, outcome);
   }
 
   #encode(batch: readonly SmallSource[]): Promise<(EncodeAnswer | BatchFailure)[]> {

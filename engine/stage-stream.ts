@@ -1,14 +1,13 @@
 /** Sends a stream to a worker that stages it, a piece ahead of what is written. */
-import type { PutOptions } from './api.ts';
 import type { StagedBlob } from './content/stager.ts';
-import { howOf } from './ingest-parts.ts';
+import { type IngestOptions, howOf } from './ingest-parts.ts';
 import type { Remote } from './rpc.ts';
 import { Encoded, type Gathered, pieces } from './source.ts';
 
 export async function stageStream(
   worker: Remote,
   source: Gathered,
-  options: PutOptions,
+  options: IngestOptions,
 ): Promise<StagedBlob> {
   const token = await worker.call<string>('stage-begin', howOf(options));
   try {

@@ -5,17 +5,13 @@ import type {
   BlobStat,
   Cap,
   ExportTarget,
-  HealthOptions,
   HeldAlone,
   PutOptions,
   PutResult,
   PutSource,
-  Session,
   SideTable,
   Store,
   StoreEvents,
-  StoreHealth,
-  StoreStats,
 } from './api.ts';
 import { Batches, asked, commitBatch, unwrap } from './batches.ts';
 import { Cache } from './cache.ts';
@@ -36,6 +32,7 @@ import { makeKeys } from './keys-facet.ts';
 import { idsHere, listBlobs } from './listing.ts';
 import { makeCopies } from './repair.ts';
 import { Scheduler } from './scheduler.ts';
+import { makeSealed } from './sealed-facet.ts';
 import { Sessions } from './sessions.ts';
 import { storeStats } from './stats.ts';
 import { openStream } from './stream.ts';
@@ -65,6 +62,7 @@ export class EngineStore implements Store {
   readonly directory: string;
   readonly parameters: Store['parameters'];
   readonly encoded: Store['encoded'];
+  readonly sealed: Store['sealed'];
   readonly roots: Store['roots'];
   readonly files: Store['files'];
   readonly volumes: Store['volumes'];
@@ -134,6 +132,8 @@ export class EngineStore implements Store {
       ...{ crew, gathering: reads, shortRead, put: (source, options) => this.put(source, options) },
       reading: (id, work) => this.#read(id, work),
     });
+    const reading = <Result>(work: () => Promise<Result>): Promise<Result> => this.#read(undefined, work);
+    this.sealed = makeSealed({ ...this.#calls, reading, ingest: this.#ingest, ...parts });
     this.roots = makeRoots(this.#calls);
     this.files = makeFiles(this.#calls);
     const emit: Events['emit'] = (name, event) => this.#events.emit(name, event);
@@ -255,7 +255,7 @@ export class EngineStore implements Store {
     return this.#run(() => this.#submit({ op, id: checkId(id), owner: checkName(owner, 'owner') }));
   }
 
-  session(): Promise<Session> {
+  session(): ReturnType<Store['session']> {
     return this.#run(() => this.#writing(() => this.#sessions.begin()));
   }
 
@@ -271,7 +271,7 @@ export class EngineStore implements Store {
     return this.#upkeep.scrub(options);
   }
 
-  health(options: HealthOptions = {}): Promise<StoreHealth> {
+  health(...[options = {}]: Parameters<Store['health']>): ReturnType<Store['health']> {
     const { queue } = this.#parts;
     return this.#upkeep.health(options, () => queue.size + queue.pending);
   }
@@ -288,7 +288,7 @@ export class EngineStore implements Store {
     return this.#upkeep.maintain(options);
   }
 
-  stats(): Promise<StoreStats> {
+  stats(): ReturnType<Store['stats']> {
     const { opened, crew } = this.#parts;
     return this.#run(() => storeStats(this.#calls, crew, opened));
   }

@@ -6,6 +6,7 @@ import { aliveMs, alivesMax, payloadBytes, windowBytes } from './protocol/limits
 import {
   type BlobForm,
   type HelloMessage,
+  type Namespace,
   type Message,
   decodeMessage,
   encodeMessage,
@@ -40,6 +41,7 @@ export class Connection {
   #flushing: Promise<void> | undefined;
   #failure: Error | undefined;
   #ours: HelloMessage | undefined;
+  #theirs: HelloMessage | undefined;
   #agreement: Agreement | undefined;
   #arriving: Promise<boolean> | undefined;
   #alives = 0;
@@ -70,7 +72,17 @@ export class Connection {
   hello(identity: Identity, forms: readonly BlobForm[]): void {
     this.#ours = helloOf(identity, forms);
     this.send(this.#ours);
+    if (this.#theirs !== undefined) this.#agreement = agree(this.#ours, this.#theirs);
     void this.#stayAlive();
+  }
+
+  /** By what the peer names blobs: waits for its hello, before ours is sent. Undefined where it went without one. */
+  async namespace(): Promise<Namespace | undefined> {
+    while (this.#theirs === undefined) {
+      this.poll();
+      if (this.#theirs === undefined && !(await this.more())) return undefined;
+    }
+    return this.#theirs.namespace;
   }
 
   /** Queues a message; what is queued goes out by itself, in order. */
@@ -96,11 +108,15 @@ export class Connection {
       if (frame.payload.length > 0 && message.type !== 'blob')
         throw new StoreError('corrupt', `a "${message.type}" of the peer has a payload`);
       if (message.type === 'error') throw peerError(message);
-      if (this.#agreement === undefined) this.#meet(message);
-      else if (message.type !== 'alive') {
+      if (this.#agreement === undefined) {
+        if (this.#meet(message)) continue;
+        return undefined;
+      }
+      if (message.type !== 'alive') {
         this.#alives = 0;
         return { message, payload: frame.payload };
-      } else if (++this.#alives > alivesMax)
+      }
+      if (++this.#alives > alivesMax)
         throw new StoreError('unavailable', 'the peer says that it is alive, and nothing else');
     }
   }
@@ -152,12 +168,14 @@ export class Connection {
     await this.#transport.close(error instanceof Error ? error : told);
   }
 
-  /** Their hello, which must come first. */
-  #meet(first: Message): void {
-    if (this.#ours === undefined) throw new Error('holdfast bug: the peer is met before it is greeted');
+  /** Their hello, which must come first. False where ours has to go first. */
+  #meet(first: Message): boolean {
     if (first.type !== 'hello')
       throw new StoreError('corrupt', `the peer begins with "${first.type}", not with a hello`);
+    this.#theirs = first;
+    if (this.#ours === undefined) return false;
     this.#agreement = agree(this.#ours, first);
+    return true;
   }
 
   /** Waits for work, but not longer; whatever becomes of it. */

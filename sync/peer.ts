@@ -2,10 +2,10 @@
 import type { Piece } from './protocol/sender.ts';
 import type { RawPiece, ToldRoot } from './protocol/receiver-effects.ts';
 import type { Identity } from './protocol/hello.ts';
-import type { BlobId, LinkKind } from './protocol/message.ts';
+import type { BlobId, LinkKind, Message } from './protocol/message.ts';
 import type { TreeLink } from './protocol/difference.ts';
 
-export type { BlobId, Identity, LinkKind, Piece, RawPiece, ToldRoot, TreeLink };
+export type { BlobId, Identity, LinkKind, Message, Piece, RawPiece, ToldRoot, TreeLink };
 
 export interface PeerRoot {
   readonly name: string;
@@ -43,6 +43,8 @@ export interface Source {
    * one of them: then their checksums were verified, and it may end earlier, where a chunk does.
    */
   read(id: BlobId, offset: number, length: number, codecs?: readonly number[]): Promise<Piece | undefined>;
+  /** By locators: a root's name as it travels, sealed; here it goes by its key. */
+  spoken?(name: string): string;
   /** Bookmarks: nodes that peers were known to have under these names, whether or not they are still here. */
   marks(names: readonly string[]): Promise<ReadonlyMap<string, readonly BlobId[]>>;
   /** Remembers what the peer has now. */
@@ -88,6 +90,12 @@ export interface Sink {
   written(id: BlobId): Promise<boolean>;
   /** False when something it links to is not here. */
   putNode(id: BlobId, bytes: Uint8Array): Promise<boolean>;
+  /** By locators: the same for a chunked blob, whose manifest's locator these bytes are. */
+  putManifest?(id: BlobId, manifest: Uint8Array): Promise<boolean>;
+  /** By locators: what a node links to, whose bytes are a sealed object. */
+  readonly linksOf?: (bytes: Uint8Array) => readonly TreeLink[];
+  /** By locators: roots come with sealed names, and go on under the keys that they are found by. */
+  heard?(message: Message): Message;
   /** Compare-and-swap against what the root was at `begin`; `conflict` when it moved. False when the blob is not here. */
   setRoot(name: string, id: BlobId): Promise<boolean>;
   /** `cut` keeps what came of a large blob that was cut, so that the next transfer goes on there. */

@@ -4,6 +4,7 @@ import { nodeProvider } from '../engine/index.ts';
 import { Exchange, type Wire } from './exchange.ts';
 import type { Sink, SinkState, ToldRoot } from './peer.ts';
 import type { ReceiveWindow } from './protocol/credit.ts';
+import { nodeObjectBytesMax } from './protocol/limits.ts';
 import type { AskedRoot, BlobForm } from './protocol/message.ts';
 import { Receiver } from './protocol/receiver.ts';
 import type { ReceiveCounts, ReceiverEffect } from './protocol/receiver-effects.ts';
@@ -53,6 +54,8 @@ export async function receiveRoots(
     partials,
     quota,
     sha256Hex,
+    linksOf: sink.linksOf,
+    ...(sink.linksOf === undefined ? {} : { nodeBytesMax: nodeObjectBytesMax }),
     takes: (form) => connection.takes(form),
     decode: (chunks) => decodeRun(nodeProvider, chunks),
     window: connection.receiveWindow,
@@ -65,7 +68,7 @@ export async function receiveRoots(
   };
 
   const exchange = new Exchange<ReceiverEffect, ReceiveCounts>(connection, {
-    message: ({ message, payload }) => machine.message(message, payload),
+    message: ({ message, payload }) => machine.message(sink.heard?.(message) ?? message, payload),
     drain: () => machine.drain(),
     perform: (effect) => perform(effect),
   });
@@ -102,12 +105,13 @@ export async function receiveRoots(
         return undefined;
       }
       case 'store-node': {
-        const { id, bytes } = effect;
+        const { link, bytes } = effect;
         exchange.later(async () => {
-          if (await sink.putNode(id, bytes)) {
-            count(1, bytes.length);
-            machine.stored({ kind: 'node', id });
-          } else machine.refused({ kind: 'node', id });
+          const isNode = link.kind === 'node';
+          if (await (isNode ? sink.putNode(link.id, bytes) : sink.putManifest!(link.id, bytes))) {
+            count(1, isNode ? bytes.length : 0);
+            machine.stored(link);
+          } else machine.refused(link);
         });
         return undefined;
       }

@@ -2,11 +2,13 @@
 import { type BlobId, type Host, type Store, StoreError, nodeHost, nodeProvider } from '../engine/index.ts';
 import { Connection, type Incoming, spokenForms } from './connection.ts';
 import type { Ending, PeerRoot, Sink, SinkState, Source, ToldRoot } from './peer.ts';
+import { SealedSink } from './peers/sealed-sink.ts';
+import { SealedSource } from './peers/sealed-source.ts';
 import type { SharedReads } from './peers/shared-reads.ts';
 import { StoreSink } from './peers/store-sink.ts';
 import { StoreSource } from './peers/store-source.ts';
 import { rootsMax } from './protocol/limits.ts';
-import type { Message, OfferedRoot } from './protocol/message.ts';
+import type { BlobForm, Message, OfferedRoot } from './protocol/message.ts';
 import { type Quota, receiveRoots } from './receiving.ts';
 import { sendRoots } from './sending.ts';
 import type { Transport } from './transport.ts';
@@ -29,13 +31,22 @@ export interface PeerOptions {
  */
 export type Rollback = 'refuse' | 'allow';
 
-export interface PullOptions extends PeerOptions {
+/** Who serves does as it is asked. */
+interface Naming {
+  /**
+   * What blobs are called: by `ids`, the default, or by `locators`, which takes stores of one realm and none of its keys. Then roots go by
+   * the keys that they are found by, see `Store.sealed`.
+   */
+  readonly by?: 'ids' | 'locators';
+}
+
+export interface PullOptions extends PeerOptions, Naming {
   readonly rollback?: Rollback;
   /** Names of the roots to follow; default all that the peer has. */
   readonly roots?: readonly string[];
 }
 
-export interface PushOptions extends PeerOptions {
+export interface PushOptions extends PeerOptions, Naming {
   /** Names of the roots to send; default all. */
   readonly roots?: readonly string[];
   /** What a root must be at the peer, by name; null: not there. Default: whatever it is when the transfer begins. */
@@ -95,7 +106,7 @@ export async function pushShared(
   transport: Transport,
   { options, shared }: { readonly options: PushOptions; readonly shared: SharedReads },
 ): Promise<Replicated> {
-  const source = shared.share(new StoreSource(store));
+  const source = shared.share(options.by === 'locators' ? new SealedSource(store) : new StoreSource(store));
   return await withPeer(transport, options, (link) => new Side(store, link, options).push(options, source));
 }
 
@@ -138,24 +149,24 @@ class Side {
     this.#options = options;
   }
 
-  async pull({ roots: names, rollback }: PullOptions): Promise<Replicated> {
+  async pull({ roots: names, rollback, by }: PullOptions): Promise<Replicated> {
     checkNames(names);
-    const sink = new StoreSink(this.#store);
-    this.#connection.hello(await sink.identity(), spokenForms);
+    const { sink, forms } = this.#parts(by);
+    this.#connection.hello(await sink.identity(), forms);
     const { counts, rounds } = await this.#receive(sink, { names, marks: new Map(), rollback });
     this.#connection.send({ type: 'bye' });
     return this.#result(counts, rounds);
   }
 
-  async push(
-    { roots: names, expect = {}, rollback }: PushOptions,
-    source: Source = new StoreSource(this.#store),
-  ): Promise<Replicated> {
+  async push({ roots: names, expect = {}, rollback, by }: PushOptions, given?: Source): Promise<Replicated> {
+    const parts = this.#parts(by);
+    const { forms } = parts;
+    const source = given ?? parts.source;
     checkNames(names);
     const force = rollback === 'allow' ? ({ force: true } as const) : {};
     if (rollback === 'allow' && Object.keys(expect).length > 0)
       throw new StoreError('invalid-argument', 'a push that may go back expects nothing');
-    this.#connection.hello(await source.identity(), spokenForms);
+    this.#connection.hello(await source.identity(), forms);
     const result = await this.#during(source, source.begin(), async () => {
       const roots = await source.roots(names);
       checkOffered(roots, names);
@@ -166,7 +177,13 @@ class Side {
         roots: roots.map(({ name, id }): OfferedRoot => {
           const wanted = Object.hasOwn(expect, name) ? expect[name] : undefined;
           const known = marks.get(name) ?? [];
-          return { name, id, marks: known, ...force, ...(wanted === undefined ? {} : { expect: wanted }) };
+          return {
+            name: source.spoken?.(name) ?? name,
+            id,
+            marks: known,
+            ...force,
+            ...(wanted === undefined ? {} : { expect: wanted }),
+          };
         }),
       });
       const answer = await this.#next();
@@ -178,14 +195,16 @@ class Side {
   }
 
   async serve({ allow = 'both', rollback }: ServeOptions): Promise<Replicated[]> {
-    const source = new StoreSource(this.#store);
-    const sink = new StoreSink(this.#store);
-    this.#connection.hello(await source.identity(), spokenForms);
+    // A store that could speak either way waits to hear which it is to be.
+    const by = this.#store.parameters.encryption === null ? 'ids' : await this.#connection.namespace();
+    if (by === undefined) return [];
+    const { source, sink, forms } = this.#parts(by);
+    this.#connection.hello(await source.identity(), forms);
     const results: Replicated[] = [];
     for (;;) {
       const next = await this.#connection.receive();
       if (next === undefined || next.message.type === 'bye') return results;
-      const { message } = next;
+      const message = sink.heard?.(next.message) ?? next.message;
       if (message.type === 'credit') this.#connection.sendWindow.give(message.bytes);
       else if (message.type === 'ask') {
         if (allow === 'push' || allow === 'append')
@@ -205,6 +224,13 @@ class Side {
         results.push(this.#result(counts, 0));
       } else throw new StoreError('corrupt', `the peer sends "${message.type}" where it has no place`);
     }
+  }
+
+  #parts(by: 'ids' | 'locators' = 'ids'): { source: Source; sink: Sink; forms: readonly BlobForm[] } {
+    const store = this.#store;
+    if (by === 'ids')
+      return { source: new StoreSource(store), sink: new StoreSink(store), forms: spokenForms };
+    return { source: new SealedSource(store), sink: new SealedSink(store), forms: ['content', 'manifest'] };
   }
 
   /** Takes roots in, from a peer that answers for its own or that has offered some. */

@@ -41,7 +41,7 @@ export async function sendRoots(
         case 'find':
           exchange.later(async () => {
             roots = await findRoots(source, effect.ask, options.offered);
-            machine.found(roots);
+            machine.found(roots.map((root) => ({ ...root, name: source.spoken?.(root.name) ?? root.name })));
           });
           return undefined;
         case 'read': {

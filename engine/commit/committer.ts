@@ -25,7 +25,7 @@ import { type Afterwards, appendCopies, lacking, markCopy, retire, retireFurther
 import { checkBorrowed, keptKind } from './borrow.ts';
 import { dropIntent, intend, writeChunkSums } from './files.ts';
 import { outcomeOf } from './outcome.ts';
-import { keyOf, otherKey } from './put-keys.ts';
+import { keyOf, leastKind, otherKey } from './put-keys.ts';
 import type { VolumeSet } from './volume-set.ts';
 
 type SmallPut = SmallPutOf<Named>;
@@ -121,7 +121,7 @@ export class Committer {
       const { id, incarnation, record } = put;
       const found = this.#catalog.blobs.inspect(fromHex(id)!);
       if (put.instead === undefined) {
-        if (found !== undefined && this.#stands(found, put.kind === 'node' ? 1 : 0, put.part)) continue;
+        if (found !== undefined && this.#stands(found, leastKind(put), put.part)) continue;
       } else if (found?.row.incarnation !== put.instead) continue;
       const isNode = found?.sound === true && found.row.kind === 1 && !isBorrowed(found.row);
       const bytes =
@@ -193,12 +193,12 @@ export class Committer {
       });
     }
     for (const child of children) checkBorrowed(this.#catalog, this.#options.lent, child);
-    const [kind, place] = [put.kind === 'node' ? 1 : 0, placed.get(keyOf(put))];
+    const [kind, least, place] = [put.kind === 'node' ? 1 : 0, leastKind(put), placed.get(keyOf(put))];
     if (put.instead !== undefined && (place === undefined || !this.#isIn(put.id, put.instead)))
       return unneeded;
     // Unplaced: it stood when the batch was looked through. A placed one may stand by now, by another operation of the batch.
     const first = place !== undefined && !place.used && !placed.has(otherKey(put));
-    const standing = first || put.instead !== undefined ? undefined : this.#standing(put.id, kind, put.part);
+    const standing = first || put.instead !== undefined ? undefined : this.#standing(put.id, least, put.part);
     let row: BlobRow;
     let healed = false;
     if (standing !== undefined) {

@@ -20,6 +20,8 @@ export type Operation<Name = string> =
       readonly name: Name;
       readonly id: BlobId;
       readonly expect: BlobId | null | undefined;
+      /** Name and blobs are said as they stand on disk. */
+      readonly sealed?: true;
     }
   | { readonly op: 'delete-root'; readonly name: Name; readonly expect: BlobId | undefined }
   | { readonly op: 'horizon'; readonly generation: number | 'now' | null }
@@ -58,6 +60,8 @@ export interface SmallPut<Name = string> extends Brought<Name> {
   readonly links?: readonly StoredLink[];
   /** Part of a chunked blob, put in a session: where it is here and referred to, nothing is to be written. */
   readonly part?: true;
+  /** Whatever is here under this name and whole stays, a raw blob in the place of a node too. */
+  readonly keep?: true;
   readonly instead?: Instead;
 }
 

@@ -9,6 +9,11 @@ export function otherKey(put: SmallPut): string {
   return put.kind === 'node' ? `r${put.id}` : `n${put.id}`;
 }
 
+/** The least kind that makes a put needless: 1 a node, 0 anything. */
+export function leastKind(put: SmallPut): 0 | 1 {
+  return put.kind === 'node' && put.keep !== true ? 1 : 0;
+}
+
 /** What replaces a copy is no other put's to use: its place is by its own incarnation. */
 export function keyOf(put: SmallPut): string {
   if (put.instead !== undefined) return `i${put.incarnation}`;

@@ -5,8 +5,10 @@ import { toHex } from '../codec/bytes.ts';
 import type { EncodedChunk } from '../codec/chunk-run.ts';
 import { chunkCodecs } from '../codec/chunks.ts';
 import { type ManifestNode, decodeManifest } from '../codec/manifest.ts';
+import type { Hasher } from '../codec/provider.ts';
 import type { Statements } from '../catalog/statements.ts';
 import { StoreError } from '../errors.ts';
+import type { BlobFacts } from '../keys/realm.ts';
 import type { BlobFile } from './blob-file.ts';
 import { type ChunkSource, ChunkedFile } from './chunked-file.ts';
 import { type Contents, copyOf, revealed } from './contents.ts';
@@ -14,6 +16,8 @@ import { damaged, isDamage } from './damage.ts';
 
 /** Nodes kept, of up to 1,024 parts each: some 100 KB. */
 const nodesMax = 64;
+/** Bytes hashed between two turns. */
+const proveBytes = 1024 * 1024;
 
 /** What is asked of the reader whose chunked blobs these are. */
 export interface PartReader {
@@ -87,6 +91,22 @@ export class Chunks {
       throw new StoreError('corrupt', 'its manifest is of another blob');
     this.#reader.contents.checkLabel(copyOf(row), root.root);
     yield* this.#verifyBelow(root);
+  }
+
+  /** What the root of a manifest says of its blob, once all chunks were read and hash to it: `corrupt` otherwise. Yields bytes read. */
+  *prove(manifest: BlobRow, hasher: Hasher): Generator<number, BlobFacts> {
+    const node = this.#manifest(manifest);
+    const { root } = node;
+    if (root === undefined) throw new StoreError('corrupt', 'this is not the root of a manifest');
+    const file = new ChunkedFile(root.size, node, this.#source);
+    for (let at = 0; at < root.size; at += proveBytes) {
+      const bytes = file.read(at, Math.min(root.size, at + proveBytes));
+      hasher.update(bytes);
+      yield bytes.length;
+    }
+    if (toHex(hasher.digest()) !== root.id)
+      throw new StoreError('corrupt', 'the chunks of a manifest do not hash to its id');
+    return { id: root.id, size: root.size };
   }
 
   /** What is known of a blob apart from its manifest. Of one whose label is missing only what it is called on disk is. */

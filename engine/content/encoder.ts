@@ -6,13 +6,16 @@ import type { Provider } from '../codec/provider.ts';
 import { type StoredChunk, chunkCodecs } from '../codec/chunks.ts';
 import { contentOf, decodeRun, readRun } from '../codec/chunk-run.ts';
 import { ChunkCompressor } from '../codec/compress.ts';
-import { recordOverhead, writeRecord } from '../codec/record.ts';
+import { type RecordHead, recordOverhead, writeRecord } from '../codec/record.ts';
 import { encodeLinkLocators } from '../codec/locator.ts';
 import { type Chunk, sealObject } from '../codec/seal.ts';
 import { StoreError, invariant, pathError, toStoreError } from '../errors.ts';
 import type { FileFacts, Host, OpenFile } from '../host.ts';
 import type { Realm, StoredLink } from '../keys/realm.ts';
+import { bytesFile } from './blob-file.ts';
+import { Contents } from './contents.ts';
 import { incarnationOf } from './incarnation.ts';
+import { judgeNow } from './judge-object.ts';
 
 export interface SmallSource {
   /** Bytes, or a file's path. */
@@ -26,6 +29,8 @@ export interface SmallSource {
   readonly mediaType?: string;
   /** The bytes are a run of chunks (codec/chunk-run.ts) that were encoded elsewhere. */
   readonly encoded?: true;
+  /** The bytes are an object of this locator that was sealed elsewhere. */
+  readonly locator?: string;
 }
 
 /** A record in the batch's memory. */
@@ -43,6 +48,8 @@ export interface EncodedRecord {
   readonly length: number;
   readonly links?: readonly StoredLink[];
   readonly source?: SourceFacts;
+  /** Of an object that was sealed elsewhere: its sha256, hex. */
+  readonly digest?: string;
 }
 
 /** `large`: a file too large for a record. `later`: the batch was full before its turn came; it is to be asked again. */
@@ -124,6 +131,7 @@ export class Encoder {
   }
 
   #bytes(bytes: Uint8Array, source: SmallSource): EncodedRecord {
+    if (source.locator !== undefined) return this.#object(bytes, { ...source, locator: source.locator });
     if (source.links !== undefined) {
       const node = encodeNode({ links: source.links, payload: bytes });
       return this.#record(node, source, decodeNode(node).links);
@@ -187,22 +195,8 @@ export class Encoder {
     const sealed = this.#seal(id, chunks, content, links);
     const stored = sealed?.length ?? content.length;
     const pieces = sealed === undefined ? chunks : asTheyAre(sealed, this.#options.chunkBytes);
-    const overhead = recordOverhead(stored, this.#chunkLog2);
-    this.#room(pieces.reduce((sum, { bytes }) => sum + bytes.length, overhead));
-    const at = this.#at;
-    const head = {
-      kind,
-      sealed: sealed !== undefined,
-      id: sealed === undefined ? id : fromHex(name)!,
-      incarnation,
-      part: 0,
-      offset: 0,
-      last: true,
-      size: stored,
-      chunkLog2: this.#chunkLog2,
-      contentBytes: stored,
-    } as const;
-    this.#at = writeRecord(provider, this.#buffer, at, { head, chunks: pieces });
+    const named = sealed === undefined ? id : fromHex(name)!;
+    const place = this.#write(pieces, { kind, sealed: sealed !== undefined, id: named, incarnation, stored });
     return {
       ...facts,
       name,
@@ -210,12 +204,53 @@ export class Encoder {
       label: realm.label(facts, { name }),
       kind,
       incarnation,
-      at,
-      length: this.#at - at,
+      ...place,
       ...(links === undefined
         ? {}
         : { links: links.map((link) => ({ ...link, name: realm.nameOf(link.id) })) }),
     };
+  }
+
+  /** An object that was sealed elsewhere, as it is. */
+  #object(object: Uint8Array, { locator, kind }: SmallSource & { readonly locator: string }): EncodedRecord {
+    const { provider, realm, chunkBytes } = this.#options;
+    const contents = new Contents(provider, realm);
+    const { facts, links } = judgeNow(contents, { locator, kind }, bytesFile(object));
+    const [incarnation, stored] = [this.#incarnation(), object.length];
+    const head = { kind, sealed: true, id: fromHex(locator)!, incarnation, stored };
+    return {
+      id: facts?.id ?? locator,
+      size: facts?.size ?? stored,
+      name: locator,
+      storedContent: stored,
+      label: contents.labelOf(facts),
+      kind,
+      incarnation,
+      ...this.#write(asTheyAre(object, chunkBytes), head),
+      digest: provider.sha256Hex(object),
+      ...(kind === 'raw'
+        ? {}
+        : { links: links.map((link) => ({ kind: link.kind, id: link.locator, name: link.locator })) }),
+    };
+  }
+
+  /** Writes a record into the batch. */
+  #write(
+    chunks: readonly StoredChunk[],
+    {
+      stored,
+      ...head
+    }: Pick<RecordHead, 'kind' | 'sealed' | 'id' | 'incarnation'> & { readonly stored: number },
+  ): { readonly at: number; readonly length: number } {
+    const overhead = recordOverhead(stored, this.#chunkLog2);
+    this.#room(chunks.reduce((sum, { bytes }) => sum + bytes.length, overhead));
+    const at = this.#at;
+    const whole = { part: 0, offset: 0, last: true, size: stored, contentBytes: stored } as const;
+    this.#at = writeRecord(this.#options.provider, this.#buffer, at, {
+      head: { ...head, ...whole, chunkLog2: this.#chunkLog2 },
+      chunks,
+    });
+    return { at, length: this.#at - at };
   }
 
   /** The sealed object of a small blob; undefined in a store without encryption. */

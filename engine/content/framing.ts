@@ -30,8 +30,8 @@ export interface FramingParts {
   readonly chunkLog2: number;
   /** Absent: nothing is compressed. */
   readonly compressor: ChunkCompressor | undefined;
-  /** Absent in a store without encryption. */
-  readonly seal: { readonly header: SealOptions; readonly padding: Padding } | undefined;
+  /** Absent in a store without encryption. `already`: what comes is a sealed object. */
+  readonly seal: { readonly header: SealOptions; readonly padding: Padding } | 'already' | undefined;
   readonly write: Write;
 }
 
@@ -56,7 +56,7 @@ export class Framing {
     const frame = new FrameWriter(provider, chunkLog2, seal !== undefined);
     write(frame.head());
     this.#sink =
-      seal === undefined
+      seal === undefined || seal === 'already'
         ? new FrameSink(frame, write)
         : new SealSink(provider, { ...seal, frame, write, chunkBytes: 2 ** chunkLog2 });
   }
@@ -129,6 +129,16 @@ export class Framing {
     if (this.#compressor === undefined) return { codec: chunkCodecs.identity, bytes, length };
     return { ...(await this.#compressor.encodeLater(bytes)), length };
   }
+}
+
+/** Of an object that was sealed elsewhere, as it is. */
+export function objectFraming(provider: Provider, chunkBytes: number, write: Write): Framing {
+  return new Framing(provider, {
+    chunkLog2: Math.log2(chunkBytes),
+    compressor: undefined,
+    seal: 'already',
+    write,
+  });
 }
 
 /** Pieces of any size, written a slice at a time: a frame has many small ones. */

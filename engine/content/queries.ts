@@ -37,6 +37,7 @@ import { heldAlone } from './freed.ts';
 import { health } from './health.ts';
 import { type HeldPage, heldBy } from './held.ts';
 import { LentQueries } from './lent-queries.ts';
+import { ObjectQueries } from './objects.ts';
 import type { Reader } from './reader.ts';
 import { type AskedChange, type LogPlace, deletedRoots, logEntries, rootChanges } from './root-history.ts';
 import { type VerifyRange, scrubRecords, waitingSince } from './scrub-facts.ts';
@@ -59,6 +60,7 @@ export class Queries {
   readonly #host: Host;
   readonly #layout: StoreLayout;
   readonly #lent: LentQueries;
+  readonly #objects: ObjectQueries;
   readonly #provider: Provider;
 
   constructor(
@@ -70,10 +72,11 @@ export class Queries {
     this.#provider = parts.provider;
     this.#layout = parts.layout;
     this.#lent = new LentQueries(reader, parts, (row) => this.#told(row));
+    this.#objects = new ObjectQueries(reader, parts);
   }
 
   run(name: string, args: readonly unknown[]): unknown {
-    const target = name in this ? this : this.#lent;
+    const target = [this, this.#lent].find((one) => name in one) ?? this.#objects;
     const query = (target as unknown as Record<string, unknown>)[name] as (...args: unknown[]) => unknown;
     invariant(typeof query === 'function', `no query ${name}`);
     return query.apply(target, [...args]);

@@ -195,9 +195,14 @@ export class Reader {
     return this.isFile(row) ? this.openFile(row) : this.#content(row, this.#recordFile(row));
   }
 
+  /** What is stored of exactly the copy that a row names: its content, or the object it was sealed into. */
+  openStored(row: BlobRow): BlobFile {
+    return this.isFile(row) ? this.blobFile(row, this.partFile(row)) : this.#recordFile(row);
+  }
+
   /** Verifies exactly the copy that a row names, whatever form it has. Yields bytes read. */
   *verifyCopy(row: BlobRow, scratch?: Uint8Array): Generator<number> {
-    const stored = this.isFile(row) ? this.blobFile(row, this.partFile(row)) : this.#recordFile(row);
+    const stored = this.openStored(row);
     try {
       const steps = this.contents.verify(copyOf(row), stored, scratch);
       for (;;) {

@@ -73,10 +73,17 @@ export interface AskedChange {
 /** Sequences of the records that set each root to each id, rising: one walk for all of them. */
 export function rootChanges(reader: Reader, place: LogPlace, asked: readonly AskedChange[]): number[][] {
   const { realm } = reader;
+  const stored = asked.map(({ name, id }) => ({ name: realm.find('root', name), id: realm.nameOf(id) }));
+  return storedChanges(reader, place, stored);
+}
+
+/** The same by the keys that roots are found by, and by what blobs are called on disk. */
+export function storedChanges(reader: Reader, place: LogPlace, asked: readonly AskedChange[]): number[][] {
+  const { realm } = reader;
   const found = asked.map((): number[] => []);
   const wanted = new Map<string, number[]>();
   for (const [i, { name, id }] of asked.entries()) {
-    const key = `${realm.find('root', name)}\0${realm.nameOf(id)}`;
+    const key = `${name}\0${id}`;
     wanted.set(key, [...(wanted.get(key) ?? []), i]);
   }
   if (wanted.size === 0) return found;

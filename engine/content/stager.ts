@@ -4,16 +4,18 @@ import { fromHex, toHex } from '../codec/bytes.ts';
 import { type EncodedChunk, decodeOne } from '../codec/chunk-run.ts';
 import { ChunkCompressor } from '../codec/compress.ts';
 import type { Provider } from '../codec/provider.ts';
-import { StoreError, invariant, systemCode, toStoreError, writeError } from '../errors.ts';
+import { StoreError, invariant, toStoreError, writeError } from '../errors.ts';
 import type { FileFacts, Host, OpenFile } from '../host.ts';
 import type { Realm } from '../keys/realm.ts';
 import type { PartName } from '../volume.ts';
 import { type ContentDigest, Digester } from './digest.ts';
 import { type DigestLink, DigestSink } from './digest-link.ts';
 import { openSource, unchanged } from './encoder.ts';
-import { Framing } from './framing.ts';
+import { Framing, objectFraming } from './framing.ts';
 import type { Places, StagingPlace } from './places.ts';
+import { judgeFramed } from './judge-object.ts';
 import { bytesSource, samplesOf } from './samples.ts';
+import { append, copyBytes, createTemp, removeIfThere, writeTo } from './temp-files.ts';
 
 export interface StagerOptions {
   readonly host: Host;
@@ -30,6 +32,8 @@ export interface StageHow {
   /** Other than the store's. */
   readonly compression?: CompressionMode;
   readonly mediaType?: string;
+  /** The bytes are a raw object of this locator that was sealed elsewhere. */
+  readonly locator?: string;
 }
 
 /** A blob in a temp file: written and hashed, not yet durable, not yet named. */
@@ -47,6 +51,8 @@ export interface StagedBlob {
   /** Number of the directory volume it was staged for. */
   readonly volume: number;
   readonly source?: SourceFacts;
+  /** Of an object that was sealed elsewhere: its sha256, hex. */
+  readonly digest?: string;
 }
 
 interface Staged {
@@ -59,6 +65,8 @@ interface Staged {
   digester?: Digester;
   /** Absent where the file is the content. */
   framing?: Framing;
+  /** Of an object that was sealed elsewhere. */
+  locator?: string;
   /** What it is sealed under. Keys may change while it is staged; its label is of the same epoch, by which `reseal` finds it. */
   epoch?: number;
   readonly compressor?: ChunkCompressor;
@@ -120,7 +128,14 @@ export class Stager {
 
   /** Starts an empty temp; `write` appends, `finish` ends. */
   begin(how: StageHow): string {
-    return this.#begin(this.#place(0), this.#compressor(how));
+    if (how.locator === undefined) return this.#begin(this.#place(0), this.#compressor(how));
+    const token = this.#begin(this.#place(0), undefined);
+    const staged = this.#get(token);
+    staged.locator = how.locator;
+    const { provider, chunkBytes } = this.#options;
+    staged.framing = objectFraming(provider, chunkBytes, (bytes) => append(staged, bytes));
+    staged.digester = this.#digester(staged);
+    return token;
   }
 
   /** Resolves with whether the bytes are not needed any more. */
@@ -207,9 +222,28 @@ export class Stager {
     for (const token of [...this.#staged.keys()]) this.discard(token);
   }
 
-  async #finished(token: string, { id, size, sums }: ContentDigest): Promise<StagedBlob> {
+  /** An object is judged where it lies: it may be larger than memory. */
+  async #finishedObject(token: string, { id, size }: ContentDigest, locator: string): Promise<StagedBlob> {
+    const staged = this.#get(token);
+    await staged.framing!.finish({ id, size, name: fromHex(locator)! });
+    staged.sums = new Uint8Array(0);
+    return {
+      token,
+      ...(await judgeFramed(locator, { file: staged.file, bytes: staged.written }, this.#options)),
+      name: locator,
+      storedContent: size,
+      framed: true,
+      storedSize: staged.written,
+      volume: staged.place.volume,
+      digest: toHex(id),
+    };
+  }
+
+  async #finished(token: string, digest: ContentDigest): Promise<StagedBlob> {
     const { realm } = this.#options;
     const staged = this.#get(token);
+    if (staged.locator !== undefined) return await this.#finishedObject(token, digest, staged.locator);
+    const { id, size, sums } = digest;
     const { framing } = staged;
     const facts = { id: toHex(id), size };
     const name = realm.nameOf(facts.id);
@@ -358,41 +392,5 @@ export class Stager {
     const staged = this.#staged.get(token);
     if (staged === undefined) throw new StoreError('closed', 'this staged blob is gone');
     return staged;
-  }
-}
-
-/** All of one open file into another, in slices. */
-function copyBytes(from: OpenFile, to: OpenFile): void {
-  const slice = new Uint8Array(sliceBytes);
-  for (let at = 0, count = 0; (count = from.read(slice, at)) > 0; at += count)
-    to.write(slice.subarray(0, count), at);
-}
-
-function append(staged: Staged, bytes: Uint8Array): void {
-  writeTo(staged, bytes, staged.written);
-  staged.written += bytes.length;
-}
-
-function createTemp(host: Host, path: string): OpenFile {
-  try {
-    return host.files.open(path, 'create');
-  } catch (error) {
-    throw writeError(error, 'creating a temp file');
-  }
-}
-
-function writeTo(staged: Staged, bytes: Uint8Array, at: number): void {
-  try {
-    staged.file.write(bytes, at);
-  } catch (error) {
-    throw writeError(error, 'writing a temp file');
-  }
-}
-
-function removeIfThere(host: Host, path: string): void {
-  try {
-    host.files.removeFile(path);
-  } catch (error) {
-    if (systemCode(error) !== 'ENOENT') throw error;
   }
 }

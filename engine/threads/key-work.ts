@@ -67,6 +67,7 @@ const pageRows = 2_000;
 export function keyHandlers(open: () => KeyContext, view: () => KeyView): Readonly<Record<string, Handler>> {
   return {
     'keys-list': () => listKeys(view()),
+    'keys-file': () => keysFile(view()),
     'keys-add': (secret: Secret | 'recovery-key') => addKey(open(), secret),
     'keys-remove': (slot: string) =>
       change(open(), (tools, keys) => Promise.resolve(removeSlot(tools, keys, slot))),
@@ -75,6 +76,12 @@ export function keyHandlers(open: () => KeyContext, view: () => KeyView): Readon
       change(open(), (tools, keys) => renewSlots(tools, keys, secrets)),
     'keys-stale': (after: number) => stalePage(open(), after),
   };
+}
+
+/** As it is, for a replica. */
+function keysFile({ host, layout, provider, realm }: KeyView): Uint8Array {
+  if (realm.state === 'plain') throw new StoreError('invalid-argument', 'this store is not encrypted');
+  return readKeyFiles(host.files, layout, provider);
 }
 
 function listKeys(context: KeyView): KeysInfo {

@@ -63,6 +63,8 @@ function named(realm: Realm, operation: Operation): { operation: CommitOperation
       case 'release':
         return { ...operation, id: id(operation.id), owner: realm.named('owner', operation.owner) };
       case 'set-root': {
+        if (operation.sealed === true)
+          return { ...operation, name: sealedName(realm, operation.name, operation.id) };
         const blob = id(operation.id);
         const name = realm.named('root', operation.name, blob);
         note(said, name.key, operation.name);
@@ -96,6 +98,16 @@ function named(realm: Realm, operation: Operation): { operation: CommitOperation
     }
   };
   return { operation: one(), said };
+}
+
+/** The sealed name of a root that points to this locator, as another store has it. With keys `tampered` unless it is that. */
+function sealedName(realm: Realm, shown: string, locator: string): Named {
+  if (realm.state === 'plain' || !/^[0-9a-f]{64}\.(?:[0-9a-f]{2}){46,4096}$/.test(shown))
+    throw new StoreError('invalid-argument', 'the name of a root is not sealed');
+  const key = realm.keyOf(shown);
+  if (realm.state === 'open' && realm.find('root', realm.tell('root', shown, locator)) !== key)
+    throw new StoreError('tampered', 'the name of a root stands in the place of another');
+  return { key, shown };
 }
 
 type Owned<Put> = Omit<Put, 'owner'> & { readonly owner?: Named };

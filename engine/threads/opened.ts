@@ -1,5 +1,5 @@
 /** What the commit thread is told to open, and what it answers. */
-import type { EncryptionOptions, StoreParameters } from '../api.ts';
+import type { EncryptionOptions, ReplicaSeed, StoreParameters } from '../api.ts';
 import type { StoreLayout } from '../catalog/layout.ts';
 import type { DriverChoice } from '../driver.ts';
 import type { RecoverReport } from '../maintenance/recover.ts';
@@ -11,6 +11,7 @@ export interface WriterOptions {
   readonly driver: DriverChoice;
   readonly parameters: StoreParameters;
   readonly encryption?: EncryptionOptions;
+  readonly replicaOf?: ReplicaSeed<StoreParameters>;
 }
 
 /** What the calling thread and the workers need to know of an open store. */

@@ -1,5 +1,5 @@
 /** Finding a store and unlocking it: keys of a new one are made, those of an old one opened by the secret that was given. */
-import type { EncryptionOptions, EncryptionParameters, StoreParameters } from '../api.ts';
+import type { EncryptionOptions, EncryptionParameters, ReplicaSeed, StoreParameters } from '../api.ts';
 import { layoutOf } from '../catalog/layout.ts';
 import type { Provider } from '../codec/provider.ts';
 import { type FoundStore, findStore } from '../commit/create.ts';
@@ -8,7 +8,8 @@ import type { DatabaseClass } from '../driver.ts';
 import { StoreError, toStoreError } from '../errors.ts';
 import type { Host } from '../host.ts';
 import type { Keyring } from '../keys/keyring.ts';
-import { type Keys, type KeyTools, createKeys, unlockKeys } from '../keys/keys.ts';
+import { paddings } from '../codec/superblock.ts';
+import { type Keys, type KeyTools, createKeys, describeKeys, unlockKeys } from '../keys/keys.ts';
 import { type Realm, SealedRealm, lockedRealm, plainRealm } from '../keys/realm.ts';
 
 export type { Realm } from '../keys/realm.ts';
@@ -26,6 +27,8 @@ export interface Wanted {
   readonly mode: 'create' | 'open' | 'read-only';
   readonly parameters: StoreParameters;
   readonly encryption?: EncryptionOptions;
+  /** What another store of the realm gave to make this one. */
+  readonly replicaOf?: ReplicaSeed<StoreParameters>;
 }
 
 /** `wrong-key` where the secret fits no slot, and where one is given to a store that is not encrypted. */
@@ -33,14 +36,30 @@ export async function findUnlocked(
   options: Wanted,
   parts: { readonly host: Host; readonly provider: Provider; readonly driver: DatabaseClass },
 ): Promise<UnlockedStore> {
-  const fresh = await newKeys(options, parts);
+  const { replicaOf } = options;
+  const planted = replicaOf && checkSeed(replicaOf, parts.provider);
+  const fresh = replicaOf === undefined ? await newKeys(options, parts) : undefined;
   try {
-    const parameters = withKeys(options.parameters, fresh, options.encryption?.padding);
+    const parameters =
+      planted === undefined
+        ? withKeys(options.parameters, fresh, options.encryption?.padding)
+        : { ...options.parameters, encryption: planted };
     // Without keys no store is made where an encrypted one is wanted.
     const mode =
-      options.mode === 'create' && options.encryption !== undefined && !fresh ? 'open' : options.mode;
-    const found = findStore(options.root, mode, { ...parts, parameters, keys: fresh?.file });
+      options.mode === 'create' && options.encryption !== undefined && !fresh && !planted
+        ? 'open'
+        : options.mode;
+    const keys = fresh?.file ?? replicaOf?.keys;
+    const found = findStore(options.root, mode, { ...parts, parameters, keys });
     const { encryption } = found.superblock.parameters;
+    if (planted !== undefined && encryption?.realm !== planted.realm)
+      throw new StoreError(
+        'conflict',
+        `the store in ${options.root} is there already, and of another realm`,
+        {
+          path: options.root,
+        },
+      );
     if (encryption === null) {
       if (options.encryption === undefined) return { ...found, keyring: undefined };
       throw notEncrypted(found);
@@ -72,6 +91,20 @@ export async function unlockLost(
   throw new StoreError('wrong-key', 'this store is encrypted: its catalog is only made again with a key', {
     path: found.layout.root,
   });
+}
+
+/** What a replica is to be encrypted with. It may have come from anywhere. */
+function checkSeed(
+  { keys, parameters }: ReplicaSeed<StoreParameters>,
+  provider: Provider,
+): EncryptionParameters {
+  const { encryption } = parameters;
+  if (encryption === null || !paddings.includes(encryption.padding))
+    throw new StoreError('invalid-argument', 'a replica without keys is one of an encrypted store');
+  const { realm, padding } = encryption;
+  if (describeKeys(provider, keys).realmId !== realm)
+    throw new StoreError('invalid-argument', 'the keys for a replica are of another realm');
+  return { realm, padding };
 }
 
 async function unlock(

@@ -38,6 +38,7 @@ export class SharedReads {
     return {
       identity: () => source.identity(),
       roots: (names) => source.roots(names),
+      spoken: (name) => source.spoken?.(name) ?? name,
       links: (ids) => source.links(ids),
       changes: (asked) => source.changes(asked),
       marks: (names) => source.marks(names),

@@ -1,5 +1,6 @@
 /** Judges the blobs that arrive: only what was asked for, or what lies on the way down a tree that is being streamed. */
 import { type EncodedChunk, contentOf, receivedRun } from '../../engine/codec/chunk-run.ts';
+import { decodeNode } from '../../engine/codec/node.ts';
 import { StoreError } from '../../engine/errors.ts';
 import { type TreeLink, keyOf } from './difference.ts';
 import { depthMax, nodeBytesMax } from './limits.ts';
@@ -26,6 +27,8 @@ export interface ArrivalOptions {
   readonly takes: (form: BlobForm) => boolean;
   /** The content of chunks; `corrupt` for what does not give what it says. */
   readonly decode: (chunks: readonly EncodedChunk[]) => Uint8Array;
+  /** Nodes that come as sealed objects are larger. */
+  readonly nodeBytesMax?: number;
 }
 
 /** A piece that may come. */
@@ -58,7 +61,10 @@ export class Assembly {
   take(blob: BlobMessage, payload: Uint8Array, from: () => number): Taken {
     if (!this.#options.takes(blob.form))
       throw refused('incompatible-format', 'a blob comes in a form that was not agreed', blob.id);
-    const chunks = blob.form === 'content' ? undefined : chunksOf(blob, payload);
+    const isChunks = blob.form === 'deflate' || blob.form === 'zstd';
+    const chunks = isChunks ? chunksOf(blob, payload) : undefined;
+    if (blob.form === 'manifest' && (blob.kind !== 'raw' || blob.size !== 32 || payload.length !== 32))
+      throw refused('corrupt', 'the locator of a manifest has 32 bytes', blob.id);
     const length = chunks === undefined ? payload.length : contentOf(chunks);
     const key = keyOf(blob);
     if (this.#open !== undefined && (this.#open.key !== key || this.#open.blob.size !== blob.size))
@@ -89,7 +95,7 @@ export class Assembly {
   }
 
   #begin(blob: BlobMessage, key: string, from: number): Arrival {
-    if (blob.kind === 'node' && blob.size > nodeBytesMax)
+    if (blob.kind === 'node' && blob.size > (this.#options.nodeBytesMax ?? nodeBytesMax))
       throw refused('limit-exceeded', `a node is said to have ${blob.size} bytes`, blob.id);
     return {
       key,
@@ -150,6 +156,21 @@ function chunksOf({ id, form }: BlobMessage, payload: Uint8Array): EncodedChunk[
     if (!StoreError.is(error, 'corrupt') && !StoreError.is(error, 'limit-exceeded')) throw error;
     throw refused(error.code as 'corrupt', error.message, id);
   }
+}
+
+/** What a node links to, whose bytes are those of its id; as a sealed object it is known by what `linksOf` finds. */
+export function linksOfNode(
+  id: BlobId,
+  bytes: Uint8Array,
+  how: {
+    readonly sha256Hex: (bytes: Uint8Array) => string;
+    readonly linksOf?: ((bytes: Uint8Array) => readonly TreeLink[]) | undefined;
+  },
+): readonly TreeLink[] {
+  if (how.linksOf !== undefined) return how.linksOf(bytes);
+  if (how.sha256Hex(bytes) !== id)
+    throw refused('corrupt', 'the bytes of a node are not those of its id', id);
+  return decodeNode(bytes).links;
 }
 
 export function refused(

@@ -4,6 +4,9 @@ import { nodeBytesMax, nodeLinksMax } from '../../engine/codec/node.ts';
 
 export { nodeBytesMax, nodeLinksMax, runChunksMax, runContentMax };
 
+/** A node as a sealed object: 4 MiB, its clear section, sealed and padded take less. */
+export const nodeObjectBytesMax: number = 8 * 1024 * 1024;
+
 /** Versions of the protocol spoken here. */
 export const versionMin = 1;
 export const versionMax = 1;

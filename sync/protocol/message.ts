@@ -27,8 +27,11 @@ import * as limits from './limits.ts';
 
 export type { BlobId, LinkKind };
 
-/** How the bytes of a blob travel: as its content, or as a run of chunks, of which those that are compressed are so by this codec. */
-export type BlobForm = 'content' | 'deflate' | 'zstd';
+/**
+ * How the bytes of a blob travel: as its content, or as a run of chunks, of which those that are compressed are so by this codec. In the
+ * place of a chunked blob, which has no sealed object, the locator of its `manifest`.
+ */
+export type BlobForm = 'content' | 'deflate' | 'zstd' | 'manifest';
 /** What blobs are named by: their sha256, or locators within one realm. Only `ids` is spoken in version 1. */
 export type Namespace = 'ids' | 'locators';
 
@@ -128,7 +131,12 @@ export type Message =
   | { readonly type: 'history'; readonly roots: readonly RootHistory[] };
 
 /** The numbers of the codecs in stored chunks. */
-export const formNumbers: Readonly<Record<BlobForm, number>> = { content: 0, deflate: 1, zstd: 2 };
+export const formNumbers: Readonly<Record<BlobForm, number>> = {
+  content: 0,
+  deflate: 1,
+  zstd: 2,
+  manifest: 3,
+};
 const magic = new TextEncoder().encode('holdfast sync');
 const types = [
   'hello',
@@ -149,7 +157,7 @@ const types = [
   'history',
 ] as const satisfies readonly Message['type'][];
 const namespaces: readonly Namespace[] = ['ids', 'locators'];
-export const forms: readonly BlobForm[] = ['content', 'deflate', 'zstd'];
+export const forms: readonly BlobForm[] = ['content', 'deflate', 'zstd', 'manifest'];
 
 /** The header of a message. What a peer may not send is not sent either: a value over a limit is a bug of the caller. */
 export function encodeMessage(message: Message): Uint8Array {

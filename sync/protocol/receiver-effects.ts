@@ -10,7 +10,7 @@ export type ReceiverEffect =
   /** A piece of a raw blob; pieces of one blob follow each other. Answers: `taken` for each piece, `stored` or `unfit` after the last. */
   | { readonly do: 'write'; readonly piece: RawPiece }
   /** A node whose links are all here, or come before it among these effects. Answer: `stored`; `refused` when one of them is not here after all. */
-  | { readonly do: 'store-node'; readonly id: BlobId; readonly bytes: Uint8Array }
+  | { readonly do: 'store-node'; readonly link: TreeLink; readonly bytes: Uint8Array }
   /** What the peer tells of its roots, before any of them moves. Answer: `judged`; a refusal ends the transfer. */
   | { readonly do: 'judge'; readonly roots: readonly ToldRoot[] }
   /** The closure of the root is here and durable. Answer: `rootSet`, or `refused` when its blob was collected meanwhile. */

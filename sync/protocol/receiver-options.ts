@@ -1,10 +1,13 @@
 /** What the receiver's machine is told of a transfer when it begins. */
 import type { ArrivalOptions } from './arrivals.ts';
 import type { ReceiveWindow } from './credit.ts';
+import type { TreeLink } from './difference.ts';
 import type { AskedRoot, BlobId } from './message.ts';
 
 export interface ReceiverOptions extends ArrivalOptions {
   readonly sha256Hex: (bytes: Uint8Array) => string;
+  /** What a node links to, where it is not known by its sha256: `corrupt` for what is none. */
+  readonly linksOf?: ((bytes: Uint8Array) => readonly TreeLink[]) | undefined;
   readonly window: ReceiveWindow;
   readonly ask: { readonly all: boolean; readonly roots: readonly AskedRoot[] };
   /** What the roots must be, where the peer has offered them. */

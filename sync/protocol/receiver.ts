@@ -1,7 +1,7 @@
 /** The receiving side as a state machine: what arrives, what is checked, wanted, stored, and when a root may be set. No I/O. */
-import { decodeNode } from '../../engine/codec/node.ts';
+import { toHex } from '../../engine/codec/bytes.ts';
 import { StoreError, invariant } from '../../engine/errors.ts';
-import { type Arrival, Assembly, type BlobMessage, Descent, refused } from './arrivals.ts';
+import { type Arrival, Assembly, type BlobMessage, Descent, linksOfNode, refused } from './arrivals.ts';
 import { costOf } from './credit.ts';
 import { type TreeLink, keyOf } from './difference.ts';
 import { depthMax } from './limits.ts';
@@ -283,6 +283,7 @@ export class Receiver {
     this.#options.window.arrived(cost);
     const entry = this.#entries.get(arrival.key);
     const needed = entry?.state === 'arriving';
+    if (blob.form === 'manifest') return this.#manifest(blob, payload, needed ? entry : undefined);
     if (blob.kind === 'raw') {
       if (!needed) this.taken(payload);
       else {
@@ -318,6 +319,15 @@ export class Receiver {
     return from;
   }
 
+  /** A chunked blob is stored as a node would be: behind its manifest. Never unasked. */
+  #manifest({ id }: BlobMessage, payload: Uint8Array, entry: Entry | undefined): void {
+    if (this.#descent !== undefined || entry === undefined)
+      throw refused('forbidden', 'a manifest comes that nothing asked for', id);
+    this.#credit(this.#room.arrived(costOf({ kind: 'raw', bytes: payload, length: payload.length })));
+    this.#blobs++;
+    this.#hold(entry, payload.slice(), [{ kind: 'node', id: toHex(payload) }]);
+  }
+
   #count(arrival: Arrival): void {
     this.#blobs++;
     this.#bytes += arrival.blob.size - arrival.from;
@@ -328,11 +338,14 @@ export class Receiver {
     invariant(bytes !== undefined, 'a node has bytes');
     const { id } = arrival.blob;
     // Before its links are believed: they decide what else may come.
-    if (this.#options.sha256Hex(bytes) !== id)
-      throw refused('corrupt', 'the bytes of a node are not those of its id', id);
-    const { links } = decodeNode(bytes);
+    const links = linksOfNode(id, bytes, this.#options);
     this.#descent?.enter(id, links);
     if (entry === undefined) return;
+    this.#hold(entry, bytes, links);
+  }
+
+  #hold(entry: Entry, bytes: Uint8Array, links: readonly TreeLink[]): void {
+    const { id } = entry.link;
     if (entry.depth > depthMax)
       throw refused('limit-exceeded', `a tree is deeper than ${depthMax} nodes`, id);
     entry.state = 'held';
@@ -356,7 +369,7 @@ export class Receiver {
     invariant(entry.node !== undefined, 'a node without bytes');
     entry.state = 'storing';
     this.#room.workBegins(1);
-    this.#effects.push({ do: 'store-node', id: entry.link.id, bytes: entry.node.bytes });
+    this.#effects.push({ do: 'store-node', link: entry.link, bytes: entry.node.bytes });
     this.#lead(entry);
   }
 

@@ -10,6 +10,7 @@ import {
   type LinkKind,
   type Message,
   type RootHistory,
+  formNumbers,
   forms,
 } from './message.ts';
 
@@ -193,7 +194,8 @@ export class Sender {
       this.#expected = Math.max(1024, (15 * this.#expected + piece.bytes.length) / 16);
     slot.readTo = read.offset + lengthOf(piece);
     if (lengthOf(piece) > 0 || piece.size === read.offset) slot.pieces.push(piece);
-    if ('id' in slot.item && slot.item.unasked && piece.size > unaskedBytesMax) slot.absent = true;
+    const isLarge = piece.size > unaskedBytesMax || piece.codec === formNumbers.manifest;
+    if ('id' in slot.item && slot.item.unasked && isLarge) slot.absent = true;
   }
 
   #expect(state: string, message: Message): void {

@@ -64,7 +64,7 @@ test('nodes are stored right behind what they link to; what was refused waits un
   /** What is to be stored, and what is asked. */
   const next = (): string[] =>
     receiver.drain().flatMap((effect) => {
-      if (effect.do === 'store-node') return [`store ${effect.id}`];
+      if (effect.do === 'store-node') return [`store ${effect.link.id}`];
       if (effect.do === 'write') return [`write ${effect.piece.id}`];
       return effect.do === 'check' ? effect.links.map(({ id }) => `check ${id}`) : [];
     });
@@ -107,7 +107,7 @@ test('a slow store holds back nodes that come compressed, as it holds back other
   /** The store answers what it is asked, and is slow to store. */
   const drain = (): void => {
     for (const effect of receiver.drain()) {
-      if (effect.do === 'store-node') storing.push(effect.id);
+      if (effect.do === 'store-node') storing.push(effect.link.id);
       else if (effect.do === 'check')
         receiver.checked(
           effect.links,

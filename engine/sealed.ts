@@ -1,0 +1,87 @@
+/** The contract of sealed objects: an encrypted store copied as it lies, by locators, also by those who have none of its keys. */
+
+type Kind = 'raw' | 'node';
+
+/** What a store tells of an object without opening it. */
+export interface SealedFacts {
+  readonly kind: Kind;
+  /** Bytes of the object. Of a chunked blob 0: it has no object of its own. */
+  readonly size: number;
+  /** Of a chunked blob: the locator of its manifest, a node that leads to its chunks. */
+  readonly manifest?: string;
+  /** It was found damaged: a put of it heals. */
+  readonly suspect: boolean;
+}
+
+export interface SealedPut {
+  /** What the object is called: a locator, 64 lower-case hex digits. */
+  readonly locator: string;
+  readonly kind: Kind;
+  readonly signal?: AbortSignal;
+}
+
+export interface SealedPutResult {
+  /** sha256 of the object, hex. */
+  readonly digest: string;
+  /** Bytes that it takes in the store. */
+  readonly storedSize: number;
+  /** It was here already. */
+  readonly deduplicated: boolean;
+}
+
+/**
+ * What a replica of an encrypted store is made of, `openStore(…, { replicaOf })`: the wrapped keys, which nobody opens without a secret, and
+ * the parameters. A replica that is not given the secret has no keys; who has it opens the replica by it.
+ */
+export interface ReplicaSeed<Parameters = unknown> {
+  /** The file of keys, as it is. */
+  readonly keys: Uint8Array;
+  readonly parameters: Parameters;
+}
+
+/** A root as it stands on disk. Its name is sealed together with the locator that it points to. */
+export interface SealedRoot {
+  /** What it is found by, 64 hex digits: the same for one name in all stores of a realm. */
+  readonly key: string;
+  /** The sealed name, as text. */
+  readonly shown: string;
+  readonly locator: string;
+}
+
+/**
+ * Sealed objects and roots by what they are called on disk. Every call is refused (`invalid-argument`) by a store that is not encrypted.
+ *
+ * Without keys nothing tells whether an object belongs to its locator. So what is here and sound is never replaced by what comes later,
+ * and whoever puts something else is told. With keys all is opened before it is taken in.
+ */
+export interface SealedObjects<Parameters = unknown> {
+  /** What a replica is made of. Later changes of the keys are not in it. */
+  seed(): Promise<ReplicaSeed<Parameters>>;
+  /** Undefined for what is not here. */
+  stat(locators: readonly string[]): Promise<(SealedFacts | undefined)[]>;
+  /** Bytes of an object from `offset`, clamped at its end, their checksums verified. Undefined: unknown. Damaged: `corrupt`. */
+  read(
+    locator: string,
+    range: { readonly offset: number; readonly length: number },
+  ): Promise<Uint8Array | undefined>;
+  /** What a node links to, as its clear head says: in the order of their bytes, each once. Of a raw object nothing. */
+  links(locator: string): Promise<readonly { readonly kind: Kind; readonly locator: string }[] | undefined>;
+  /** sha256 of an object, hex: equal digests are equal objects. Reads all of it. */
+  digest(locator: string): Promise<string | undefined>;
+  /**
+   * Puts an object; durable when it resolves. What a node links to has to be here (`not-found`). `corrupt` for what no sealer wrote,
+   * `limit-exceeded` for what is too large. With keys: `tampered` unless it is the object of this locator; what is here and does not open
+   * is replaced by it. Without: `conflict` where another object is here under this locator, which stays.
+   */
+  put(source: Uint8Array | AsyncIterable<Uint8Array>, what: SealedPut): Promise<SealedPutResult>;
+  /** Makes chunks and manifest, put before, the one blob that is called so. Without keys nobody can tell of which blob a manifest is. */
+  putChunked(locator: string, manifest: string): Promise<void>;
+  roots(): Promise<SealedRoot[]>;
+  /** Sequences of the records of the root log that set each root to each locator, rising. O(length of the log). */
+  changes(asked: readonly Omit<SealedRoot, 'shown'>[]): Promise<number[][]>;
+  /**
+   * Sets a root by compare-and-swap of locators; null: it must not exist. With keys: `tampered` unless the name opens, at this locator
+   * and under this key. The root log takes it in as any other change.
+   */
+  setRoot(root: SealedRoot, options?: { readonly expect?: string | null }): Promise<void>;
+}
