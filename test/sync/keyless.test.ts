@@ -108,6 +108,16 @@ storeTest(
     await assert.rejects(over(plain, store, 'push'), withCode('invalid-argument'));
     await over(store, replica, 'push');
 
+    // A replica that is asked by ids says that it lacks the key, and gives nothing.
+    for (const how of ['pull', 'push'] as const) {
+      const [from, to] = how === 'pull' ? [replica, store] : [store, replica];
+      await assert.rejects(over(from, to, how, { by: 'ids' }), withCode('wrong-key'));
+    }
+    const long = 'n'.repeat(434);
+    await store.roots.set(long, a.id);
+    await assert.rejects(over(store, replica, 'push'), withCode('limit-exceeded'));
+    await store.roots.delete(long);
+
     // What was planted under a locator that a root names.
     const [root] = await store.sealed.roots();
     const evil = await openStore(join(folder.side, 'evil'), {
@@ -283,3 +293,22 @@ storeTest(
     await replica.close();
   },
 );
+
+storeTest('without keys no node comes to lead back to itself', async (folder) => {
+  const store = await folder.open({ encryption: { secret } });
+  const replica = await openStore(join(folder.side, 'replica'), {
+    ...inline,
+    replicaOf: await store.sealed.seed(),
+  });
+  await replica.sealed.put(forged('raw'), { locator: x, kind: 'raw' });
+  await assert.rejects(
+    replica.sealed.put(forged('node', [['node', y]]), { locator: y, kind: 'node' }),
+    withCode('not-found'),
+  );
+  await replica.sealed.put(forged('node'), { locator: y, kind: 'node' });
+  await assert.rejects(
+    replica.sealed.put(forged('node', [['node', y]]), { locator: y, kind: 'node' }),
+    withCode('conflict'),
+  );
+  await replica.close();
+});
