@@ -1,7 +1,6 @@
 /** An encrypted store as the source of a transfer by locators: objects as they lie, with keys or without. */
 import { type Session, type Store, StoreError } from '../../engine/index.ts';
 import { fromHex } from '../../engine/codec/bytes.ts';
-import { nameBytesMax } from '../protocol/limits.ts';
 import type { BlobId, Ending, Identity, PeerMark, PeerRoot, Piece, Source, TreeLink } from '../peer.ts';
 
 /** The form that tells the manifest of a chunked blob. */
@@ -45,10 +44,6 @@ export class SealedSource implements Source {
       const kind = facts[i]?.kind;
       if (kind === undefined)
         throw new StoreError('corrupt', `the blob of root ${key} is not in the store`, { id, root: key });
-      if (shown.length > nameBytesMax)
-        throw new StoreError('limit-exceeded', `the name of root ${key} is too long to travel sealed`, {
-          root: key,
-        });
       this.#names.set(key, shown);
       return { name: key, id, kind };
     });
