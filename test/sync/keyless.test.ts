@@ -303,12 +303,14 @@ storeTest('without keys no node comes to lead back to itself', async (folder) =>
   await replica.sealed.put(forged('raw'), { locator: x, kind: 'raw' });
   await assert.rejects(
     replica.sealed.put(forged('node', [['node', y]]), { locator: y, kind: 'node' }),
-    withCode('not-found'),
+    withCode('corrupt'),
   );
   await replica.sealed.put(forged('node'), { locator: y, kind: 'node' });
   await assert.rejects(
     replica.sealed.put(forged('node', [['node', y]]), { locator: y, kind: 'node' }),
-    withCode('conflict'),
+    withCode('corrupt'),
   );
+  await replica.sealed.put(forged('node'), { locator: z, kind: 'node' });
+  await assert.rejects(replica.sealed.putChunked(z, z), withCode('corrupt'));
   await replica.close();
 });
