@@ -95,8 +95,8 @@ export function makeSealed(parts: SealedParts): SealedObjects<StoreParameters> {
       run(() =>
         writing(async () => {
           const [id, root] = [checkId(locator), checkId(manifest)];
-          if (id === root) throw new StoreError('corrupt', `${id} is said to be its own manifest`, { id });
           const label = await query<Uint8Array | null>('manifestLabel', id, root);
+          if (id === root) throw new StoreError('corrupt', `${id} is said to be its own manifest`, { id });
           // Its size, where its label does not tell it, the manifest does.
           const incarnation = randomIncarnation(parts.host);
           await submit({ op: 'put-chunked', id, label, size: 0, incarnation, manifest: root });
