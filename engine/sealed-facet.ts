@@ -52,6 +52,9 @@ export function makeSealed(parts: SealedParts): SealedObjects<StoreParameters> {
     const isWhole = kind === 'raw' || (source instanceof Uint8Array && source.length <= nodeObjectBytesMax);
     const bytes = isWhole ? bounded(source, parameters) : await whole(source, nodeObjectBytesMax);
     const links = kind === 'node' ? linksOf(bytes as Uint8Array) : [];
+    // It would be its own reference: what was found damaged is replaced while its row is there.
+    if (links.some(({ id }) => id === locator))
+      throw new StoreError('corrupt', `node ${locator} links to itself`, { id: locator });
     const object = { locator, kind, links, keep: locked };
     const options = { object, ...(what.signal === undefined ? {} : { signal: what.signal }) };
     const result = await parts.ingest.put(bytes, options);
@@ -105,6 +108,7 @@ export function makeSealed(parts: SealedParts): SealedObjects<StoreParameters> {
         writing(async () => {
           const [id, root] = [checkId(locator), checkId(manifest)];
           const label = await query<Uint8Array | null>('manifestLabel', id, root);
+          if (id === root) throw new StoreError('corrupt', `${id} is said to be its own manifest`, { id });
           // Its size, where its label does not tell it, the manifest does.
           const incarnation = randomIncarnation(parts.host);
           await submit({ op: 'put-chunked', id, label, size: 0, incarnation, manifest: root });

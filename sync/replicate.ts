@@ -10,7 +10,7 @@ import { StoreSource } from './peers/store-source.ts';
 import { rootsMax } from './protocol/limits.ts';
 import type { BlobForm, Message, OfferedRoot } from './protocol/message.ts';
 import { type Quota, receiveRoots } from './receiving.ts';
-import { sendRoots } from './sending.ts';
+import { sendRoots, spokenName } from './sending.ts';
 import type { Transport } from './transport.ts';
 
 export interface PeerOptions {
@@ -178,7 +178,7 @@ class Side {
           const wanted = Object.hasOwn(expect, name) ? expect[name] : undefined;
           const known = marks.get(name) ?? [];
           return {
-            name: source.spoken?.(name) ?? name,
+            name: spokenName(source, name),
             id,
             marks: known,
             ...force,

@@ -4,7 +4,7 @@ import type { Connection, Incoming } from './connection.ts';
 import { Exchange } from './exchange.ts';
 import type { PeerMark, PeerRoot, Source } from './peer.ts';
 import { difference } from './protocol/difference.ts';
-import { rootsMax } from './protocol/limits.ts';
+import { nameBytesMax, rootsMax } from './protocol/limits.ts';
 import { type AskedRoot, type RootHistory, formNumbers } from './protocol/message.ts';
 import { type PlannedRoot, type SendCounts, Sender, type SenderEffect } from './protocol/sender.ts';
 
@@ -41,7 +41,7 @@ export async function sendRoots(
         case 'find':
           exchange.later(async () => {
             roots = await findRoots(source, effect.ask, options.offered);
-            machine.found(roots.map((root) => ({ ...root, name: source.spoken?.(root.name) ?? root.name })));
+            machine.found(roots.map((root) => ({ ...root, name: spokenName(source, root.name) })));
           });
           return undefined;
         case 'read': {
@@ -134,4 +134,14 @@ async function plan(
     if (items !== undefined) return { base, items };
   }
   return { base: null, items: [] };
+}
+
+/** What a root is called on the wire. `limit-exceeded` where that is too long, as sealed names may be. */
+export function spokenName(source: Source, name: string): string {
+  const spoken = source.spoken?.(name) ?? name;
+  if (spoken !== name && spoken.length > nameBytesMax)
+    throw new StoreError('limit-exceeded', `the name of root ${name} is too long to travel sealed`, {
+      root: name,
+    });
+  return spoken;
 }

@@ -1,6 +1,7 @@
 /** The receiving side as a state machine: what arrives, what is checked, wanted, stored, and when a root may be set. No I/O. */
 import { toHex } from '../../engine/codec/bytes.ts';
 import { StoreError, invariant } from '../../engine/errors.ts';
+import { checkAnswer } from './answer.ts';
 import { type Arrival, Assembly, type BlobMessage, Descent, linksOfNode, refused } from './arrivals.ts';
 import { costOf } from './credit.ts';
 import { type TreeLink, keyOf } from './difference.ts';
@@ -41,6 +42,8 @@ export class Receiver {
   /** Blobs whose beginnings turned out wrong. */
   readonly #unfit = new Set<BlobId>();
   #opened = 0;
+  /** Entries that are held. */
+  #waiting = 0;
   #blobs = 0;
   #bytes = 0;
   #redundant = 0;
@@ -60,6 +63,9 @@ export class Receiver {
       this.#effects.push({ do: 'check', links: this.#toCheck.splice(-checkLinksMax) });
     }
     if (this.#state === 'walking') {
+      // No sha256 leads back to itself; what is known by another name may.
+      if (this.#waiting > 0 && this.#waiting === this.#entries.size)
+        throw new StoreError('corrupt', 'the peer is refused: its nodes lead back to themselves');
       for (const wants of this.#wants.next(this.#room.held))
         this.#send({
           type: 'want',
@@ -138,6 +144,7 @@ export class Receiver {
         id: link.id,
       });
     entry.state = 'held';
+    this.#waiting++;
     entry.leads = false;
     this.#credit(this.#room.workEnds(1));
     this.#openChildren(entry, entry.node.links);
@@ -157,20 +164,8 @@ export class Receiver {
   }
 
   #found(roots: readonly FoundRoot[]): void {
-    const { ask, current } = this.#options;
-    const asked = new Map(ask.roots.map((root) => [root.name, root.haves]));
-    if (!ask.all && roots.length !== asked.size)
-      throw new StoreError('corrupt', 'the peer answers for other roots than those asked for');
-    for (const { name, id, base } of roots) {
-      if (id === null)
-        throw new StoreError('not-found', `the peer has no root ${JSON.stringify(name)}`, { root: name });
-      if (!ask.all && !asked.has(name))
-        throw new StoreError('corrupt', `the peer answers for a root that was not asked for`, { root: name });
-      if ((this.#options.offered?.get(name) ?? id) !== id)
-        throw new StoreError('corrupt', 'the peer gives another root than it offered', { root: name });
-      if (base !== null && asked.get(name)?.includes(base) !== true)
-        throw new StoreError('corrupt', `the peer builds on a root that was not named`, { root: name });
-    }
+    const { current } = this.#options;
+    checkAnswer(roots, this.#options);
     this.#roots = roots.map((root) => {
       const unchanged = current.get(root.name) === root.id;
       return { ...root, id: root.id!, unchanged, set: unchanged };
@@ -349,6 +344,7 @@ export class Receiver {
     if (entry.depth > depthMax)
       throw refused('limit-exceeded', `a tree is deeper than ${depthMax} nodes`, id);
     entry.state = 'held';
+    this.#waiting++;
     entry.node = { bytes, links };
     this.#room.hold(entry.node);
     this.#openChildren(entry, links);
@@ -368,6 +364,7 @@ export class Receiver {
   #storeNode(entry: Entry): void {
     invariant(entry.node !== undefined, 'a node without bytes');
     entry.state = 'storing';
+    this.#waiting--;
     this.#room.workBegins(1);
     this.#effects.push({ do: 'store-node', link: entry.link, bytes: entry.node.bytes });
     this.#lead(entry);

@@ -1,10 +1,15 @@
 /** Replicas without keys: they take a realm's roots by locators from whoever has them, give them on, heal, and are opened by the secret. */
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
+import { concatBytes, fromHex } from '../../engine/codec/bytes.ts';
+import { encodeHeader } from '../../engine/codec/seal-header.ts';
 import { type OpenOptions, type Secret, type Store, openStore } from '../../engine/index.ts';
 import { SealedSink } from '../../sync/peers/sealed-sink.ts';
 import { type PullOptions, pair, pull, push, serve } from '../../sync/index.ts';
-import { noise, smallParameters, storeTest, text, withCode } from '../engine/store-folder.ts';
+import { helloOf } from '../../sync/protocol/hello.ts';
+import { nodeObjectBytesMax } from '../../sync/protocol/limits.ts';
+import { noise, sha256, smallParameters, storeTest, text, withCode } from '../engine/store-folder.ts';
+import { ScriptedPeer } from './scripted-peer.ts';
 import { setTree } from './stores.ts';
 
 const secret: Secret = { kind: 'raw-key', key: new Uint8Array(32).fill(5) };
@@ -104,6 +109,16 @@ storeTest(
     await assert.rejects(over(plain, store, 'push'), withCode('invalid-argument'));
     await over(store, replica, 'push');
 
+    // A replica that is asked by ids says that it lacks the key, and gives nothing.
+    for (const how of ['pull', 'push'] as const) {
+      const [from, to] = how === 'pull' ? [replica, store] : [store, replica];
+      await assert.rejects(over(from, to, how, { by: 'ids' }), withCode('wrong-key'));
+    }
+    const long = 'n'.repeat(434);
+    await store.roots.set(long, a.id);
+    await assert.rejects(over(store, replica, 'push'), withCode('limit-exceeded'));
+    await store.roots.delete(long);
+
     // What was planted under a locator that a root names.
     const [root] = await store.sealed.roots();
     const evil = await openStore(join(folder.side, 'evil'), {
@@ -143,4 +158,178 @@ storeTest('a put that fails before it asks for bytes lets who brings them go on'
   const piece = { id, size: 100, offset: 0, from: 0, bytes: new Uint8Array(10), codec: 0, length: 10 };
   await sink.write(piece);
   await assert.rejects(sink.written(id), withCode('closed'));
+});
+
+type Linked = readonly (readonly ['raw' | 'node', string])[];
+
+/** What looks sealed to who has no keys. */
+function forged(role: 'raw' | 'node', links: Linked = [], order: 'sorted' | 'turned' = 'sorted'): Uint8Array {
+  const entries = links.map(
+    ([kind, locator]) => new Uint8Array([kind === 'raw' ? 0 : 1, ...fromHex(locator)!]),
+  );
+  entries.sort((a, b) => Buffer.compare(a, b));
+  if (order === 'turned') entries.reverse();
+  const clear = concatBytes(...entries);
+  const head = encodeHeader({ role, chunkLog2: 16, epoch: 1, nonce: noise(24), clear });
+  return concatBytes(head, noise(32 + 16 + 80));
+}
+
+const [x, y, z] = ['x', 'y', 'z'].map(sha256) as [string, string, string];
+const key = sha256('a root');
+const shown = `${key}.${'5a'.repeat(60)}`;
+/** The `n`th of a way that has no end. */
+const at = (n: number): string => sha256(`way ${n}`);
+
+interface Hostile {
+  readonly code: string;
+  readonly act: (peer: ScriptedPeer) => Promise<void>;
+}
+
+/** Names a root, and gives what is said for what is asked, as often as it is asked. */
+function giving(
+  code: string,
+  give: (locator: string, peer: ScriptedPeer) => Promise<void>,
+  root: { readonly id?: string; readonly kind?: 'raw' | 'node'; readonly name?: string } = {},
+): Hostile {
+  const act = async (peer: ScriptedPeer): Promise<void> => {
+    await peer.hear('ask');
+    const { id = x, kind = 'node', name = shown } = root;
+    await peer.say({ type: 'roots', roots: [{ name, id, kind, base: null }] });
+    for (;;) for (const want of (await peer.hear('want')).wants) await give(want.id, peer);
+  };
+  return { code, act };
+}
+
+const hostile: Readonly<Record<string, Hostile>> = {
+  'a node that links to itself': giving('corrupt', (id, peer) =>
+    peer.blob('node', id, forged('node', [['node', id]])),
+  ),
+  'two nodes that link to each other': giving('corrupt', (id, peer) =>
+    peer.blob('node', id, forged('node', [['node', id === x ? y : x]])),
+  ),
+  'a chunked blob that its manifest links to': giving(
+    'corrupt',
+    (id, peer) =>
+      id === x
+        ? peer.blob('raw', x, fromHex(y)!, { form: 'manifest' })
+        : peer.blob('node', id, forged('node', [['raw', x]])),
+    { kind: 'raw' },
+  ),
+  'nodes without end': (() => {
+    let n = 0;
+    return giving('limit-exceeded', (id, peer) => peer.blob('node', id, forged('node', [['node', at(n++)]])));
+  })(),
+  'manifests of manifests without end': (() => {
+    let n = 0;
+    return giving(
+      'limit-exceeded',
+      (id, peer) =>
+        n % 2 === 0
+          ? peer.blob('raw', id, fromHex(at(n++))!, { form: 'manifest' })
+          : peer.blob('node', id, forged('node', [['raw', at(n++)]])),
+      { kind: 'raw' },
+    );
+  })(),
+  'a raw object for a node': giving('corrupt', (id, peer) => peer.blob('node', id, forged('raw'))),
+  'a node for a raw object': giving('tampered', (id, peer) => peer.blob('raw', id, forged('node')), {
+    kind: 'raw',
+  }),
+  'no object at all': giving('corrupt', (id, peer) => peer.blob('raw', id, noise(400)), { kind: 'raw' }),
+  'an object that ends in its head': giving('corrupt', (id, peer) =>
+    peer.blob('node', id, forged('node', [['raw', z]]).subarray(0, 60)),
+  ),
+  'links out of order': giving('corrupt', (id, peer) =>
+    peer.blob(
+      'node',
+      id,
+      forged(
+        'node',
+        [
+          ['raw', y],
+          ['node', z],
+        ],
+        'turned',
+      ),
+    ),
+  ),
+  'a node larger than any': giving('limit-exceeded', (id, peer) =>
+    peer.blob('node', id, noise(1000), { size: nodeObjectBytesMax + 1 }),
+  ),
+  'a manifest of a node': giving('corrupt', (id, peer) =>
+    peer.blob('node', id, fromHex(y)!, { form: 'manifest' }),
+  ),
+  'a manifest of two locators': giving(
+    'corrupt',
+    (id, peer) => peer.blob('raw', id, noise(64), { form: 'manifest' }),
+    { kind: 'raw' },
+  ),
+  'a manifest that nothing asked for': giving('forbidden', (_, peer) =>
+    peer.blob('raw', z, fromHex(y)!, { form: 'manifest' }),
+  ),
+  'content compressed, which is not agreed': giving(
+    'incompatible-format',
+    (id, peer) => peer.blob('raw', id, noise(40), { form: 'deflate' }),
+    { kind: 'raw' },
+  ),
+  'a root in the clear': giving('corrupt', () => Promise.resolve(), { name: 'main' }),
+  'a root with half a key': giving('corrupt', () => Promise.resolve(), { name: `${key.slice(1)}.5a` }),
+  'a sealed name that is none': giving(
+    'invalid-argument',
+    (id, peer) => peer.blob('node', id, forged('node')),
+    {
+      name: `${key}.nothing`,
+    },
+  ),
+  'a root of another key': giving('corrupt', (id, peer) => peer.blob('node', id, forged('node')), {
+    name: `${'0'.repeat(64)}.${'5a'.repeat(60)}`,
+  }),
+};
+
+storeTest(
+  'a replica without keys: what a hostile peer says ends in a typed error, and moves no root',
+  async (folder) => {
+    const store = await folder.open({ encryption: { secret } });
+    const replicaOf = await store.sealed.seed();
+    const replica = await openStore(join(folder.side, 'replica'), { ...inline, replicaOf });
+    const realm = fromHex(replica.parameters.encryption!.realm)!;
+    const hello = helloOf({ storeId: 'hostile', namespace: by, realm }, ['content', 'manifest']);
+    for (const [name, { code, act }] of Object.entries(hostile)) {
+      const [near, far] = pair();
+      const peer = new ScriptedPeer(far);
+      peer.helloAs(hello);
+      const acting = peer
+        .hello()
+        .then(() => act(peer))
+        .catch(() => undefined);
+      const roots = name === 'a root of another key' ? { roots: [key] } : {};
+      await assert.rejects(pull(replica, near, { by, stallMs: 2000, ...roots }), withCode(code), name);
+      await acting;
+      assert.deepEqual(await replica.sealed.roots(), [], name);
+    }
+    assert.deepEqual((await replica.scrub()).damaged, []);
+    await replica.gc({ graceMs: 0 });
+    assert.equal((await replica.stats()).blobs, 0);
+    await replica.close();
+  },
+);
+
+storeTest('without keys no node comes to lead back to itself', async (folder) => {
+  const store = await folder.open({ encryption: { secret } });
+  const replica = await openStore(join(folder.side, 'replica'), {
+    ...inline,
+    replicaOf: await store.sealed.seed(),
+  });
+  await replica.sealed.put(forged('raw'), { locator: x, kind: 'raw' });
+  await assert.rejects(
+    replica.sealed.put(forged('node', [['node', y]]), { locator: y, kind: 'node' }),
+    withCode('corrupt'),
+  );
+  await replica.sealed.put(forged('node'), { locator: y, kind: 'node' });
+  await assert.rejects(
+    replica.sealed.put(forged('node', [['node', y]]), { locator: y, kind: 'node' }),
+    withCode('corrupt'),
+  );
+  await replica.sealed.put(forged('node'), { locator: z, kind: 'node' });
+  await assert.rejects(replica.sealed.putChunked(z, z), withCode('corrupt'));
+  await replica.close();
 });
