@@ -5,7 +5,7 @@ import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import type { Database, DatabaseClass } from '../../engine/driver.ts';
+import type { Database, DatabaseClass, Statement } from '../../engine/driver.ts';
 import { nodeHost } from '../../engine/hosts/node.ts';
 import { memoryHost } from '../../engine/hosts/memory.ts';
 import type { Files } from '../../engine/host.ts';
@@ -172,6 +172,42 @@ test('a damaged record is listed as damage, the ones before it as what they are'
     again.close();
     assert.deepEqual(listed[0]!.name, parts[0]!.name);
     assert.match(listed[1]!.damage ?? '', /checksum/);
+  });
+});
+
+test('rows that hold no bytes, and numbers out of order, as damaged pages have them, are damage', () => {
+  withSqlite((volume, path) => {
+    const part = record(new TextEncoder().encode('some'));
+    const [locator] = volume.write([part]);
+    volume.close();
+    const db: Database = new driver(path);
+    for (const value of ['a text', 5]) {
+      db.prepare('UPDATE extents SET data = ? WHERE n = 1').run(value);
+      const again = new SqliteVolume(path, sqliteOptions());
+      assert.equal(again.read(part.name, locator!, 0, locator!.length), undefined);
+      assert.equal(again.span(1, 0, 100), undefined);
+      assert.deepEqual([...again.parts(1, 10)], []);
+      again.close();
+    }
+    db.close();
+    // Whoever goes on behind the last number would read the same rows for ever.
+    class Lying extends driver {
+      override prepare(sql: string): Statement {
+        const statement = super.prepare(sql);
+        return sql.startsWith('SELECT n, data')
+          ? Object.assign(statement, {
+              all: () => [
+                [3, new Uint8Array(8)],
+                [2, new Uint8Array(8)],
+              ],
+            })
+          : statement;
+      }
+    }
+    const lying = new SqliteVolume(path, { ...sqliteOptions(), driver: Lying });
+    assert.throws(() => [...lying.extents(1, 10)], { code: 'corrupt' });
+    assert.throws(() => lying.someExtents(5, 10), { code: 'corrupt' });
+    lying.close();
   });
 });
 
