@@ -2,6 +2,7 @@
 import { type Session, type Store, StoreError } from '../../engine/index.ts';
 import { fromHex } from '../../engine/codec/bytes.ts';
 import type { BlobId, Ending, Identity, PeerMark, PeerRoot, Piece, Source, TreeLink } from '../peer.ts';
+import { readingSession } from './reading-session.ts';
 
 /** The form that tells the manifest of a chunked blob. */
 const manifestForm = 3;
@@ -29,11 +30,7 @@ export class SealedSource implements Source {
   }
 
   async begin(): Promise<void> {
-    try {
-      this.#session = await this.#store.session();
-    } catch (error) {
-      if (!StoreError.is(error, 'forbidden')) throw error;
-    }
+    this.#session = await readingSession(this.#store);
   }
 
   async roots(names?: readonly string[]): Promise<readonly PeerRoot[]> {

@@ -2,6 +2,7 @@
 import { type Session, type Store, StoreError } from '../../engine/index.ts';
 import type { BlobId, Ending, Identity, PeerMark, PeerRoot, Piece, Source, TreeLink } from '../peer.ts';
 import { type Change, Notes } from './notes.ts';
+import { readingSession } from './reading-session.ts';
 
 /** Nodes read at once while trees are compared. */
 const linksAtOnce = 256;
@@ -23,13 +24,8 @@ export class StoreSource implements Source {
     return this.#notes.identity();
   }
 
-  /** A store that is open for reading only cannot hold collection back; it is collected by nobody but other processes. */
   async begin(): Promise<void> {
-    try {
-      this.#session = await this.#store.session();
-    } catch (error) {
-      if (!StoreError.is(error, 'forbidden')) throw error;
-    }
+    this.#session = await readingSession(this.#store);
   }
 
   async roots(names?: readonly string[]): Promise<readonly PeerRoot[]> {
