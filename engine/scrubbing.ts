@@ -101,7 +101,7 @@ export interface HealthOptions {
 }
 
 /**
- * The worst that is the case. `broken`: some copy was not verified for longer than promised, blobs lack copies, or a volume or an
+ * The worst that is the case. `broken`: some copy was not verified for longer than promised, blobs lack copies, a root has no name that opens, or a volume or an
  * alternate cannot be used. `at-risk`: the promise ends before two full scrubs would be through, or within a tenth of the days; or the store's clock is ahead. `damage`: blobs are known
  * to be damaged, or the catalog is in doubt.
  */
@@ -126,6 +126,8 @@ export interface StoreHealth {
   /** Newest first, at most 10. */
   readonly scrubs: readonly ScrubRecord[];
   readonly suspect: number;
+  /** Roots that `roots.list` leaves out, as their names do not open: somebody pushed them. 0 without keys. See `Store.sealed.roots`. */
+  readonly unopenedRoots: number;
   readonly missingCopies: number;
   /** Why collection stands still until somebody has looked. */
   readonly doubt?: string;

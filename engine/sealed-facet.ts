@@ -92,6 +92,7 @@ export function makeSealed(parts: SealedParts): SealedObjects<StoreParameters> {
     throw new StoreError(code, `what is here as ${locator} ${what}: put it again`, { id: locator });
   };
   return {
+    locked,
     seed: () =>
       run(async () => ({ keys: await parts.crew.commit<Uint8Array>('keys-file', undefined), parameters })),
     stat: (locators) => run(() => query('objectFacts', locators.map(checkId))),
@@ -123,6 +124,20 @@ export function makeSealed(parts: SealedParts): SealedObjects<StoreParameters> {
       ),
     roots: () => run(() => query('objectRoots')),
     setRoot: (root, { expect } = {}) => run(() => writing(() => submit(rootChange(root, expect)))),
+    deleteRoot: (key, { expect } = {}) =>
+      run(() =>
+        writing(async () => {
+          const found = (await query<SealedRoot[]>('objectRoots')).find((root) => root.key === checkId(key));
+          if (found === undefined) return false;
+          const expected = expect === undefined ? undefined : checkId(expect);
+          return await submit<boolean>({
+            op: 'delete-root',
+            name: found.shown,
+            expect: expected,
+            sealed: true,
+          });
+        }),
+      ),
   };
 }
 

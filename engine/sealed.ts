@@ -36,6 +36,8 @@ export interface SealedPutResult {
 export interface ReplicaSeed<Parameters = unknown> {
   /** The file of keys, as it is. */
   readonly keys: Uint8Array;
+  /** Newer ones that came to a store without keys, which cannot tell whether they are genuine. */
+  readonly offered?: readonly Uint8Array[];
   readonly parameters: Parameters;
 }
 
@@ -46,6 +48,11 @@ export interface SealedRoot {
   /** The sealed name, as text. */
   readonly shown: string;
   readonly locator: string;
+  /**
+   * With keys, where its name does not open: `tampered` for one that nobody with keys made, or that is of another root; `wrong-key` for one
+   * of an epoch that is not here. `roots.list` leaves it out; `deleteRoot` deletes it.
+   */
+  readonly unopened?: 'tampered' | 'wrong-key';
 }
 
 /**
@@ -55,6 +62,8 @@ export interface SealedRoot {
  * and whoever puts something else is told. With keys all is opened before it is taken in.
  */
 export interface SealedObjects<Parameters = unknown> {
+  /** The store is encrypted, and was opened without its keys. */
+  readonly locked: boolean;
   /** What a replica is made of. Later changes of the keys are not in it. */
   seed(): Promise<ReplicaSeed<Parameters>>;
   /** Undefined for what is not here. */
@@ -84,4 +93,6 @@ export interface SealedObjects<Parameters = unknown> {
    * and under this key. The root log takes it in as any other change.
    */
   setRoot(root: SealedRoot, options?: { readonly expect?: string | null }): Promise<void>;
+  /** Deletes a root by its key, whether or not its name opens; `conflict` where it points elsewhere. False when there was none. */
+  deleteRoot(key: string, options?: { readonly expect?: string }): Promise<boolean>;
 }

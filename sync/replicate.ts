@@ -1,16 +1,13 @@
 /** Replication of roots between a store and a peer: pull, push, and serve, over any transport. */
 import { type BlobId, type Host, type Store, StoreError, nodeHost, nodeProvider } from '../engine/index.ts';
-import { Connection, type Incoming, spokenForms } from './connection.ts';
+import { Connection, type Incoming } from './connection.ts';
 import type { Ending, PeerRoot, Sink, SinkState, Source, ToldRoot } from './peer.ts';
-import { SealedSink } from './peers/sealed-sink.ts';
-import { SealedSource } from './peers/sealed-source.ts';
 import type { SharedReads } from './peers/shared-reads.ts';
-import { StoreSink } from './peers/store-sink.ts';
-import { StoreSource } from './peers/store-source.ts';
 import { rootsMax } from './protocol/limits.ts';
-import type { BlobForm, Message, OfferedRoot } from './protocol/message.ts';
+import type { Message, OfferedRoot } from './protocol/message.ts';
 import { type Quota, receiveRoots } from './receiving.ts';
 import { sendRoots, spokenName } from './sending.ts';
+import { sidesOf } from './sides.ts';
 import type { Transport } from './transport.ts';
 
 export interface PeerOptions {
@@ -34,8 +31,8 @@ export type Rollback = 'refuse' | 'allow';
 /** Who serves does as it is asked. */
 interface Naming {
   /**
-   * What blobs are called: by `ids`, the default, or by `locators`, which takes stores of one realm and none of its keys. Then roots go by
-   * the keys that they are found by, see `Store.sealed`.
+   * What blobs are called: by `ids`, or by `locators`, which takes stores of one realm and none of its keys. The default is ids, and
+   * locators where the store here was opened without its keys. Without keys roots go by the keys that they are found by, see `Store.sealed`.
    */
   readonly by?: 'ids' | 'locators';
 }
@@ -106,7 +103,7 @@ export async function pushShared(
   transport: Transport,
   { options, shared }: { readonly options: PushOptions; readonly shared: SharedReads },
 ): Promise<Replicated> {
-  const source = shared.share(options.by === 'locators' ? new SealedSource(store) : new StoreSource(store));
+  const source = shared.share(sidesOf(store, options.by).source);
   return await withPeer(transport, options, (link) => new Side(store, link, options).push(options, source));
 }
 
@@ -151,7 +148,7 @@ class Side {
 
   async pull({ roots: names, rollback, by }: PullOptions): Promise<Replicated> {
     checkNames(names);
-    const { sink, forms } = this.#parts(by);
+    const { sink, forms } = sidesOf(this.#store, by);
     this.#connection.hello(await sink.identity(), forms);
     const { counts, rounds } = await this.#receive(sink, { names, marks: new Map(), rollback });
     this.#connection.send({ type: 'bye' });
@@ -159,7 +156,7 @@ class Side {
   }
 
   async push({ roots: names, expect = {}, rollback, by }: PushOptions, given?: Source): Promise<Replicated> {
-    const parts = this.#parts(by);
+    const parts = sidesOf(this.#store, by);
     const { forms } = parts;
     const source = given ?? parts.source;
     checkNames(names);
@@ -198,7 +195,7 @@ class Side {
     // A store that could speak either way waits to hear which it is to be.
     const by = this.#store.parameters.encryption === null ? 'ids' : await this.#connection.namespace();
     if (by === undefined) return [];
-    const { source, sink, forms } = this.#parts(by);
+    const { source, sink, forms } = sidesOf(this.#store, by);
     this.#connection.hello(await source.identity(), forms);
     const results: Replicated[] = [];
     for (;;) {
@@ -224,13 +221,6 @@ class Side {
         results.push(this.#result(counts, 0));
       } else throw new StoreError('corrupt', `the peer sends "${message.type}" where it has no place`);
     }
-  }
-
-  #parts(by: 'ids' | 'locators' = 'ids'): { source: Source; sink: Sink; forms: readonly BlobForm[] } {
-    const store = this.#store;
-    if (by === 'ids')
-      return { source: new StoreSource(store), sink: new StoreSink(store), forms: spokenForms };
-    return { source: new SealedSource(store), sink: new SealedSink(store), forms: ['content', 'manifest'] };
   }
 
   /** Takes roots in, from a peer that answers for its own or that has offered some. */

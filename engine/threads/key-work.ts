@@ -220,7 +220,13 @@ function reshowRoots({ catalog, realm }: KeyContext): void {
     const row = catalog.blobs.byNumber(root.blob);
     if (row === undefined) continue;
     const at = toHex(row.id);
-    const name = realm.tell('root', root.shown, at);
+    let name: string;
+    try {
+      name = realm.tell('root', root.shown, at);
+    } catch (error) {
+      if (StoreError.is(error)) continue; // nobody's, or of keys that are not here: it stays as it came
+      throw error;
+    }
     catalog.roots.put({ ...root, shown: realm.named('root', name, at).shown });
   }
 }

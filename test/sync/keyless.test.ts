@@ -109,6 +109,9 @@ storeTest(
     await assert.rejects(over(plain, store, 'push'), withCode('invalid-argument'));
     await over(store, replica, 'push');
 
+    for (const how of ['pull', 'push'] as const)
+      await assert.rejects(over(store, replica, how, { by: 'names' as 'ids' }), withCode('invalid-argument'));
+
     // A replica that is asked by ids says that it lacks the key, and gives nothing.
     for (const how of ['pull', 'push'] as const) {
       const [from, to] = how === 'pull' ? [replica, store] : [store, replica];

@@ -1,0 +1,27 @@
+/** A store as the two sides of a transfer: by ids, or by locators where neither side needs keys. */
+import { type Store, StoreError } from '../engine/index.ts';
+import { spokenForms } from './connection.ts';
+import type { Sink, Source } from './peer.ts';
+import { SealedSink } from './peers/sealed-sink.ts';
+import { SealedSource } from './peers/sealed-source.ts';
+import { StoreSink } from './peers/store-sink.ts';
+import { StoreSource } from './peers/store-source.ts';
+import type { BlobForm, Namespace } from './protocol/message.ts';
+
+export interface Sides {
+  readonly source: Source;
+  readonly sink: Sink;
+  /** How blobs may travel. */
+  readonly forms: readonly BlobForm[];
+}
+
+/** The default: without keys nobody knows ids. */
+export function sidesOf(store: Store, by: Namespace = store.sealed.locked ? 'locators' : 'ids'): Sides {
+  if (by === 'ids') return { source: new StoreSource(store), sink: new StoreSink(store), forms: spokenForms };
+  if (by === 'locators')
+    return { source: new SealedSource(store), sink: new SealedSink(store), forms: ['content', 'manifest'] };
+  throw new StoreError(
+    'invalid-argument',
+    `blobs are called by 'ids' or by 'locators', not by ${JSON.stringify(by)}`,
+  );
+}
