@@ -8,7 +8,7 @@ import type {
   SealedRoot,
   StoreParameters,
 } from './api.ts';
-import { checkId, checkRange } from './arguments.ts';
+import { checkId, checkName, checkRange } from './arguments.ts';
 import { concatBytes } from './codec/bytes.ts';
 import { decodeLinkLocators } from './codec/locator.ts';
 import { decodeHead } from './codec/seal-header.ts';
@@ -123,6 +123,14 @@ export function makeSealed(parts: SealedParts): SealedObjects<StoreParameters> {
         ),
       ),
     roots: () => run(() => query('objectRoots')),
+    keysOf: (names) =>
+      run(() =>
+        query(
+          'rootKeys',
+          names.map((name) => checkName(name, 'root')),
+        ),
+      ),
+    locatorsOf: (ids) => run(() => query('locators', ids.map(checkId))),
     setRoot: (root, { expect } = {}) => run(() => writing(() => submit(rootChange(root, expect)))),
     deleteRoot: (key, { expect } = {}) =>
       run(() =>

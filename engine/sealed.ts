@@ -86,6 +86,9 @@ export interface SealedObjects<Parameters = unknown> {
   /** Makes chunks and manifest, put before, the one blob that is called so. Without keys nobody can tell of which blob a manifest is. */
   putChunked(locator: string, manifest: string): Promise<void>;
   roots(): Promise<SealedRoot[]>;
+  /** What roots of these names are found by, and what blobs of these ids are called. `wrong-key` without keys. */
+  keysOf(names: readonly string[]): Promise<string[]>;
+  locatorsOf(ids: readonly string[]): Promise<string[]>;
   /** Sequences of the records of the root log that set each root to each locator, rising. O(length of the log). */
   changes(asked: readonly Omit<SealedRoot, 'shown'>[]): Promise<number[][]>;
   /**

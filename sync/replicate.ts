@@ -9,6 +9,7 @@ import { type Quota, receiveRoots } from './receiving.ts';
 import { sendRoots, spokenName } from './sending.ts';
 import { sidesOf } from './sides.ts';
 import type { Transport } from './transport.ts';
+import { wordsOf } from './words.ts';
 
 export interface PeerOptions {
   /** The clock; the default is this machine's. */
@@ -146,20 +147,26 @@ class Side {
     this.#options = options;
   }
 
-  async pull({ roots: names, rollback, by }: PullOptions): Promise<Replicated> {
-    checkNames(names);
+  async pull({ roots, rollback, by }: PullOptions): Promise<Replicated> {
+    checkNames(roots);
+    const words = wordsOf(this.#store, by);
+    const names = await words.names(roots);
     const { sink, forms } = sidesOf(this.#store, by);
     this.#connection.hello(await sink.identity(), forms);
     const { counts, rounds } = await this.#receive(sink, { names, marks: new Map(), rollback });
     this.#connection.send({ type: 'bye' });
-    return this.#result(counts, rounds);
+    return this.#result({ ...counts, roots: await words.told(counts.roots) }, rounds);
   }
 
-  async push({ roots: names, expect = {}, rollback, by }: PushOptions, given?: Source): Promise<Replicated> {
+  async push(options: PushOptions, given?: Source): Promise<Replicated> {
+    const { rollback, by } = options;
+    checkNames(options.roots);
+    const words = wordsOf(this.#store, by);
+    const names = await words.names(options.roots);
+    const expect = (await words.expect(options.expect)) ?? {};
     const parts = sidesOf(this.#store, by);
     const { forms } = parts;
     const source = given ?? parts.source;
-    checkNames(names);
     const force = rollback === 'allow' ? ({ force: true } as const) : {};
     if (rollback === 'allow' && Object.keys(expect).length > 0)
       throw new StoreError('invalid-argument', 'a push that may go back expects nothing');
@@ -188,13 +195,18 @@ class Side {
       return this.#result(await this.#give(source, { first: answer, offered: roots }), 2);
     });
     this.#connection.send({ type: 'bye' });
-    return result;
+    return { ...result, roots: await words.told(result.roots) };
   }
 
   async serve({ allow = 'both', rollback }: ServeOptions): Promise<Replicated[]> {
     // A store that could speak either way waits to hear which it is to be.
     const by = this.#store.parameters.encryption === null ? 'ids' : await this.#connection.namespace();
     if (by === undefined) return [];
+    if (by === 'ids' && this.#store.sealed.locked)
+      throw new StoreError(
+        'wrong-key',
+        "this store is open without its keys, and is spoken to by locators: push or pull with by: 'locators' (--by-locators)",
+      );
     const { source, sink, forms } = sidesOf(this.#store, by);
     this.#connection.hello(await source.identity(), forms);
     const results: Replicated[] = [];

@@ -100,9 +100,7 @@ function judge(
     ...(promise.kept
       ? []
       : [`${promise.overdue.blobs} blob(s) were not verified within ${promise.days} days`]),
-    ...(unopenedRoots > 0
-      ? [`${unopenedRoots} root(s) have names that no key here opens`]
-      : []),
+    ...(unopenedRoots > 0 ? [`${unopenedRoots} root(s) have names that no key here opens`] : []),
     ...(missingCopies > 0 ? [`${missingCopies} blob(s) have fewer copies than wanted`] : []),
     ...volumes.map(({ id, problem }) => `volume ${id}: ${problem}`),
     ...alternates.flatMap(({ path, problem }) =>

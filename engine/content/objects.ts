@@ -143,6 +143,16 @@ export class ObjectQueries {
     });
   }
 
+  rootKeys(names: readonly string[]): string[] {
+    this.#checkSealed();
+    return names.map((name) => this.#reader.realm.find('root', name));
+  }
+
+  locators(ids: readonly string[]): string[] {
+    this.#checkSealed();
+    return ids.map((id) => this.#reader.realm.nameOf(id));
+  }
+
   #row(locator: string): BlobRow | undefined {
     this.#checkSealed();
     return this.#reader.rows.byId(fromHex(locator)!);

@@ -12,6 +12,7 @@ import {
   readParameters,
 } from '../index.ts';
 import { UsageError, exitCodes } from './exit.ts';
+import { initReplica } from './init-replica.ts';
 import { describeSlot, tellRecoveryKey } from './keys.ts';
 import { askNewPassphrase, isGiven, readSecret, secretToOpen, wipe } from './secret.ts';
 import { type Context, type Verb, brief } from './verb.ts';
@@ -23,6 +24,7 @@ interface InitOptions {
   readonly encrypt?: true;
   readonly padding?: EncryptionParameters['padding'];
   readonly recovery?: true;
+  readonly replicaOf?: string;
 }
 
 export const init: Verb = {
@@ -56,9 +58,16 @@ export const init: Verb = {
           'none',
           'padme',
         ]),
+      )
+      .addOption(
+        new Option(
+          '--replica-of <store>',
+          'a replica of the encrypted store in this folder: its wrapped keys and parameters, and no secret',
+        ).conflicts(['compress', 'chunking', 'layout', 'encrypt', 'padding', 'recovery']),
       ),
   async run(context, [directory], given) {
     const options = given as unknown as InitOptions;
+    if (options.replicaOf !== undefined) return await initReplica(context, directory!, options.replicaOf);
     const { encrypt, padding, recovery, compress: compression, chunking, layout } = options;
     const wanted = isGiven(context.key) || padding !== undefined || recovery === true;
     if (encrypt !== true && wanted)

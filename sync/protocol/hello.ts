@@ -34,10 +34,13 @@ export function agree(mine: HelloMessage, theirs: HelloMessage): Agreement {
   if (mine.namespace !== theirs.namespace)
     throw new StoreError(
       'incompatible-format',
-      `the peer names blobs by ${theirs.namespace}, this store by ${mine.namespace}`,
+      `the peer names blobs by ${theirs.namespace}, this store by ${mine.namespace}: by locators (by: 'locators', --by-locators, and all that is opened without keys) go encrypted stores of one realm, everything else by ids`,
     );
   if (!equalBytes(mine.realm, theirs.realm))
-    throw new StoreError('wrong-key', 'the peer is of another realm: its locators mean nothing here');
+    throw new StoreError(
+      'wrong-key',
+      'the peer is of another realm: its locators mean nothing here. A replica is made by replicaOf (init --replica-of)',
+    );
   if (!theirs.forms.includes(formNumbers.content))
     throw new StoreError('incompatible-format', 'the peer does not take blobs as their content');
   const { storeId, namespace, realm } = theirs;
