@@ -2,6 +2,7 @@
 import type {
   Link,
   PutSource,
+  ReplicaSeed,
   SealedObjects,
   SealedPut,
   SealedPutResult,
@@ -16,6 +17,7 @@ import { randomIncarnation } from './content/incarnation.ts';
 import type { BadCopy } from './content/objects.ts';
 import type { Crew } from './crew.ts';
 import { StoreError } from './errors.ts';
+import type { TakenKeys } from './threads/key-work.ts';
 import type { Calls } from './facets.ts';
 import type { Host } from './host.ts';
 import type { Ingest } from './ingest.ts';
@@ -94,7 +96,21 @@ export function makeSealed(parts: SealedParts): SealedObjects<StoreParameters> {
   return {
     locked,
     seed: () =>
-      run(async () => ({ keys: await parts.crew.commit<Uint8Array>('keys-file', undefined), parameters })),
+      run(async () => ({
+        ...(await parts.crew.commit<Pick<ReplicaSeed, 'keys' | 'offered'>>('keys-files', undefined)),
+        parameters,
+      })),
+    takeKeys: (file) =>
+      run(() =>
+        writing(async () => {
+          if (!(file instanceof Uint8Array))
+            throw new StoreError('invalid-argument', 'a file of keys is bytes');
+          const { state, keyring } = await parts.crew.commit<TakenKeys>('keys-take', file);
+          if (keyring !== undefined) await parts.crew.everyone('keys', keyring);
+          keyring?.fill(0);
+          return state;
+        }),
+      ),
     stat: (locators) => run(() => query('objectFacts', locators.map(checkId))),
     read: (locator, { offset, length }) =>
       reading(async () => {

@@ -41,6 +41,12 @@ export interface ReplicaSeed<Parameters = unknown> {
   readonly parameters: Parameters;
 }
 
+/**
+ * What became of a file of keys that came. `old`: it is no newer than the one in use. `taken`: it is in use now. `kept`: it lies beside the
+ * one in use until a secret that it has opens the store. `ahead`: likewise, and it has keys of an epoch that is not known here.
+ */
+export type KeysTaken = 'old' | 'taken' | 'kept' | 'ahead';
+
 /** A root as it stands on disk. Its name is sealed together with the locator that it points to. */
 export interface SealedRoot {
   /** What it is found by, 64 hex digits: the same for one name in all stores of a realm. */
@@ -64,8 +70,10 @@ export interface SealedRoot {
 export interface SealedObjects<Parameters = unknown> {
   /** The store is encrypted, and was opened without its keys. */
   readonly locked: boolean;
-  /** What a replica is made of. Later changes of the keys are not in it. */
+  /** What a replica is made of. Later changes of the keys are not in it: `takeKeys` brings them. */
   seed(): Promise<ReplicaSeed<Parameters>>;
+  /** Takes in a file of keys of another store of the realm. `wrong-key` where it is of another realm, `limit-exceeded` where too many wait. */
+  takeKeys(file: Uint8Array): Promise<KeysTaken>;
   /** Undefined for what is not here. */
   stat(locators: readonly string[]): Promise<(SealedFacts | undefined)[]>;
   /** Bytes of an object from `offset`, clamped at its end, their checksums verified. Undefined: unknown. Damaged: `corrupt`. */

@@ -1,7 +1,7 @@
 /** Repair from a peer: what is damaged or lost here comes by its id over any transport, and goes the way of every repair. */
 import { type RepairResult, type Store, nodeHost } from '../engine/index.ts';
 import { RemoteBlobs } from './remote-blobs.ts';
-import { type PeerOptions, defaultStallMs } from './replicate.ts';
+import { type PeerOptions, defaultStallMs } from './options.ts';
 import type { Transport } from './transport.ts';
 
 export interface RepairFromOptions extends Pick<PeerOptions, 'host' | 'stallMs' | 'signal'> {

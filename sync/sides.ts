@@ -25,3 +25,12 @@ export function sidesOf(store: Store, by: Namespace = store.sealed.locked ? 'loc
     `blobs are called by 'ids' or by 'locators', not by ${JSON.stringify(by)}`,
   );
 }
+
+/** What a peer may do at a store that serves it. `append`: push roots of names that are new there, and move none. */
+export type Allowed = 'pull' | 'push' | 'append' | 'both';
+
+export function checkAllowed(allow: Allowed, what: 'pull' | 'push'): void {
+  if (what === 'pull' && (allow === 'push' || allow === 'append'))
+    throw new StoreError('forbidden', 'nothing may be pulled from here');
+  if (what === 'push' && allow === 'pull') throw new StoreError('forbidden', 'nothing may be pushed to here');
+}

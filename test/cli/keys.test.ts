@@ -315,10 +315,10 @@ test('a replica without keys takes everything, gives it back over stdio and HTTP
     );
 
   // Over HTTP, by who has none.
-  await fine('init fourth --replica-of backup');
   const served = await openStore(join(folder, 'backup'), { threads: { count: 0 } });
   const handler = syncHandler(served, { anonymous: () => Promise.resolve('read') });
   const { url, close } = await listenHttp(handler, { host: '127.0.0.1', port: 0 });
+  await fine(`init fourth --replica-of ${url}`);
   const fetched = await fine(`pull fourth ${url}`);
   assert.deepEqual(fetched.json.roots, [{ name: sealed.key, id: sealed.locator, changed: true }]);
   await close();
