@@ -41,6 +41,16 @@ export interface ReplicaSeed<Parameters = unknown> {
   readonly parameters: Parameters;
 }
 
+/** An object of another store: its bytes, or in the place of a chunked blob, which has none, the locator of its manifest. */
+export type SourceObject =
+  { readonly size: number; readonly bytes: AsyncIterable<Uint8Array> } | { readonly manifest: string };
+
+/** Somewhere else that sealed objects are had from, one after the other, by their locators. Whoever asks judges what comes. */
+export interface ObjectSource {
+  /** Undefined when it is not there. */
+  object(locator: string, signal?: AbortSignal): Promise<SourceObject | undefined>;
+}
+
 /**
  * What became of a file of keys that came. `old`: it is no newer than the one in use. `taken`: it is in use now. `kept`: it lies beside the
  * one in use until a secret that it has opens the store. `ahead`: likewise, and it has keys of an epoch that is not known here.

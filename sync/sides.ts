@@ -15,15 +15,20 @@ export interface Sides {
   readonly forms: readonly BlobForm[];
 }
 
-/** The default: without keys nobody knows ids. */
-export function sidesOf(store: Store, by: Namespace = store.sealed.locked ? 'locators' : 'ids'): Sides {
-  if (by === 'ids') return { source: new StoreSource(store), sink: new StoreSink(store), forms: spokenForms };
-  if (by === 'locators')
-    return { source: new SealedSource(store), sink: new SealedSink(store), forms: ['content', 'manifest'] };
+/** What blobs are called, where that is said, and else: without keys nobody knows ids. */
+export function namespaceOf(store: Store, by: Namespace | undefined): Namespace {
+  if (by === undefined) return store.sealed.locked ? 'locators' : 'ids';
+  if (by === 'ids' || by === 'locators') return by;
   throw new StoreError(
     'invalid-argument',
     `blobs are called by 'ids' or by 'locators', not by ${JSON.stringify(by)}`,
   );
+}
+
+export function sidesOf(store: Store, by: Namespace | undefined): Sides {
+  return namespaceOf(store, by) === 'ids'
+    ? { source: new StoreSource(store), sink: new StoreSink(store), forms: spokenForms }
+    : { source: new SealedSource(store), sink: new SealedSink(store), forms: ['content', 'manifest'] };
 }
 
 /** What a peer may do at a store that serves it. `append`: push roots of names that are new there, and move none. */

@@ -1,7 +1,7 @@
 /** Encrypted stores on the command line: how they are made and opened, what works without keys, how keys change, and what never leaks. */
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
-import { openSync, readFileSync, writeFileSync } from 'node:fs';
+import { openSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { openStore } from '../../engine/index.ts';
@@ -313,6 +313,22 @@ test('a replica without keys takes everything, gives it back over stdio and HTTP
       readFileSync(join(folder, 'out/photos', name)),
       readFileSync(join(folder, 'photos', name)),
     );
+
+  // What is damaged comes from whoever has it, by name, folder or address.
+  for (const line of [
+    'repair backup --from store',
+    'repair store --from backup --by-locators --key-file key',
+  ])
+    assert.deepEqual((await fine(line)).json.remaining, []);
+  const path = readdirSync(join(folder, 'backup/blobs'), { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => join(entry.parentPath, entry.name))
+    .find((one) => statSync(one).size > 600_000)!;
+  const bytes = readFileSync(path).fill(0, 5000, 6000);
+  rmSync(path);
+  writeFileSync(path, bytes);
+  assert.equal((await run('repair backup --from third --json')).json.sources.from, 1);
+  assert.equal((await run('repair backup --by-locators --json')).exit, 2);
 
   // Over HTTP, by who has none.
   const served = await openStore(join(folder, 'backup'), { threads: { count: 0 } });

@@ -1,17 +1,43 @@
 /** Replicas without keys: they take a realm's roots by locators from whoever has them, give them on, heal, and are opened by the secret. */
 import assert from 'node:assert/strict';
-import { copyFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { concatBytes, fromHex } from '../../engine/codec/bytes.ts';
 import { encodeHeader } from '../../engine/codec/seal-header.ts';
-import { type OpenOptions, type Secret, type Store, openStore } from '../../engine/index.ts';
+import {
+  type ObjectSource,
+  type OpenOptions,
+  type Secret,
+  type Store,
+  StoreError,
+  openStore,
+} from '../../engine/index.ts';
 import { SealedSink } from '../../sync/peers/sealed-sink.ts';
-import { type PullOptions, fetchSeed, pair, pull, push, serve } from '../../sync/index.ts';
+import {
+  type PullOptions,
+  type RepairedFrom,
+  type Transport,
+  fetchSeed,
+  pair,
+  pull,
+  push,
+  repairFrom,
+  serve,
+} from '../../sync/index.ts';
 import { helloOf } from '../../sync/protocol/hello.ts';
 import { nodeObjectBytesMax } from '../../sync/protocol/limits.ts';
-import { noise, sha256, smallParameters, storeTest, text, withCode } from '../engine/store-folder.ts';
+import { harmHalf, harms } from '../engine/harm.ts';
+import {
+  StoreFolder,
+  noise,
+  sha256,
+  smallParameters,
+  storeTest,
+  text,
+  withCode,
+} from '../engine/store-folder.ts';
 import { ScriptedPeer } from './scripted-peer.ts';
-import { setTree } from './stores.ts';
+import { setTree, twoStores } from './stores.ts';
 
 const secret: Secret = { kind: 'raw-key', key: new Uint8Array(32).fill(5) };
 const inline = { threads: { count: 0 } } as const;
@@ -524,3 +550,126 @@ storeTest(
     for (const one of [plain, replica]) await one.close();
   },
 );
+
+/** What is damaged in one store, had from another over a connection. */
+async function repaired(
+  store: Store,
+  other: Store,
+  { by: how, cut }: { readonly by?: 'locators'; readonly cut?: number } = {},
+): Promise<RepairedFrom> {
+  const serving: Promise<unknown>[] = [];
+  let connections = 0;
+  const result = await repairFrom(
+    store,
+    () => {
+      const [near, far] = pair();
+      serving.push(serve(other, far, { allow: 'pull' }).catch(() => undefined));
+      return Promise.resolve(
+        cut !== undefined && ++connections < 3 ? cutting(near, connections * cut) : near,
+      );
+    },
+    how === undefined ? {} : { by: how },
+  );
+  await Promise.all(serving);
+  return result;
+}
+
+for (const [name, shape] of shapes)
+  twoStores(`damage is had by locators, whichever side is without keys: ${name}`, async (two) => {
+    const source = { ...shape, parameters: smallParameters, durability: 'relaxed' } as const;
+    let a = await two.a.open({ encryption: { secret }, ...source });
+    const replicaOf = await a.sealed.seed();
+    const tree = new Map(Array.from({ length: 12 }, (_, i) => [`file ${i}`, noise(900 * (i + 1), i)]));
+    tree.set('large', noise(300_000));
+    const top = await setTree(a, 'main', tree);
+    let b = await two.b.open({ replicaOf });
+    await over(a, b, 'push');
+
+    // The replica from who has keys, as a store and as a folder, which is opened without.
+    const harmed = async (folder: StoreFolder, open: OpenOptions): Promise<Store> => {
+      await folder.closeAll();
+      harmHalf(folder, harms['4 KiB of zeros']!);
+      return await folder.open(open);
+    };
+    for (const from of [a, two.a.path]) {
+      b = await harmed(two.b, {});
+      const alone = await b.repair();
+      assert.ok(alone.remaining.length > 3, `${alone.remaining.length}`);
+      const { healed, remaining, sources } = await b.repair({ from });
+      assert.deepEqual([remaining, sources.from], [[], healed]);
+      assert.deepEqual((await b.scrub()).damaged, []);
+    }
+
+    // Who has keys from the replica, over a connection that is cut, opening what comes.
+    a = await harmed(two.a, { encryption: { secret } });
+    const cut = await repaired(a, b, { by, cut: 4000 });
+    assert.deepEqual([cut.failure, cut.healed > 3], [undefined, true]);
+    const rest = await repaired(a, b, { by });
+    assert.deepEqual([rest.remaining, rest.failure, (await a.scrub()).damaged], [[], undefined, []]);
+    assert.equal(await a.roots.get('main'), top);
+
+    // And the replica from a replica: without keys that is how it goes by itself.
+    b = await harmed(two.b, {});
+    await two.a.closeAll();
+    const locked = await two.a.open({});
+    const found = await repaired(b, locked);
+    assert.deepEqual([found.remaining, found.failure, found.healed > 3], [[], undefined, true]);
+  });
+
+storeTest('a repair by locators takes nothing that does not fit, and tells why', async (folder) => {
+  const store = await folder.open({ encryption: { secret } });
+  const { id } = await store.put(noise(5000));
+  const other = await store.put(noise(5000, 2));
+  await store.roots.set('r', id);
+  const [locator, elsewhere] = (await store.sealed.locatorsOf([id, other.id])) as [string, string];
+  const read = async (at: string): Promise<Uint8Array> =>
+    (await store.sealed.read(at, { offset: 0, length: 1e6 }))!;
+  const [right, wrong] = [await read(locator), await read(elsewhere)];
+  const replicaOf = await store.sealed.seed();
+  mkdirSync(join(folder.side, 'replica'));
+  const place = new StoreFolder(join(folder.side, 'replica'));
+  const { path } = place;
+  const first = await openStore(path, { ...inline, replicaOf });
+  await over(store, first, 'push');
+  await first.close();
+  const giving = (bytes: Uint8Array): ObjectSource => ({
+    object: (at) =>
+      Promise.resolve(at === locator ? { size: bytes.length, bytes: pieceOf(bytes) } : undefined),
+  });
+  harmHalf(place, harms['4 KiB of zeros']!);
+  const locked = await openStore(path, inline);
+  const reasons = async (one: Store, from: ObjectSource): Promise<string> =>
+    (await one.repair({ from })).remaining.map(({ reason }) => reason).join();
+  assert.match(await reasons(locked, giving(noise(60))), /has 60 bytes, and what was here/);
+  assert.match(await reasons(locked, giving(noise(right.length))), /sealed|head|magic|suite|version/);
+  const plain = await openStore(join(folder.side, 'plain'), { ...inline, parameters: smallParameters });
+  await assert.rejects(locked.repair({ from: plain }), withCode('wrong-key'));
+  await plain.close();
+  await locked.close();
+  const opened = await openStore(path, { ...inline, encryption: { secret } });
+  assert.match(await reasons(opened, giving(wrong)), /does not|other|another|not the/);
+  await opened.repair({ from: giving(right) });
+  assert.deepEqual(Buffer.from((await opened.get(id))!), Buffer.from(noise(5000)));
+  await opened.close();
+});
+
+async function* pieceOf(bytes: Uint8Array): AsyncGenerator<Uint8Array, void, void> {
+  await Promise.resolve();
+  yield bytes;
+}
+
+/** A transport that is cut when so many bytes have come. */
+function cutting(inner: Transport, bytes: number): Transport {
+  let left = bytes;
+  return {
+    send: (piece) => inner.send(piece),
+    close: (reason) => inner.close(reason),
+    receive: async () => {
+      const piece = await inner.receive();
+      left -= piece?.length ?? 0;
+      if (left >= 0) return piece;
+      await inner.close(new StoreError('unavailable', 'cut'));
+      return await inner.receive();
+    },
+  };
+}
