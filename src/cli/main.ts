@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 /** The holdfast command: checks that this Node will do, then loads the program. */
+import { setFlagsFromString } from 'node:v8';
 import { nodeTooOld } from './node-version.ts';
 
 const tooOld = nodeTooOld(process.versions);
@@ -7,6 +8,9 @@ if (tooOld === undefined) {
   // Until it says otherwise: where nothing is left to wait for, Node would end with 0 before the work is done.
   process.exitCode = 1;
   void import('./program.ts').then(async ({ runProgram }) => {
+    // Loading has let the young generation grow to some 8 MB; it would go on to 64 MB and more in a transfer of small files, most of what
+    // that takes. A bound V8 takes on its command line alone, but the factor by which it grows also here.
+    setFlagsFromString('--semi-space-growth-factor=1');
     process.exitCode = await runProgram(process.argv.slice(2));
   });
 } else {
