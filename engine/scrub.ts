@@ -133,6 +133,18 @@ interface AgedRange {
   readonly since: number;
 }
 
+/**
+ * The oldest of the large files beside the oldest of all else, so that both come to their end together: a disk reads the former while
+ * the processors are busy with the latter.
+ */
+function sideBySide(ranges: readonly AgedRange[]): AgedRange[] {
+  const kinds = [true, undefined].map((files) => ranges.filter(({ range }) => range.files === files));
+  return kinds
+    .flatMap((kind) => kind.map((aged, i) => ({ aged, at: (i + 0.5) / kind.length })))
+    .toSorted((a, b) => a.at - b.at)
+    .map(({ aged }) => aged);
+}
+
 /** The part of a scrub that reads: damage is marked and told, orphans are taken in. */
 class Run {
   readonly result = { blobs: 0, bytes: 0, adopted: 0, badRows: 0, unreachable: 0 };
@@ -205,7 +217,10 @@ class Run {
     );
     await Promise.all(questions.map((at) => queue.add(() => ask(at))));
     const order = ranges.map((range, i) => ({ range, since: since[i] ?? 0 }));
-    return order.toSorted((a, b) => a.since - b.since);
+    const oldest = order.toSorted((a, b) => a.since - b.since);
+    // Of a part of the store the oldest; what reads all of it may read what lies side by side.
+    const isPart = this.#wanted !== undefined || this.#options.timeBoxMs !== undefined;
+    return isPart ? oldest : sideBySide(oldest);
   }
 
   /** While a range is settled the worker reads the next one, and then waits: what is not settled is read again after a kill. */

@@ -6,6 +6,7 @@ import type { Provider } from '../codec/provider.ts';
 import { type RecordBytes, commonContent, commonRecordBytes } from '../codec/record.ts';
 import { StoreError } from '../errors.ts';
 import type { ListedPart } from '../volume.ts';
+import type { Ahead } from './ahead.ts';
 import { copyOf } from './contents.ts';
 import { blaming, damaged, isDamage, isUnreadable, mayHaveMoved } from './damage.ts';
 import { type Reader, recordOf } from './reader.ts';
@@ -126,9 +127,9 @@ export class Findings {
   }
 
   /** Yields the bytes of each slice read, so that the caller may give others their turn. */
-  *file(row: Copy, slice: Uint8Array): Generator<number> {
+  *file(row: Copy, slice: Uint8Array, ahead: Ahead): Generator<number> {
     try {
-      for (const bytes of this.#reader.verifyCopy(row, slice)) {
+      for (const bytes of this.#reader.verifyCopy(row, slice, ahead)) {
         this.#context.signal.throwIfAborted();
         this.#bytes += bytes;
         this.#context.progress(0, bytes);
