@@ -36,6 +36,8 @@ export interface VerifyResult {
   readonly unsoundCopies: readonly Pick<CopyRow, 'blob' | 'volume'>[];
   /** Numbers of blobs of which nothing can be said: the volume, or the alternate, is away, or the disk cannot read the place. */
   readonly unreachable: readonly number[];
+  /** Those of them that the disk cannot read, the first so many. */
+  readonly unreadable: readonly FoundDamage[];
   /** Catalog generation before anything was read. */
   readonly generation: number;
   /** Where it was stopped on the way: numbers of the blobs it had verified. */
@@ -51,6 +53,9 @@ export interface VerifyContext {
 /** A copy to be verified, as if it were the only one. `further`: it is not the one in the blob's own row. */
 export type Copy = BlobRow & { readonly further?: true };
 
+/** Named at most: a disk may fail as a whole. */
+export const unreadableMax = 1_000;
+
 /** `unreachable`: nothing can be said of it now, and it was not verified. */
 type Judged = 'judged' | 'unreachable';
 
@@ -59,6 +64,7 @@ export class Findings {
   readonly orphans: ListedPart[] = [];
   readonly unsoundCopies: Pick<CopyRow, 'blob' | 'volume'>[] = [];
   readonly unreachable: number[] = [];
+  readonly #unreadable: FoundDamage[] = [];
   /** Numbers of the blobs that were looked at, good or bad. */
   readonly reached: number[] = [];
   readonly #damaged: FoundDamage[] = [];
@@ -84,6 +90,7 @@ export class Findings {
       unsoundRows: this.#unsound,
       unsoundCopies: this.unsoundCopies,
       unreachable: this.unreachable,
+      unreadable: this.#unreadable,
     };
   }
 
@@ -203,13 +210,19 @@ export class Findings {
     if (!mirrored && !isDamage(error) && !unknown) {
       if (!StoreError.is(error, 'unavailable')) throw error;
       this.unreachable.push(row.n);
+      if (isUnreadable(error) && this.#unreadable.length < unreadableMax)
+        this.#unreadable.push(this.#found(row, error));
       return 'unreachable';
     }
-    const reason = typeof error.facts['reason'] === 'string' ? error.facts['reason'] : error.message;
-    const { incarnation, volume, refcount: references } = row;
-    const found = { id: toHex(row.id), incarnation, volume, reason, references, told: this.#told(row) };
+    const found = this.#found(row, error);
     this.#damaged.push(unknown ? { ...found, unknown } : found);
     return 'judged';
+  }
+
+  #found(row: Copy, error: StoreError): FoundDamage {
+    const reason = typeof error.facts['reason'] === 'string' ? error.facts['reason'] : error.message;
+    const { incarnation, volume, refcount: references } = row;
+    return { id: toHex(row.id), incarnation, volume, reason, references, told: this.#told(row) };
   }
 
   /** In a store of which the keys are here nothing is sealed under others, and in none in a form of the future: what says so was changed. */

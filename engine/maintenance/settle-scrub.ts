@@ -17,7 +17,7 @@ import { storedIn } from './placed.ts';
 import { repairRow } from './repair-row.ts';
 
 /** What a range gave, as it was read: what was put later was not verified. */
-export interface SettleRequest extends Omit<VerifyResult, 'blobs' | 'bytes'> {
+export interface SettleRequest extends Omit<VerifyResult, 'blobs' | 'bytes' | 'unreadable'> {
   readonly range: VerifyRange;
   /** Memory of the foreground that settling gives way to. */
   readonly foreground?: SharedArrayBuffer;
