@@ -17,7 +17,7 @@ import { storedIn } from './placed.ts';
 import { repairRow } from './repair-row.ts';
 
 /** What a range gave, as it was read: what was put later was not verified. */
-export interface SettleRequest extends Omit<VerifyResult, 'blobs' | 'bytes'> {
+export interface SettleRequest extends Omit<VerifyResult, 'blobs' | 'bytes' | 'unreadable'> {
   readonly range: VerifyRange;
   /** Memory of the foreground that settling gives way to. */
   readonly foreground?: SharedArrayBuffer;
@@ -202,7 +202,7 @@ export function scrubRanges(volumes: VolumeSet): VerifyRange[] {
       const parts = Math.min(256 / foldersPerRange, Math.max(1, Math.ceil(row.bytes / rangeBytes)));
       for (let part = 0; part < parts; part++) {
         const [from, next] = [part, part + 1].map((at) => Math.round((256 * at) / parts)) as [number, number];
-        ranges.push({ volume: row.n, fromExtent: from, toExtent: next - 1 });
+        ranges.push({ volume: row.n, fromExtent: from, toExtent: next - 1, files: true });
       }
       continue;
     }
