@@ -41,6 +41,7 @@ const asked: Readonly<Record<string, { readonly runs: number | 'all'; readonly u
 };
 /** Of campaigns without a number. */
 const units: Readonly<Record<string, string>> = {
+  'long-races': 'schedules',
   move: 'kills',
   rebuild: 'stores',
   'keys-kill': 'kills',

@@ -16,7 +16,7 @@ import {
   syncKill,
   syncRaces,
 } from './campaigns.ts';
-import { bitFlips, ioErrors, raceMutantsAll, races } from './fault-campaigns.ts';
+import { bitFlips, ioErrors, longRaces, raceMutantsAll, races } from './fault-campaigns.ts';
 import { type Outcome, appendSlice, commitHere, ledgerPath, readLedger, reachedTable } from './ledger.ts';
 import { engineSubject } from './subject.ts';
 
@@ -25,7 +25,7 @@ const usage = `usage: soak power-loss [--runs STATES] [--seed S] [--per-seed STA
        soak move       [--runs KILLS] [--seed S] [--copies N]
        soak mutants    [--runs STATES] [--seed S]
        soak rebuild    [--runs STORES] [--seed S]
-       soak races        [--runs SCHEDULES] [--seed-from SCHEDULE] [--jobs N] [--processes N] [--trace]
+       soak races | long-races [--runs SCHEDULES] [--seed-from SCHEDULE] [--jobs N] [--processes N] [--trace]
        soak race-mutants [--runs SCHEDULES]
        soak io-errors    [--runs CASES] [--seed S] [--seed-from CASE] [--jobs N]
        soak bit-flips    [--runs BITS] [--seed-from BIT] [--jobs N]
@@ -87,6 +87,7 @@ const campaigns: Readonly<Record<string, (given: CrashArguments) => Promise<Outc
   mutants: allMutants,
   rebuild,
   races,
+  'long-races': longRaces,
   'race-mutants': raceMutantsAll,
   'io-errors': ioErrors,
   'bit-flips': bitFlips,
