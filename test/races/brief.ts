@@ -75,10 +75,7 @@ export function makeBriefSchedule(
       });
   // Nobody loses anything where nobody collects; of a lender nothing is lost but by its own collection.
   if (world === 'borrowing' && random.chance(0.6) && acting.includes(0))
-    work[0] = [
-      [{ step: random.chance(0.5) ? 'give-back' : 'turn', blob: few[0]! }],
-      [{ step: 'gc' }],
-    ];
+    work[0] = [[{ step: random.chance(0.5) ? 'give-back' : 'turn', blob: few[0]! }], [{ step: 'gc' }]];
   return { seed, work, rate };
 }
 
