@@ -48,10 +48,7 @@ export function makeBriefSchedule(
   const { processes, world } = options;
   const random = seededRandom(seed, 78);
   const rate = Math.round(65_536 * random.pick(rates));
-  const kinds =
-    world === 'borrowing'
-      ? lending
-      : { ...steps, ...(world === 'chunked' || world === 'plain' ? still : moves) };
+  const kinds = world === 'borrowing' ? lending : { ...steps, ...(world === 'chunked' ? still : moves) };
   const all = Array.from({ length: options.blobs }, (_, n) => n);
   const few = Array.from({ length: 1 + random.below(2) }, () =>
     random.pick(random.chance(0.4) ? files : all),
@@ -73,10 +70,45 @@ export function makeBriefSchedule(
         if (mover < 0) mover = p;
         if (mover !== p) group[i] = { step: 'gc' };
       });
+  const movable = world === 'plain' || world === 'mirrored';
+  const theme = world === 'borrowing' ? 1 : random.next();
+  if (movable && theme < 0.1) meetMoved(work, acting, random);
+  else if (theme < 0.45) meet(work, acting, { random, few });
   // Nobody loses anything where nobody collects; of a lender nothing is lost but by its own collection.
   if (world === 'borrowing' && random.chance(0.6) && acting.includes(0))
     work[0] = [[{ step: random.chance(0.5) ? 'give-back' : 'turn', blob: few[0]! }], [{ step: 'gc' }]];
   return { seed, work, rate };
+}
+
+/** What one reads, puts again, or has put for a session, while another one collects it. */
+function meet(
+  work: Step[][][],
+  acting: readonly number[],
+  { random, few }: { readonly random: Random; readonly few: readonly number[] },
+): void {
+  const blob = random.chance(0.3) ? 5 : few[0]!;
+  const met = random.pick(['tree', 'tree', 'watch', 'watch', 'put-held', 'stream', 'retain'] as const);
+  work.forEach((_, p) => {
+    // What somebody else holds nobody collects.
+    const before: Step[][] = random.chance(0.7) ? [[{ step: 'give-back' }]] : [];
+    const there: Step[][] = random.chance(0.5) ? [[{ step: 'put', blob }]] : [];
+    if (!acting.includes(p)) work[p] = before;
+    else if (p === acting[0]) work[p] = [...before, [{ step: met, blob }]];
+    else work[p] = [...before, ...there, [{ step: 'gc' }]];
+  });
+}
+
+/** What one reads, puts again or gives back and collects, while another one moves it. */
+function meetMoved(work: Step[][][], acting: readonly number[], random: Random): void {
+  const blob = random.pick(files);
+  for (const [i, p] of acting.entries()) {
+    const met = random.pick(['watch', 'watch', 'stream', 'gc'] as const);
+    if (i === 0) work[p] = [[{ step: 'put-held', blob }], [{ step: 'move', turn: random.below(6) }]];
+    else
+      work[p] = random.chance(0.5)
+        ? [[{ step: 'turn', blob }], [{ step: met, blob }]]
+        : [[{ step: met, blob }]];
+  }
 }
 
 /** Mostly two; at most as many as there are. Of stores that borrow the base is one as often as not. */
