@@ -46,6 +46,7 @@ const units: Readonly<Record<string, string>> = {
   rebuild: 'stores',
   'keys-kill': 'kills',
   'alternates-kill': 'kills',
+  'sealed-kill': 'kills',
   'sync-kill': 'kills',
   'sync-races': 'races',
   damage: 'harmed blobs',

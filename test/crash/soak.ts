@@ -13,6 +13,7 @@ import {
   move,
   powerLoss,
   rebuild,
+  sealedKill,
   syncKill,
   syncRaces,
 } from './campaigns.ts';
@@ -34,6 +35,7 @@ const usage = `usage: soak power-loss [--runs STATES] [--seed S] [--per-seed STA
        soak sync-races [--runs RACES] [--seed S]
        soak keys-kill  [--runs KILLS] [--seed S]
        soak alternates-kill [--runs KILLS] [--seed S]
+       soak sealed-kill [--runs KILLS] [--seed S]
        soak damage     [--runs BLOBS] [--seed S]
        soak report     [--ledger FILE]: what the slices in the ledger come to
   --ledger FILE appends a line on what was run; the repository's own is test/crash/ledger.jsonl
@@ -96,6 +98,7 @@ const campaigns: Readonly<Record<string, (given: CrashArguments) => Promise<Outc
   'sync-races': syncRaces,
   'keys-kill': keysKill,
   'alternates-kill': alternatesKill,
+  'sealed-kill': sealedKill,
   damage,
 };
 
