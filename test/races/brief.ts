@@ -74,9 +74,7 @@ export function makeBriefSchedule(
   const theme = world === 'borrowing' ? 1 : random.next();
   if (movable && theme < 0.1) meetMoved(work, acting, random);
   else if (theme < 0.45) meet(work, acting, { random, few });
-  // Nobody loses anything where nobody collects; of a lender nothing is lost but by its own collection.
-  if (world === 'borrowing' && random.chance(0.6) && acting.includes(0))
-    work[0] = [[{ step: random.chance(0.5) ? 'give-back' : 'turn', blob: few[0]! }], [{ step: 'gc' }]];
+  else if (world === 'borrowing' && random.chance(0.6)) meetLent(work, acting, { random, few });
   return { seed, work, rate };
 }
 
@@ -109,6 +107,23 @@ function meetMoved(work: Step[][][], acting: readonly number[], random: Random):
         ? [[{ step: 'turn', blob }], [{ step: met, blob }]]
         : [[{ step: met, blob }]];
   }
+}
+
+/** What the base has for nobody, and collects, while one of its tenants borrows it and another one refers to that. */
+function meetLent(
+  work: Step[][][],
+  acting: readonly number[],
+  { random, few }: { readonly random: Random; readonly few: readonly number[] },
+): void {
+  const blob = random.pick([...few, ...files]);
+  work.forEach((_, p) => {
+    const met = random.pick(['turn', 'put-held', 'put', 'retain'] as const);
+    const before: Step[][] = random.chance(0.7) ? [[{ step: 'give-back' }]] : [];
+    const collect: Step[] = [{ step: 'gc' }];
+    if (p === 0) work[p] = [...before, [{ step: 'put', blob }], collect];
+    else if (!acting.includes(p)) work[p] = before;
+    else work[p] = [...before, ...(random.chance(0.7) ? [collect] : []), [{ step: met, blob }]];
+  });
 }
 
 /** Mostly two; at most as many as there are. Of stores that borrow the base is one as often as not. */
