@@ -55,10 +55,13 @@ export async function putMixed(
       .map((id) => ({ kind: 'raw', id }) as const),
     owner: 'x',
   });
-  const framed = await store.put(text(`the same words again and again ${seed} `.repeat(count.chunked / 300)), {
-    owner: 'x',
-    compression: 'always',
-  });
+  const framed = await store.put(
+    text(`the same words again and again ${seed} `.repeat(count.chunked / 300)),
+    {
+      owner: 'x',
+      compression: 'always',
+    },
+  );
   const chunked = await store.put(noise(count.chunked, seed * 1000 + 500), {
     owner: 'x',
     chunking: 'fastcdc',

@@ -13,7 +13,7 @@ const processes = [
   'test/engine/{alternates-told,put-order,rebuild-nodes,rebuild-mirrored,roots,sealed}.test.ts',
   'test/engine/keys/{changes,flips,hostile}.test.ts',
   'test/{snapshot/{diff,hostile,import-cache,import-commits},sync/tree/*,sync/protocol/{difference,receiver}}.test.ts',
-  'test/sync/{cuts,encoded,fan-out,going-back,together}.test.ts',
+  'test/sync/{fan-out,going-back,together}.test.ts',
   'test/cli/{alternates,health,http,rebuild,upkeep,volumes}.test.ts',
   'test/{docs/{format,guarantees,protocol,security},engine/hosts/memory,house/*,http/records,world/*}.test.ts',
 ];
@@ -38,6 +38,6 @@ export function gather(root, folder, alone) {
     writeFileSync(path, imports.join(''));
     return path;
   });
-  // The longest first, so that no core waits for one that began last.
+  // First, since they take longest.
   return [...made, ...all.filter((file) => !shared.has(file))];
 }
