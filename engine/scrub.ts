@@ -16,13 +16,6 @@ import type { ScrubGoal } from './maintenance/timetable.ts';
 import { type NamedDamage, type ScrubParts, healAll, healFound, healLacking } from './scrub-heal.ts';
 import { type TimeBox, timeBox } from './time-box.ts';
 
-/** Chunked blobs lie in no volume; in the catalog they are spread over 256 numbers, as files are over folders. */
-const chunkedRanges: readonly VerifyRange[] = Array.from({ length: 16 }, (_, i) => ({
-  volume: noVolume,
-  fromExtent: 16 * i,
-  toExtent: 16 * i + 15,
-}));
-
 /** Ranges that are looked up in one question, about 5 ms: puts and reads wait for no more. */
 const rangesAsked = 2;
 
@@ -187,11 +180,11 @@ class Run {
       this.#goal = { bytes: Math.ceil(part * this.#totals.bytes), beforeMs, memory: goalMemory() };
     }
     const ranges = await crew.commit<VerifyRange[]>('scrub-ranges', undefined);
-    await this.#all(await this.#oldestFirst([...ranges, ...chunkedRanges]));
+    await this.#all(await this.#oldestFirst(ranges));
     // Again, now that it is known which chunks are damaged.
     if (this.#damaged.length > 0)
       await this.#all(
-        chunkedRanges.map((range) => ({ range, since: 0 })),
+        ranges.filter(({ volume }) => volume === noVolume).map((range) => ({ range, since: 0 })),
         'again',
       );
     const { blobs, bytes } = this.#totals;
