@@ -2,7 +2,8 @@
 import PQueue from 'p-queue';
 import type { ScrubOptions, ScrubResult, Touched } from './api.ts';
 import { noVolume } from './catalog/blob-rows.ts';
-import { type FoundDamage, type VerifyResult, unreadableMax } from './content/findings.ts';
+import type { FoundDamage, VerifyResult } from './content/findings.ts';
+import { unreadableMax } from './content/report-limits.ts';
 import { Goal, type GoalOrder, goalMemory } from './content/goal.ts';
 import { type PaceOrder, paceMemory } from './content/pace.ts';
 import type { VerifyRange } from './content/scrub-facts.ts';

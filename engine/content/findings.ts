@@ -10,6 +10,7 @@ import type { Ahead } from './ahead.ts';
 import { copyOf } from './contents.ts';
 import { blaming, damaged, isDamage, isUnreadable, mayHaveMoved } from './damage.ts';
 import { type Reader, recordOf } from './reader.ts';
+import { unreadableMax } from './report-limits.ts';
 
 export interface FoundDamage {
   readonly id: string;
@@ -52,9 +53,6 @@ export interface VerifyContext {
 
 /** A copy to be verified, as if it were the only one. `further`: it is not the one in the blob's own row. */
 export type Copy = BlobRow & { readonly further?: true };
-
-/** Named at most: a disk may fail as a whole. */
-export const unreadableMax = 1_000;
 
 /** `unreachable`: nothing can be said of it now, and it was not verified. */
 type Judged = 'judged' | 'unreachable';
