@@ -1,43 +1,51 @@
 // Which files of tests share a process: small ones, which would spend a third of their time on starting one and making its code fast.
 import { globSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
-import { join, matchesGlob } from 'node:path';
+import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 
 /**
  * Each line is a process. Not among them: what starts processes or many threads, looks at memory or changes what a process is (its user,
- * its environment, its modules), and whatever takes more than three seconds. A file that is named nowhere has a process of its own.
+ * its environment, its modules), and whatever takes more than five seconds. A file that is named nowhere has a process of its own.
  */
 const processes = [
-  'test/engine/codec/{bytes,compress,fastcdc,listing,murmur,providers,record,root-record,sealed-value,superblock}.test.ts',
-  'test/engine/{any-copy,cap,gc,gc-clock,golden-stores,nodes,pace,recovery,rpc,scrub-box,sources,space,volumes}.test.ts',
-  'test/engine/{alternates-told,put-order,rebuild-nodes,rebuild-mirrored,roots,sealed}.test.ts',
-  'test/engine/keys/{changes,flips,hostile}.test.ts',
-  'test/{snapshot/{diff,hostile,import-cache,import-commits},sync/tree/*,sync/protocol/{difference,receiver}}.test.ts',
-  'test/sync/{fan-out,going-back,together}.test.ts',
-  'test/cli/{alternates,health,http,rebuild,upkeep,volumes}.test.ts',
-  'test/{docs/{format,guarantees,protocol,security},engine/hosts/memory,house/*,http/records,world/*}.test.ts',
+  'engine/codec: bytes compress fastcdc listing murmur providers record root-record sealed-value superblock',
+  'engine: any-copy cap gc gc-clock golden-stores nodes pace recovery rpc scrub-box sources space volumes',
+  'engine: alternates-told put-order rebuild-nodes rebuild-mirrored roots sealed',
+  'engine/keys: changes flips hostile',
+  'snapshot: diff hostile import-cache import-commits map-before',
+  'sync: fan-out going-back together tree/hostile tree/map protocol/difference protocol/receiver',
+  'cli: alternates health http rebuild upkeep volumes',
+  '.: docs/format docs/guarantees docs/protocol docs/security engine/hosts/memory house/rules http/records world/faulty-host',
 ];
 
+/** The files of each shared process; throws where one is named that is not there, or named twice. */
+function filesOf(all) {
+  const left = new Set(all);
+  const shared = processes.map((line) => {
+    const [folder, names] = line.split(': ');
+    return names.split(' ').map((name) => join('test', folder, `${name}.test.ts`));
+  });
+  for (const file of shared.flat())
+    if (!left.delete(file)) throw new Error(`test/toolchain/together.mjs names ${file}, which it must not`);
+  return { shared, alone: [...left] };
+}
+
 /**
- * The files to run instead of those of the tests: for each process one that imports its own. Alone is each where they are to show that
- * none needs another, as in CI.
+ * What to run: for each shared process a file in `folder` that imports its tests, and the files that have their own. With `alone` all
+ * have, as in CI: that shows that none needs another.
  */
 export function gather(root, folder, alone) {
   const all = globSync('test/**/*.test.ts', { cwd: root }).sort();
   if (alone) return all;
+  const files = filesOf(all);
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(folder, { recursive: true });
-  const shared = new Set();
-  const made = processes.map((pattern, i) => {
-    const own = all.filter((file) => matchesGlob(file, pattern) && !shared.has(file));
-    for (const file of own) shared.add(file);
+  const made = files.shared.map((own, i) => {
     const path = join(folder, `process-${i + 1}.test.mjs`);
-    const imports = own.map(
-      (file) => `await import(${JSON.stringify(pathToFileURL(join(root, file)).href)});\n`,
-    );
-    writeFileSync(path, imports.join(''));
+    const urls = own.map((file) => pathToFileURL(join(root, file)).href);
+    writeFileSync(path, urls.map((url) => `await import(${JSON.stringify(url)});\n`).join(''));
     return path;
   });
   // First, since they take longest.
-  return [...made, ...all.filter((file) => !shared.has(file))];
+  return [...made, ...files.alone];
 }
