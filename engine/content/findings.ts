@@ -10,7 +10,6 @@ import type { Ahead } from './ahead.ts';
 import { copyOf } from './contents.ts';
 import { blaming, damaged, isDamage, isUnreadable, mayHaveMoved } from './damage.ts';
 import { type Reader, recordOf } from './reader.ts';
-import { unreadableMax } from './report-limits.ts';
 
 export interface FoundDamage {
   readonly id: string;
@@ -53,6 +52,9 @@ export interface VerifyContext {
 
 /** A copy to be verified, as if it were the only one. `further`: it is not the one in the blob's own row. */
 export type Copy = BlobRow & { readonly further?: true };
+
+/** Named of a range at most: a disk may fail as a whole. */
+const unreadableMax = 1_000;
 
 /** `unreachable`: nothing can be said of it now, and it was not verified. */
 type Judged = 'judged' | 'unreachable';
