@@ -2,7 +2,8 @@
 import { randomBytes } from 'node:crypto';
 import * as fs from 'node:fs';
 import { join } from 'node:path';
-import type { Clock, FileFacts, FileKind, Files, Host, OpenFile, OpenMode } from '../host.ts';
+import type { Clock, DirectFile, FileFacts, FileKind, Files, Host, OpenFile, OpenMode } from '../host.ts';
+import { openDirect } from './direct-file.ts';
 import { inlineThreads } from './inline-threads.ts';
 import { nodeThreads } from './node-threads.ts';
 
@@ -88,6 +89,10 @@ class NodeFile implements OpenFile {
   setTimes(mtimeNs: bigint): void {
     const seconds = toSeconds(mtimeNs);
     fs.futimesSync(this.#open(), seconds, seconds);
+  }
+
+  direct(): DirectFile | undefined {
+    return openDirect(this.#open());
   }
 
   close(): void {

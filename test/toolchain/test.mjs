@@ -7,9 +7,11 @@ import { availableParallelism, constants } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { isStale } from './build.mjs';
+import { gather } from './together.mjs';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
 const cache = join(root, 'node_modules', '.cache', 'holdfast-tests');
+const processes = join(root, 'node_modules', '.cache', 'holdfast-test-processes');
 
 /** Of tmpfs, as statfs tells it. */
 const tmpfs = 0x01021994;
@@ -76,7 +78,9 @@ const atOnce = Math.min(8, availableParallelism() + 1);
 await warm();
 const memory = memoryFolder();
 const given = process.argv.slice(2);
-const files = given.some((argument) => argument.endsWith('.ts')) ? [] : ['test/**/*.test.ts'];
+const files = given.some((argument) => argument.endsWith('.ts'))
+  ? []
+  : gather(root, processes, process.env['HOLDFAST_SAMPLES'] === 'full');
 const child = spawn(
   process.execPath,
   [
