@@ -71,6 +71,11 @@ export interface ScrubResult {
   readonly missingCopies: number;
   /** Blobs of which nothing can be said: their volume or alternate is away, or the disk cannot read them. All others were verified. */
   readonly unreachable: number;
+  /**
+   * Those of them that the disk answered with an error for, as after a bad sector, the first 1,000: why, and who needs them. They are not
+   * marked: such a disk may read them the next time.
+   */
+  readonly unreadable: readonly DamageFound[];
   /** Stored copies without a catalog row, taken back in as unreferenced. */
   readonly adopted: number;
   /** Rows whose reference count was wrong, and is right now. */

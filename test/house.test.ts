@@ -82,6 +82,7 @@ test('the door of the engine loads what the calling thread runs; what threads ru
     'engine/content/goal.ts',
     'engine/content/incarnation.ts',
     'engine/content/pace.ts',
+    'engine/content/report-limits.ts',
     'engine/maintenance/timetable.ts',
   ]);
 });

@@ -2,10 +2,13 @@
 import { type Mutant, buildMutant } from '../crash/mutants.ts';
 import { type RaceFailure, runRaces } from './run.ts';
 import type { Schedule } from './steps.ts';
+import type { World } from './brief.ts';
 
 export interface RaceMutant extends Mutant {
-  /** Steps of two processes that show it; without them those of the seeds do. */
+  /** Steps of the processes that show it; without them those of the seeds do. */
   readonly work?: Schedule['work'];
+  /** What the store is; without it one kind after the other. */
+  readonly world?: World;
 }
 
 const gc = 'engine/maintenance/gc.ts';
@@ -92,6 +95,7 @@ export const raceMutants: readonly RaceMutant[] = [
   },
   {
     name: 'a scrub believes what it saw before its transaction',
+    world: 'plain',
     work: [[[{ step: 'put-held', blob: 3 }], [{ step: 'move', turn: 2 }]], [[{ step: 'scrub' }]]],
     patches: [
       {
@@ -117,6 +121,21 @@ export const raceMutants: readonly RaceMutant[] = [
       },
     ],
   },
+  {
+    name: 'whoever opens takes every lease for dead',
+    patches: [
+      {
+        file: 'engine/maintenance/recover.ts',
+        find: '.filter((uuid) => isDead(driver, host.files, { folder: layout.leases, uuid }))',
+        replace: '',
+      },
+    ],
+  },
+  {
+    name: 'collection does not ask who borrows',
+    world: 'borrowing',
+    patches: [{ file: gc, find: ' && !borrowers.isBorrowed(row.id)', replace: '' }],
+  },
 ];
 
 export interface RaceVerdict {
@@ -135,7 +154,8 @@ export async function huntRaceMutant(
     if (subject.kind !== 'engine') throw new Error('a mutant is a build of the engine');
     const { failures, schedules } = await runRaces({
       from: options.from ?? 0,
-      ...(mutant.work === undefined ? {} : { work: mutant.work, processes: 2 }),
+      ...(mutant.work === undefined ? {} : { work: mutant.work, processes: mutant.work.length }),
+      ...(mutant.world === undefined ? {} : { world: mutant.world }),
       schedules: options.schedules,
       engine: subject.entry,
       stopAtFirst: true,
