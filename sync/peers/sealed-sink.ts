@@ -116,9 +116,9 @@ export class SealedSink implements Sink {
 
   async write(piece: RawPiece): Promise<void> {
     const { id, size, offset, bytes } = piece;
-    await this.#keys;
     if (offset === 0 && bytes.length === size) {
-      const put = this.#store.sealed.put(bytes, { locator: id, kind: 'raw' });
+      // Noted at once: `written` is asked before the keys that it waits for are here.
+      const put = this.#keys.then(() => this.#store.sealed.put(bytes, { locator: id, kind: 'raw' }));
       this.#puts.set(id, put);
       put.catch(() => undefined); // told by `written`
       await put.catch(() => undefined);
@@ -129,7 +129,9 @@ export class SealedSink implements Sink {
       const opened = new ObjectInflow(size);
       inflow = opened;
       this.#inflows.set(id, opened);
-      const put = this.#store.sealed.put(opened.pieces(), { locator: id, kind: 'raw' });
+      const put = this.#keys.then(() =>
+        this.#store.sealed.put(opened.pieces(), { locator: id, kind: 'raw' }),
+      );
       put.catch(() => opened.close()); // likewise
       this.#puts.set(id, put);
     }
