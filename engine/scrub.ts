@@ -16,15 +16,11 @@ import type { ScrubGoal } from './maintenance/timetable.ts';
 import { type NamedDamage, type ScrubParts, healAll, healFound, healLacking } from './scrub-heal.ts';
 import { type TimeBox, timeBox } from './time-box.ts';
 
-/** Chunked blobs lie in no volume; in the catalog they are spread over 256 numbers, as files are over folders. */
-const chunkedRanges: readonly VerifyRange[] = Array.from({ length: 16 }, (_, i) => ({
-  volume: noVolume,
-  fromExtent: 16 * i,
-  toExtent: 16 * i + 15,
-}));
-
 /** Ranges that are looked up in one question, about 5 ms: puts and reads wait for no more. */
 const rangesAsked = 2;
+
+/** Blobs that a disk cannot read, named of a whole scrub at most. */
+const unreadableMax = 1_000;
 
 /** What was read, and whether that was everything. */
 export interface Verified extends Pick<
@@ -34,6 +30,7 @@ export interface Verified extends Pick<
   readonly complete: boolean;
   readonly left: ScrubResult['left'];
   readonly damaged: readonly NamedDamage[];
+  readonly unreadable: readonly NamedDamage[];
 }
 
 /**
@@ -67,6 +64,7 @@ export async function scrubStore(
     const counts = result.complete ? await recount(crew, result.badRows, options.signal) : {};
     const mended = await (result.complete ? healAll : healFound)(parts, damaged, box);
     const told = await withTouched(crew, mended.damaged);
+    const unreadable = await withTouched(crew, result.unreadable);
     const healed = before + mended.healed;
     const complete = result.complete && !mended.cut;
     end = { damaged: told.length, healed, complete };
@@ -79,6 +77,7 @@ export async function scrubStore(
       healed,
       complete,
       damaged: told,
+      unreadable,
       milliseconds: Math.round(elapsed()),
     };
   } finally {
@@ -133,6 +132,18 @@ interface AgedRange {
   readonly since: number;
 }
 
+/**
+ * The oldest of the large files beside the oldest of all else, so that both come to their end together: a disk reads the former while
+ * the processors are busy with the latter.
+ */
+function sideBySide(ranges: readonly AgedRange[]): AgedRange[] {
+  const kinds = [true, undefined].map((files) => ranges.filter(({ range }) => range.files === files));
+  return kinds
+    .flatMap((kind) => kind.map((aged, i) => ({ aged, at: (i + 0.5) / kind.length })))
+    .toSorted((a, b) => a.at - b.at)
+    .map(({ aged }) => aged);
+}
+
 /** The part of a scrub that reads: damage is marked and told, orphans are taken in. */
 class Run {
   readonly result = { blobs: 0, bytes: 0, adopted: 0, badRows: 0, unreachable: 0 };
@@ -145,6 +156,7 @@ class Run {
   readonly #start: number;
   readonly #memory = paceMemory();
   readonly #damaged: NamedDamage[] = [];
+  readonly #unreadable: NamedDamage[] = [];
   readonly #read = { blobs: 0, bytes: 0 };
   #totals = { blobs: 0, bytes: 0 };
   #complete = true;
@@ -171,11 +183,11 @@ class Run {
       this.#goal = { bytes: Math.ceil(part * this.#totals.bytes), beforeMs, memory: goalMemory() };
     }
     const ranges = await crew.commit<VerifyRange[]>('scrub-ranges', undefined);
-    await this.#all(await this.#oldestFirst([...ranges, ...chunkedRanges]));
+    await this.#all(await this.#oldestFirst(ranges));
     // Again, now that it is known which chunks are damaged.
     if (this.#damaged.length > 0)
       await this.#all(
-        chunkedRanges.map((range) => ({ range, since: 0 })),
+        ranges.filter(({ volume }) => volume === noVolume).map((range) => ({ range, since: 0 })),
         'again',
       );
     const { blobs, bytes } = this.#totals;
@@ -185,6 +197,7 @@ class Run {
       complete: this.#complete,
       left: { blobs: lacks(blobs, this.result.blobs), bytes: lacks(bytes, this.result.bytes) },
       damaged: this.#damaged,
+      unreadable: this.#unreadable,
     };
   }
 
@@ -205,7 +218,10 @@ class Run {
     );
     await Promise.all(questions.map((at) => queue.add(() => ask(at))));
     const order = ranges.map((range, i) => ({ range, since: since[i] ?? 0 }));
-    return order.toSorted((a, b) => a.since - b.since);
+    const oldest = order.toSorted((a, b) => a.since - b.since);
+    // Of a part of the store the oldest; what reads all of it may read what lies side by side.
+    const isPart = this.#wanted !== undefined || this.#options.timeBoxMs !== undefined;
+    return isPart ? oldest : sideBySide(oldest);
   }
 
   /** While a range is settled the worker reads the next one, and then waits: what is not settled is read again after a kill. */
@@ -243,6 +259,7 @@ class Run {
       this.result.bytes += found.bytes;
       this.result.unreachable += found.unreachable.length;
       if (range.volume !== noVolume) this.unread += found.unreachable.length;
+      this.#unreadable.push(...found.unreadable.slice(0, unreadableMax - this.#unreadable.length).map(named));
     }
     return found;
   }
@@ -259,9 +276,11 @@ class Run {
     for (const damage of settled.damaged) this.#tell(damage, pass);
   }
 
-  #tell({ id: name, told: id, reason, references }: FoundDamage, pass: 'first' | 'again'): void {
+  #tell(found: FoundDamage, pass: 'first' | 'again'): void {
+    const damage = named(found);
+    const { id, reason, references, name } = damage;
     if (pass === 'again' && this.#damaged.some((known) => known.name === name)) return;
-    this.#damaged.push({ id, reason, references, name });
+    this.#damaged.push(damage);
     this.#parts.emit('damage', { id, reason, references });
   }
 
@@ -296,6 +315,10 @@ class Run {
       ...(bytesPerSecond === 0 ? {} : { leftMs: Math.round((left / bytesPerSecond) * 1000) }),
     });
   }
+}
+
+function named({ id: name, told: id, reason, references }: FoundDamage): NamedDamage {
+  return { id, reason, references, name };
 }
 
 /** With the roots and owners that need each blob. */

@@ -4,7 +4,7 @@ import { spawnSync, type SpawnSyncReturns } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, readdirSync, realpathSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
-import { delimiter, join } from 'node:path';
+import { delimiter, join, relative } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 
@@ -113,4 +113,21 @@ test('what starts a process or a thread loads a few files', () => {
     assert.ok(loaded(join(dist, `${program}.js`)).size < 20, program);
   // The same measure sees many where the modules are as they were compiled.
   assert.ok(loaded(join(dist, 'engine/index.js')).size > 40);
+});
+
+test('every file of tests is run once, whoever shares a process; in full each has its own', async (context) => {
+  const { gather } = (await import(new URL('./toolchain/together.mjs', import.meta.url).href)) as {
+    gather: (this: void, root: string, folder: string, alone: boolean) => string[];
+  };
+  const folder = join(emptyFolder(context), 'processes');
+  const all = gather(root, folder, true);
+  assert.ok(all.includes(join('test', 'runtime.test.ts')) && !existsSync(folder));
+  const run = gather(root, folder, false).flatMap((file) =>
+    file.startsWith(folder)
+      ? [...readFileSync(file, 'utf8').matchAll(/"(file:.*)"/g)].map(([, url]) =>
+          relative(root, fileURLToPath(url!)),
+        )
+      : [file],
+  );
+  assert.deepEqual(run.toSorted(), all);
 });

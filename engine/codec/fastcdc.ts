@@ -31,6 +31,15 @@ export function gearTable(provider: Provider): Int32Array {
   return table;
 }
 
+/** Made once: it takes longer than opening a store does otherwise. */
+const gears = new WeakMap<Provider, Int32Array>();
+
+function gearOf(provider: Provider): Int32Array {
+  let gear = gears.get(provider);
+  if (gear === undefined) gears.set(provider, (gear = gearTable(provider)));
+  return gear;
+}
+
 export class Cutter {
   readonly sizes: CutSizes;
   readonly #gear: Int32Array;
@@ -41,7 +50,7 @@ export class Cutter {
 
   constructor(provider: Provider, sizes: CutSizes) {
     this.sizes = sizes;
-    this.#gear = gearTable(provider);
+    this.#gear = gearOf(provider);
     const bits = Math.log2(sizes.average);
     this.#hard = -1 << (32 - bits - normalization);
     this.#easy = -1 << (32 - bits + normalization);

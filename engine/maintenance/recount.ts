@@ -32,13 +32,22 @@ export interface RecountResult {
 /** Looks at buckets through a connection that reads. */
 export class Recounter {
   readonly #db: Database;
-  readonly #source: BucketSource;
+  #made: BucketSource | undefined;
 
   constructor(db: Database) {
+    this.#db = db;
+  }
+
+  /** Not before it is asked for: few stores that are opened are recounted. */
+  get #source(): BucketSource {
+    return (this.#made ??= this.#make());
+  }
+
+  #make(): BucketSource {
+    const db = this.#db;
     const hasher = new RowHasher();
     const buckets = new Buckets(db);
-    this.#db = db;
-    this.#source = {
+    return {
       sql: new Statements(db),
       buckets,
       blobs: new BlobReader(db, hasher),

@@ -17,7 +17,7 @@ import { storedIn } from './placed.ts';
 import { repairRow } from './repair-row.ts';
 
 /** What a range gave, as it was read: what was put later was not verified. */
-export interface SettleRequest extends Omit<VerifyResult, 'blobs' | 'bytes'> {
+export interface SettleRequest extends Omit<VerifyResult, 'blobs' | 'bytes' | 'unreadable'> {
   readonly range: VerifyRange;
   /** Memory of the foreground that settling gives way to. */
   readonly foreground?: SharedArrayBuffer;
@@ -187,6 +187,9 @@ const foldersPerRange = 4;
 const rangeBytes = 64 * 1024 * 1024;
 /** About 16 MiB at the default extent size: 2,000 small blobs, noted in one transaction of about 10 ms. */
 const extentsPerRange = 256;
+/** Of chunked blobs. */
+const chunkedRangesMax = 16;
+const chunkedPerRange = 64;
 
 /**
  * The ranges of one pass over everything stored: small enough to spread over threads and to settle in short transactions. In a mirrored
@@ -199,11 +202,8 @@ export function scrubRanges(volumes: VolumeSet): VerifyRange[] {
     if (row.kind === 'folder') continue;
     if (mirrored && isAway(volumes, row)) continue;
     if (row.kind === 'directory') {
-      const parts = Math.min(256 / foldersPerRange, Math.max(1, Math.ceil(row.bytes / rangeBytes)));
-      for (let part = 0; part < parts; part++) {
-        const [from, next] = [part, part + 1].map((at) => Math.round((256 * at) / parts)) as [number, number];
-        ranges.push({ volume: row.n, fromExtent: from, toExtent: next - 1 });
-      }
+      const parts = Math.min(256 / foldersPerRange, Math.ceil(row.bytes / rangeBytes));
+      for (const range of inParts(row.n, parts)) ranges.push({ ...range, files: true });
       continue;
     }
     for (let from = 1; from <= row.extents; from += extentsPerRange) {
@@ -214,7 +214,25 @@ export function scrubRanges(volumes: VolumeSet): VerifyRange[] {
       });
     }
   }
-  return ranges;
+  return [...ranges, ...chunkedRanges(volumes)];
+}
+
+/** Chunked blobs lie in no volume; in the catalog they are spread over 256 numbers, as files are over folders. */
+function chunkedRanges({ catalog }: VolumeSet): VerifyRange[] {
+  const enough = chunkedRangesMax * chunkedPerRange;
+  const count = catalog.sql
+    .values('SELECT count(*) FROM (SELECT 1 FROM blobs WHERE volume = ? LIMIT ?)')
+    .get(noVolume, enough) as number;
+  return inParts(noVolume, Math.ceil(count / chunkedPerRange));
+}
+
+/** What is spread over 256 numbers, cut evenly into so many parts, one at least. */
+function inParts(volume: number, count: number): VerifyRange[] {
+  const parts = Math.max(1, count);
+  return Array.from({ length: parts }, (_, part) => {
+    const [from, next] = [part, part + 1].map((at) => Math.round((256 * at) / parts)) as [number, number];
+    return { volume, fromExtent: from, toExtent: next - 1 };
+  });
 }
 
 function isAway(volumes: VolumeSet, row: VolumeRow): boolean {

@@ -8,7 +8,7 @@ import { noise, smallParameters, storeTest } from './store-folder.ts';
 
 const { smallMax } = smallParameters;
 
-const turns = sample(8, 4);
+const turns = sample(8, 2);
 
 storeTest('three that collect at once, again and again, each keep what they hold', async (folder) => {
   const stores = await Promise.all([1, 2, 3].map(() => folder.open({ threads: { count: 1 } })));

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { type BlobId, type Store, StoreError, nodeHost, openStore } from '../../engine/index.ts';
 import { type Fault, type FaultyHost, faultyHost } from '../world/faulty-host.ts';
 import { noise, sha256, smallParameters, storeTest, withCode } from './store-folder.ts';
+import { sample } from '../crash/sample.ts';
 
 const options = { threads: { count: 0 }, parameters: smallParameters } as const;
 const kept = noise(900, 1);
@@ -82,7 +83,7 @@ async function judge(path: string, told: Told): Promise<void> {
   for (const folder of ['tmp', 'leases']) assert.deepEqual(readdirSync(join(path, folder)), [], folder);
 }
 
-/** Each code has every twelfth call of a store's life, to be quick; with HOLDFAST_FAULTS=all each has every one. */
+/** Each code has every twelfth call of a store's life, in a sample half of those; with HOLDFAST_FAULTS=all each has every one. */
 const shares: Readonly<Record<string, number>> = { EIO: 0, ENOSPC: 4 };
 
 const effects = ['none', 'half', 'whole'] as const;
@@ -99,7 +100,7 @@ for (const [code, share] of Object.entries(shares)) {
       await judge(join(folder.side, 'sound'), sound);
       const { length } = recorder.calls;
       const chosen = Array.from({ length }, (_, i) => i + 1).filter(
-        (nth) => process.env['HOLDFAST_FAULTS'] === 'all' || nth % 12 === share,
+        (nth) => process.env['HOLDFAST_FAULTS'] === 'all' || nth % sample(12, 24) === share,
       );
       const broken: string[] = [];
       for (const nth of chosen) {
@@ -255,8 +256,14 @@ storeTest('EIO in a read is an error of that read alone', async (folder) => {
   await assert.rejects(store.get(sha256(byPath)), withCode('unavailable'));
   // A scrub reads the rest all the same, and says of how many it knows nothing.
   await store.put(noise(11), { owner: 'x' });
-  const { blobs, damaged, unreachable } = await store.scrub();
+  const { blobs, damaged, unreachable, unreadable } = await store.scrub();
   assert.deepEqual([blobs, damaged, unreachable], [1, [], 1]);
+  // Named as damage is, and not marked.
+  assert.deepEqual(
+    unreadable.map(({ id, references, touches }) => ({ id, references, owners: touches.owners })),
+    [{ id: sha256(byPath), references: 1, owners: ['x'] }],
+  );
+  assert.match(unreadable[0]!.reason, /EIO/);
   host.disarm();
   assert.equal(sha256((await store.get(sha256(byPath)))!), sha256(byPath));
   await store.put(noise(10), { owner: 'x' });

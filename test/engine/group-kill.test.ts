@@ -7,8 +7,9 @@ import { fileURLToPath } from 'node:url';
 import { type BlobId, type Store, openStore } from '../../engine/index.ts';
 import type { MoverReport } from './group-child.ts';
 import { type StoreFolder, noise, putAll, sha256, smallParameters, storeTest } from './store-folder.ts';
+import { sample } from '../crash/sample.ts';
 
-const kills = Number(process.env['HOLDFAST_MOVE_KILLS'] ?? 3);
+const kills = Number(process.env['HOLDFAST_MOVE_KILLS'] ?? sample(3, 2));
 const script = fileURLToPath(new URL('./group-child.ts', import.meta.url));
 const parameters = { ...smallParameters, volumeBytesMax: 1024 * 1024 };
 

@@ -5,13 +5,15 @@ import { allHave, harms, isWhole, mirrored, readsAll } from './mirror-store.ts';
 import { storeTest } from './store-folder.ts';
 
 for (const copies of [2, 3])
-  for (const [name, harm] of Object.entries(harms)) {
+  for (const [turn, [name, harm]] of Object.entries(harms).entries()) {
     if (copies === 3 && name !== 'files deleted' && (!full || name.startsWith('files '))) continue;
     storeTest(
       `${copies} copies, ${name} in any one member: nothing is lost, and a scrub makes it whole`,
       async (folder) => {
         const { ids, members } = await mirrored(folder, copies);
-        for (const member of members) {
+        // In a sample each harm has two of the members in turn: all three between them.
+        const chosen = members.filter((_, i) => full || i !== turn % members.length);
+        for (const member of chosen) {
           harm(member);
           let store = await folder.open({ mode: 'open' });
           await readsAll(store, ids);

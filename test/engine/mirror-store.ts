@@ -4,6 +4,7 @@ import { chmodSync, readFileSync, readdirSync, rmSync, statSync, truncateSync, w
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import type { BlobId, Store, VolumeInfo } from '../../engine/index.ts';
+import { sample } from '../crash/sample.ts';
 import { type StoreFolder, noise, putAll, sha256, smallParameters, text } from './store-folder.ts';
 
 /** Folders of a member: of its large blobs, and of its SQLite volumes. */
@@ -28,10 +29,22 @@ export async function extendBy(store: Store, members: readonly Member[]): Promis
   }
 }
 
+/** How many records and files, and the bytes in chunks: by default a sample, with some of each form. */
+export const mixed = {
+  small: sample(60, 15),
+  large: sample(6, 3),
+  chunked: sample(900_000, 300_000),
+} as const;
+export const mixedWhole = { small: 60, large: 6, chunked: 900_000 } as const;
+
 /** Blobs of every form: records, nodes, files, a frame, chunks under a manifest. */
-export async function putMixed(store: Store, seed = 1): Promise<BlobId[]> {
-  const small = Array.from({ length: 60 }, (_, i) => noise(700 + 40 * i, seed * 1000 + i));
-  const large = Array.from({ length: 6 }, (_, i) =>
+export async function putMixed(
+  store: Store,
+  seed = 1,
+  count: Readonly<Record<keyof typeof mixed, number>> = mixed,
+): Promise<BlobId[]> {
+  const small = Array.from({ length: count.small }, (_, i) => noise(700 + 40 * i, seed * 1000 + i));
+  const large = Array.from({ length: count.large }, (_, i) =>
     noise(smallParameters.smallMax + 1 + i * 9000, seed * 1000 + 100 + i),
   );
   const ids = await putAll(store, [...small, ...large], 'x');
@@ -42,11 +55,17 @@ export async function putMixed(store: Store, seed = 1): Promise<BlobId[]> {
       .map((id) => ({ kind: 'raw', id }) as const),
     owner: 'x',
   });
-  const framed = await store.put(text(`the same words again and again ${seed} `.repeat(3000)), {
+  const framed = await store.put(
+    text(`the same words again and again ${seed} `.repeat(count.chunked / 300)),
+    {
+      owner: 'x',
+      compression: 'always',
+    },
+  );
+  const chunked = await store.put(noise(count.chunked, seed * 1000 + 500), {
     owner: 'x',
-    compression: 'always',
+    chunking: 'fastcdc',
   });
-  const chunked = await store.put(noise(900_000, seed * 1000 + 500), { owner: 'x', chunking: 'fastcdc' });
   return [...ids, node.id, framed.id, chunked.id];
 }
 

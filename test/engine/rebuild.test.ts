@@ -19,11 +19,11 @@ import {
 import { noise, putAll, sha256, storeTest, withCode } from './store-folder.ts';
 
 /** Rebuilt a second time: with HOLDFAST_SAMPLES=full all, else those that have all features between them. */
-const twice = full
-  ? Object.keys(layouts)
-  : ['sqlite-only', 'extended, striped', 'encrypted', 'mirrored, encrypted, chunked'];
+const twice = full ? Object.keys(layouts) : ['sqlite-only', 'mirrored, encrypted, chunked'];
+/** Left out of a sample: what is of these is of others too. */
+const covered = ['compressed', 'encrypted, chunked', 'extended, linear'];
 
-for (const layout of Object.keys(layouts)) {
+for (const layout of Object.keys(layouts).filter((name) => full || !covered.includes(name))) {
   storeTest(`${layout}: every blob, root, owner and count comes back`, async (folder) => {
     await fill(folder, layout);
     const keys = keysOf(layout);

@@ -9,7 +9,7 @@ import { seededRandom } from '../crash/random.ts';
 import { sample } from '../crash/sample.ts';
 import { type KnownVolume, damage, intact, makeVolume, salvaged } from './damaged-volume.ts';
 
-const runs = Number(process.env['HOLDFAST_SALVAGE_RUNS'] ?? sample(80, 32));
+const runs = Number(process.env['HOLDFAST_SALVAGE_RUNS'] ?? sample(80, 16));
 const volumes: readonly KnownVolume[] = [
   makeVolume(1, { commits: 6, extentBytes: 16_384 }),
   makeVolume(2, { commits: 8, extentBytes: 65_536 }),

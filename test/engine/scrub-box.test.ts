@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { inlineThreads } from '../../engine/hosts/inline-threads.ts';
 import type { Host, Store } from '../../engine/index.ts';
 import { manualHost } from './manual-host.ts';
-import { allHave, extendBy, membersOf, putMixed } from './mirror-store.ts';
+import { allHave, extendBy, membersOf, mixedWhole, putMixed } from './mirror-store.ts';
 import { type StoreFolder, storeTest } from './store-folder.ts';
 
 const hour = 3_600_000;
@@ -13,7 +13,7 @@ async function wantingMore(folder: StoreFolder, host: Host): Promise<Store> {
   const store = await folder.open({ host });
   await extendBy(store, membersOf(folder));
   await store.volumes.mirror(2);
-  await putMixed(store);
+  await putMixed(store, 1, mixedWhole);
   const stop = AbortSignal.abort(new Error('later'));
   await assert.rejects(store.volumes.mirror(3, { signal: stop }), /later/);
   assert.ok((await store.stats()).missingCopies > 60);

@@ -234,7 +234,7 @@ test('a thread that is kept busy is seen', async () => {
   assert.ok(busy > 90, `${busy} ms`);
 });
 
-const many = sample(5000, 2000);
+const many = sample(5000, 1000);
 
 storeTest('the calling thread stays free while much is put', async (folder) => {
   const store = await folder.open({ threads: {}, parameters: {} });

@@ -12,7 +12,7 @@ import { assertSame, setTree } from './stores.ts';
 
 const seed = Number(process.env['HOLDFAST_SEED'] ?? 1);
 /** The full number runs as `npm run soak -- cuts`. */
-const runs = Number(process.env['HOLDFAST_CUTS'] ?? sample(8, 5));
+const runs = Number(process.env['HOLDFAST_CUTS'] ?? sample(8, 3));
 const mib = 1024 * 1024;
 
 test(

@@ -19,9 +19,10 @@ import { seededBytes, seededRandom } from '../crash/random.ts';
 import { smallParameters, withCode } from '../engine/store-folder.ts';
 import { goodHello } from './scripted-peer.ts';
 import { assertSame, closureOf, pushOver, setTree } from './stores.ts';
+import { sample } from '../crash/sample.ts';
 
 const seed = Number(process.env['HOLDFAST_SEED'] ?? 1);
-const cutsWanted = Number(process.env['HOLDFAST_CUTS'] ?? 5);
+const cutsWanted = Number(process.env['HOLDFAST_CUTS'] ?? sample(5, 3));
 const options = { durability: 'relaxed', threads: { count: 0 }, parameters: smallParameters } as const;
 const kib = 1024;
 

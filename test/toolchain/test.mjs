@@ -3,10 +3,11 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { chmodSync, mkdtempSync, readdirSync, rmSync, rmdirSync, statfsSync, writeFileSync } from 'node:fs';
 import { enableCompileCache, flushCompileCache } from 'node:module';
-import { availableParallelism, constants } from 'node:os';
+import { availableParallelism, constants, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { isStale } from './build.mjs';
+import { gather } from './together.mjs';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
 const cache = join(root, 'node_modules', '.cache', 'holdfast-tests');
@@ -75,8 +76,12 @@ const atOnce = Math.min(8, availableParallelism() + 1);
 
 await warm();
 const memory = memoryFolder();
+// Not below node_modules: what lies there is no test to Node.
+const processes = mkdtempSync(join(memory ?? tmpdir(), 'holdfast-test-processes-'));
 const given = process.argv.slice(2);
-const files = given.some((argument) => argument.endsWith('.ts')) ? [] : ['test/**/*.test.ts'];
+const files = given.some((argument) => argument.endsWith('.ts'))
+  ? []
+  : gather(root, processes, process.env['HOLDFAST_SAMPLES'] === 'full');
 const child = spawn(
   process.execPath,
   [
@@ -103,6 +108,7 @@ const child = spawn(
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal));
 child.on('exit', (code, signal) => {
   process.exitCode = code ?? 128 + constants.signals[signal];
+  rmSync(processes, { recursive: true, force: true });
   if (memory === undefined) return;
   // Tests that fail keep their folders.
   if (code === 0) rmSync(memory, { recursive: true, force: true });

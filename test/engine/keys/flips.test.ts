@@ -9,9 +9,10 @@ import { seededRandom } from '../../crash/random.ts';
 import { noise, same, sha256, smallParameters } from '../store-folder.ts';
 import { copyStore, filesOf } from './forger.ts';
 import { secret } from './known.ts';
+import { sample } from '../../crash/sample.ts';
 
 /** `HOLDFAST_FLIPS=5000` is the full number. */
-const flips = Number(process.env['HOLDFAST_FLIPS'] ?? 12);
+const flips = Number(process.env['HOLDFAST_FLIPS'] ?? sample(12, 8));
 const seed = Number(process.env['HOLDFAST_SEED'] ?? 1);
 const random = seededRandom(seed, 0xf11b5);
 const base = mkdtempSync(join(existsSync('/dev/shm') ? '/dev/shm' : tmpdir(), 'holdfast-flips-'));

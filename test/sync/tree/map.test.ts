@@ -124,7 +124,7 @@ test('a node that gets too heavy is split where the rules say, and read back', a
 
 test('keys that never end a node still make a tree of bounded depth', async () => {
   const entries: MapEntry[] = [];
-  for (let i = 0; entries.length < sample(30_000, 10_000); i++) {
+  for (let i = 0; entries.length < sample(30_000, 5000); i++) {
     const key = Buffer.from(String(i).padStart(120, '0'));
     if (levelsEnded(key, provider) === 0) entries.push({ key, value: Buffer.alloc(0), links: [] });
   }
@@ -185,7 +185,7 @@ test('leaves that are taken whole give the tree that their entries give', () => 
       assert.equal(built, store(entries).root);
       if (count > 2_000) assert.ok(taken > 2, `${taken} leaves`);
     }),
-    { numRuns: sample(60, 20) },
+    { numRuns: sample(60, 12) },
   );
 });
 
