@@ -72,8 +72,8 @@ export function makeBriefSchedule(
       });
   const movable = world === 'plain' || world === 'mirrored';
   const theme = world === 'borrowing' ? 1 : random.next();
-  if (movable && theme < 0.04) meetMoved(work, acting, random);
-  else if (theme < 0.26) meet(work, acting, { random, few });
+  if (movable && theme < 0.08) meetMoved(work, acting, random);
+  else if (theme < 0.3) meet(work, acting, { random, few });
   else if (world === 'borrowing' && random.chance(0.3)) meetLent(work, acting, { random, few });
   return { seed, work, rate };
 }

@@ -84,6 +84,8 @@ export const raceMutants: readonly RaceMutant[] = [
   },
   {
     name: 'a move removes the old file before its transaction',
+    world: 'plain',
+    work: [[[{ step: 'put-held', blob: 3 }], [{ step: 'move', turn: 2 }]], [[{ step: 'watch', blob: 3 }]]],
     patches: [
       {
         file: 'engine/maintenance/drain.ts',
@@ -95,7 +97,7 @@ export const raceMutants: readonly RaceMutant[] = [
   },
   {
     name: 'a scrub believes what it saw before its transaction',
-    world: 'plain',
+    world: 'mirrored',
     work: [[[{ step: 'put-held', blob: 3 }], [{ step: 'move', turn: 2 }]], [[{ step: 'scrub' }]]],
     patches: [
       {
