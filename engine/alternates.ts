@@ -1,4 +1,6 @@
 /** The contract of alternates: stores that are searched after this one, what is borrowed from them, and what holds it there. */
+import type { ObjectSource } from './sealed.ts';
+
 /** A blob id, see api.ts. */
 type BlobId = string;
 type BlobKind = 'raw' | 'node';
@@ -79,9 +81,10 @@ export interface BlobSource {
 export interface RepairOptions<Source> {
   /**
    * What is asked for that no alternate has: another store, open or by its folder (then it is opened for reading, without keys), or
-   * whatever gives blobs by their ids.
+   * whatever gives blobs by their ids, or sealed objects by their locators. Where one of two stores of a realm is open without its keys,
+   * objects go by locators: with keys each is opened and hashed, without its form and length are all that is looked at.
    */
-  readonly from?: Source | BlobSource | string;
+  readonly from?: Source | BlobSource | ObjectSource | string;
   /** False: only what is known to be damaged already, without a scrub first. Default true. */
   readonly verify?: boolean;
   readonly signal?: AbortSignal;

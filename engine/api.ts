@@ -31,7 +31,7 @@ export type { GcOptions, GcResult, HeldAlone } from './collection.ts';
 export type { DeletedRoot, RootEntry, RootLogEntry, Roots } from './roots.ts';
 export type { EncodedBlobs, EncodedPiece, EncodedPutOptions, EncodedRead } from './encoded.ts';
 export type { ReplicaSeed, SealedFacts, SealedObjects, SealedPut, SealedPutResult } from './sealed.ts';
-export type { SealedRoot } from './sealed.ts';
+export type { KeysTaken, ObjectSource, SealedRoot, SourceObject } from './sealed.ts';
 export type { ExportTarget, FileStep, FileWork, FolderListing, SourceFacts } from './folders.ts';
 export type {
   EncryptionOptions,

@@ -20,8 +20,8 @@ interface Member {
   readonly remote: Remote;
 }
 
-/** A thread costs as much time of a core as this; work that is over sooner is done sooner without one more. */
-const patienceMs = 100;
+/** A thread costs a third of this of a core, and its memory; work that is over sooner is done sooner without one more. */
+const patienceMs = 300;
 
 export class Crew {
   /** Short puts and reads of the store, to which long work of the threads gives way. */

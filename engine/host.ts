@@ -26,16 +26,36 @@ export type OpenMode = 'read' | 'write' | 'create';
  * An open file. All calls are synchronous: they run on worker threads, where a blocking call costs nothing.
  * `read` and `write` go to an absolute position and may be short only at the end of the file (read) or never (write: all or an error).
  */
-export interface OpenFile {
-  read(target: Uint8Array, position: number): number;
+export interface OpenFile extends ReadableFile {
   write(source: Uint8Array, position: number): void;
-  facts(): FileFacts;
   truncate(size: number): void;
   /** Makes the content durable (fsync; F_FULLFSYNC on macOS). Does not make the file's name durable. */
   sync(): void;
   setMode(mode: number): void;
   setTimes(mtimeNs: bigint): void;
+  /** The same file for `DirectFile`; undefined, as where there is no such method, where the system or the file system has no such way. */
+  direct?(): DirectFile | undefined;
+}
+
+/** The part of an open file that reading takes. */
+export interface ReadableFile {
+  read(target: Uint8Array, position: number): number;
+  facts(): FileFacts;
   /** Closes; an error of close is reported, never swallowed. Closing twice is harmless. */
+  close(): void;
+}
+
+/**
+ * A file read past the machine's cache of files, while the caller goes on: for what is read whole, once, and from the disk itself. It
+ * outlives neither its `close` nor that of the file it came from.
+ */
+export interface DirectFile {
+  /** Positions are multiples of this. */
+  readonly alignBytes: number;
+  /** The bytes at a position, about a MiB, fewer only at the end of the file. Their memory is the caller's until `release`. */
+  read(position: number): Promise<Uint8Array>;
+  /** Gives the memory of a read back. */
+  release(bytes: Uint8Array): void;
   close(): void;
 }
 

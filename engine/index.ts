@@ -6,6 +6,7 @@ import { checkParameters, chunkingOf, compressionOf, defaultParameters } from '.
 import { Crew } from './crew.ts';
 import { StoreError } from './errors.ts';
 import { nodeHost } from './hosts/node.ts';
+import { seedParameters } from './parameters.ts';
 import { nodeProvider } from './providers/node.ts';
 import { rebuildOnThread } from './rebuild.ts';
 import { checkRuntime } from './runtime.ts';
@@ -35,7 +36,7 @@ export async function openStore(directory: string, options: OpenOptions = {}): P
   options.signal?.throwIfAborted();
   if (typeof directory !== 'string' || directory === '')
     throw new StoreError('invalid-argument', 'the folder of a store must be a path');
-  const given = options.replicaOf?.parameters ?? options.parameters;
+  const given = seedParameters(options.replicaOf) ?? options.parameters;
   const parameters = checkParameters({
     ...defaultParameters,
     ...given,

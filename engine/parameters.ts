@@ -1,5 +1,5 @@
 /** What a store is, told without opening it: whether it asks for a key, above all. */
-import type { StoreParameters } from './api.ts';
+import type { ReplicaSeed, StoreParameters } from './api.ts';
 import { layoutOf } from './catalog/layout.ts';
 import { readSuperblock } from './commit/superblock-file.ts';
 import { StoreError, toStoreError } from './errors.ts';
@@ -25,4 +25,18 @@ export async function readParameters(
   if (superblock === undefined)
     throw new StoreError('not-a-store', `${directory} is not a store`, { path: directory });
   return superblock.parameters;
+}
+
+/** The parameters that a replica is to have. `invalid-argument` for a seed that is none, which may have come from anywhere. */
+export function seedParameters(seed: ReplicaSeed<StoreParameters> | undefined): StoreParameters | undefined {
+  if (seed === undefined) return undefined;
+  const { keys, offered = [], parameters } = { ...seed } as Partial<ReplicaSeed<Partial<StoreParameters>>>;
+  const areFiles = Array.isArray(offered) && [keys, ...offered].every((one) => one instanceof Uint8Array);
+  const encryption: unknown = (parameters as Partial<StoreParameters> | null | undefined)?.encryption;
+  if (!areFiles || typeof encryption !== 'object' || encryption === null)
+    throw new StoreError(
+      'invalid-argument',
+      'replicaOf takes what sealed.seed() of an encrypted store gave: its file of keys, and its parameters',
+    );
+  return parameters as StoreParameters;
 }

@@ -1,13 +1,23 @@
 /** Repair: what is damaged or lost here is had from other copies, from alternates, from another store, verified and put anew. */
 import { type AlternatesParts, dissociate, makeAlternates } from './alternates-facet.ts';
-import type { BlobId, BlobKind, BlobSource, RepairOptions, RepairResult, ScrubResult, Store } from './api.ts';
+import type {
+  BlobId,
+  BlobKind,
+  BlobSource,
+  ObjectSource,
+  RepairOptions,
+  RepairResult,
+  ScrubResult,
+  Store,
+} from './api.ts';
 import { type CopyInParts, alternatesOf, copyIn, presenceOf, sourceOf } from './copy-in.ts';
 import { StoreError } from './errors.ts';
+import { nothing, objectsOf, repairObjects, repairsByLocators } from './repair-sealed.ts';
 import { resyncBlob } from './resync.ts';
 
 export interface RepairParts extends AlternatesParts {
   /** The one that is repaired. */
-  readonly store: Pick<Store, 'directory' | 'stream'>;
+  readonly store: Pick<Store, 'directory' | 'stream' | 'sealed' | 'parameters'>;
   readonly scrub: (signal: AbortSignal | undefined) => Promise<ScrubResult>;
   /** Opens another store for reading. */
   readonly openOther: (directory: string) => Promise<Store>;
@@ -48,10 +58,14 @@ async function repairStore(parts: RepairParts, options: RepairOptions<Store>): P
   const { from, signal } = options;
   const opened = typeof from === 'string' ? await parts.openOther(from) : undefined;
   try {
-    const other = opened ?? (from as Store | BlobSource | undefined);
+    const other = opened ?? (from as Store | BlobSource | ObjectSource | undefined);
     const isStore = other !== undefined && 'directory' in other;
     if (isStore && other.directory === parts.store.directory)
       throw new StoreError('invalid-argument', 'a store is not repaired from itself');
+    if (other !== undefined && 'object' in other) return await repairObjects(parts, other, options);
+    if (other === undefined && parts.store.sealed.locked) return await repairObjects(parts, nothing, options);
+    if (isStore && repairsByLocators(parts.store, other))
+      return await repairObjects(parts, objectsOf(other), options);
     const scrubbed = options.verify === false ? undefined : await parts.scrub(signal);
     const sources = { mirrors: scrubbed?.healed ?? 0, alternates: 0, from: 0 };
     const remaining: Remaining[] = [];

@@ -2,7 +2,7 @@
 import PQueue from 'p-queue';
 import type { ScrubOptions, ScrubResult, Touched } from './api.ts';
 import { noVolume } from './catalog/blob-rows.ts';
-import type { FoundDamage, VerifyResult } from './content/findings.ts';
+import { type FoundDamage, type VerifyResult, unreadableMax } from './content/findings.ts';
 import { Goal, type GoalOrder, goalMemory } from './content/goal.ts';
 import { type PaceOrder, paceMemory } from './content/pace.ts';
 import type { VerifyRange } from './content/scrub-facts.ts';
@@ -27,6 +27,7 @@ export interface Verified extends Pick<
   readonly complete: boolean;
   readonly left: ScrubResult['left'];
   readonly damaged: readonly NamedDamage[];
+  readonly unreadable: readonly NamedDamage[];
 }
 
 /**
@@ -60,6 +61,7 @@ export async function scrubStore(
     const counts = result.complete ? await recount(crew, result.badRows, options.signal) : {};
     const mended = await (result.complete ? healAll : healFound)(parts, damaged, box);
     const told = await withTouched(crew, mended.damaged);
+    const unreadable = await withTouched(crew, result.unreadable);
     const healed = before + mended.healed;
     const complete = result.complete && !mended.cut;
     end = { damaged: told.length, healed, complete };
@@ -72,6 +74,7 @@ export async function scrubStore(
       healed,
       complete,
       damaged: told,
+      unreadable,
       milliseconds: Math.round(elapsed()),
     };
   } finally {
@@ -126,6 +129,18 @@ interface AgedRange {
   readonly since: number;
 }
 
+/**
+ * The oldest of the large files beside the oldest of all else, so that both come to their end together: a disk reads the former while
+ * the processors are busy with the latter.
+ */
+function sideBySide(ranges: readonly AgedRange[]): AgedRange[] {
+  const kinds = [true, undefined].map((files) => ranges.filter(({ range }) => range.files === files));
+  return kinds
+    .flatMap((kind) => kind.map((aged, i) => ({ aged, at: (i + 0.5) / kind.length })))
+    .toSorted((a, b) => a.at - b.at)
+    .map(({ aged }) => aged);
+}
+
 /** The part of a scrub that reads: damage is marked and told, orphans are taken in. */
 class Run {
   readonly result = { blobs: 0, bytes: 0, adopted: 0, badRows: 0, unreachable: 0 };
@@ -138,6 +153,7 @@ class Run {
   readonly #start: number;
   readonly #memory = paceMemory();
   readonly #damaged: NamedDamage[] = [];
+  readonly #unreadable: NamedDamage[] = [];
   readonly #read = { blobs: 0, bytes: 0 };
   #totals = { blobs: 0, bytes: 0 };
   #complete = true;
@@ -178,6 +194,7 @@ class Run {
       complete: this.#complete,
       left: { blobs: lacks(blobs, this.result.blobs), bytes: lacks(bytes, this.result.bytes) },
       damaged: this.#damaged,
+      unreadable: this.#unreadable,
     };
   }
 
@@ -198,7 +215,10 @@ class Run {
     );
     await Promise.all(questions.map((at) => queue.add(() => ask(at))));
     const order = ranges.map((range, i) => ({ range, since: since[i] ?? 0 }));
-    return order.toSorted((a, b) => a.since - b.since);
+    const oldest = order.toSorted((a, b) => a.since - b.since);
+    // Of a part of the store the oldest; what reads all of it may read what lies side by side.
+    const isPart = this.#wanted !== undefined || this.#options.timeBoxMs !== undefined;
+    return isPart ? oldest : sideBySide(oldest);
   }
 
   /** While a range is settled the worker reads the next one, and then waits: what is not settled is read again after a kill. */
@@ -236,6 +256,7 @@ class Run {
       this.result.bytes += found.bytes;
       this.result.unreachable += found.unreachable.length;
       if (range.volume !== noVolume) this.unread += found.unreachable.length;
+      this.#unreadable.push(...found.unreadable.slice(0, unreadableMax - this.#unreadable.length).map(named));
     }
     return found;
   }
@@ -252,9 +273,11 @@ class Run {
     for (const damage of settled.damaged) this.#tell(damage, pass);
   }
 
-  #tell({ id: name, told: id, reason, references }: FoundDamage, pass: 'first' | 'again'): void {
+  #tell(found: FoundDamage, pass: 'first' | 'again'): void {
+    const damage = named(found);
+    const { id, reason, references, name } = damage;
     if (pass === 'again' && this.#damaged.some((known) => known.name === name)) return;
-    this.#damaged.push({ id, reason, references, name });
+    this.#damaged.push(damage);
     this.#parts.emit('damage', { id, reason, references });
   }
 
@@ -289,6 +312,10 @@ class Run {
       ...(bytesPerSecond === 0 ? {} : { leftMs: Math.round((left / bytesPerSecond) * 1000) }),
     });
   }
+}
+
+function named({ id: name, told: id, reason, references }: FoundDamage): NamedDamage {
+  return { id, reason, references, name };
 }
 
 /** With the roots and owners that need each blob. */

@@ -71,6 +71,11 @@ export interface ScrubResult {
   readonly missingCopies: number;
   /** Blobs of which nothing can be said: their volume or alternate is away, or the disk cannot read them. All others were verified. */
   readonly unreachable: number;
+  /**
+   * Those of them that the disk answered with an error for, as after a bad sector, the first 1,000: why, and who needs them. They are not
+   * marked: such a disk may read them the next time.
+   */
+  readonly unreadable: readonly DamageFound[];
   /** Stored copies without a catalog row, taken back in as unreferenced. */
   readonly adopted: number;
   /** Rows whose reference count was wrong, and is right now. */
@@ -101,7 +106,7 @@ export interface HealthOptions {
 }
 
 /**
- * The worst that is the case. `broken`: some copy was not verified for longer than promised, blobs lack copies, or a volume or an
+ * The worst that is the case. `broken`: some copy was not verified for longer than promised, blobs lack copies, a root has no name that opens, or a volume or an
  * alternate cannot be used. `at-risk`: the promise ends before two full scrubs would be through, or within a tenth of the days; or the store's clock is ahead. `damage`: blobs are known
  * to be damaged, or the catalog is in doubt.
  */
@@ -126,6 +131,8 @@ export interface StoreHealth {
   /** Newest first, at most 10. */
   readonly scrubs: readonly ScrubRecord[];
   readonly suspect: number;
+  /** Roots that `roots.list` leaves out, as their names do not open: somebody pushed them. 0 without keys. See `Store.sealed.roots`. */
+  readonly unopenedRoots: number;
   readonly missingCopies: number;
   /** Why collection stands still until somebody has looked. */
   readonly doubt?: string;

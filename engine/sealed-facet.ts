@@ -2,13 +2,14 @@
 import type {
   Link,
   PutSource,
+  ReplicaSeed,
   SealedObjects,
   SealedPut,
   SealedPutResult,
   SealedRoot,
   StoreParameters,
 } from './api.ts';
-import { checkId, checkRange } from './arguments.ts';
+import { checkId, checkName, checkRange } from './arguments.ts';
 import { concatBytes } from './codec/bytes.ts';
 import { decodeLinkLocators } from './codec/locator.ts';
 import { decodeHead } from './codec/seal-header.ts';
@@ -16,6 +17,7 @@ import { randomIncarnation } from './content/incarnation.ts';
 import type { BadCopy } from './content/objects.ts';
 import type { Crew } from './crew.ts';
 import { StoreError } from './errors.ts';
+import type { TakenKeys } from './threads/key-work.ts';
 import type { Calls } from './facets.ts';
 import type { Host } from './host.ts';
 import type { Ingest } from './ingest.ts';
@@ -92,8 +94,23 @@ export function makeSealed(parts: SealedParts): SealedObjects<StoreParameters> {
     throw new StoreError(code, `what is here as ${locator} ${what}: put it again`, { id: locator });
   };
   return {
+    locked,
     seed: () =>
-      run(async () => ({ keys: await parts.crew.commit<Uint8Array>('keys-file', undefined), parameters })),
+      run(async () => ({
+        ...(await parts.crew.commit<Pick<ReplicaSeed, 'keys' | 'offered'>>('keys-files', undefined)),
+        parameters,
+      })),
+    takeKeys: (file) =>
+      run(() =>
+        writing(async () => {
+          if (!(file instanceof Uint8Array))
+            throw new StoreError('invalid-argument', 'a file of keys is bytes');
+          const { state, keyring } = await parts.crew.commit<TakenKeys>('keys-take', file);
+          if (keyring !== undefined) await parts.crew.everyone('keys', keyring);
+          keyring?.fill(0);
+          return state;
+        }),
+      ),
     stat: (locators) => run(() => query('objectFacts', locators.map(checkId))),
     read: (locator, { offset, length }) =>
       reading(async () => {
@@ -122,7 +139,29 @@ export function makeSealed(parts: SealedParts): SealedObjects<StoreParameters> {
         ),
       ),
     roots: () => run(() => query('objectRoots')),
+    keysOf: (names) =>
+      run(() =>
+        query(
+          'rootKeys',
+          names.map((name) => checkName(name, 'root')),
+        ),
+      ),
+    locatorsOf: (ids) => run(() => query('locators', ids.map(checkId))),
     setRoot: (root, { expect } = {}) => run(() => writing(() => submit(rootChange(root, expect)))),
+    deleteRoot: (key, { expect } = {}) =>
+      run(() =>
+        writing(async () => {
+          const found = (await query<SealedRoot[]>('objectRoots')).find((root) => root.key === checkId(key));
+          if (found === undefined) return false;
+          const expected = expect === undefined ? undefined : checkId(expect);
+          return await submit<boolean>({
+            op: 'delete-root',
+            name: found.shown,
+            expect: expected,
+            sealed: true,
+          });
+        }),
+      ),
   };
 }
 

@@ -36,8 +36,26 @@ export interface SealedPutResult {
 export interface ReplicaSeed<Parameters = unknown> {
   /** The file of keys, as it is. */
   readonly keys: Uint8Array;
+  /** Newer ones that came to a store without keys, which cannot tell whether they are genuine. */
+  readonly offered?: readonly Uint8Array[];
   readonly parameters: Parameters;
 }
+
+/** An object of another store: its bytes, or in the place of a chunked blob, which has none, the locator of its manifest. */
+export type SourceObject =
+  { readonly size: number; readonly bytes: AsyncIterable<Uint8Array> } | { readonly manifest: string };
+
+/** Somewhere else that sealed objects are had from, one after the other, by their locators. Whoever asks judges what comes. */
+export interface ObjectSource {
+  /** Undefined when it is not there. */
+  object(locator: string, signal?: AbortSignal): Promise<SourceObject | undefined>;
+}
+
+/**
+ * What became of a file of keys that came. `old`: it is no newer than the one in use. `taken`: it is in use now. `kept`: it lies beside the
+ * one in use until a secret that it has opens the store. `ahead`: likewise, and it has keys of an epoch that is not known here.
+ */
+export type KeysTaken = 'old' | 'taken' | 'kept' | 'ahead';
 
 /** A root as it stands on disk. Its name is sealed together with the locator that it points to. */
 export interface SealedRoot {
@@ -46,6 +64,11 @@ export interface SealedRoot {
   /** The sealed name, as text. */
   readonly shown: string;
   readonly locator: string;
+  /**
+   * With keys, where its name does not open: `tampered` for one that nobody with keys made, or that is of another root; `wrong-key` for one
+   * of an epoch that is not here. `roots.list` leaves it out; `deleteRoot` deletes it.
+   */
+  readonly unopened?: 'tampered' | 'wrong-key';
 }
 
 /**
@@ -55,8 +78,12 @@ export interface SealedRoot {
  * and whoever puts something else is told. With keys all is opened before it is taken in.
  */
 export interface SealedObjects<Parameters = unknown> {
-  /** What a replica is made of. Later changes of the keys are not in it. */
+  /** The store is encrypted, and was opened without its keys. */
+  readonly locked: boolean;
+  /** What a replica is made of. Later changes of the keys are not in it: `takeKeys` brings them. */
   seed(): Promise<ReplicaSeed<Parameters>>;
+  /** Takes in a file of keys of another store of the realm. `wrong-key` where it is of another realm, `limit-exceeded` where too many wait. */
+  takeKeys(file: Uint8Array): Promise<KeysTaken>;
   /** Undefined for what is not here. */
   stat(locators: readonly string[]): Promise<(SealedFacts | undefined)[]>;
   /** Bytes of an object from `offset`, clamped at its end, their checksums verified. Undefined: unknown. Damaged: `corrupt`. */
@@ -77,6 +104,9 @@ export interface SealedObjects<Parameters = unknown> {
   /** Makes chunks and manifest, put before, the one blob that is called so. Without keys nobody can tell of which blob a manifest is. */
   putChunked(locator: string, manifest: string): Promise<void>;
   roots(): Promise<SealedRoot[]>;
+  /** What roots of these names are found by, and what blobs of these ids are called. `wrong-key` without keys. */
+  keysOf(names: readonly string[]): Promise<string[]>;
+  locatorsOf(ids: readonly string[]): Promise<string[]>;
   /** Sequences of the records of the root log that set each root to each locator, rising. O(length of the log). */
   changes(asked: readonly Omit<SealedRoot, 'shown'>[]): Promise<number[][]>;
   /**
@@ -84,4 +114,6 @@ export interface SealedObjects<Parameters = unknown> {
    * and under this key. The root log takes it in as any other change.
    */
   setRoot(root: SealedRoot, options?: { readonly expect?: string | null }): Promise<void>;
+  /** Deletes a root by its key, whether or not its name opens; `conflict` where it points elsewhere. False when there was none. */
+  deleteRoot(key: string, options?: { readonly expect?: string }): Promise<boolean>;
 }

@@ -43,6 +43,7 @@ export class Connection {
   #ours: HelloMessage | undefined;
   #theirs: HelloMessage | undefined;
   #agreement: Agreement | undefined;
+  #seed = false;
   #arriving: Promise<boolean> | undefined;
   #alives = 0;
   readonly #ended = new AbortController();
@@ -68,11 +69,19 @@ export class Connection {
     return this.#sendWindow;
   }
 
-  /** Sends our hello, without waiting for theirs: what may be asked before it is known may follow at once. */
-  hello(identity: Identity, forms: readonly BlobForm[]): void {
+  /**
+   * Sends our hello, without waiting for theirs: what may be asked before it is known may follow at once. `seed`: one side may be of no
+   * realm yet.
+   */
+  hello(
+    identity: Identity,
+    forms: readonly BlobForm[],
+    { seed = false }: { readonly seed?: boolean } = {},
+  ): void {
+    this.#seed = seed;
     this.#ours = helloOf(identity, forms);
     this.send(this.#ours);
-    if (this.#theirs !== undefined) this.#agreement = agree(this.#ours, this.#theirs);
+    if (this.#theirs !== undefined) this.#agreement = agree(this.#ours, this.#theirs, this.#seed);
     void this.#stayAlive();
   }
 
@@ -174,7 +183,7 @@ export class Connection {
       throw new StoreError('corrupt', `the peer begins with "${first.type}", not with a hello`);
     this.#theirs = first;
     if (this.#ours === undefined) return false;
-    this.#agreement = agree(this.#ours, first);
+    this.#agreement = agree(this.#ours, first, this.#seed);
     return true;
   }
 

@@ -1,7 +1,8 @@
 /** One store pushed to several others at once: what goes to more than one of them is read once, as far as they keep together. */
 import type { Store } from '../engine/index.ts';
 import { SharedReads } from './peers/shared-reads.ts';
-import { type PushOptions, type Replicated, pushShared } from './replicate.ts';
+import type { PushOptions, Replicated } from './options.ts';
+import { pushShared } from './replicate.ts';
 import type { Transport } from './transport.ts';
 
 export interface FanOut {

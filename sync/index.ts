@@ -1,15 +1,7 @@
 /** The door of sync: replication of roots between stores, and the Merkle map that snapshots are made of. */
-export {
-  type PeerOptions,
-  type PullOptions,
-  type PushOptions,
-  type Replicated,
-  type Rollback,
-  type ServeOptions,
-  pull,
-  push,
-  serve,
-} from './replicate.ts';
+export type { PeerOptions, PullOptions, PushOptions, Replicated, Rollback, ServeOptions } from './options.ts';
+export { pull, push, serve } from './replicate.ts';
+export { type FetchSeedOptions, fetchSeed } from './seed.ts';
 export { type FanOut, fanOut } from './fan-out.ts';
 export { type RepairFromOptions, type RepairedFrom, repairFrom } from './repair-from.ts';
 export type { Quota } from './receiving.ts';

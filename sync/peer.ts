@@ -43,6 +43,8 @@ export interface Source {
    * one of them: then their checksums were verified, and it may end earlier, where a chunk does.
    */
   read(id: BlobId, offset: number, length: number, codecs?: readonly number[]): Promise<Piece | undefined>;
+  /** By locators: files of keys, so that what is sealed under new ones opens over there. The one in use first. */
+  keys?(): Promise<readonly Uint8Array[]>;
   /** By locators: a root's name as it travels, sealed; here it goes by its key. */
   spoken?(name: string): string;
   /** Bookmarks: nodes that peers were known to have under these names, whether or not they are still here. */
@@ -94,6 +96,8 @@ export interface Sink {
   putManifest?(id: BlobId, manifest: Uint8Array): Promise<boolean>;
   /** By locators: what a node links to, whose bytes are a sealed object. */
   readonly linksOf?: (bytes: Uint8Array) => readonly TreeLink[];
+  /** By locators: a file of keys that the peer has. What is taken in after it waits for it. */
+  takeKeys?(file: Uint8Array): Promise<void>;
   /** By locators: roots come with sealed names, and go on under the keys that they are found by. */
   heard?(message: Message): Message;
   /** Compare-and-swap against what the root was at `begin`; `conflict` when it moved. False when the blob is not here. */

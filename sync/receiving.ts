@@ -1,10 +1,10 @@
 /** The receiving role over a connection: the receiver's machine with a sink behind it. */
 import { decodeRun } from '../engine/codec/chunk-run.ts';
-import { nodeProvider } from '../engine/index.ts';
+import { StoreError, nodeProvider } from '../engine/index.ts';
 import { Exchange, type Wire } from './exchange.ts';
 import type { Sink, SinkState, ToldRoot } from './peer.ts';
 import type { ReceiveWindow } from './protocol/credit.ts';
-import { nodeObjectBytesMax } from './protocol/limits.ts';
+import { keysMax, nodeObjectBytesMax } from './protocol/limits.ts';
 import type { AskedRoot, BlobForm } from './protocol/message.ts';
 import { Receiver } from './protocol/receiver.ts';
 import type { ReceiveCounts, ReceiverEffect } from './protocol/receiver-effects.ts';
@@ -60,6 +60,7 @@ export async function receiveRoots(
     decode: (chunks) => decodeRun(nodeProvider, chunks),
     window: connection.receiveWindow,
   });
+  let keys = 0;
   const progress = { blobs: 0, bytes: 0 };
   const count = (blobs: number, bytes: number): void => {
     progress.blobs += blobs;
@@ -68,7 +69,14 @@ export async function receiveRoots(
   };
 
   const exchange = new Exchange<ReceiverEffect, ReceiveCounts>(connection, {
-    message: ({ message, payload }) => machine.message(sink.heard?.(message) ?? message, payload),
+    message({ message, payload }) {
+      if (message.type !== 'keys' || sink.takeKeys === undefined) {
+        machine.message(sink.heard?.(message) ?? message, payload);
+        return;
+      }
+      if (++keys > keysMax) throw new StoreError('limit-exceeded', 'the peer sends keys without end');
+      exchange.later(() => sink.takeKeys!(message.file));
+    },
     drain: () => machine.drain(),
     perform: (effect) => perform(effect),
   });

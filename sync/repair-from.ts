@@ -1,13 +1,17 @@
 /** Repair from a peer: what is damaged or lost here comes by its id over any transport, and goes the way of every repair. */
 import { type RepairResult, type Store, nodeHost } from '../engine/index.ts';
 import { RemoteBlobs } from './remote-blobs.ts';
-import { type PeerOptions, defaultStallMs } from './replicate.ts';
+import { RemoteObjects } from './remote-objects.ts';
+import { namespaceOf } from './sides.ts';
+import { type PeerOptions, defaultStallMs } from './options.ts';
 import type { Transport } from './transport.ts';
 
 export interface RepairFromOptions extends Pick<PeerOptions, 'host' | 'stallMs' | 'signal'> {
   /** False: only what is known to be damaged already, without a scrub first. Default true. */
   readonly verify?: boolean;
   readonly onProgress?: (healed: number) => void;
+  /** As in `pull`. By locators neither side needs keys; without them the form and the length of what comes are all that is verified. */
+  readonly by?: 'ids' | 'locators';
 }
 
 export interface RepairedFrom extends RepairResult {
@@ -28,8 +32,9 @@ export async function repairFrom(
   connect: () => Promise<Transport>,
   options: RepairFromOptions = {},
 ): Promise<RepairedFrom> {
-  const { host = nodeHost(), stallMs = defaultStallMs, signal, ...how } = options;
-  const peer = new RemoteBlobs(store, connect, { host, stallMs, signal });
+  const { host = nodeHost(), stallMs = defaultStallMs, signal, by, ...how } = options;
+  const Peer = namespaceOf(store, by) === 'ids' ? RemoteBlobs : RemoteObjects;
+  const peer = new Peer(store, connect, { host, stallMs, signal });
   let result: RepairResult;
   try {
     result = await store.repair({ ...how, ...(signal === undefined ? {} : { signal }), from: peer });

@@ -1,82 +1,18 @@
 /** Replication of roots between a store and a peer: pull, push, and serve, over any transport. */
-import { type BlobId, type Host, type Store, StoreError, nodeHost, nodeProvider } from '../engine/index.ts';
-import { Connection, type Incoming, spokenForms } from './connection.ts';
+import { type BlobId, type Store, StoreError, nodeHost, nodeProvider } from '../engine/index.ts';
+import { Connection, type Incoming } from './connection.ts';
 import type { Ending, PeerRoot, Sink, SinkState, Source, ToldRoot } from './peer.ts';
-import { SealedSink } from './peers/sealed-sink.ts';
-import { SealedSource } from './peers/sealed-source.ts';
 import type { SharedReads } from './peers/shared-reads.ts';
-import { StoreSink } from './peers/store-sink.ts';
-import { StoreSource } from './peers/store-source.ts';
 import { rootsMax } from './protocol/limits.ts';
-import type { BlobForm, Message, OfferedRoot } from './protocol/message.ts';
-import { type Quota, receiveRoots } from './receiving.ts';
+import type { Message, OfferedRoot } from './protocol/message.ts';
+import { receiveRoots } from './receiving.ts';
 import { sendRoots, spokenName } from './sending.ts';
+import { encodeParameters } from './seed.ts';
+import { type Allowed, checkAllowed, sidesOf } from './sides.ts';
 import type { Transport } from './transport.ts';
-
-export interface PeerOptions {
-  /** The clock; the default is this machine's. */
-  readonly host?: Host;
-  /** Silence of the peer that is taken for its death, ms; default two minutes. A peer at work says so every 20 seconds. */
-  readonly stallMs?: number;
-  /** The most that may come in one transfer; default without bounds. */
-  readonly quota?: Partial<Quota>;
-  readonly signal?: AbortSignal;
-  /** Blobs and bytes stored so far. */
-  readonly onProgress?: (progress: { readonly blobs: number; readonly bytes: number }) => void;
-}
-
-/**
- * `refuse`, the default: a root does not go back. `tampered` where the peer's root log is not any more what it was when this root was
- * last seen there; `conflict` where the root would become what it was here before, and the peer does not show that it went on.
- */
-export type Rollback = 'refuse' | 'allow';
-
-/** Who serves does as it is asked. */
-interface Naming {
-  /**
-   * What blobs are called: by `ids`, the default, or by `locators`, which takes stores of one realm and none of its keys. Then roots go by
-   * the keys that they are found by, see `Store.sealed`.
-   */
-  readonly by?: 'ids' | 'locators';
-}
-
-export interface PullOptions extends PeerOptions, Naming {
-  readonly rollback?: Rollback;
-  /** Names of the roots to follow; default all that the peer has. */
-  readonly roots?: readonly string[];
-}
-
-export interface PushOptions extends PeerOptions, Naming {
-  /** Names of the roots to send; default all. */
-  readonly roots?: readonly string[];
-  /** What a root must be at the peer, by name; null: not there. Default: whatever it is when the transfer begins. */
-  readonly expect?: Readonly<Record<string, BlobId | null>>;
-  /** Whether roots there may go back to what they were; only without `expect`. */
-  readonly rollback?: Rollback;
-}
-
-export interface ServeOptions extends PeerOptions {
-  /** What the peer may do; default both. `append`: push roots of names that are new here, and move none. */
-  readonly allow?: 'pull' | 'push' | 'append' | 'both';
-  /** Of what is pushed, where the peer does not ask for it itself. */
-  readonly rollback?: Rollback;
-}
-
-export interface Replicated {
-  /** Roots that are now the same on both sides; `changed` where one moved. */
-  readonly roots: readonly { readonly name: string; readonly id: BlobId; readonly changed: boolean }[];
-  /** Blobs transferred, and their bytes. */
-  readonly blobs: number;
-  readonly bytes: number;
-  /** Bytes on the wire. */
-  readonly sentBytes: number;
-  readonly receivedBytes: number;
-  /** Questions and answers that had to wait for each other, counted from hello. Of a serving side: 0. */
-  readonly roundTrips: number;
-}
-
-/** Two minutes. */
-export const defaultStallMs = 120_000;
+import type { PeerOptions, PullOptions, PushOptions, Replicated, Rollback, ServeOptions } from './options.ts';
+import { defaultStallMs } from './options.ts';
+import { wordsOf } from './words.ts';
 
 /**
  * Follows the peer's roots: all that they reach is here and durable, then each root moves, by compare-and-swap against what it was
@@ -106,7 +42,7 @@ export async function pushShared(
   transport: Transport,
   { options, shared }: { readonly options: PushOptions; readonly shared: SharedReads },
 ): Promise<Replicated> {
-  const source = shared.share(options.by === 'locators' ? new SealedSource(store) : new StoreSource(store));
+  const source = shared.share(sidesOf(store, options.by).source);
   return await withPeer(transport, options, (link) => new Side(store, link, options).push(options, source));
 }
 
@@ -149,20 +85,26 @@ class Side {
     this.#options = options;
   }
 
-  async pull({ roots: names, rollback, by }: PullOptions): Promise<Replicated> {
-    checkNames(names);
-    const { sink, forms } = this.#parts(by);
+  async pull({ roots, rollback, by }: PullOptions): Promise<Replicated> {
+    checkNames(roots);
+    const words = wordsOf(this.#store, by);
+    const names = await words.names(roots);
+    const { sink, forms } = sidesOf(this.#store, by);
     this.#connection.hello(await sink.identity(), forms);
     const { counts, rounds } = await this.#receive(sink, { names, marks: new Map(), rollback });
     this.#connection.send({ type: 'bye' });
-    return this.#result(counts, rounds);
+    return this.#result({ ...counts, roots: await words.told(counts.roots) }, rounds);
   }
 
-  async push({ roots: names, expect = {}, rollback, by }: PushOptions, given?: Source): Promise<Replicated> {
-    const parts = this.#parts(by);
+  async push(options: PushOptions, given?: Source): Promise<Replicated> {
+    const { rollback, by } = options;
+    checkNames(options.roots);
+    const words = wordsOf(this.#store, by);
+    const names = await words.names(options.roots);
+    const expect = (await words.expect(options.expect)) ?? {};
+    const parts = sidesOf(this.#store, by);
     const { forms } = parts;
     const source = given ?? parts.source;
-    checkNames(names);
     const force = rollback === 'allow' ? ({ force: true } as const) : {};
     if (rollback === 'allow' && Object.keys(expect).length > 0)
       throw new StoreError('invalid-argument', 'a push that may go back expects nothing');
@@ -172,6 +114,7 @@ class Side {
       checkOffered(roots, names);
       if (roots.length === 0) return this.#result({ roots: [], blobs: 0, bytes: 0 }, 0);
       const marks = await source.marks(roots.map(({ name }) => name));
+      await this.#sendKeys(source);
       this.#connection.send({
         type: 'offer',
         roots: roots.map(({ name, id }): OfferedRoot => {
@@ -191,31 +134,37 @@ class Side {
       return this.#result(await this.#give(source, { first: answer, offered: roots }), 2);
     });
     this.#connection.send({ type: 'bye' });
-    return result;
+    return { ...result, roots: await words.told(result.roots) };
   }
 
   async serve({ allow = 'both', rollback }: ServeOptions): Promise<Replicated[]> {
     // A store that could speak either way waits to hear which it is to be.
     const by = this.#store.parameters.encryption === null ? 'ids' : await this.#connection.namespace();
     if (by === undefined) return [];
-    const { source, sink, forms } = this.#parts(by);
-    this.#connection.hello(await source.identity(), forms);
+    if (by === 'ids' && this.#store.sealed.locked)
+      throw new StoreError(
+        'wrong-key',
+        "this store is open without its keys, and is spoken to by locators: push or pull with by: 'locators' (--by-locators)",
+      );
+    const { source, sink, forms } = sidesOf(this.#store, by);
+    this.#connection.hello(await source.identity(), forms, { seed: true });
     const results: Replicated[] = [];
     for (;;) {
       const next = await this.#connection.receive();
       if (next === undefined || next.message.type === 'bye') return results;
       const message = sink.heard?.(next.message) ?? next.message;
+      if (by === 'locators' && (await this.#tend(message, { source, sink, allow }))) continue;
       if (message.type === 'credit') this.#connection.sendWindow.give(message.bytes);
       else if (message.type === 'ask') {
-        if (allow === 'push' || allow === 'append')
-          throw new StoreError('forbidden', 'nothing may be pulled from here');
+        checkAllowed(allow, 'pull');
+        if (message.all || message.roots.length > 0) await this.#sendKeys(source);
         results.push(
           await this.#during(source, source.begin(), async () =>
             this.#result(await this.#give(source, { first: next }), 0),
           ),
         );
       } else if (message.type === 'offer') {
-        if (allow === 'pull') throw new StoreError('forbidden', 'nothing may be pushed to here');
+        checkAllowed(allow, 'push');
         const offered = message.roots;
         const names = offered.map(({ name }) => name);
         const marks = new Map(offered.map((root) => [root.name, root.marks]));
@@ -226,11 +175,33 @@ class Side {
     }
   }
 
-  #parts(by: 'ids' | 'locators' = 'ids'): { source: Source; sink: Sink; forms: readonly BlobForm[] } {
-    const store = this.#store;
-    if (by === 'ids')
-      return { source: new StoreSource(store), sink: new StoreSink(store), forms: spokenForms };
-    return { source: new SealedSource(store), sink: new SealedSink(store), forms: ['content', 'manifest'] };
+  /** What is neither asked for nor offered by roots: keys. True where it was that. */
+  async #tend(message: Message, { source, sink, allow }: Tending): Promise<boolean> {
+    if (message.type === 'keys') {
+      checkAllowed(allow, 'push');
+      await sink.takeKeys!(message.file);
+      return true;
+    }
+    if (message.type === 'seed') {
+      checkAllowed(allow, 'pull');
+      await this.#sendKeys(source, encodeParameters(this.#store.parameters));
+      return true;
+    }
+    const { realm } = this.#connection.agreement.peer;
+    if (realm.length === 0 && message.type !== 'credit')
+      throw new StoreError(
+        'forbidden',
+        'who is of no realm may ask for what a replica is made of, and for nothing else',
+      );
+    return false;
+  }
+
+  async #sendKeys(source: Source, parameters: Uint8Array = new Uint8Array()): Promise<void> {
+    const files = (await source.keys?.()) ?? [];
+    for (const [i, file] of files.entries()) {
+      const isLast = i === files.length - 1;
+      this.#connection.send({ type: 'keys', file, parameters: isLast ? parameters : new Uint8Array() });
+    }
   }
 
   /** Takes roots in, from a peer that answers for its own or that has offered some. */
@@ -336,6 +307,12 @@ class Side {
     const { sentBytes, receivedBytes } = this.#connection;
     return { roots, blobs, bytes, sentBytes, receivedBytes, roundTrips };
   }
+}
+
+interface Tending {
+  readonly source: Source;
+  readonly sink: Sink;
+  readonly allow: Allowed;
 }
 
 type Counts = Pick<Replicated, 'roots' | 'blobs' | 'bytes'>;

@@ -1,6 +1,6 @@
 /** Rows of the blobs table: reading with their checksum verified, writing with buckets and counts kept in step. */
 import type { BlobKind } from '../api.ts';
-import { equalBytes, toHex } from '../codec/bytes.ts';
+import { equalBytes, fromUpperHex, toHex } from '../codec/bytes.ts';
 import type { Database, SqlValue, Statement } from '../driver.ts';
 import { StoreError } from '../errors.ts';
 import type { PartName } from '../volume.ts';
@@ -176,6 +176,19 @@ export function prefixOf(id: Uint8Array): number {
   return ((id[0]! << 16) | (id[1]! << 8) | id[2]!) * 0x100_0000 + ((id[3]! << 16) | (id[4]! << 8) | id[5]!);
 }
 
+/**
+ * A byte string as digits, for who reads many rows: the driver makes text in a sixth of the time. What is something else, as in a damaged
+ * row, stays what it is.
+ */
+export function digitsOf(column: string): string {
+  return `iif(typeof(${column}) = 'blob', hex(${column}), ${column})`;
+}
+
+/** And back. */
+export function bytesOf(value: unknown): Uint8Array {
+  return ((typeof value === 'string' ? fromUpperHex(value) : undefined) ?? value) as Uint8Array;
+}
+
 /** Reading, for any connection. */
 export class BlobReader {
   readonly hasher: RowHasher;
@@ -204,9 +217,10 @@ export class BlobReader {
     this.#idsOf = db
       .prepare('SELECT key, blobs.id FROM json_each(?) CROSS JOIN blobs ON prefix = value')
       .raw();
-    this.#within = db.prepare(`${all} WHERE n BETWEEN ? AND ?`).raw();
+    const many = `SELECT n, ${digitsOf('id')}, ${columns.slice(1).join(', ')}, ${digitsOf('sum')} FROM blobs`;
+    this.#within = db.prepare(`${many} WHERE n BETWEEN ? AND ?`).raw();
     this.#placed = db
-      .prepare(`${all} WHERE volume = ? AND extent BETWEEN ? AND ? ORDER BY extent, start`)
+      .prepare(`${many} WHERE volume = ? AND extent BETWEEN ? AND ? ORDER BY extent, start`)
       .raw();
   }
 
@@ -265,13 +279,20 @@ export class BlobReader {
 
   /** The rows of a part of a volume, by place, their checksums not verified. Thousands: as arrays they cost half of what objects do. */
   placed(volume: number, fromExtent: number, toExtent: number): BlobRow[] {
-    return (this.#placed.all(volume, fromExtent, toExtent) as RowValues[]).map(rowOf);
+    const rows = this.#placed.all(volume, fromExtent, toExtent) as RowValues[];
+    return rows.map((values) => {
+      const row = rowOf(values) as { id: Uint8Array; sum: Uint8Array } & StoredRow;
+      row.id = bytesOf(row.id);
+      row.sum = bytesOf(row.sum);
+      return row;
+    });
   }
 
   /** The checksums of the rows from..to, by number, and whether they hold: cheaper than the rows. */
   *sums(from: number, to: number): Generator<{ sum: Uint8Array; sound: boolean }> {
     for (const row of this.#within.all(from, to) as (number | Uint8Array | null)[][]) {
-      const sum = row.pop() as Uint8Array;
+      const sum = bytesOf(row.pop());
+      row[1] = bytesOf(row[1]);
       yield { sum, sound: equalBytes(this.hasher.sum('blobs', row), sum) };
     }
   }

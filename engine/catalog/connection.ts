@@ -14,6 +14,11 @@ export interface ConnectionOptions {
 
 /** The SQLite that fixed the WAL-reset bug (3.51.3, March 2026): with older ones, two writers can lose a commit. */
 const sqliteOldest = [3, 51, 3] as const;
+/**
+ * Pages that a connection keeps in memory, as SQLite's `cache_size` (KiB, negative): of a writer those that a commit changes, which it would
+ * otherwise write down before its time; of a reader little more than the inner pages, since the system keeps the others as well.
+ */
+const cacheKiB = { write: -16_000, read: -4_000 };
 /** The WAL is cut back to this size after a checkpoint. */
 const journalBytesMax = 64 * 1024 * 1024;
 
@@ -30,6 +35,7 @@ export function openConnection(path: string, options: ConnectionOptions): Databa
       ['trusted_schema', 0],
       ['mmap_size', 0],
       ['temp_store', 2],
+      ['cache_size', options.readonly === true ? cacheKiB.read : cacheKiB.write],
     ];
     if (options.readonly !== true)
       wanted.push(['journal_size_limit', journalBytesMax], ['wal_autocheckpoint', checkpointPages]);

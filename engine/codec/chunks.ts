@@ -1,5 +1,6 @@
 /** Chunks: the pieces of content that are compressed, checked and read one by one, and the table that says how each is stored. */
 import { StoreError } from '../errors.ts';
+import { release } from './bytes.ts';
 import type { Compressor, Provider } from './provider.ts';
 
 /** How a chunk is stored. Values are part of the format. */
@@ -67,6 +68,18 @@ export function decodeChunk(
     if (StoreError.is(error)) throw error;
     throw new StoreError('corrupt', 'a chunk cannot be decompressed', {}, error);
   }
+}
+
+/** Bytes from..to of the content of a stored chunk, to the start of `target`, see `decodeChunk`. */
+export function decodeInto(
+  provider: Provider,
+  chunk: { readonly codec: number; readonly bytes: Uint8Array; readonly length: number },
+  cut: { readonly from: number; readonly to: number; readonly target: Uint8Array },
+): void {
+  const { codec, bytes, length } = chunk;
+  const content = decodeChunk(provider, { codec, length: bytes.length, crc: 0 }, bytes, length);
+  cut.target.set(content.subarray(cut.from, cut.to));
+  if (content !== bytes) release(content);
 }
 
 export function checkChunk(provider: Provider, entry: ChunkEntry, stored: Uint8Array): void {

@@ -9,7 +9,7 @@ import {
   chunkLength,
   chunkLog2Max,
   chunkLog2Min,
-  decodeChunk,
+  decodeInto,
   entryBytes,
   readEntry,
   writeEntry,
@@ -173,10 +173,14 @@ export class Frame {
   read(read: ReadAt, from: number, to: number, target: Uint8Array): void {
     const chunkBytes = 2 ** this.#chunkLog2;
     for (let chunk = Math.floor(from / chunkBytes); chunk * chunkBytes < to; chunk++) {
-      const content = this.#chunk(read, chunk);
       const start = chunk * chunkBytes;
       const begin = Math.max(0, from - start);
-      target.set(content.subarray(begin, Math.min(content.length, to - start)), start + begin - from);
+      const length = chunkLength(chunk, this.size, this.#chunkLog2);
+      decodeInto(
+        this.#provider,
+        { ...this.#stored(read, chunk), length },
+        { from: begin, to: Math.min(length, to - start), target: target.subarray(start + begin - from) },
+      );
     }
   }
 
@@ -203,12 +207,6 @@ export class Frame {
     const { size } = this;
     const chunk = (index: number): StoredBytes => this.#stored(read, index);
     return cutRun(this.#provider, { size, chunkLog2: this.#chunkLog2, chunk }, { offset, end });
-  }
-
-  #chunk(read: ReadAt, chunk: number): Uint8Array {
-    const { codec, bytes } = this.#stored(read, chunk);
-    const entry = { codec, length: bytes.length, crc: 0 };
-    return decodeChunk(this.#provider, entry, bytes, chunkLength(chunk, this.size, this.#chunkLog2));
   }
 
   /** Verified; valid until the next read. */

@@ -15,16 +15,34 @@ export function packListing(
   entries: readonly { readonly name: Uint8Array; readonly facts: FileFacts }[],
   badNames: readonly string[],
 ): FolderListing {
-  let nameBytes = 0;
-  for (const entry of entries) nameBytes += entry.name.length + 1;
-  const names = new Uint8Array(nameBytes);
-  const records = new Uint8Array(entries.length * listingRecordBytes);
-  const view = new DataView(records.buffer);
-  let at = 0;
-  entries.forEach(({ name, facts }, i) => {
-    names.set(name, at);
-    at += name.length + 1;
-    const base = i * listingRecordBytes;
+  const packer = new ListingPacker(entries.map(({ name }) => name));
+  for (const { name, facts } of entries) packer.add(name, facts);
+  return packer.finish(badNames);
+}
+
+/** Packs entries as their facts become known, in memory that is taken once: facts of a large folder are kept in no other form. */
+export class ListingPacker {
+  readonly #names: Uint8Array;
+  readonly #records: Uint8Array;
+  readonly #view: DataView;
+  #at = 0;
+  #count = 0;
+
+  /** `names`: all that may be added. */
+  constructor(names: readonly Uint8Array[]) {
+    let nameBytes = 0;
+    for (const name of names) nameBytes += name.length + 1;
+    this.#names = new Uint8Array(nameBytes);
+    this.#records = new Uint8Array(names.length * listingRecordBytes);
+    this.#view = new DataView(this.#records.buffer);
+  }
+
+  /** By rising name. */
+  add(name: Uint8Array, facts: FileFacts): void {
+    this.#names.set(name, this.#at);
+    this.#at += name.length + 1;
+    const base = this.#count++ * listingRecordBytes;
+    const view = this.#view;
     view.setUint8(base, kinds.indexOf(facts.kind));
     view.setUint16(base + 2, facts.mode, true);
     view.setUint32(base + 4, facts.links, true);
@@ -33,8 +51,16 @@ export function packListing(
     view.setBigInt64(base + 24, facts.ctimeNs, true);
     view.setBigUint64(base + 32, facts.dev, true);
     view.setBigUint64(base + 40, facts.ino, true);
-  });
-  return { names, count: entries.length, records, badNames };
+  }
+
+  finish(badNames: readonly string[]): FolderListing {
+    const bytes = this.#count * listingRecordBytes;
+    const all = bytes === this.#records.length;
+    // A copy where some were left out: what is posted to another thread takes its whole buffer along.
+    const names = all ? this.#names : this.#names.slice(0, this.#at);
+    const records = all ? this.#records : this.#records.slice(0, bytes);
+    return { names, count: this.#count, records, badNames };
+  }
 }
 
 /** The names of a listing, in order. */

@@ -10,7 +10,7 @@ import { type Superblock, encodeSuperblock, formatVersion } from '../codec/super
 import type { DatabaseClass } from '../driver.ts';
 import { StoreError, systemCode, toStoreError } from '../errors.ts';
 import type { Files, Host } from '../host.ts';
-import { keyFilesOf, writeKeyFiles } from './key-files.ts';
+import { keepOffered, keyFilesOf, writeKeyFiles } from './key-files.ts';
 import { readSuperblock } from './superblock-file.ts';
 
 /** Space held back so that collection can commit on a full disk. */
@@ -28,6 +28,8 @@ export interface CreateOptions {
   readonly parameters: StoreParameters;
   /** The file of keys, where the store is to be encrypted. */
   readonly keys: Uint8Array | undefined;
+  /** Newer ones that nobody has verified. */
+  readonly offered?: readonly Uint8Array[];
 }
 
 /** Opens the superblock of the store in a folder, or makes a store there when that is wanted and the folder is absent or empty. */
@@ -131,7 +133,7 @@ function create(layout: StoreLayout, options: CreateOptions): Superblock {
     layout.rootLog,
     layout.ballast,
     draft,
-    ...keyFilesOf(layout),
+    ...keyFilesOf(files, layout),
   ])
     removeIfThere(files, path);
   for (const folder of [layout.blobs, layout.volumes, layout.temps, layout.leases, layout.quarantine]) {
@@ -141,6 +143,7 @@ function create(layout: StoreLayout, options: CreateOptions): Superblock {
   createRootLog(files, layout.rootLog, fromHex(storeId)!);
   createCatalog(layout, options);
   if (options.keys !== undefined) writeKeyFiles(files, layout, options.keys);
+  for (const bytes of options.offered ?? []) keepOffered(files, layout, { bytes, provider });
   fillBallast(files, layout);
   const superblock: Superblock = {
     format: formatVersion,

@@ -1,7 +1,7 @@
 /** The file of keys, kept twice: without it nothing of an encrypted store can ever be read again. */
 import { draftOf, writeDurably } from '../catalog/durable-file.ts';
 import type { StoreLayout } from '../catalog/layout.ts';
-import { equalBytes } from '../codec/bytes.ts';
+import { equalBytes, toHex } from '../codec/bytes.ts';
 import type { Provider } from '../codec/provider.ts';
 import { StoreError, systemCode, toStoreError } from '../errors.ts';
 import type { Files } from '../host.ts';
@@ -9,9 +9,10 @@ import { describeKeys } from '../keys/keys.ts';
 
 const bytesMax = 1024 * 1024;
 
-/** Names of files that `writeKeyFiles` makes. */
-export function keyFilesOf({ keys, keysCopy }: StoreLayout): string[] {
-  return [keys, keysCopy].flatMap((path) => [path, draftOf(path)]);
+/** Files that `writeKeyFiles` and `keepOffered` made. */
+export function keyFilesOf(files: Files, layout: StoreLayout): string[] {
+  const offered = offeredNames(files, layout).map((name) => files.join(layout.root, name));
+  return [layout.keys, layout.keysCopy, ...offered].flatMap((path) => [path, draftOf(path)]);
 }
 
 /** One after the other, each durable before the next is touched, so that at any moment one of them is whole. */
@@ -45,8 +46,65 @@ export function mendKeyFiles(
     throw new StoreError('busy', 'another process has just changed the keys; open the store again');
   // What cannot be read now may be newer than what can: only what is known to be bad, or older, is written over.
   if (found.some((one) => 'error' in one && !StoreError.is(one.error, 'corrupt'))) return;
-  if (found.every((one) => 'bytes' in one && equalBytes(one.bytes, bytes))) return;
-  writeKeyFiles(files, layout, bytes);
+  if (!found.every((one) => 'bytes' in one && equalBytes(one.bytes, bytes)))
+    writeKeyFiles(files, layout, bytes);
+  dropOffered(files, layout, provider);
+}
+
+/** Kept at most: whoever may push can bring any number, and none may push out another. */
+const offeredMax = 16;
+const offeredName = /^keys\.offered\.[0-9a-f]{16}$/;
+
+/**
+ * Keeps a file of keys that nobody here can verify beside the one that is in use, until a secret opens it. Durable when it returns;
+ * `limit-exceeded` where there are as many as are kept. Under the catalog's write lock.
+ */
+export function keepOffered(
+  files: Files,
+  layout: StoreLayout,
+  keep: { readonly bytes: Uint8Array; readonly provider: Provider },
+): void {
+  const { bytes, provider } = keep;
+  const name = `keys.offered.${toHex(provider.sha256(bytes)).slice(0, 16)}`;
+  const names = offeredNames(files, layout);
+  if (names.includes(name)) return;
+  if (names.length >= offeredMax)
+    throw new StoreError(
+      'limit-exceeded',
+      `${offeredMax} newer files of keys wait here for somebody to open the store with a key`,
+    );
+  writeDurably(files, { folder: layout.root, path: files.join(layout.root, name) }, bytes);
+}
+
+/** Those that are newer than what is in use, the newest first. */
+export function readOffered(files: Files, layout: StoreLayout, provider: Provider): Uint8Array[] {
+  const names = offeredNames(files, layout);
+  if (names.length === 0) return [];
+  const { sequence } = describeKeys(provider, readKeyFiles(files, layout, provider));
+  const found = names.flatMap((name) => {
+    const one = readKeyFile(files, files.join(layout.root, name), provider);
+    return 'bytes' in one && one.sequence > sequence ? [one] : [];
+  });
+  return found.toSorted((a, b) => b.sequence - a.sequence).map(({ bytes }) => bytes);
+}
+
+/** Removes what is not newer than what is in use. */
+export function dropOffered(files: Files, layout: StoreLayout, provider: Provider): void {
+  const names = offeredNames(files, layout);
+  if (names.length === 0) return;
+  const { sequence } = describeKeys(provider, readKeyFiles(files, layout, provider));
+  for (const name of names) {
+    const path = files.join(layout.root, name);
+    const one = readKeyFile(files, path, provider);
+    if ('bytes' in one && one.sequence <= sequence) files.removeFile(path);
+  }
+}
+
+function offeredNames(files: Files, layout: StoreLayout): string[] {
+  return files
+    .list(layout.root)
+    .map((name) => new TextDecoder().decode(name))
+    .filter((name) => offeredName.test(name));
 }
 
 function newestOf(found: readonly (KeyFile | { readonly error: unknown })[]): KeyFile | undefined {

@@ -23,7 +23,12 @@ export type Operation<Name = string> =
       /** Name and blobs are said as they stand on disk. */
       readonly sealed?: true;
     }
-  | { readonly op: 'delete-root'; readonly name: Name; readonly expect: BlobId | undefined }
+  | {
+      readonly op: 'delete-root';
+      readonly name: Name;
+      readonly expect: BlobId | undefined;
+      readonly sealed?: true;
+    }
   | { readonly op: 'horizon'; readonly generation: number | 'now' | null }
   | {
       readonly op: 'side-set';

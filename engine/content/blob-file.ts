@@ -5,7 +5,7 @@ import type { EncodedChunk } from '../codec/chunk-run.ts';
 import { Frame, type ReadAt } from '../codec/frame.ts';
 import type { Provider } from '../codec/provider.ts';
 import { StoreError } from '../errors.ts';
-import type { OpenFile } from '../host.ts';
+import type { ReadableFile } from '../host.ts';
 import type { ChunkSums } from './chunk-sums.ts';
 
 export interface BlobFile {
@@ -30,14 +30,14 @@ export interface BlobFile {
 
 /** A file that is the content, with its checksums in the catalog. Takes over the file. */
 export class BareFile implements BlobFile {
-  readonly #file: OpenFile;
+  readonly #file: ReadableFile;
   readonly #sums: ChunkSums;
   readonly #provider: Provider;
   readonly #chunkBytes: number;
   readonly size: number;
 
   constructor(
-    file: OpenFile,
+    file: ReadableFile,
     size: number,
     how: { readonly sums: ChunkSums; readonly provider: Provider; readonly chunkBytes: number },
   ) {
@@ -75,11 +75,11 @@ export class BareFile implements BlobFile {
 /** A framed file. Takes over the file. */
 export class FramedFile implements BlobFile {
   readonly size: number;
-  readonly #file: OpenFile;
+  readonly #file: ReadableFile;
   readonly #frame: Frame;
   readonly #read: ReadAt;
 
-  constructor(file: OpenFile, frame: Frame, read: ReadAt) {
+  constructor(file: ReadableFile, frame: Frame, read: ReadAt) {
     this.#file = file;
     this.#frame = frame;
     this.size = frame.size;
@@ -121,7 +121,7 @@ export function bytesFile(bytes: Uint8Array): BlobFile {
 export class Scratch {
   #memory = new Uint8Array(128 * 1024);
 
-  reader(file: OpenFile): ReadAt {
+  reader(file: ReadableFile): ReadAt {
     return (position, length) => {
       if (this.#memory.length < length) this.#memory = new Uint8Array(length);
       const bytes = this.#memory.subarray(0, length);
@@ -142,7 +142,7 @@ export class Frames {
     this.#provider = provider;
   }
 
-  open(row: BlobRow, file: OpenFile): FramedFile {
+  open(row: BlobRow, file: ReadableFile): FramedFile {
     const key = `${row.n}.${row.incarnation}`;
     const read = this.#scratch.reader(file);
     let frame = this.#known.get(key);

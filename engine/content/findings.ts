@@ -6,6 +6,7 @@ import type { Provider } from '../codec/provider.ts';
 import { type RecordBytes, commonContent, commonRecordBytes } from '../codec/record.ts';
 import { StoreError } from '../errors.ts';
 import type { ListedPart } from '../volume.ts';
+import type { Ahead } from './ahead.ts';
 import { copyOf } from './contents.ts';
 import { blaming, damaged, isDamage, isUnreadable, mayHaveMoved } from './damage.ts';
 import { type Reader, recordOf } from './reader.ts';
@@ -35,6 +36,8 @@ export interface VerifyResult {
   readonly unsoundCopies: readonly Pick<CopyRow, 'blob' | 'volume'>[];
   /** Numbers of blobs of which nothing can be said: the volume, or the alternate, is away, or the disk cannot read the place. */
   readonly unreachable: readonly number[];
+  /** Those of them that the disk cannot read, the first so many. */
+  readonly unreadable: readonly FoundDamage[];
   /** Catalog generation before anything was read. */
   readonly generation: number;
   /** Where it was stopped on the way: numbers of the blobs it had verified. */
@@ -50,6 +53,9 @@ export interface VerifyContext {
 /** A copy to be verified, as if it were the only one. `further`: it is not the one in the blob's own row. */
 export type Copy = BlobRow & { readonly further?: true };
 
+/** Named at most: a disk may fail as a whole. */
+export const unreadableMax = 1_000;
+
 /** `unreachable`: nothing can be said of it now, and it was not verified. */
 type Judged = 'judged' | 'unreachable';
 
@@ -58,6 +64,7 @@ export class Findings {
   readonly orphans: ListedPart[] = [];
   readonly unsoundCopies: Pick<CopyRow, 'blob' | 'volume'>[] = [];
   readonly unreachable: number[] = [];
+  readonly #unreadable: FoundDamage[] = [];
   /** Numbers of the blobs that were looked at, good or bad. */
   readonly reached: number[] = [];
   readonly #damaged: FoundDamage[] = [];
@@ -83,6 +90,7 @@ export class Findings {
       unsoundRows: this.#unsound,
       unsoundCopies: this.unsoundCopies,
       unreachable: this.unreachable,
+      unreadable: this.#unreadable,
     };
   }
 
@@ -126,9 +134,9 @@ export class Findings {
   }
 
   /** Yields the bytes of each slice read, so that the caller may give others their turn. */
-  *file(row: Copy, slice: Uint8Array): Generator<number> {
+  *file(row: Copy, slice: Uint8Array, ahead: Ahead): Generator<number> {
     try {
-      for (const bytes of this.#reader.verifyCopy(row, slice)) {
+      for (const bytes of this.#reader.verifyCopy(row, slice, ahead)) {
         this.#context.signal.throwIfAborted();
         this.#bytes += bytes;
         this.#context.progress(0, bytes);
@@ -202,13 +210,19 @@ export class Findings {
     if (!mirrored && !isDamage(error) && !unknown) {
       if (!StoreError.is(error, 'unavailable')) throw error;
       this.unreachable.push(row.n);
+      if (isUnreadable(error) && this.#unreadable.length < unreadableMax)
+        this.#unreadable.push(this.#found(row, error));
       return 'unreachable';
     }
-    const reason = typeof error.facts['reason'] === 'string' ? error.facts['reason'] : error.message;
-    const { incarnation, volume, refcount: references } = row;
-    const found = { id: toHex(row.id), incarnation, volume, reason, references, told: this.#told(row) };
+    const found = this.#found(row, error);
     this.#damaged.push(unknown ? { ...found, unknown } : found);
     return 'judged';
+  }
+
+  #found(row: Copy, error: StoreError): FoundDamage {
+    const reason = typeof error.facts['reason'] === 'string' ? error.facts['reason'] : error.message;
+    const { incarnation, volume, refcount: references } = row;
+    return { id: toHex(row.id), incarnation, volume, reason, references, told: this.#told(row) };
   }
 
   /** In a store of which the keys are here nothing is sealed under others, and in none in a form of the future: what says so was changed. */

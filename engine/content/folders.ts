@@ -1,18 +1,20 @@
 /** Real folders seen from a worker thread: listings with facts, and steps that lay out folders and links. */
 import type { FileStep, FolderListing } from '../api.ts';
 import { compareBytes } from '../codec/bytes.ts';
-import { packListing } from '../codec/listing.ts';
+import { ListingPacker } from '../codec/listing.ts';
 import { toStoreError } from '../errors.ts';
-import type { FileFacts, Files } from '../host.ts';
+import type { Files } from '../host.ts';
 
 /** Lists a folder with the facts of every name. A name that vanished between listing and looking is left out. */
 export function listFolder(files: Files, path: string): FolderListing {
-  const entries: { name: Uint8Array; facts: FileFacts }[] = [];
   const badNames: string[] = [];
   const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
   // Joined once: what a folder lists has no separators and no dots to resolve.
   const inside = files.join(path, 'x').slice(0, -1);
-  for (const name of files.list(path)) {
+  // Sorted before they are looked at: what is kept of each is its record, and what was made to get it is gone at once.
+  const names = files.list(path).sort(compareBytes);
+  const packer = new ListingPacker(names);
+  for (const name of names) {
     let full: string;
     try {
       full = inside + decoder.decode(name);
@@ -21,10 +23,9 @@ export function listFolder(files: Files, path: string): FolderListing {
       continue;
     }
     const facts = files.linkFacts(full);
-    if (facts !== undefined) entries.push({ name, facts });
+    if (facts !== undefined) packer.add(name, facts);
   }
-  entries.sort((a, b) => compareBytes(a.name, b.name));
-  return packListing(entries, badNames);
+  return packer.finish(badNames);
 }
 
 export function runSteps(files: Files, steps: readonly FileStep[]): void {

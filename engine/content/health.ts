@@ -26,6 +26,7 @@ export interface HealthParts {
   readonly volumes: readonly VolumeInfo[];
   /** Stores that are searched, and may not be there. */
   readonly alternates: readonly AlternateInfo[];
+  readonly unopenedRoots: number;
 }
 
 type Facts = Omit<StoreHealth, 'putsWaiting'>;
@@ -42,6 +43,7 @@ export function health(sql: Statements, parts: HealthParts, days: number = promi
     promise: promiseOf(sql, days, now),
     scrubs: scrubRecords(sql, recordsTold),
     suspect: sql.values('SELECT count(*) FROM blobs WHERE suspect != 0').get() as number,
+    unopenedRoots: parts.unopenedRoots,
     missingCopies: mirrorFacts(sql).missing,
     ...(doubt === '' ? {} : { doubt }),
     volumes: parts.volumes.flatMap(({ id, problem }) => (problem === undefined ? [] : [{ id, problem }])),
@@ -89,7 +91,7 @@ function judge(
   now: number,
   alternates: readonly AlternateInfo[],
 ): Pick<Facts, 'state' | 'reasons'> {
-  const { promise, suspect, doubt, missingCopies, volumes } = facts;
+  const { promise, suspect, doubt, missingCopies, volumes, unopenedRoots } = facts;
   const damage = [
     ...(suspect > 0 ? [`${suspect} blob(s) are damaged`] : []),
     ...(doubt === undefined ? [] : [`collection stands still: ${doubt}`]),
@@ -98,6 +100,7 @@ function judge(
     ...(promise.kept
       ? []
       : [`${promise.overdue.blobs} blob(s) were not verified within ${promise.days} days`]),
+    ...(unopenedRoots > 0 ? [`${unopenedRoots} root(s) have names that no key here opens`] : []),
     ...(missingCopies > 0 ? [`${missingCopies} blob(s) have fewer copies than wanted`] : []),
     ...volumes.map(({ id, problem }) => `volume ${id}: ${problem}`),
     ...alternates.flatMap(({ path, problem }) =>

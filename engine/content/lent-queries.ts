@@ -31,11 +31,19 @@ export class LentQueries {
   }
 
   /** Blobs known to be damaged or lost, some at a time: behind a number, by number. */
-  suspects(after: number): { readonly n: number; readonly id: string; readonly kind: BlobKind }[] {
+  suspects(after: number): {
+    readonly n: number;
+    readonly id: string;
+    readonly kind: BlobKind;
+    readonly locator: string;
+  }[] {
     const rows = this.#reader.sql
       .rows('SELECT * FROM blobs WHERE suspect != 0 AND n > ? ORDER BY n LIMIT ?')
       .all(after, listRows) as BlobRow[];
-    return rows.map((row) => ({ n: row.n, id: this.#tell(row), kind: kindName(row.kind) }));
+    return rows.map((row) => {
+      const { n, kind } = row;
+      return { n, id: this.#tell(row), kind: kindName(kind), locator: toHex(row.id) };
+    });
   }
 
   /** Borrowed blobs, likewise. */

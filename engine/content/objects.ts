@@ -2,8 +2,7 @@
 import type { SealedFacts, SealedRoot } from '../api.ts';
 import { type BlobRow, isChunked, kindName } from '../catalog/blob-rows.ts';
 import type { StoreLayout } from '../catalog/layout.ts';
-import type { RootRow } from '../catalog/reference-rows.ts';
-import { equalBytes, fromHex, toHex } from '../codec/bytes.ts';
+import { fromHex, toHex } from '../codec/bytes.ts';
 import { type LocatedLink, decodeLinkLocators } from '../codec/locator.ts';
 import type { Provider } from '../codec/provider.ts';
 import { StoreError } from '../errors.ts';
@@ -12,6 +11,7 @@ import type { BlobFile } from './blob-file.ts';
 import { isDamage } from './damage.ts';
 import { Chunks } from './chunks.ts';
 import { headerOf } from './judge-object.ts';
+import { rowOfRoot, storedRoots, unopenedReason } from './named-roots.ts';
 import type { Reader } from './reader.ts';
 import { type LogPlace, storedChanges } from './root-history.ts';
 
@@ -135,17 +135,22 @@ export class ObjectQueries {
   /** By key. */
   objectRoots(): SealedRoot[] {
     this.#checkSealed();
-    const { sql, rows, realm } = this.#reader;
-    const found = sql.rows('SELECT * FROM roots ORDER BY name').all() as (RootRow & { sum: Uint8Array })[];
-    return found.map(({ name: key, blob, changed, sequence, shown, sum }) => {
-      const row = rows.byNumber(blob);
-      if (!equalBytes(rows.hasher.sum('roots', [key, blob, changed, sequence, shown]), sum))
-        throw new StoreError('corrupt', 'the catalog row of a root is damaged');
-      if (realm.keyOf(shown) !== key)
-        throw new StoreError('tampered', 'the name of a root stands in the place of another');
-      if (row === undefined) throw new StoreError('corrupt', 'a root points to a blob that is not here');
-      return { key, shown, locator: toHex(row.id) };
+    return storedRoots(this.#reader).map((root) => {
+      const { name: key, shown } = root;
+      const locator = toHex(rowOfRoot(this.#reader, root).id);
+      const unopened = unopenedReason(this.#reader, shown, locator);
+      return { key, shown, locator, ...(unopened === undefined ? {} : { unopened }) };
     });
+  }
+
+  rootKeys(names: readonly string[]): string[] {
+    this.#checkSealed();
+    return names.map((name) => this.#reader.realm.find('root', name));
+  }
+
+  locators(ids: readonly string[]): string[] {
+    this.#checkSealed();
+    return ids.map((id) => this.#reader.realm.nameOf(id));
   }
 
   #row(locator: string): BlobRow | undefined {

@@ -22,7 +22,6 @@ import {
   storedForms,
 } from '../catalog/blob-rows.ts';
 import { type VolumeRow, volumeRows } from '../catalog/group.ts';
-import type { RootRow } from '../catalog/reference-rows.ts';
 import type { StoreLayout } from '../catalog/layout.ts';
 import { type ScheduleState, readSchedule } from '../catalog/schedule-row.ts';
 import { equalBytes, fromHex, toHex } from '../codec/bytes.ts';
@@ -39,6 +38,7 @@ import { type HeldPage, heldBy } from './held.ts';
 import { LentQueries } from './lent-queries.ts';
 import { ObjectQueries } from './objects.ts';
 import type { Reader } from './reader.ts';
+import { type StoredRoot, namedRoots, rootEntry, toldEntry, unopenedRoots } from './named-roots.ts';
 import { type AskedChange, type LogPlace, deletedRoots, logEntries, rootChanges } from './root-history.ts';
 import { type VerifyRange, scrubRecords, waitingSince } from './scrub-facts.ts';
 import { touchedBy } from './touched.ts';
@@ -46,10 +46,6 @@ import { touchedBy } from './touched.ts';
 /** What an entry of a side table is found by. Names hold no NUL, so no two entries are found by one key. */
 export function sideKey(realm: Realm, table: string, key: string): string {
   return realm.state === 'plain' ? key : realm.find('side', `${table}\0${key}`);
-}
-
-interface StoredRoot extends RootRow {
-  readonly sum: Uint8Array;
 }
 
 /** Rows of a list in one answer. */
@@ -132,30 +128,13 @@ export class Queries {
     const key = this.#reader.realm.find('root', name);
     const row = this.#reader.sql.rows('SELECT * FROM roots WHERE name = ?').get(key) as
       StoredRoot | undefined;
-    return row === undefined ? undefined : this.#root(row).id;
+    return row && rootEntry(this.#reader, row, (blob) => this.#reader.tell(blob)).id;
   }
 
-  /** By name. */
+  /** By name. One whose name does not open is left out: `health` tells of it. */
   roots(): RootEntry[] {
-    const rows = this.#reader.sql.rows('SELECT * FROM roots ORDER BY name').all() as StoredRoot[];
-    const entries = rows.map((root) => this.#root(root, (row) => this.#told(row)));
+    const entries = namedRoots(this.#reader, (row) => this.#told(row));
     return this.#reader.contents.sealed ? entries.sort((a, b) => (a.name < b.name ? -1 : 1)) : entries;
-  }
-
-  /**
-   * `corrupt` where the row is not what was written. In an encrypted store a root's name is bound to the key it is found by and to the
-   * blob it points to: `tampered` where it stands for another, or points to another.
-   */
-  #root(root: StoredRoot, tell = (row: BlobRow): string => this.#reader.tell(row)): RootEntry {
-    const { realm, rows } = this.#reader;
-    const { name: key, blob, changed, sequence, shown, sum } = root;
-    if (!equalBytes(rows.hasher.sum('roots', [key, blob, changed, sequence, shown]), sum))
-      throw new StoreError('corrupt', 'the catalog row of a root is damaged');
-    if (realm.keyOf(shown) !== key)
-      throw new StoreError('tampered', 'the name of a root stands in the place of another');
-    const row = rows.byNumber(blob);
-    if (row === undefined) throw new StoreError('corrupt', 'a root points to a blob that is not here');
-    return { name: realm.tell('root', shown, toHex(row.id)), id: tell(row), changedMs: changed };
   }
 
   /** Committed records of the root log with a sequence above `after`. O(length of the log). */
@@ -163,7 +142,7 @@ export class Queries {
     const entries: RootLogEntry[] = [];
     for (const entry of logEntries(this.#reader, this.#log())) {
       if (entries.length >= limit) break;
-      if (entry.sequence > after) entries.push(this.#toldEntry(entry));
+      if (entry.sequence > after) entries.push(toldEntry(this.#reader, entry));
     }
     return entries;
   }
@@ -193,17 +172,6 @@ export class Queries {
       return n;
     });
     return heldAlone(sql, this.#host.clock, blobs);
-  }
-
-  #toldEntry(entry: RootLogEntry): RootLogEntry {
-    const { realm, rows, contents } = this.#reader;
-    if (!contents.sealed) return entry;
-    const isRoot = entry.change === 'set' || entry.change === 'delete';
-    const name = realm.tell(isRoot ? 'root' : 'owner', entry.name, isRoot ? (entry.id ?? '') : '');
-    if (entry.id === undefined) return { ...entry, name };
-    // Of a blob that was collected since, what it was called on disk is all that is left.
-    const row = rows.byId(fromHex(entry.id)!);
-    return { ...entry, name, id: row === undefined ? entry.id : this.#reader.tell(row) };
   }
 
   side(table: string, texts: readonly string[]): (Uint8Array | undefined)[] {
@@ -268,7 +236,7 @@ export class Queries {
   health(days: number | undefined): Omit<StoreHealth, 'putsWaiting'> {
     const alternates = this.#lent.alternates();
     const parts = { host: this.#host, layout: this.#layout, volumes: this.volumes(), alternates };
-    return health(this.#reader.sql, parts, days);
+    return health(this.#reader.sql, { ...parts, unopenedRoots: unopenedRoots(this.#reader) }, days);
   }
 
   stats(storeId: string, format: number): Omit<StoreStats, 'openHandles'> {

@@ -17,8 +17,9 @@ import type { Provider } from '../codec/provider.ts';
 import { type RecordView, readRecord } from '../codec/record.ts';
 import type { Database } from '../driver.ts';
 import { type StoreError, invariant } from '../errors.ts';
-import type { OpenFile } from '../host.ts';
+import type { OpenFile, ReadableFile } from '../host.ts';
 import type { Realm } from '../keys/realm.ts';
+import type { Ahead } from './ahead.ts';
 import { AnyCopy } from './any-copy.ts';
 import { BareFile, type BlobFile, Frames, isFramed } from './blob-file.ts';
 import { Chunks } from './chunks.ts';
@@ -196,13 +197,15 @@ export class Reader {
   }
 
   /** What is stored of exactly the copy that a row names: its content, or the object it was sealed into. */
-  openStored(row: BlobRow): BlobFile {
-    return this.isFile(row) ? this.blobFile(row, this.partFile(row)) : this.#recordFile(row);
+  openStored(row: BlobRow, ahead?: Ahead): BlobFile {
+    if (!this.isFile(row)) return this.#recordFile(row);
+    const file = this.partFile(row);
+    return this.blobFile(row, ahead?.of(file) ?? file);
   }
 
-  /** Verifies exactly the copy that a row names, whatever form it has. Yields bytes read. */
-  *verifyCopy(row: BlobRow, scratch?: Uint8Array): Generator<number> {
-    const stored = this.openStored(row);
+  /** Verifies exactly the copy that a row names, whatever form it has. Yields bytes read; then more of it may come `ahead`. */
+  *verifyCopy(row: BlobRow, scratch?: Uint8Array, ahead?: Ahead): Generator<number> {
+    const stored = this.openStored(row, ahead);
     try {
       const steps = this.contents.verify(copyOf(row), stored, scratch);
       for (;;) {
@@ -319,7 +322,7 @@ export class Reader {
   }
 
   /** A file of the stored bytes of what a row says, here or elsewhere. Takes it over. */
-  blobFile(row: BlobRow, file: OpenFile): BlobFile {
+  blobFile(row: BlobRow, file: ReadableFile): BlobFile {
     try {
       const { size } = file.facts();
       if (size !== row.stored) throw damaged(row, `its file has ${size} bytes, not ${row.stored}`);
@@ -337,7 +340,7 @@ export class Reader {
     }
   }
 
-  #openForm(row: BlobRow, file: OpenFile): BlobFile {
+  #openForm(row: BlobRow, file: ReadableFile): BlobFile {
     if (isFramed(row)) return this.#frames.open(row, file);
     const { provider, chunkBytes } = this.#options;
     return new BareFile(file, row.size, {

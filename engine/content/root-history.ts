@@ -8,6 +8,7 @@ import type { Provider } from '../codec/provider.ts';
 import { StoreError } from '../errors.ts';
 import type { Files } from '../host.ts';
 import { defaultGraceMs } from './freed.ts';
+import { toldName } from './named-roots.ts';
 import type { Reader } from './reader.ts';
 
 export interface LogPlace {
@@ -59,7 +60,7 @@ export function deletedRoots(reader: Reader, place: LogPlace): DeletedRoot[] {
     const row = rows.byId(fromHex(id)!);
     const { sequence, timeMs: deletedMs } = entry;
     if (row === undefined || isAnother(row, deletedMs)) return [];
-    const name = realm.tell('root', entry.name, '');
+    const name = toldName(reader, 'root', entry.name, '', id);
     return [{ name, id: reader.tell(row), deletedMs, sequence, ...keptUntil(row) }];
   });
 }

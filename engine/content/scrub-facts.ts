@@ -8,6 +8,8 @@ export interface VerifyRange {
   readonly volume: number;
   readonly fromExtent: number;
   readonly toExtent: number;
+  /** Of a directory: large files, for which a scrub waits for the disk; for small blobs it waits for the processor. */
+  readonly files?: true;
 }
 
 /** Of a row `b` of blobs, or `c` of copies: when it was verified in that place, or stored if it never was there. */

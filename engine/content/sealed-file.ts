@@ -1,5 +1,6 @@
 /** A sealed object read as the content in it: each chunk a range touches is read, opened, and decompressed. */
-import { decodeChunk } from '../codec/chunks.ts';
+import { release } from '../codec/bytes.ts';
+import { decodeChunk, decodeInto } from '../codec/chunks.ts';
 import { type EncodedChunk, cutRun } from '../codec/chunk-run.ts';
 import type { Provider } from '../codec/provider.ts';
 import { decodeHead, fixedHeadBytes, headBytesOf } from '../codec/seal-header.ts';
@@ -88,9 +89,11 @@ export class SealedFile implements BlobFile {
       scratch !== undefined && scratch.length >= size ? scratch.subarray(0, size) : new Uint8Array(size);
     for (let index = first; index < last; index++) {
       const start = index * chunkBytes;
-      const content = this.#chunk(index);
+      const chunk = this.#opened(index);
       const from = Math.max(0, offset - start);
-      bytes.set(content.subarray(from, Math.min(content.length, end - start)), start + from - offset);
+      const target = bytes.subarray(start + from - offset);
+      decodeInto(this.#provider, chunk, { from, to: Math.min(chunk.length, end - start), target });
+      release(chunk.bytes);
     }
     return bytes;
   }

@@ -8,6 +8,7 @@ import { type RecordBytes, type RecordView, readRecord } from '../codec/record.t
 import { StoreError, toStoreError } from '../errors.ts';
 import type { Clock } from '../host.ts';
 import { partFile } from '../volumes/directory.ts';
+import { Ahead } from './ahead.ts';
 import { sliceBytes } from './contents.ts';
 import { mayHaveMoved } from './damage.ts';
 import { type Copy, Findings, type VerifyContext, type VerifyResult } from './findings.ts';
@@ -126,10 +127,14 @@ export class Verifier {
 
   /** A folder of large files is worth hours, so it is left in the middle; extents are read as a whole. */
   async #files({ range, turns, goal }: Passing, rows: readonly AgedCopy[], run: Findings): Promise<void> {
+    const ahead = new Ahead();
     const slice = new Uint8Array(rows.length === 0 ? 0 : sliceBytes + this.#reader.chunkBytes);
     for (const { row, at } of rows) {
       if (goal?.isReached(at) === true) throw new Enough();
-      for (const bytes of run.file(row, slice)) await turns.after(bytes);
+      for (const bytes of run.file(row, slice, ahead)) {
+        await turns.after(bytes);
+        await ahead.ready();
+      }
     }
     if (!this.#isThere(range)) return;
     const known = new Set(rows.map(({ row }) => partFile(partNameOf(row))));

@@ -2,7 +2,8 @@
 import { randomBytes } from 'node:crypto';
 import * as fs from 'node:fs';
 import { join } from 'node:path';
-import type { Clock, FileFacts, FileKind, Files, Host, OpenFile, OpenMode } from '../host.ts';
+import type { Clock, DirectFile, FileFacts, FileKind, Files, Host, OpenFile, OpenMode } from '../host.ts';
+import { openDirect } from './direct-file.ts';
 import { inlineThreads } from './inline-threads.ts';
 import { nodeThreads } from './node-threads.ts';
 
@@ -90,6 +91,10 @@ class NodeFile implements OpenFile {
     fs.futimesSync(this.#open(), seconds, seconds);
   }
 
+  direct(): DirectFile | undefined {
+    return openDirect(this.#open());
+  }
+
   close(): void {
     if (this.#fd === undefined) return;
     const fd = this.#fd;
@@ -107,7 +112,7 @@ const nodeFiles: Files = {
   open: (path, mode, permissions = 0o644) => new NodeFile(fs.openSync(path, flags[mode], permissions)),
   facts: (path) => optional(() => fs.statSync(path, { bigint: true, throwIfNoEntry: false })),
   linkFacts: (path) => optional(() => fs.lstatSync(asPath(path), { bigint: true, throwIfNoEntry: false })),
-  list: (path) => fs.readdirSync(path, { encoding: 'buffer' }),
+  list: (path) => bytesOf(fs.readdirSync(path, { encoding: 'latin1' })),
   readLink: (path) => fs.readlinkSync(path, { encoding: 'buffer' }),
   makeFolder: (path, permissions = 0o755) => fs.mkdirSync(path, permissions),
   makeLink: (path, target) => fs.symlinkSync(target, path),
@@ -155,6 +160,18 @@ const noClone = new Set(['ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EXDEV', 'EINVAL', '
 /** utimes takes seconds as a double: exact to a few hundred nanoseconds in this century. */
 function toSeconds(ns: bigint): string {
   return String(Number(ns / 1_000_000_000n) + Number(ns % 1_000_000_000n) / 1e9);
+}
+
+/**
+ * Names that were read as a character for each byte, as views of one memory: a buffer from the system for each name takes as long as to
+ * look at the file.
+ */
+function bytesOf(names: readonly string[]): Uint8Array[] {
+  let total = 0;
+  for (const name of names) total += name.length;
+  const all = Buffer.allocUnsafeSlow(total);
+  let at = 0;
+  return names.map((name) => all.subarray(at, (at += all.write(name, at, 'latin1'))));
 }
 
 function asPath(path: string | Uint8Array): fs.PathLike {

@@ -124,10 +124,34 @@ function checkFile(provider: Provider, keyring: Keyring, file: SlotFile): void {
   const { realmId, epoch } = file.head;
   if (keyring.realmId !== toHex(realmId) || keyring.epoch !== epoch)
     throw tampered('it is not of the realm or the epoch that its keyring is of');
-  if (!equalSecrets(macOf(provider, keyring, file.authenticated), file.mac))
+  if (!equalSecrets(macOf(provider, keyring, { ...file, epoch }), file.mac))
     throw tampered('its list of slots was changed');
   if (file.slots.map(({ head }) => head.id).join() !== keyring.slotIds.join())
     throw tampered('its slots are not those of its keyring');
+}
+
+/**
+ * Opens a newer file by a slot that this keyring knows; `only` by that one. Undefined where the file has none. `tampered` as `unlockKeys`.
+ */
+export function followKeys(
+  provider: Provider,
+  keyring: Keyring,
+  { file, only }: { readonly file: Uint8Array; readonly only?: string },
+): Keyring | undefined {
+  const decoded = decodeSlotFile(provider, file);
+  for (const slot of decoded.slots) {
+    const key = only === undefined || only === slot.head.id ? keyring.slotKey(slot.head.id) : undefined;
+    const opened = key && openSlot(provider, decoded, { slot, key });
+    if (opened !== undefined) return opened;
+  }
+  return undefined;
+}
+
+/** Whether this keyring has the key that authenticates a file: then it comes after it, and nobody made it who was shut out by that file. */
+export function comesAfter(provider: Provider, keyring: Keyring, file: Uint8Array): boolean {
+  const { head, authenticated, mac } = decodeSlotFile(provider, file);
+  if (toHex(head.realmId) !== keyring.realmId || !keyring.epochs.includes(head.epoch)) return false;
+  return equalSecrets(macOf(provider, keyring, { authenticated, epoch: head.epoch }), mac);
 }
 
 /** A second way in, beside those there are. Needs the open keyring, not the other secrets. */
@@ -263,12 +287,20 @@ function writeFile(
   });
   secret.fill(0);
   const authenticated = concatBytes(fileHead, ...slots);
-  return finishFile(provider, authenticated, macOf(provider, keyring, authenticated));
+  return finishFile(
+    provider,
+    authenticated,
+    macOf(provider, keyring, { authenticated, epoch: keyring.epoch }),
+  );
 }
 
 /** By the newest epoch, so that a keyring from before a rotation cannot make a list that we take. */
-function macOf(provider: Provider, keyring: Keyring, authenticated: Uint8Array): Uint8Array {
-  return provider.hmacSha256(keyring.derive('slots', keyring.epoch), authenticated);
+function macOf(
+  provider: Provider,
+  keyring: Keyring,
+  { authenticated, epoch }: { readonly authenticated: Uint8Array; readonly epoch: number },
+): Uint8Array {
+  return provider.hmacSha256(keyring.derive('slots', epoch), authenticated);
 }
 
 function tampered(why: string): StoreError {

@@ -1,5 +1,5 @@
 /** Verifies a bucket of catalog rows against its count and set hash: a changed row and a lost row are both seen. */
-import type { BlobReader } from '../catalog/blob-rows.ts';
+import { type BlobReader, bytesOf, digitsOf } from '../catalog/blob-rows.ts';
 import type { ReferenceRows, RootRow, RootRows } from '../catalog/reference-rows.ts';
 import type { Statements } from '../catalog/statements.ts';
 import { type Buckets, type SummedTable, bucketRows, sumBytes, xorInto } from '../catalog/row-sums.ts';
@@ -120,9 +120,10 @@ function* sumsOf(
     yield* catalog.blobs.sums(from, to);
   } else if (table === 'refs') {
     const rows = catalog.sql
-      .arrays('SELECT child, kind, owner, sum FROM refs WHERE child BETWEEN ? AND ?')
+      .arrays(`SELECT child, kind, owner, ${digitsOf('sum')} FROM refs WHERE child BETWEEN ? AND ?`)
       .all(from, to);
-    for (const [child, kind, owner, sum] of rows as [number, number, string | number, Uint8Array][]) {
+    for (const [child, kind, owner, digits] of rows as [number, number, string | number, unknown][]) {
+      const sum = bytesOf(digits);
       yield { sum, sound: equalBytes(catalog.refs.sum(child, kind, owner), sum) };
     }
   } else if (from === 0) {

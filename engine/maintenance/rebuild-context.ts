@@ -61,7 +61,7 @@ export class Report {
  * Tables to work with, in a file of their own that is thrown away: as large as the links and the log's names, and none of it in memory.
  * `links`: of nodes, to names on disk, `n` where the child has a row. `raws`: copies without links of blobs that are nodes. `manifests`:
  * roots of manifests. `roots`, `owners`: what the log comes to, by keys. `borrowed`: what it
- * says was borrowed, at any time.
+ * says was borrowed, at any time. `made`: blobs that became nodes because their bytes look like one.
  */
 export function attachWork(catalog: Catalog, path: string): void {
   catalog.db.exec(`
@@ -76,6 +76,7 @@ export function attachWork(catalog: Catalog, path: string): void {
     CREATE TABLE work.owners (name TEXT, id BLOB, shown TEXT NOT NULL, prefix INTEGER NOT NULL, n INTEGER, PRIMARY KEY (name, id)) WITHOUT ROWID;
     CREATE TABLE work.borrowed (id BLOB PRIMARY KEY, borrow TEXT NOT NULL) WITHOUT ROWID;
     CREATE TABLE work.bad (n INTEGER PRIMARY KEY, round INTEGER NOT NULL);
+    CREATE TABLE work.made (n INTEGER PRIMARY KEY);
     CREATE TABLE work.live (n INTEGER PRIMARY KEY, round INTEGER NOT NULL);
   `);
 }

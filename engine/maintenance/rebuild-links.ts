@@ -12,7 +12,7 @@ import { adoptVerifiedCopy } from './adopt-copy.ts';
 import { dropCopies, keepFurtherCopy } from './further-copy.ts';
 import { type RebuildContext, inSlices, paged, resolve } from './rebuild-context.ts';
 import { tellLost } from './rebuild-lost.ts';
-import { makeNodes, unlessOther } from './rebuild-nodes.ts';
+import { makeNodes, unlessOther, unmakeNode } from './rebuild-nodes.ts';
 import { type Copy, becomeCopy } from './rebuild-scan.ts';
 
 const pageRows = 1000;
@@ -76,9 +76,15 @@ async function settleIncomplete(context: RebuildContext): Promise<void> {
   findIncomplete(context);
   if (report.isWhole) {
     // In a store that holds all it should, a node that lacks a child is dead: where its bytes were put again since, they are no node.
-    const again = catalog.sql.values('SELECT n FROM work.bad WHERE n IN (SELECT n FROM work.raws)');
-    for (let found = again.all(); found.length > 0; found = again.all()) {
-      await inSlices(context, found as number[], (transaction, n) => becomeRaw(transaction, context, n));
+    const again = catalog.sql.rows(
+      `SELECT n, n IN (SELECT n FROM work.made) AS made FROM work.bad
+       WHERE n IN (SELECT n FROM work.made UNION SELECT n FROM work.raws)`,
+    );
+    const bad = (): { n: number; made: number }[] => again.all() as { n: number; made: number }[];
+    for (let found = bad(); found.length > 0; found = bad()) {
+      await inSlices(context, found, (transaction, { n, made }) =>
+        made === 1 ? unmakeNode(transaction, n) : becomeRaw(transaction, context, n),
+      );
       findIncomplete(context);
     }
   }

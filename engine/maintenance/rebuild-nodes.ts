@@ -47,11 +47,23 @@ async function makeThese(context: RebuildContext, numbers: readonly number[]): P
     row.kind = 1;
     transaction.changed = true;
     catalog.blobs.update(row);
+    catalog.sql.rows('INSERT INTO work.made VALUES (?)').run(n);
     // A manifest is a record, and was found as one.
     noteNode(transaction, row, { links, manifest: false });
   });
   if (made > 0) resolve(catalog, 'links');
   return made;
+}
+
+/** What looked like a node, and is just bytes: what it would link to is only here as what a put left that was refused, or is dead. */
+export function unmakeNode(transaction: Transaction, n: number): void {
+  const { catalog } = transaction;
+  const row = catalog.blobs.byNumber(n)!;
+  row.kind = 0;
+  transaction.changed = true;
+  catalog.blobs.update(row);
+  catalog.sql.rows('DELETE FROM work.links WHERE parent = ?').run(n);
+  catalog.sql.rows('DELETE FROM work.made WHERE n = ?').run(n);
 }
 
 /** Undefined where the bytes of a blob are no node. */

@@ -17,7 +17,7 @@ import { storedIn } from './placed.ts';
 import { repairRow } from './repair-row.ts';
 
 /** What a range gave, as it was read: what was put later was not verified. */
-export interface SettleRequest extends Omit<VerifyResult, 'blobs' | 'bytes'> {
+export interface SettleRequest extends Omit<VerifyResult, 'blobs' | 'bytes' | 'unreadable'> {
   readonly range: VerifyRange;
   /** Memory of the foreground that settling gives way to. */
   readonly foreground?: SharedArrayBuffer;
@@ -203,7 +203,7 @@ export function scrubRanges(volumes: VolumeSet): VerifyRange[] {
     if (mirrored && isAway(volumes, row)) continue;
     if (row.kind === 'directory') {
       const parts = Math.min(256 / foldersPerRange, Math.ceil(row.bytes / rangeBytes));
-      ranges.push(...inParts(row.n, parts));
+      for (const range of inParts(row.n, parts)) ranges.push({ ...range, files: true });
       continue;
     }
     for (let from = 1; from <= row.extents; from += extentsPerRange) {

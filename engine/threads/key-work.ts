@@ -1,23 +1,26 @@
 /** The commit thread's work on the keys of an encrypted store, by name: slots, epochs, and what is still sealed under old ones. */
-import type { KeysInfo, Secret } from '../api.ts';
+import type { KeysInfo, KeysTaken, ReplicaSeed, Secret } from '../api.ts';
 import { type BlobRow, isChunked } from '../catalog/blob-rows.ts';
 import type { Catalog } from '../catalog/catalog.ts';
 import type { StoreLayout } from '../catalog/layout.ts';
 import { toHex } from '../codec/bytes.ts';
 import type { Provider } from '../codec/provider.ts';
-import { readKeyFiles, writeKeyFiles } from '../commit/key-files.ts';
+import { dropOffered, keepOffered, readKeyFiles, readOffered, writeKeyFiles } from '../commit/key-files.ts';
 import { StoreError, writeError } from '../errors.ts';
 import type { Host } from '../host.ts';
 import {
   type KeyTools,
   type Keys,
   addSlot,
+  comesAfter,
   describeKeys,
+  followKeys,
   newRecoveryKey,
   removeSlot,
   renewSlots,
   rotate,
 } from '../keys/keys.ts';
+import type { Keyring } from '../keys/keyring.ts';
 import { type Realm, SealedRealm } from '../keys/realm.ts';
 import type { Handler } from '../rpc.ts';
 import { toolsOf } from './realms.ts';
@@ -67,7 +70,8 @@ const pageRows = 2_000;
 export function keyHandlers(open: () => KeyContext, view: () => KeyView): Readonly<Record<string, Handler>> {
   return {
     'keys-list': () => listKeys(view()),
-    'keys-file': () => keysFile(view()),
+    'keys-files': () => keysFiles(view()),
+    'keys-take': (file: Uint8Array) => takeKeys(open(), file),
     'keys-add': (secret: Secret | 'recovery-key') => addKey(open(), secret),
     'keys-remove': (slot: string) =>
       change(open(), (tools, keys) => Promise.resolve(removeSlot(tools, keys, slot))),
@@ -78,10 +82,71 @@ export function keyHandlers(open: () => KeyContext, view: () => KeyView): Readon
   };
 }
 
-/** As it is, for a replica. */
-function keysFile({ host, layout, provider, realm }: KeyView): Uint8Array {
-  if (realm.state === 'plain') throw new StoreError('invalid-argument', 'this store is not encrypted');
-  return readKeyFiles(host.files, layout, provider);
+/** As they are, for a replica. */
+function keysFiles(view: KeyView): Pick<ReplicaSeed, 'keys' | 'offered'> {
+  const keys = readFile(view);
+  const offered = readOffered(view.host.files, view.layout, view.provider);
+  return { keys, ...(offered.length === 0 ? {} : { offered }) };
+}
+
+/** What became of a file of keys that came from a peer; with the keyring where it is the one in use now. */
+export interface TakenKeys {
+  readonly state: KeysTaken;
+  readonly keyring?: Uint8Array;
+}
+
+/**
+ * Takes in a newer file: in use at once where the keys here open it, it comes after the one in use and takes no way in away. Else it is
+ * kept beside it until a secret opens it.
+ */
+function takeKeys(context: KeyContext, file: Uint8Array): TakenKeys {
+  const { realm, host, provider, layout, catalog } = context;
+  const incoming = describeKeys(provider, file);
+  if (incoming.realmId !== describe(context).realm)
+    throw new StoreError('wrong-key', 'the file of keys that came is of another realm');
+  checkNewest(context);
+  let followed: Keyring | undefined;
+  let state: KeysTaken;
+  try {
+    state = catalog.transaction((): KeysTaken => {
+      const before = readFile(context);
+      const now = describeKeys(provider, before);
+      if (incoming.sequence <= now.sequence) return 'old';
+      const ids = new Set(incoming.slots.map(({ id }) => id));
+      if (realm.sealing !== undefined && now.slots.every(({ id }) => ids.has(id)))
+        followed = following(provider, realm.sealing.keyring, { file, before });
+      if (followed === undefined) {
+        keepOffered(host.files, layout, { bytes: file, provider });
+        return incoming.epoch > now.epoch ? 'ahead' : 'kept';
+      }
+      writeKeyFiles(host.files, layout, file);
+      dropOffered(host.files, layout, provider);
+      return 'taken';
+    });
+  } catch (error) {
+    followed?.wipe();
+    throw writeError(error, 'taking keys in');
+  }
+  if (followed === undefined) return { state };
+  (realm as SealedRealm).take(followed);
+  return { state, keyring: followed.encode() };
+}
+
+function following(
+  provider: Provider,
+  keyring: Keyring,
+  { file, before }: { readonly file: Uint8Array; readonly before: Uint8Array },
+): Keyring | undefined {
+  let next: Keyring | undefined;
+  try {
+    next = followKeys(provider, keyring, { file });
+  } catch (error) {
+    if (StoreError.is(error)) return undefined;
+    throw error;
+  }
+  if (next === undefined || comesAfter(provider, next, before)) return next;
+  next.wipe();
+  return undefined;
 }
 
 function listKeys(context: KeyView): KeysInfo {
@@ -220,7 +285,13 @@ function reshowRoots({ catalog, realm }: KeyContext): void {
     const row = catalog.blobs.byNumber(root.blob);
     if (row === undefined) continue;
     const at = toHex(row.id);
-    const name = realm.tell('root', root.shown, at);
+    let name: string;
+    try {
+      name = realm.tell('root', root.shown, at);
+    } catch (error) {
+      if (StoreError.is(error)) continue; // nobody's, or of keys that are not here: it stays as it came
+      throw error;
+    }
     catalog.roots.put({ ...root, shown: realm.named('root', name, at).shown });
   }
 }

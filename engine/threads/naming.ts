@@ -71,6 +71,8 @@ function named(realm: Realm, operation: Operation): { operation: CommitOperation
         return { ...operation, id: blob, name, expect: operation.expect && id(operation.expect) };
       }
       case 'delete-root': {
+        if (operation.sealed === true)
+          return { ...operation, name: { key: realm.keyOf(operation.name), shown: operation.name } };
         const name = realm.named('root', operation.name);
         note(said, name.key, operation.name);
         return { ...operation, name, expect: operation.expect && id(operation.expect) };

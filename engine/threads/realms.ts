@@ -3,13 +3,21 @@ import type { EncryptionOptions, EncryptionParameters, ReplicaSeed, StoreParamet
 import { layoutOf } from '../catalog/layout.ts';
 import type { Provider } from '../codec/provider.ts';
 import { type FoundStore, findStore } from '../commit/create.ts';
-import { readKeyFiles } from '../commit/key-files.ts';
+import { readKeyFiles, readOffered } from '../commit/key-files.ts';
 import type { DatabaseClass } from '../driver.ts';
 import { StoreError, toStoreError } from '../errors.ts';
 import type { Host } from '../host.ts';
 import type { Keyring } from '../keys/keyring.ts';
 import { paddings } from '../codec/superblock.ts';
-import { type Keys, type KeyTools, createKeys, describeKeys, unlockKeys } from '../keys/keys.ts';
+import {
+  type Keys,
+  type KeyTools,
+  comesAfter,
+  createKeys,
+  describeKeys,
+  followKeys,
+  unlockKeys,
+} from '../keys/keys.ts';
 import { type Realm, SealedRealm, lockedRealm, plainRealm } from '../keys/realm.ts';
 
 export type { Realm } from '../keys/realm.ts';
@@ -50,7 +58,8 @@ export async function findUnlocked(
         ? 'open'
         : options.mode;
     const keys = fresh?.file ?? replicaOf?.keys;
-    const found = findStore(options.root, mode, { ...parts, parameters, keys });
+    const offered = replicaOf?.offered ?? [];
+    const found = findStore(options.root, mode, { ...parts, parameters, keys, offered });
     const { encryption } = found.superblock.parameters;
     if (planted !== undefined && encryption?.realm !== planted.realm)
       throw new StoreError(
@@ -95,28 +104,78 @@ export async function unlockLost(
 
 /** What a replica is to be encrypted with. It may have come from anywhere. */
 function checkSeed(
-  { keys, parameters }: ReplicaSeed<StoreParameters>,
+  { keys, offered = [], parameters }: ReplicaSeed<StoreParameters>,
   provider: Provider,
 ): EncryptionParameters {
   const { encryption } = parameters;
   if (encryption === null || !paddings.includes(encryption.padding))
     throw new StoreError('invalid-argument', 'a replica without keys is one of an encrypted store');
   const { realm, padding } = encryption;
-  if (describeKeys(provider, keys).realmId !== realm)
+  if ([keys, ...offered].some((file) => describeKeys(provider, file).realmId !== realm))
     throw new StoreError('invalid-argument', 'the keys for a replica are of another realm');
   return { realm, padding };
 }
 
 async function unlock(
-  { layout, superblock }: FoundStore,
+  found: FoundStore,
+  encryption: Pick<EncryptionOptions, 'secret'>,
+  parts: { readonly host: Host; readonly provider: Provider },
+): Promise<{ readonly keyring: Keyring; readonly keysFile: Uint8Array }> {
+  const { layout, superblock } = found;
+  const unlocked = await newestOpened(found, encryption, parts);
+  if (unlocked.keyring.realmId === superblock.parameters.encryption?.realm) return unlocked;
+  unlocked.keyring.wipe();
+  throw new StoreError('tampered', 'the file of keys is of another store', { path: layout.keys });
+}
+
+/** By the newest of the files that came while nobody had a key, where the secret opens it and it comes after the one in use; else by that. */
+async function newestOpened(
+  { layout }: FoundStore,
   { secret }: Pick<EncryptionOptions, 'secret'>,
   { host, provider }: { readonly host: Host; readonly provider: Provider },
 ): Promise<{ readonly keyring: Keyring; readonly keysFile: Uint8Array }> {
   const keysFile = readKeyFiles(host.files, layout, provider);
-  const { keyring } = await unlockKeys(provider, keysFile, secret);
-  if (keyring.realmId === superblock.parameters.encryption?.realm) return { keyring, keysFile };
-  keyring.wipe();
-  throw new StoreError('tampered', 'the file of keys is of another store', { path: layout.keys });
+  const offered = readOffered(host.files, layout, provider);
+  let own: Awaited<ReturnType<typeof unlockKeys>> | undefined;
+  let refusal: unknown;
+  try {
+    own = await unlockKeys(provider, keysFile, secret);
+  } catch (error) {
+    if (offered.length === 0 || !StoreError.is(error, 'wrong-key')) throw error;
+    refusal = error;
+  }
+  for (const file of offered) {
+    const keyring = await openOffered(provider, file, { secret, own });
+    if (keyring === undefined) continue;
+    if (comesAfter(provider, keyring, keysFile)) {
+      own?.keyring.wipe();
+      return { keyring, keysFile: file };
+    }
+    keyring.wipe();
+  }
+  if (own === undefined) throw refusal;
+  return { keyring: own.keyring, keysFile };
+}
+
+/** Without deriving a key again where the slot is one that the secret has just opened. Whatever is wrong with it, it is not used. */
+async function openOffered(
+  provider: Provider,
+  file: Uint8Array,
+  {
+    secret,
+    own,
+  }: {
+    readonly secret: EncryptionOptions['secret'];
+    readonly own: Awaited<ReturnType<typeof unlockKeys>> | undefined;
+  },
+): Promise<Keyring | undefined> {
+  try {
+    const known = own && followKeys(provider, own.keyring, { file, only: own.slot });
+    return known ?? (await unlockKeys(provider, file, secret)).keyring;
+  } catch (error) {
+    if (StoreError.is(error)) return undefined;
+    throw error;
+  }
 }
 
 function notEncrypted({ layout }: FoundStore): StoreError {

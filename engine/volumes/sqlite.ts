@@ -8,6 +8,11 @@ import type { ListedPart, Locator, Part, PartName, Volume, VolumeFacts } from '.
 
 /** Large pages: an extent of 64 KiB is four of them, and a record is found by skipping few. Measured in performance.md. */
 const pageBytes = 16_384;
+/**
+ * Pages kept in memory, as SQLite's `cache_size`. Content is appended, and read extent by extent: what is kept is hardly ever asked for
+ * again. A commit that appends more than this writes the rest as it goes, which needs no sync, since there is nothing to restore.
+ */
+const cacheKiB = -2_000;
 /** "HFvo": tells `file(1)` and us whose database this is. */
 const applicationId = 0x48_46_76_6f;
 const volumeVersion = 0;
@@ -366,6 +371,7 @@ function openDatabase(path: string, options: SqliteVolumeOptions): Database {
     db.pragma('cell_size_check = ON');
     db.pragma('trusted_schema = OFF');
     db.pragma('mmap_size = 0');
+    db.pragma(`cache_size = ${cacheKiB}`);
     db.pragma(`synchronous = ${synchronous}`);
     if (options.platform === 'darwin') db.pragma('fullfsync = ON');
     if (options.access !== 'read-only') db.pragma('journal_mode = PERSIST');

@@ -21,8 +21,13 @@ export async function withPaths(store: Store, damaged: readonly DamageFound[]): 
   return placed;
 }
 
-export function tellDamage(output: Output, { id, reason, references, touches, paths }: DamageReport): void {
-  output.note(`damaged: ${id}: ${reason} (${showCount(references, 'reference')})`);
+/** `what`: whether it is known to be damaged, or the disk failed to read it. */
+export function tellDamage(
+  output: Output,
+  { id, reason, references, touches, paths }: DamageReport,
+  what: 'damaged' | 'cannot be read' = 'damaged',
+): void {
+  output.note(`${what}: ${id}: ${reason} (${showCount(references, 'reference')})`);
   for (const { name } of touches.roots) {
     const path = paths.find(({ root }) => root === name)?.path;
     output.note(`  needed by ${showName(path === undefined ? `root ${name}` : `${name}:${path}`)}`);

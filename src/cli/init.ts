@@ -12,18 +12,19 @@ import {
   readParameters,
 } from '../index.ts';
 import { UsageError, exitCodes } from './exit.ts';
+import { type ReplicaOptions, initReplica } from './init-replica.ts';
 import { describeSlot, tellRecoveryKey } from './keys.ts';
 import { askNewPassphrase, isGiven, readSecret, secretToOpen, wipe } from './secret.ts';
 import { type Context, type Verb, brief } from './verb.ts';
 
-interface InitOptions {
+type InitOptions = {
   readonly compress: CompressionMode;
   readonly chunking: ChunkingMode;
   readonly layout: Layout;
   readonly encrypt?: true;
   readonly padding?: EncryptionParameters['padding'];
   readonly recovery?: true;
-}
+} & Partial<ReplicaOptions>;
 
 export const init: Verb = {
   define: (program) =>
@@ -56,9 +57,25 @@ export const init: Verb = {
           'none',
           'padme',
         ]),
-      ),
+      )
+      .addOption(
+        new Option(
+          '--replica-of <store>',
+          'a replica of the encrypted store in this folder, or at ssh:// or http(s)://: its wrapped keys and parameters, and no secret',
+        ).conflicts(['compress', 'chunking', 'layout', 'encrypt', 'padding', 'recovery']),
+      )
+      .option('--token-file <file>', '--replica-of http(s): the token is in this file')
+      .option(
+        '--tls-ca <file>',
+        '--replica-of https: trust the certificates in this file (PEM), and no others',
+      )
+      .option('--allow-plain-http', '--replica-of http: send the token without TLS to another machine too'),
   async run(context, [directory], given) {
     const options = given as unknown as InitOptions;
+    if (options.replicaOf !== undefined)
+      return await initReplica(context, directory!, { ...options, replicaOf: options.replicaOf });
+    if ([options.tokenFile, options.tlsCa, options.allowPlainHttp].some((one) => one !== undefined))
+      throw new UsageError('--token-file, --tls-ca and --allow-plain-http go with --replica-of');
     const { encrypt, padding, recovery, compress: compression, chunking, layout } = options;
     const wanted = isGiven(context.key) || padding !== undefined || recovery === true;
     if (encrypt !== true && wanted)

@@ -1,9 +1,9 @@
 /** `holdfast ls DIR [ROOT[:PATH]]`: lists the roots of a store, or a folder of a snapshot. */
 import { type SnapshotEntry, type Store, listFolder } from '../index.ts';
 import { resolveAddress } from './address.ts';
-import { exitCodes } from './exit.ts';
+import { UsageError, exitCodes } from './exit.ts';
 import type { Output } from './output.ts';
-import { showMode, showName, showTime } from './units.ts';
+import { showCount, showMode, showName, showTime } from './units.ts';
 import { type Verb, brief, withReadableStore } from './verb.ts';
 
 export const ls: Verb = {
@@ -12,13 +12,20 @@ export const ls: Verb = {
       .command('ls')
       .description('list the roots, or a folder of a snapshot')
       .argument('<dir>', 'the store')
-      .argument('[address]', 'ROOT or ROOT:PATH'),
-  async run(context, [directory, address]) {
+      .argument('[address]', 'ROOT or ROOT:PATH')
+      .option('--sealed', 'an encrypted store: all roots by what they are found by, without a key too'),
+  async run(surrounding, [directory, address], { sealed }) {
+    if (sealed === true && address !== undefined)
+      throw new UsageError('--sealed lists the roots, not what is below one');
+    const context = sealed === true ? { ...surrounding, keyless: true } : surrounding;
     await withReadableStore(
       directory!,
       context,
-      (store) =>
-        address === undefined ? listRoots(store, context.output) : listAddress(store, address, context),
+      async (store) => {
+        if (sealed === true) return await listSealed(store, context.output);
+        if (address !== undefined) return await listAddress(store, address, context);
+        return await listRoots(store, context.output);
+      },
       brief,
     );
     return exitCodes.fine;
@@ -29,7 +36,21 @@ async function listRoots(store: Store, output: Output): Promise<void> {
   const roots = await store.roots.list();
   for (const { name, id, changedMs } of roots)
     await output.line(`${id}  ${showTime(changedMs)}  ${showName(name)}`);
+  if (store.parameters.encryption !== null) {
+    const unopened = (await store.sealed.roots()).filter((root) => root.unopened !== undefined).length;
+    if (unopened > 0)
+      output.warn(`${showCount(unopened, 'root')} without a name that opens: see ls --sealed`);
+  }
   await output.result({ roots });
+}
+
+async function listSealed(store: Store, output: Output): Promise<void> {
+  const roots = await store.sealed.roots();
+  for (const { key, locator, unopened } of roots)
+    await output.line(
+      `${locator}  ${key}${unopened === undefined ? '' : `  (its name does not open: ${unopened})`}`,
+    );
+  await output.result({ roots: roots.map(({ key, locator, unopened }) => ({ key, locator, unopened })) });
 }
 
 async function listAddress(

@@ -42,7 +42,11 @@ export const maintain: Verb = {
       const { scrub, ...rest } = done;
       if (scrub === undefined) return rest;
       const verified = isLocked(store, context) ? ('stored-bytes' as const) : ('content' as const);
-      return { ...rest, scrub: { ...scrub, verified, damaged: await withPaths(store, scrub.damaged) } };
+      const [damaged, unreadable] = [
+        await withPaths(store, scrub.damaged),
+        await withPaths(store, scrub.unreadable),
+      ];
+      return { ...rest, scrub: { ...scrub, verified, damaged, unreadable } };
     }).finally(() => progress.end());
     await tell(output, result);
     await output.result(result);
@@ -51,8 +55,9 @@ export const maintain: Verb = {
 };
 
 type Told = Omit<MaintainResult, 'scrub'> & {
-  readonly scrub?: Omit<NonNullable<MaintainResult['scrub']>, 'damaged'> & {
+  readonly scrub?: Omit<NonNullable<MaintainResult['scrub']>, 'damaged' | 'unreadable'> & {
     readonly damaged: readonly DamageReport[];
+    readonly unreadable: readonly DamageReport[];
     /** Without keys only what is stored was. */
     readonly verified: 'content' | 'stored-bytes';
   };
@@ -66,6 +71,7 @@ async function tell(output: Output, { gc, scrub, compact, skipped, walBytes }: T
   }
   if (scrub !== undefined) {
     for (const found of scrub.damaged) tellDamage(output, found);
+    for (const found of scrub.unreadable) tellDamage(output, found, 'cannot be read');
     const { blobs, bytes, damaged, healed, missingCopies, unreachable, verified } = scrub;
     const what = verified === 'content' ? '' : 'of stored bytes ';
     const bad = damaged.length === 0 ? 'no damage' : `${showCount(damaged.length, 'blob')} damaged`;

@@ -8,7 +8,7 @@ import {
   withJobs,
   withRemote,
 } from './remote.ts';
-import { type Verb, withStore } from './verb.ts';
+import { type Verb, asItLies, withStore } from './verb.ts';
 
 export const pull: Verb = {
   define: (program) =>
@@ -19,7 +19,12 @@ export const pull: Verb = {
         .argument('<dir>', 'the store'),
     ),
   async run(surrounding, [directory, remote, ...names], given) {
-    const context = withJobs(surrounding, given);
+    const options = given as TransferOptions;
+    const { context, byLocators } = await asItLies(
+      directory!,
+      withJobs(surrounding, options),
+      options.byLocators === true,
+    );
     const early = earlyStart(remote!, directory!);
     try {
       return await withStore(
@@ -30,14 +35,15 @@ export const pull: Verb = {
             withRemote(remote!, 'pull', {
               context,
               directory: directory!,
-              options: given,
+              options: { ...options, ...(byLocators ? { byLocators } : {}) },
               early,
               work: (transport) =>
                 pullRoots(store, transport, {
                   signal: context.signal,
                   onProgress,
                   ...(names.length === 0 ? {} : { roots: names }),
-                  ...((given as TransferOptions).allowRollback === true ? { rollback: 'allow' } : {}),
+                  ...(byLocators ? { by: 'locators' } : {}),
+                  ...(options.allowRollback === true ? { rollback: 'allow' } : {}),
                 }),
             }),
           ),

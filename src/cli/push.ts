@@ -9,7 +9,7 @@ import {
   withJobs,
   withRemote,
 } from './remote.ts';
-import { type Verb, withReadableStore } from './verb.ts';
+import { type Verb, asItLies, withReadableStore } from './verb.ts';
 
 interface PushVerbOptions extends TransferOptions {
   readonly also: readonly string[];
@@ -29,11 +29,17 @@ export const push: Verb = {
       [] as readonly string[],
     ),
   async run(surrounding, [directory, remote, ...names], given) {
-    const { also = [], ...options } = given as Partial<PushVerbOptions>;
-    const context = withJobs(surrounding, options);
+    const { also = [], ...said } = given as Partial<PushVerbOptions>;
+    const { context, byLocators } = await asItLies(
+      directory!,
+      withJobs(surrounding, said),
+      said.byLocators === true,
+    );
+    const options = { ...said, ...(byLocators ? ({ byLocators } as const) : {}) };
     const how: PushOptions = {
       signal: context.signal,
       ...(names.length === 0 ? {} : { roots: names }),
+      ...(byLocators ? { by: 'locators' } : {}),
       ...(options.allowRollback === true ? { rollback: 'allow' } : {}),
     };
     const several = also.length > 0;

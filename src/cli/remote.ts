@@ -33,12 +33,17 @@ export interface TransferOptions extends RemoteOptions {
   readonly allowRollback?: true;
 }
 
+/** The option of `pull` and `push` that is for stores of one realm. */
+export const byLocatorsFlag = '--by-locators';
+
 /** What may be said about a remote, and how to reach it. */
 export interface RemoteOptions {
   readonly tokenFile?: string;
   readonly tlsCa?: string;
   readonly allowPlainHttp?: true;
   readonly rate?: string;
+  /** Nothing is opened for the transfer: a folder needs no keys. */
+  readonly byLocators?: true;
   readonly remoteKeyFile?: string;
   readonly remotePassphraseFd?: number;
   readonly remoteRecoveryKeyFd?: number;
@@ -49,6 +54,10 @@ export function addRemoteArguments(command: Command): Command {
   return addRemoteOptions(
     addJobs(command)
       .option('--allow-rollback', 'let roots go back to what they were, or follow a store that was set back')
+      .option(
+        byLocatorsFlag,
+        'encrypted stores of one realm: copy what is sealed as it lies, so that neither needs keys',
+      )
       .argument('<remote>', 'a folder, ssh://user@host/path, http(s)://host, or a name of holdfast remote')
       .argument('[root...]', 'names of roots; all without it'),
   );
@@ -245,12 +254,13 @@ async function secretOf(
 ): Promise<Secret | undefined> {
   const keys = keysOf(options);
   if (isGiven(keys)) return await readSecret(keys, context);
+  if (options.byLocators === true) return undefined;
   // Whatever is wrong with the store, opening it says it better.
   const encryption = (await readParameters(folder).catch(() => undefined))?.encryption;
   if (encryption === undefined || encryption === null) return undefined;
   throw new StoreError(
     'wrong-key',
-    `the store in ${folder} is encrypted: give --remote-key-file, --remote-passphrase-fd or --remote-recovery-key-fd`,
+    `the store in ${folder} is encrypted: give --remote-key-file, --remote-passphrase-fd or --remote-recovery-key-fd, or, in a realm with this one, ${byLocatorsFlag}`,
     { realm: encryption.realm },
   );
 }

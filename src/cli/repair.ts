@@ -1,10 +1,18 @@
 /** `holdfast repair DIR`: has what is damaged or lost from copies, alternates, or another store, wherever that is. */
 import { type RepairResult, type Store, repairFrom } from '../index.ts';
 import { UsageError, exitCodes } from './exit.ts';
-import { type RemoteOptions, addRemoteOptions, folderOf, keysOf, openFolder, withConnect } from './remote.ts';
+import {
+  type RemoteOptions,
+  addRemoteOptions,
+  byLocatorsFlag,
+  folderOf,
+  keysOf,
+  openFolder,
+  withConnect,
+} from './remote.ts';
 import { isGiven } from './secret.ts';
 import { showCount } from './units.ts';
-import { type Context, type Verb, openReadable, unlockingOther, withStore } from './verb.ts';
+import { type Context, type Verb, asItLies, openReadable, unlockingOther, withStore } from './verb.ts';
 
 /** Lines that people are shown; with --json there are all. */
 const shownMax = 20;
@@ -19,11 +27,22 @@ export const repair: Verb = {
         .option(
           '--from <remote>',
           'another store, to be asked for what is not to be had otherwise: a folder, ssh://, http(s)://, or a name of holdfast remote',
+        )
+        .option(
+          byLocatorsFlag,
+          '--from a store of the same realm: have what is sealed as it lies, so that neither needs keys',
         ),
     ),
-  async run(context, [directory], given) {
+  async run(surrounding, [directory], given) {
+    const { from, ...said } = given as RemoteOptions & { readonly from?: string };
+    if (from === undefined && said.byLocators === true)
+      throw new UsageError('what is said about a remote goes with --from');
+    const { context, byLocators } =
+      from === undefined
+        ? { context: surrounding, byLocators: false }
+        : await asItLies(directory!, surrounding, said.byLocators === true);
+    const options = { ...said, ...(byLocators ? ({ byLocators } as const) : {}) };
     const { output, signal } = context;
-    const { from, ...options } = given as RemoteOptions & { readonly from?: string };
     const result: RepairResult & { readonly failure?: Error } = await withStore(
       directory!,
       context,
@@ -73,15 +92,17 @@ async function repairWith(
       context,
       directory,
       options,
-      work: (connect) => repairFrom(store, connect, { signal }),
+      work: (connect) =>
+        repairFrom(store, connect, { signal, ...(options.byLocators === true ? { by: 'locators' } : {}) }),
     });
   const { tokenFile, tlsCa, allowPlainHttp, rate } = options;
   if ([tokenFile, tlsCa, allowPlainHttp, rate].some((one) => one !== undefined))
     throw new UsageError('--token-file, --tls-ca, --allow-plain-http and --rate are for what is no folder');
-  // With keys of its own, or with those of the store that is repaired.
-  const other = isGiven(keysOf(options))
-    ? await openFolder(folder, 'pull', { context, options })
-    : await unlockingOther(folder, context, (key) => openReadable(folder, key));
+  // With keys of its own, with none, or with those of the store that is repaired.
+  const other =
+    isGiven(keysOf(options)) || options.byLocators === true
+      ? await openFolder(folder, 'pull', { context, options })
+      : await unlockingOther(folder, context, (key) => openReadable(folder, key));
   try {
     return await store.repair({ from: other, signal });
   } finally {

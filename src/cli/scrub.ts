@@ -30,10 +30,15 @@ export const scrub: Verb = {
       });
       return {
         verified: isLocked(store, context) ? ('stored-bytes' as const) : ('content' as const),
-        result: { ...scrubbed, damaged: await withPaths(store, scrubbed.damaged) },
+        result: {
+          ...scrubbed,
+          damaged: await withPaths(store, scrubbed.damaged),
+          unreadable: await withPaths(store, scrubbed.unreadable),
+        },
       };
     }).finally(() => progress.end());
     for (const found of result.damaged) tellDamage(output, found);
+    for (const found of result.unreadable) tellDamage(output, found, 'cannot be read');
     if (result.badRows > 0) output.note(`${showCount(result.badRows, 'row')} of the catalog damaged`);
     if (result.unreachable > 0)
       output.note(

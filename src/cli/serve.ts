@@ -3,13 +3,14 @@ import { Option } from 'commander';
 import { serve as servePeer, streamTransport } from '../index.ts';
 import { UsageError, exitCodes } from './exit.ts';
 import { type HttpServing, serveHttp } from './serve-http.ts';
-import { addJobs, withJobs } from './remote.ts';
-import { type Verb, withReadableStore } from './verb.ts';
+import { addJobs, byLocatorsFlag, withJobs } from './remote.ts';
+import { type Verb, asItLies, withReadableStore } from './verb.ts';
 
 interface ServeVerbOptions extends HttpServing {
   readonly stdio?: true;
   readonly jobs?: string;
   readonly http?: string;
+  readonly byLocators?: true;
   readonly only?: 'pull' | 'push' | 'append';
 }
 
@@ -23,6 +24,10 @@ export const serve: Verb = {
       .option('--tls-cert <file>', '--http: the certificate and its chain (PEM)')
       .option('--tls-key <file>', '--http: its key (PEM)')
       .option('--allow-plain-http', '--http: listen without TLS where other machines can reach it')
+      .option(
+        byLocatorsFlag,
+        'ask for no passphrase: without its keys an encrypted store is served to others of its realm',
+      )
       .addOption(
         new Option(
           '--only <what>',
@@ -31,7 +36,12 @@ export const serve: Verb = {
       ),
   async run(surrounding, [directory], given) {
     const options = given as ServeVerbOptions;
-    const context = withJobs(surrounding, options);
+    // Without keys it is served as it lies.
+    const { context } = await asItLies(
+      directory!,
+      withJobs(surrounding, options),
+      options.byLocators === true,
+    );
     const { stdio, http, only, tlsCert, tlsKey, allowPlainHttp } = options;
     if ((stdio === undefined) === (http === undefined))
       throw new UsageError('serve on --stdio, or on --http');

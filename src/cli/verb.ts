@@ -3,6 +3,7 @@ import type { Command } from 'commander';
 import { type OpenOptions, type Store, StoreError, openStore, readParameters } from '../index.ts';
 import type { Output } from './output.ts';
 import { type Sources, isGiven, readSecret, secretToOpen, wipe } from './secret.ts';
+import { isTerminal } from './terminal.ts';
 
 export interface Context {
   readonly output: Output;
@@ -70,6 +71,21 @@ export async function withReadableStore<Result>(
 /** Whether the store is encrypted and was opened without keys. */
 export function isLocked(store: Store, { key }: Context): boolean {
   return store.parameters.encryption !== null && !isGiven(key);
+}
+
+/**
+ * What a store is opened with that goes to others: without keys where none is given and nobody can be asked, or where that is said. Then
+ * it goes by locators, as it lies.
+ */
+export async function asItLies(
+  directory: string,
+  context: Context,
+  byLocators: boolean,
+): Promise<{ readonly context: Context; readonly byLocators: boolean }> {
+  if (isGiven(context.key) || (isTerminal() && !byLocators)) return { context, byLocators };
+  const encryption = (await readParameters(directory).catch(() => undefined))?.encryption;
+  if (encryption === undefined || encryption === null) return { context, byLocators };
+  return { context: { ...context, keyless: true }, byLocators: true };
 }
 
 type Unlocking = Pick<OpenOptions, 'signal' | 'encryption' | 'threads'>;

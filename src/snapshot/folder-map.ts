@@ -24,12 +24,16 @@ export async function readTargets(run: ImportRun, folder: OpenFolder): Promise<v
       reading.end();
     }
   };
-  for (let i = 0, at = 0; i < folder.listing.count; i++) {
+  const { count } = folder.listing;
+  let links = 0;
+  for (let i = 0; i < count; i++) if (folder.kind(i) === kindLink) links++;
+  for (let i = 0, at = 0; links > 0; i++) {
     const wait = run.rest();
     if (wait !== undefined) await wait;
     const { bytes, next } = folder.nameAt(at);
     at = next;
     if (folder.kind(i) !== kindLink) continue;
+    links--;
     reading.start();
     await run.puts.start(() => read(i, folder.pathOf(utf8(bytes)!)));
   }

@@ -1,6 +1,7 @@
 /** Imports what is below a listing: files as blobs, folders as maps, children before parents, many at once. */
-import { type BlobId, StoreError, listingRecordBytes } from '../../engine/index.ts';
+import { type BlobId, StoreError } from '../../engine/index.ts';
 import { openChildren } from './child-folders.ts';
+import { nameEnd } from './flat-listing.ts';
 import { putMap, readTargets } from './folder-map.ts';
 import { type FolderCounts, foldersOf, kindFile } from './import-cache.ts';
 import type { ImportRun } from './import-run.ts';
@@ -12,6 +13,9 @@ import { isSourceError } from './source-error.ts';
 
 /** Folders that are looked through but wait for their puts. */
 const foldersMax = 256;
+
+/** Entries of a folder between two looks at the clock, each of which takes as long as an entry that is known. */
+const entriesPerLook = 32;
 
 /** A folder that is in the store. */
 export interface ImportedFolder {
@@ -92,23 +96,21 @@ export class TreeImport {
 
   /** The files of a folder that is new or changed: known ones keep their id, the others are read. */
   async #takeFiles(folder: OpenFolder): Promise<void> {
-    const { records, count } = folder.listing;
-    const known = folder.cached === undefined ? undefined : new SameFiles(folder.cached);
-    for (let i = 0, at = 0; i < count; i++) {
-      const wait = this.#run.rest();
+    const { names, count } = folder.listing;
+    const known = folder.cached === undefined ? undefined : new SameFiles(folder.cached, folder);
+    for (let i = 0, at = 0, end: number; i < count; i++, at = end + 1) {
+      const wait = i % entriesPerLook === 0 ? this.#run.rest() : undefined;
       if (wait !== undefined) await wait;
-      const { bytes, next } = folder.nameAt(at);
-      at = next;
+      end = nameEnd(names, at);
       const kind = folder.kind(i);
-      if (!this.#fits(folder, i, bytes) || kind !== kindFile) continue;
-      const id = known?.idOf(bytes, records.subarray(i * listingRecordBytes, (i + 1) * listingRecordBytes));
-      if (id !== undefined) {
-        folder.ids.set(id, i * id.length);
+      if (!this.#fits(folder, i, names.subarray(at, end)) || kind !== kindFile) continue;
+      if (known?.take(i, at) === true) {
         this.#countKnown({ files: 1, links: 0, bytes: folder.size(i) });
         continue;
       }
       folder.reading.start();
-      await this.#run.read(folder.size(i), () => this.#put(folder, i, folder.pathOf(utf8(bytes)!)));
+      const path = folder.pathOf(utf8(names.subarray(at, end))!);
+      await this.#run.read(folder.size(i), () => this.#put(folder, i, path));
       this.#run.check();
     }
   }

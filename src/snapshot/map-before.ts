@@ -1,8 +1,8 @@
 /** What a folder's map was when it was last imported: its nodes, which need no put, and its leaves, of which most stay as they are. */
 import { type BlobId, type FolderListing, type Store, listingRecordBytes } from '../../engine/index.ts';
-import { compareBytes } from '../../engine/codec/bytes.ts';
 import { type MapChild, decodeMapNode, isLeaf } from '../../sync/tree/map-node.ts';
-import { type CachedFolder, kindFolder, noFolder, noKind, sameBytes } from './import-cache.ts';
+import { compareNames, equalAt, nameEnd } from './flat-listing.ts';
+import { type CachedFolder, kindFolder, noFolder, noKind } from './import-cache.ts';
 
 const idBytes = 32;
 
@@ -59,20 +59,19 @@ export class MapBefore {
     at: number,
   ): { readonly leaf: MapChild; readonly index: number; readonly at: number } | undefined {
     if (this.#leaf === this.#leaves.length) return undefined;
-    const name = listing.names.subarray(at, listing.names.indexOf(0, at));
-    while (compareBytes(this.#leaves[this.#leaf]!.key, name) < 0) if (!this.#passLeaf()) return undefined;
+    while (compareKey(this.#leaves[this.#leaf]!.key, listing.names, at) < 0)
+      if (!this.#passLeaf()) return undefined;
     if (this.#differs === this.#leaf) return undefined;
     const leaf = this.#leaves[this.#leaf]!;
     const old = this.#cached;
     for (let was = this.#index, wasAt = this.#at; index < listing.count && was < old.count; index++, was++) {
-      const end = listing.names.indexOf(0, at);
-      const oldEnd = old.names.indexOf(0, wasAt);
-      const key = listing.names.subarray(at, end);
-      if (!sameBytes(old.names.subarray(wasAt, oldEnd), key)) break;
+      if (compareNames(old.names, wasAt, listing.names, at) !== 0) break;
       if (!this.#isSame(was, { listing, ids }, index)) break;
-      at = end + 1;
-      wasAt = oldEnd + 1;
-      if (!sameBytes(key, leaf.key)) continue;
+      const isLast = compareKey(leaf.key, listing.names, at) === 0;
+      const length = nameEnd(old.names, wasAt) - wasAt + 1;
+      at += length;
+      wasAt += length;
+      if (!isLast) continue;
       this.#leaf++;
       this.#index = was + 1;
       this.#at = wasAt;
@@ -87,9 +86,8 @@ export class MapBefore {
     const { names, count } = this.#cached;
     const { key } = this.#leaves[this.#leaf]!;
     for (; this.#index < count; this.#index++) {
-      const end = names.indexOf(0, this.#at);
-      if (compareBytes(names.subarray(this.#at, end), key) > 0) break;
-      this.#at = end + 1;
+      if (compareKey(key, names, this.#at) < 0) break;
+      this.#at = nameEnd(names, this.#at) + 1;
     }
     return ++this.#leaf < this.#leaves.length;
   }
@@ -100,15 +98,22 @@ export class MapBefore {
     now: { readonly listing: FolderListing; readonly ids: Uint8Array },
     index: number,
   ): boolean {
-    const old = this.#cached.records.subarray(was * listingRecordBytes, (was + 1) * listingRecordBytes);
-    if (old[0] === kindFolder || old[0] === noKind) return false;
-    const record = now.listing.records.subarray(index * listingRecordBytes, (index + 1) * listingRecordBytes);
+    const { records, ids } = this.#cached;
+    const at = was * listingRecordBytes;
+    if (records[at] === kindFolder || records[at] === noKind) return false;
     return (
-      sameBytes(old, record) &&
-      sameBytes(
-        this.#cached.ids.subarray(was * idBytes, (was + 1) * idBytes),
-        now.ids.subarray(index * idBytes, (index + 1) * idBytes),
-      )
+      equalAt(records, at, now.listing.records, index * listingRecordBytes, listingRecordBytes) &&
+      equalAt(ids, was * idBytes, now.ids, index * idBytes, idBytes)
     );
   }
+}
+
+/** The order of a key, which may be any bytes, and of the name that begins at `at`. */
+function compareKey(key: Uint8Array, names: Uint8Array, at: number): number {
+  for (let i = 0; i < key.length; i++) {
+    const byte = names[at + i] ?? 0;
+    if (byte === 0) return 1;
+    if (key[i] !== byte) return key[i]! - byte;
+  }
+  return (names[at + key.length] ?? 0) === 0 ? 0 : -1;
 }

@@ -20,6 +20,7 @@ import {
   sameBytes,
   sameListing,
 } from './import-cache.ts';
+import { compareNames, equalAt, nameEnd } from './flat-listing.ts';
 import { utf8 } from './names.ts';
 import { Latch } from './pacing.ts';
 
@@ -91,7 +92,8 @@ export class OpenFolder {
   }
 
   size(index: number): number {
-    return sizeAt(this.listing.records, index);
+    const { records } = this.listing;
+    return sizeAt(new DataView(records.buffer, records.byteOffset, records.length), index);
   }
 
   /** The real path of an entry. */
@@ -167,43 +169,49 @@ export class OpenFolder {
   remember(result: { readonly id: BlobId; readonly height: number }): Omit<CachedFolder, 'parts'> {
     const { names, records, count } = this.listing;
     const counts = { files: 0, links: 0, bytes: 0 };
+    const view = new DataView(records.buffer, records.byteOffset, records.length);
     for (let i = 0; i < count; i++) {
       const kind = this.kind(i);
       if (kind === kindLink) counts.links++;
       if (kind !== kindFile) continue;
       counts.files++;
-      counts.bytes += this.size(i);
+      counts.bytes += sizeAt(view, i);
     }
     markRacy(records, this.#listedMs);
     return { ...result, counts, names, records, count, ids: this.ids, notable: this.notable };
   }
 }
 
-/** Walks two listings side by side, and finds the entry of the old one that is the very same file. */
+/** Walks two listings side by side, and finds the entries that are the very same files. Byte by byte: views cost more than they show. */
 export class SameFiles {
   readonly #old: CachedFolder;
+  readonly #folder: OpenFolder;
   #index = 0;
   #at = 0;
 
-  constructor(old: CachedFolder) {
+  constructor(old: CachedFolder, folder: OpenFolder) {
     this.#old = old;
+    this.#folder = folder;
   }
 
-  /** The id an unchanged entry had. Call it by rising name. */
-  idOf(name: Uint8Array, record: Uint8Array): Uint8Array | undefined {
-    const old = this.#old;
-    for (; this.#index < old.count; this.#index++) {
-      const end = old.names.indexOf(0, this.#at);
-      const order = Buffer.compare(old.names.subarray(this.#at, end), name);
-      if (order > 0) return undefined;
+  /** Gives an unchanged entry, whose name is at `at`, the id that it had. Call it by rising index. */
+  take(index: number, at: number): boolean {
+    const { names, records, ids, count } = this.#old;
+    const { listing } = this.#folder;
+    for (; this.#index < count; this.#index++) {
+      const order = compareNames(names, this.#at, listing.names, at);
+      if (order > 0) return false;
       if (order === 0) {
-        const at = this.#index * listingRecordBytes;
-        const same = Buffer.compare(old.records.subarray(at, at + listingRecordBytes), record) === 0;
-        return same ? old.ids.subarray(this.#index * idBytes, (this.#index + 1) * idBytes) : undefined;
+        const was = this.#index * listingRecordBytes;
+        if (!equalAt(records, was, listing.records, index * listingRecordBytes, listingRecordBytes))
+          return false;
+        for (let i = 0; i < idBytes; i++)
+          this.#folder.ids[index * idBytes + i] = ids[this.#index * idBytes + i]!;
+        return true;
       }
-      this.#at = end + 1;
+      this.#at = nameEnd(names, this.#at) + 1;
     }
-    return undefined;
+    return false;
   }
 }
 
@@ -217,9 +225,9 @@ function findNotable({ records, names, count }: FolderListing): Uint32Array {
   return Uint32Array.from(found);
 }
 
-function sizeAt(records: Uint8Array, index: number): number {
-  const view = new DataView(records.buffer, records.byteOffset + index * listingRecordBytes + 8, 8);
-  return view.getUint32(0, true) + view.getUint32(4, true) * 0x1_0000_0000;
+function sizeAt(view: DataView, index: number): number {
+  const at = index * listingRecordBytes + 8;
+  return view.getUint32(at, true) + view.getUint32(at + 4, true) * 0x1_0000_0000;
 }
 
 export function joinPath(folder: string, name: string): string {

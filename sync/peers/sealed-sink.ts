@@ -27,6 +27,7 @@ export class SealedSink implements Sink {
   readonly linksOf: NonNullable<Sink['linksOf']> = objectLinks;
   readonly #store: Store;
   #session: Session | undefined;
+  #keys: Promise<void> = Promise.resolve();
   #current = new Map<string, BlobId>();
   /** The sealed names that came, by key and locator. */
   readonly #names = new Map<string, string>();
@@ -39,6 +40,19 @@ export class SealedSink implements Sink {
 
   identity(): Promise<Identity> {
     return sealedIdentity(this.#store);
+  }
+
+  takeKeys(file: Uint8Array): Promise<void> {
+    this.#keys = this.#keys.then(async () => {
+      const state = await this.#store.sealed.takeKeys(file);
+      if (state === 'ahead' && !this.#store.sealed.locked)
+        throw new StoreError(
+          'needs-reopen',
+          'the peer has new keys, which came with it: open this store again, with a secret that opens them',
+        );
+    });
+    this.#keys.catch(() => undefined); // told by whoever waits
+    return this.#keys;
   }
 
   /** Names are the keys that roots are found by. */
@@ -102,6 +116,7 @@ export class SealedSink implements Sink {
 
   async write(piece: RawPiece): Promise<void> {
     const { id, size, offset, bytes } = piece;
+    await this.#keys;
     if (offset === 0 && bytes.length === size) {
       const put = this.#store.sealed.put(bytes, { locator: id, kind: 'raw' });
       this.#puts.set(id, put);
@@ -131,17 +146,20 @@ export class SealedSink implements Sink {
     }
   }
 
-  putNode(id: BlobId, bytes: Uint8Array): Promise<boolean> {
-    return unlessMissing(this.#store.sealed.put(bytes, { locator: id, kind: 'node' }));
+  async putNode(id: BlobId, bytes: Uint8Array): Promise<boolean> {
+    await this.#keys;
+    return await unlessMissing(this.#store.sealed.put(bytes, { locator: id, kind: 'node' }));
   }
 
-  putManifest(id: BlobId, manifest: Uint8Array): Promise<boolean> {
-    return unlessMissing(this.#store.sealed.putChunked(id, toHex(manifest)));
+  async putManifest(id: BlobId, manifest: Uint8Array): Promise<boolean> {
+    await this.#keys;
+    return await unlessMissing(this.#store.sealed.putChunked(id, toHex(manifest)));
   }
 
-  setRoot(key: string, locator: BlobId): Promise<boolean> {
+  async setRoot(key: string, locator: BlobId): Promise<boolean> {
+    await this.#keys;
     const root: SealedRoot = { key, locator, shown: this.#names.get(`${key} ${locator}`)! };
-    return unlessMissing(this.#store.sealed.setRoot(root, { expect: this.#current.get(key) ?? null }));
+    return await unlessMissing(this.#store.sealed.setRoot(root, { expect: this.#current.get(key) ?? null }));
   }
 
   async end(_ending: Ending): Promise<void> {

@@ -33,6 +33,11 @@ export class SealedSource implements Source {
     this.#session = await readingSession(this.#store);
   }
 
+  async keys(): Promise<readonly Uint8Array[]> {
+    const { keys, offered = [] } = await this.#store.sealed.seed();
+    return [keys, ...offered];
+  }
+
   async roots(names?: readonly string[]): Promise<readonly PeerRoot[]> {
     const wanted = names && new Set(names);
     const found = (await this.#store.sealed.roots()).filter(({ key }) => wanted?.has(key) !== false);

@@ -10,10 +10,7 @@ export interface TreeLink {
 /** The links of nodes, in the order of their ids; undefined for a node that is not there. */
 export type LinksOf = (ids: readonly BlobId[]) => Promise<readonly (readonly TreeLink[] | undefined)[]>;
 
-/** Levels that the base is walked ahead where nothing fits: its tree may have grown or shrunk by a level. */
-const aheadMax = 2;
-/** A level of fewer nodes says nothing about that. */
-const aheadFrom = 8;
+const none: readonly TreeLink[] = [];
 
 /**
  * The blobs below `target` that are not below `base`, parents before children, each once: the order in which a receiver takes them.
@@ -45,30 +42,26 @@ class Walk {
     this.#max = max;
   }
 
-  /** False when there is no telling. */
+  /**
+   * False when there is no telling. Of the base no more is read than of the target, level by level: one that is walked ahead, to see
+   * whether it has grown or shrunk, is read whole where a tree has changed a little everywhere. Where it did shrink by a level, that level
+   * of the target is read, and all below it is known then.
+   */
   async run(target: BlobId, base: BlobId): Promise<boolean> {
     this.#known.add(nodeKey(base));
     this.#met.add(nodeKey(target));
     this.#baseFront = [base];
     for (let front = [target]; front.length > 0;) {
-      for (let ahead = 0; ahead < aheadMax && this.#fitsNothing(front); ahead++)
-        if (!(await this.#stepBase())) return false;
-      const unknown = front.filter((id) => !this.#known.has(nodeKey(id)));
-      const found = await this.#linksOf(unknown);
-      const next: BlobId[] = [];
-      for (const [i, id] of unknown.entries()) {
+      const found = await this.#linksOf(front);
+      for (const [i, id] of front.entries()) {
         const links = found[i];
         if (links === undefined) return false;
         this.#links.set(id, links);
-        for (const link of links) {
-          if (this.#met.has(keyOf(link))) continue;
-          this.#met.add(keyOf(link));
-          if (link.kind === 'node') next.push(link.id);
-        }
+        for (const link of links) this.#met.add(keyOf(link));
       }
       if (!(await this.#stepBase())) return false;
       if (this.#met.size + this.#known.size > 4 * this.#max) return false;
-      front = next;
+      front = this.#below(front);
     }
     return true;
   }
@@ -88,13 +81,16 @@ class Walk {
     return items;
   }
 
-  #fitsNothing(front: readonly BlobId[]): boolean {
-    return (
-      front.length >= aheadFrom &&
-      this.#baseFront.length > 0 &&
-      this.#baseFront.length <= 4 * front.length + 64 &&
-      !front.some((id) => this.#known.has(nodeKey(id)))
-    );
+  /** The nodes below these that are still to be read. */
+  #below(front: readonly BlobId[]): BlobId[] {
+    const next = new Set<BlobId>();
+    for (const id of front) {
+      if (this.#known.has(nodeKey(id))) continue;
+      for (const link of this.#links.get(id)!)
+        if (link.kind === 'node' && !this.#links.has(link.id) && !this.#known.has(nodeKey(link.id)))
+          next.add(link.id);
+    }
+    return [...next];
   }
 
   /** Goes one level down below the base, where the target does not share it. */
@@ -107,11 +103,21 @@ class Walk {
       if (links === undefined) return false;
       for (const link of links) {
         if (this.#known.has(keyOf(link))) continue;
-        this.#known.add(keyOf(link));
+        this.#learn(link);
         if (link.kind === 'node') this.#baseFront.push(link.id);
       }
     }
     return true;
+  }
+
+  /** What is below the base, with all that the target was read to have below it. */
+  #learn(found: TreeLink): void {
+    const stack = [found];
+    for (let link = stack.pop(); link !== undefined; link = stack.pop()) {
+      if (this.#known.has(keyOf(link))) continue;
+      this.#known.add(keyOf(link));
+      if (link.kind === 'node') for (const below of this.#links.get(link.id) ?? none) stack.push(below);
+    }
   }
 }
 

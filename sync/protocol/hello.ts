@@ -29,15 +29,23 @@ export function helloOf({ storeId, namespace, realm }: Identity, spoken: readonl
   return { type: 'hello', versions, storeId, namespace, realm, payloadBytes, windowBytes, forms: numbers };
 }
 
-/** Refuses a peer with which no blob could be exchanged. Versions were compared when the hello was decoded. */
-export function agree(mine: HelloMessage, theirs: HelloMessage): Agreement {
+/**
+ * Refuses a peer with which no blob could be exchanged. Versions were compared when the hello was decoded. `seed`: by locators one side may
+ * be of no realm, who wants to be made of the other.
+ */
+export function agree(mine: HelloMessage, theirs: HelloMessage, seed = false): Agreement {
   if (mine.namespace !== theirs.namespace)
     throw new StoreError(
       'incompatible-format',
-      `the peer names blobs by ${theirs.namespace}, this store by ${mine.namespace}`,
+      `the peer names blobs by ${theirs.namespace}, this store by ${mine.namespace}: by locators (by: 'locators', --by-locators, and all that is opened without keys) go encrypted stores of one realm, everything else by ids`,
     );
-  if (!equalBytes(mine.realm, theirs.realm))
-    throw new StoreError('wrong-key', 'the peer is of another realm: its locators mean nothing here');
+  const isSeed =
+    seed && mine.namespace === 'locators' && [mine, theirs].some(({ realm }) => realm.length === 0);
+  if (!isSeed && !equalBytes(mine.realm, theirs.realm))
+    throw new StoreError(
+      'wrong-key',
+      'the peer is of another realm: its locators mean nothing here. A replica is made by replicaOf (init --replica-of)',
+    );
   if (!theirs.forms.includes(formNumbers.content))
     throw new StoreError('incompatible-format', 'the peer does not take blobs as their content');
   const { storeId, namespace, realm } = theirs;

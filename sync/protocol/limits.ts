@@ -47,6 +47,12 @@ export const storeIdBytesMax = 64;
 export const realmBytesMax = 64;
 export const formsMax = 16;
 export const formNumberMax = 255;
+/** A file of keys: 16 slots, each with 1,024 epochs. */
+export const keysBytesMax: number = 704 * 1024;
+/** Files of keys that a peer may send in one answer: the one in use, and those that wait. */
+export const keysMax = 17;
+/** Parameters of a store, as text. */
+export const parametersBytesMax = 4096;
 export const messageBytesMax = 1024;
 export const codeBytesMax = 64;
 

@@ -24,72 +24,29 @@ import {
   writeIds,
 } from './fields.ts';
 import * as limits from './limits.ts';
+import type {
+  AskedRoot,
+  BlobForm,
+  FoundRoot,
+  HelloMessage,
+  Namespace,
+  OfferedRoot,
+  RootHistory,
+  Want,
+} from './message-parts.ts';
 
-export type { BlobId, LinkKind };
-
-/**
- * How the bytes of a blob travel: as its content, or as a run of chunks, of which those that are compressed are so by this codec. In the
- * place of a chunked blob, which has no sealed object, the locator of its `manifest`.
- */
-export type BlobForm = 'content' | 'deflate' | 'zstd' | 'manifest';
-/** What blobs are named by: their sha256, or locators within one realm. Only `ids` is spoken in version 1. */
-export type Namespace = 'ids' | 'locators';
-
-/** A root that is asked for, and the nodes a receiver can name that the sender may know too. */
-export interface AskedRoot {
-  readonly name: string;
-  readonly haves: readonly BlobId[];
-  /** To be looked for in the sender's history: what the root is at the receiver, then what peers told, and had, under this name. */
-  readonly seen?: readonly BlobId[];
-}
-
-/** A root that is offered. `expect`: what it must be at the receiver; undefined = whatever it is when the offer comes, null = not there. */
-export interface OfferedRoot {
-  readonly name: string;
-  readonly id: BlobId;
-  readonly expect?: BlobId | null;
-  /** It may also go back to what it was. Not together with `expect`. */
-  readonly force?: true;
-  /** Nodes the sender believes the receiver had. */
-  readonly marks: readonly BlobId[];
-}
-
-/** What the sender's root log tells of a root. Sequences count its records from 1; 0 is for what it does not know. */
-export interface RootHistory {
-  /** Of the change that made the root what it is. */
-  readonly sequence: number;
-  /** Of the last change that made it what it was seen to be, for each of `seen` in the question. */
-  readonly seen: readonly number[];
-}
-
-/** What a sender has under a name that was asked for. With `base`, all that is not in the closure of `base` follows unasked. */
-export interface FoundRoot {
-  readonly name: string;
-  /** null: there is no such root. */
-  readonly id: BlobId | null;
-  /** Whether the root is to be walked as a node, or is a blob of bytes. */
-  readonly kind: LinkKind;
-  readonly base: BlobId | null;
-}
-
-export interface Want {
-  readonly kind: LinkKind;
-  readonly id: BlobId;
-  /** Bytes that the receiver has already. */
-  readonly from: number;
-}
-
-export interface HelloMessage {
-  readonly type: 'hello';
-  readonly versions: { readonly min: number; readonly max: number };
-  readonly storeId: string;
-  readonly namespace: Namespace;
-  /** Whose keys locators are made with; empty for none. */
-  readonly realm: Uint8Array;
-  readonly payloadBytes: number;
-  readonly windowBytes: number;
-  readonly forms: readonly number[];
-}
+export type {
+  AskedRoot,
+  BlobForm,
+  BlobId,
+  FoundRoot,
+  HelloMessage,
+  LinkKind,
+  Namespace,
+  OfferedRoot,
+  RootHistory,
+  Want,
+};
 
 export type Message =
   | HelloMessage
@@ -128,7 +85,11 @@ export type Message =
   /** A part ends: `digest` is over the digest before it and all its bytes up to here. `last`: so does the stream. */
   | { readonly type: 'seal'; readonly last: boolean; readonly digest: string }
   /** Where the roots that follow stand in the sender's root log, in their order. */
-  | { readonly type: 'history'; readonly roots: readonly RootHistory[] };
+  | { readonly type: 'history'; readonly roots: readonly RootHistory[] }
+  /** By locators: asks for what a replica is made of. */
+  | { readonly type: 'seed' }
+  /** By locators: a file of keys of the sender's. `parameters`: of its store, in the last one that answers `seed`; empty in every other. */
+  | { readonly type: 'keys'; readonly file: Uint8Array; readonly parameters: Uint8Array };
 
 /** The numbers of the codecs in stored chunks. */
 export const formNumbers: Readonly<Record<BlobForm, number>> = {
@@ -155,6 +116,8 @@ const types = [
   'part',
   'seal',
   'history',
+  'seed',
+  'keys',
 ] as const satisfies readonly Message['type'][];
 const namespaces: readonly Namespace[] = ['ids', 'locators'];
 export const forms: readonly BlobForm[] = ['content', 'deflate', 'zstd', 'manifest'];
@@ -223,6 +186,7 @@ export function encodeMessage(message: Message): Uint8Array {
       break;
     case 'bye':
     case 'alive':
+    case 'seed':
       open(0);
       break;
     case 'part':
@@ -230,6 +194,9 @@ export function encodeMessage(message: Message): Uint8Array {
       break;
     case 'seal':
       open(2).integer(Number(message.last)).bytes(raw(message.digest));
+      break;
+    case 'keys':
+      open(2).bytes(message.file).bytes(message.parameters);
       break;
     case 'history':
       open(1).array(message.roots.length);
@@ -365,6 +332,15 @@ const readers: Readonly<Record<Message['type'], Read>> = {
   alive(reader, parts) {
     expectParts(reader, parts, 0);
     return { type: 'alive' };
+  },
+  seed(reader, parts) {
+    expectParts(reader, parts, 0);
+    return { type: 'seed' };
+  },
+  keys(reader, parts) {
+    expectParts(reader, parts, 2);
+    const file = reader.bytes(limits.keysBytesMax).slice();
+    return { type: 'keys', file, parameters: reader.bytes(limits.parametersBytesMax).slice() };
   },
   part(reader, parts) {
     expectParts(reader, parts, 3);

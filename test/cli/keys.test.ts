@@ -1,10 +1,11 @@
 /** Encrypted stores on the command line: how they are made and opened, what works without keys, how keys change, and what never leaks. */
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
-import { openSync, readFileSync, writeFileSync } from 'node:fs';
+import { openSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { openStore } from '../../engine/index.ts';
+import { listenHttp, pull, spawnTransport, syncHandler } from '../../src/index.ts';
 import { compareTrees } from '../../src/cli/compare.ts';
 import { type Ended, holdfast, holdfastRunning, main, workFolder, writeFiles } from './command.ts';
 
@@ -244,3 +245,100 @@ test(
     assert.equal((await typed('scrub store --passphrase-fd 0', ['second'])).exit, 0);
   },
 );
+
+test('a replica without keys takes everything, gives it back over stdio and HTTP, and is looked after', async (t) => {
+  const { folder, run } = workplace(t);
+  const fine = async (line: string): Promise<Ended> => {
+    const ended = await run(`${line} --json`);
+    assert.equal(ended.exit, 0, `${line}: ${ended.stderr}`);
+    return ended;
+  };
+  await fine('init store --encrypt --key-file key');
+  const { root } = (await fine('add store photos --key-file key')).json;
+  const made = await fine('init backup --replica-of store');
+  const { realm, slots } = (await fine('keys list store')).json;
+  assert.deepEqual([made.json.encryption.realm, made.json.slots], [realm, slots]);
+  await fine('init plain');
+  await fine('init other --encrypt --key-file key');
+
+  // Each mistake is told with the way out.
+  for (const [line, exit, code, way] of [
+    ['push store backup --key-file key', 1, 'wrong-key', /--by-locators/],
+    ['pull plain backup', 1, 'wrong-key', /--by-locators/],
+    ['push store plain', 1, 'incompatible-format', /--by-locators/],
+    ['push plain backup --by-locators', 2, 'invalid-argument', /not encrypted/],
+    ['pull other backup', 1, 'wrong-key', /--replica-of/],
+    ['init more --replica-of plain', 2, 'invalid-argument', /not encrypted/],
+    ['init more --replica-of store --key-file key', 2, 'invalid-argument', /a secret opens it later/],
+    ['init more --replica-of store --layout hybrid', 2, 'invalid-argument', /--replica-of/],
+    ['ls store main --sealed', 2, 'invalid-argument', /--sealed/],
+    ['rm backup main --sealed', 1, 'not-found', /no root of the key/],
+  ] as const) {
+    const ended = await run(`${line} --json`);
+    refused(ended, exit, code);
+    assert.match(ended.stderr, way, line);
+  }
+
+  // With keys roots go by their names, without by the keys that they are found by.
+  const pushed = await fine('push store backup main --by-locators --key-file key');
+  assert.deepEqual(pushed.json.roots, [{ name: 'main', id: root, changed: true }]);
+  const [sealed] = (await fine('ls backup --sealed')).json.roots;
+  const again = await fine('push store backup');
+  assert.deepEqual(again.json.roots, [{ name: sealed.key, id: sealed.locator, changed: false }]);
+  for (const line of ['scrub backup', 'health backup', 'gc backup', 'stats backup', 'volumes list backup'])
+    await fine(line);
+  for (const line of ['cat backup main:photos/letter.txt', 'ls backup', 'rm backup main'])
+    refused(await run(`${line} --json`), 1, 'wrong-key');
+
+  // Over a child process's stdio, by who has the keys, into a store that knew nothing.
+  await fine('init third --replica-of backup');
+  const keys = {
+    encryption: { secret: { kind: 'key-file', content: readFileSync(join(folder, 'key')) } },
+  } as const;
+  const third = await openStore(join(folder, 'third'), { threads: { count: 0 }, ...keys });
+  const child = spawnTransport(process.execPath, [
+    '--no-warnings',
+    main,
+    'serve',
+    join(folder, 'backup'),
+    '--stdio',
+  ]);
+  const pulled = await pull(third, child, { by: 'locators', roots: ['main'] });
+  assert.deepEqual(pulled.roots, [{ name: 'main', id: root, changed: true }]);
+  assert.equal(await third.roots.get('main'), root);
+  await third.close();
+  await fine('get third main out --key-file key');
+  for (const name of ['letter.txt', 'sub/large.jpg'])
+    assert.deepEqual(
+      readFileSync(join(folder, 'out/photos', name)),
+      readFileSync(join(folder, 'photos', name)),
+    );
+
+  // What is damaged comes from whoever has it, by name, folder or address.
+  for (const line of [
+    'repair backup --from store',
+    'repair store --from backup --by-locators --key-file key',
+  ])
+    assert.deepEqual((await fine(line)).json.remaining, []);
+  const path = readdirSync(join(folder, 'backup/blobs'), { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => join(entry.parentPath, entry.name))
+    .find((one) => statSync(one).size > 600_000)!;
+  const bytes = readFileSync(path).fill(0, 5000, 6000);
+  rmSync(path);
+  writeFileSync(path, bytes);
+  assert.equal((await run('repair backup --from third --json')).json.sources.from, 1);
+  assert.equal((await run('repair backup --by-locators --json')).exit, 2);
+
+  // Over HTTP, by who has none.
+  const served = await openStore(join(folder, 'backup'), { threads: { count: 0 } });
+  const handler = syncHandler(served, { anonymous: () => Promise.resolve('read') });
+  const { url, close } = await listenHttp(handler, { host: '127.0.0.1', port: 0 });
+  await fine(`init fourth --replica-of ${url}`);
+  const fetched = await fine(`pull fourth ${url}`);
+  assert.deepEqual(fetched.json.roots, [{ name: sealed.key, id: sealed.locator, changed: true }]);
+  await close();
+  await served.close();
+  assert.equal((await fine(`rm fourth ${sealed.key} --sealed`)).json.id, sealed.locator);
+  assert.deepEqual((await fine('ls fourth --sealed')).json.roots, []);
+});

@@ -191,3 +191,22 @@ test('as a process of its own it says the same, and ends with the same codes', a
       assert.deepEqual([own.stdout, own.stderr], [here.stdout, here.stderr]);
   }
 });
+
+test('what V8 keeps for young objects stays below 20 MB in the process of a command', async (t) => {
+  const folder = workFolder(t);
+  // As many objects live on as a transfer of small files has under way.
+  const program = `
+    import { getHeapSpaceStatistics } from 'node:v8';
+    process.on('exit', () => {
+      let kept = [];
+      for (let i = 0; i < 1_000_000; i++) kept = kept.length > 20_000 ? [] : (kept.push({ text: 'blob ' + i }), kept);
+      const young = getHeapSpaceStatistics().find((space) => space.space_name === 'new_space');
+      console.log(JSON.stringify({ young: young.space_size }));
+    });`;
+  const ran = await holdfastProcess(['--version'], {
+    cwd: folder,
+    env: { ...process.env, NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(program)}` },
+  });
+  assert.equal(ran.exit, 0, ran.stderr);
+  assert.ok(ran.json.young < 20e6, `${ran.json.young} bytes`);
+});

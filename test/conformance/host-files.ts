@@ -71,6 +71,31 @@ const opening: HostTests = {
     file.sync();
     file.close();
   },
+  'a direct file gives the bytes that were written just now, up to the end; it may be closed while it reads':
+    async ({ host, folder }) => {
+      const content = Uint8Array.from({ length: 2_500_123 }, (_, i) => (i * 2_654_435_761) >>> 24);
+      const file = host.files.open(putFile(host, host.files.join(folder, 'large'), content), 'read');
+      const direct = file.direct?.();
+      if (direct !== undefined) {
+        for (let at = 0; at < content.length;) {
+          const bytes = await direct.read(at);
+          assert.ok(
+            bytes.length > 0 &&
+              (at + bytes.length === content.length || bytes.length % direct.alignBytes === 0),
+          );
+          assert.deepEqual(bytes, content.slice(at, at + bytes.length));
+          at += bytes.length;
+          direct.release(bytes);
+        }
+        const last = direct.read(0);
+        direct.close();
+        const bytes = await last;
+        assert.deepEqual(bytes, content.slice(0, bytes.length));
+        direct.release(bytes);
+        direct.close();
+      }
+      file.close();
+    },
   'a closed file is EBADF for everything; closing twice is harmless': ({ host, folder }) => {
     const file = host.files.open(host.files.join(folder, 'file'), 'create');
     file.close();

@@ -15,6 +15,7 @@ import { runMoves } from './move.ts';
 import { buildMutant, huntMutant, mutants } from './mutants.ts';
 import { type PowerLossOptions, runPowerLoss } from './power-loss.ts';
 import { buildRecorder } from './recorded-run.ts';
+import { runSealedKills } from './sealed-kill.ts';
 import type { Subject } from './subject.ts';
 import { startVerifiers } from './verifiers.ts';
 
@@ -238,6 +239,14 @@ export async function alternatesKill({ seed, runs = 100, print }: CrashArguments
   const ran = await untilOneFails(print, async (done) => {
     const report = await runAlternatesKills({ seed, runs }, ({ kills }) => done(kills));
     return `alternates-kill: ${report.kills} kills, ${report.borrowed} blobs were borrowed, ${report.copied} copied, ${report.collected} collected in the base, seed ${seed}`;
+  });
+  return { from: seed, to: seed + 1, ...ran };
+}
+
+export async function sealedKill({ seed, runs = 100, print }: CrashArguments): Promise<Outcome> {
+  const ran = await untilOneFails(print, async (done) => {
+    const report = await runSealedKills({ seed, runs }, ({ kills }) => done(kills));
+    return `sealed-kill: ${report.kills} kills, ${report.within} in the middle of a root, ${report.acknowledged} roots acknowledged, seed ${seed}`;
   });
   return { from: seed, to: seed + 1, ...ran };
 }

@@ -20,17 +20,24 @@ export interface CampaignArguments {
 }
 
 /** Schedules `from` to `from + runs`; each is its own seed. */
-export async function races({
-  runs = 2000,
-  from,
-  jobs,
-  processes,
-  trace,
-  print,
-}: CampaignArguments): Promise<Outcome> {
+export async function races(given: CampaignArguments): Promise<Outcome> {
+  return await schedulesOf(given, true);
+}
+
+/** Schedules of several steps of every process, with all that is dear: the same of fewer. */
+export async function longRaces(given: CampaignArguments): Promise<Outcome> {
+  return await schedulesOf(given, false);
+}
+
+async function schedulesOf(given: CampaignArguments, brief: boolean): Promise<Outcome> {
+  const { runs = brief ? 20_000 : 2000, from, jobs, processes, trace, print } = given;
   const each = Math.ceil(runs / jobs);
   const reports: RacesReport[] = [];
-  const options = { ...(processes === undefined ? {} : { processes }), ...(trace ? { trace: print } : {}) };
+  const options = {
+    brief,
+    ...(processes === undefined ? {} : { processes }),
+    ...(trace ? { trace: print } : {}),
+  };
   await Promise.all(
     Array.from({ length: jobs }, async (_, job) => {
       const first = from + job * each;
@@ -53,7 +60,7 @@ export async function races({
     );
   }
   print(
-    `races: ${sum((r) => r.schedules)} schedules on ${sum((r) => r.stores)} stores, ${sum((r) => r.switches)} of ${sum((r) => r.steps)} points handed the turn on, ${failures.length} failed, ${secondsOf(reports)} s, from ${from}${seeds(failures.map(({ schedule }) => schedule))}`,
+    `${brief ? 'races' : 'long-races'}: ${sum((r) => r.schedules)} schedules on ${sum((r) => r.stores)} stores, ${sum((r) => r.switches)} of ${sum((r) => r.steps)} points handed the turn on, ${failures.length} failed, ${secondsOf(reports)} s, from ${from}${seeds(failures.map(({ schedule }) => schedule))}`,
   );
   return { from, to: from + runs, runs: sum((r) => r.schedules), losses: failures.length };
 }

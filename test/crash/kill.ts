@@ -6,6 +6,7 @@ import {
   mkdirSync,
   mkdtempSync,
   readFileSync,
+  renameSync,
   rmSync,
   statSync,
   writeFileSync,
@@ -150,6 +151,8 @@ class KillCampaign {
   #store = '';
   #encrypted = false;
   #scale: Plan['scale'] = 1;
+  #inline = false;
+  #grouped = false;
   #kills = 0;
   #births = 0;
   #verifications = 0;
@@ -168,7 +171,7 @@ class KillCampaign {
   }
 
   async run(): Promise<KillReport> {
-    const { kills, killsPerRound = 5, roundsPerStore = 8 } = this.#options;
+    const { kills, killsPerRound = 8, roundsPerStore = 4 } = this.#options;
     for (let number = 0; this.#kills < kills; number++) {
       await this.#newStore(number);
       for (let round = 0; round < roundsPerStore && this.#kills < kills; round++) {
@@ -197,12 +200,16 @@ class KillCampaign {
 
   /** Every second store is created by all processes at once; the other ones by one, while the rest waits. */
   async #newStore(number: number): Promise<void> {
-    if (this.#store !== '') rmSync(join(this.#store, '..'), { recursive: true, force: true });
+    if (this.#store !== '') rmSync(this.#area, { recursive: true, force: true });
     const area = join(this.#ground.work, `store-${number}`);
     mkdirSync(join(area, 'scratch'), { recursive: true });
-    this.#store = join(area, 'store');
+    mkdirSync(join(area, 'disk'));
+    this.#store = join(area, 'disk', 'store');
     const mixed = this.#ground.subject.kind === 'engine' && (number % 4 === 1 || number % 4 === 2);
     this.#encrypted = this.#options.encrypted ?? mixed;
+    // To start the threads is most of what a process costs that lives for a tenth of a second.
+    this.#inline = number % 4 !== 3;
+    this.#grouped = this.#ground.subject.kind === 'engine' && number % 4 >= 2;
     this.#scale = this.#ground.subject.kind === 'engine' && number % 4 !== 0 ? 16 : 1;
     for (const seat of this.#seats) {
       this.#acknowledged += seat.oracle.acknowledged();
@@ -217,7 +224,7 @@ class KillCampaign {
   }
 
   async #seatWorker(seat: Seat): Promise<void> {
-    const area = join(this.#store, '..');
+    const area = this.#area;
     const birth = this.#births++;
     seat.ack = join(area, `acks-${seat.name}-${birth}`);
     const plan: Plan = {
@@ -231,11 +238,14 @@ class KillCampaign {
       roots: [`${seat.name}/main`],
       rounds: [1_000_000_000],
       lanes: 3,
+      inline: this.#inline,
       scale: this.#scale,
       leaveOpen: true,
       encrypted: this.#encrypted,
       rekeys: this.#encrypted && this.#seats.length === 1,
       left: seat.oracle.expectation(),
+      // One of them changes the group: of two that do each would be refused for what the other one did.
+      ...(this.#grouped && seat === this.#seats[0] ? { volumes: join(area, 'disk') } : {}),
     };
     seat.worker = await this.#ground.bench.take(plan);
   }
@@ -280,26 +290,33 @@ class KillCampaign {
     };
   }
 
-  /** All processes are dead: judges a copy, because the check releases what it looks for. False after a loss. */
+  get #area(): string {
+    return join(this.#store, '..', '..');
+  }
+
+  /**
+   * All processes are dead: keeps a copy while the disk is judged, because the check releases what it looks for, and further volumes are
+   * found where they were added. False after a loss.
+   */
   async #verify(): Promise<boolean> {
-    const area = join(this.#store, '..');
-    const copy = join(area, 'copy');
-    if (existsSync(this.#store)) cpSync(this.#store, copy, { recursive: true });
+    const [disk, keep] = [join(this.#area, 'disk'), join(this.#area, 'disk-before')];
+    cpSync(disk, keep, { recursive: true });
     const expectation = this.#expectation();
     const answer = await this.#ground.verifiers.ask({
-      store: copy,
+      store: this.#store,
       expectation,
       deep: true,
       encrypted: this.#encrypted,
     });
+    rmSync(disk, { recursive: true });
+    renameSync(keep, disk);
     this.#verifications++;
-    rmSync(copy, { recursive: true, force: true });
     const problems = [...expectation.complaints, ...answer.problems];
     if (problems.length === 0) return true;
     let folder = '(not kept)';
     if (this.#options.keep !== false && this.#losses.length < 5) {
       folder = mkdtempSync(join(tmpdir(), `holdfast-killed-${this.#options.seed}-`));
-      cpSync(area, folder, { recursive: true });
+      cpSync(this.#area, folder, { recursive: true });
       writeFileSync(join(folder, 'problems.json'), JSON.stringify({ problems, expectation }, null, 1));
     }
     this.#losses.push({ kill: this.#kills, problems, folder });

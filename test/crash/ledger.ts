@@ -41,10 +41,12 @@ const asked: Readonly<Record<string, { readonly runs: number | 'all'; readonly u
 };
 /** Of campaigns without a number. */
 const units: Readonly<Record<string, string>> = {
+  'long-races': 'schedules',
   move: 'kills',
   rebuild: 'stores',
   'keys-kill': 'kills',
   'alternates-kill': 'kills',
+  'sealed-kill': 'kills',
   'sync-kill': 'kills',
   'sync-races': 'races',
   damage: 'harmed blobs',

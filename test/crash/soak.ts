@@ -13,10 +13,11 @@ import {
   move,
   powerLoss,
   rebuild,
+  sealedKill,
   syncKill,
   syncRaces,
 } from './campaigns.ts';
-import { bitFlips, ioErrors, raceMutantsAll, races } from './fault-campaigns.ts';
+import { bitFlips, ioErrors, longRaces, raceMutantsAll, races } from './fault-campaigns.ts';
 import { type Outcome, appendSlice, commitHere, ledgerPath, readLedger, reachedTable } from './ledger.ts';
 import { engineSubject } from './subject.ts';
 
@@ -25,7 +26,7 @@ const usage = `usage: soak power-loss [--runs STATES] [--seed S] [--per-seed STA
        soak move       [--runs KILLS] [--seed S] [--copies N]
        soak mutants    [--runs STATES] [--seed S]
        soak rebuild    [--runs STORES] [--seed S]
-       soak races        [--runs SCHEDULES] [--seed-from SCHEDULE] [--jobs N] [--processes N] [--trace]
+       soak races | long-races [--runs SCHEDULES] [--seed-from SCHEDULE] [--jobs N] [--processes N] [--trace]
        soak race-mutants [--runs SCHEDULES]
        soak io-errors    [--runs CASES] [--seed S] [--seed-from CASE] [--jobs N]
        soak bit-flips    [--runs BITS] [--seed-from BIT] [--jobs N]
@@ -34,6 +35,7 @@ const usage = `usage: soak power-loss [--runs STATES] [--seed S] [--per-seed STA
        soak sync-races [--runs RACES] [--seed S]
        soak keys-kill  [--runs KILLS] [--seed S]
        soak alternates-kill [--runs KILLS] [--seed S]
+       soak sealed-kill [--runs KILLS] [--seed S]
        soak damage     [--runs BLOBS] [--seed S]
        soak report     [--ledger FILE]: what the slices in the ledger come to
   --ledger FILE appends a line on what was run; the repository's own is test/crash/ledger.jsonl
@@ -87,6 +89,7 @@ const campaigns: Readonly<Record<string, (given: CrashArguments) => Promise<Outc
   mutants: allMutants,
   rebuild,
   races,
+  'long-races': longRaces,
   'race-mutants': raceMutantsAll,
   'io-errors': ioErrors,
   'bit-flips': bitFlips,
@@ -95,6 +98,7 @@ const campaigns: Readonly<Record<string, (given: CrashArguments) => Promise<Outc
   'sync-races': syncRaces,
   'keys-kill': keysKill,
   'alternates-kill': alternatesKill,
+  'sealed-kill': sealedKill,
   damage,
 };
 

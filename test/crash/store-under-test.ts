@@ -1,4 +1,10 @@
 // The part of the Store's interface that the crash tools use.
+interface Piece {
+  readonly bytes: Uint8Array;
+  readonly codec: number;
+  readonly length: number;
+}
+
 export interface StoreUnderTest {
   put(
     source: Uint8Array | { readonly path: string } | ReadableStream<Uint8Array>,
@@ -24,6 +30,15 @@ export interface StoreUnderTest {
     readonly badRows?: number;
   }>;
   list(): AsyncIterable<{ readonly id: string; readonly size: number }>;
+  /** Of stores that give and take blobs as they lie. */
+  readonly encoded?: {
+    read(
+      id: string,
+      range: { readonly offset: number; readonly length: number },
+      codecs: readonly number[],
+    ): Promise<(Piece & { readonly size: number }) | undefined>;
+    put(pieces: AsyncIterable<Piece>): Promise<{ readonly id: string; readonly size: number }>;
+  };
   /** Of stores that can be encrypted. */
   readonly keys?: { rotate(): Promise<void>; reseal(): Promise<unknown> };
   /** Of stores that are groups of volumes. */
@@ -44,4 +59,37 @@ export interface StoreUnderTest {
   };
   compact?(): Promise<unknown>;
   close(): Promise<void>;
+}
+
+/** A blob as it lies, piece by piece. */
+export async function piecesOf(store: StoreUnderTest, id: string): Promise<Piece[] | undefined> {
+  const pieces: Piece[] = [];
+  for (let offset = 0; ;) {
+    const piece = await store.encoded?.read(id, { offset, length: 262_144 }, [1, 2]);
+    if (piece === undefined) return undefined;
+    pieces.push(piece);
+    offset += piece.length;
+    if (offset >= piece.size) return pieces;
+  }
+}
+
+/** Takes such pieces in for an owner, who comes behind; where somebody collected in between they are put as `bytes`. */
+export async function putPieces(
+  store: StoreUnderTest,
+  pieces: readonly Piece[],
+  what: { readonly bytes: Uint8Array; readonly owner: string },
+): Promise<{ readonly id: string; readonly size: number }> {
+  const result = await store.encoded!.put(given(pieces));
+  try {
+    await store.retain(result.id, what.owner);
+  } catch (error) {
+    if ((error as { code?: string }).code !== 'not-found') throw error;
+    await store.put(what.bytes, { owner: what.owner });
+  }
+  return result;
+}
+
+async function* given(pieces: readonly Piece[]): AsyncGenerator<Piece, void, void> {
+  await Promise.resolve();
+  yield* pieces;
 }

@@ -11,7 +11,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Expectation, Line } from './oracle.ts';
 import { seededBytes, seededRandom, type Random } from './random.ts';
-import type { StoreUnderTest } from './store-under-test.ts';
+import { type StoreUnderTest, piecesOf, putPieces } from './store-under-test.ts';
 import { encryption, loadSubject, rootValue, type Subject } from './subject.ts';
 
 export interface Plan {
@@ -29,6 +29,8 @@ export interface Plan {
   /** Operations of each open; between two of them the store is closed and opened again. `[]` only opens and closes. */
   readonly rounds: readonly number[];
   readonly lanes: number;
+  /** Everything on the main thread: the store is open in a fraction of the time. */
+  readonly inline?: boolean;
   /** Leave without closing the store. */
   readonly leaveOpen: boolean;
   readonly encrypted: boolean;
@@ -69,6 +71,7 @@ async function main(argument: Plan | Subject): Promise<void> {
   const options = {
     compression: 'auto',
     ...(plan.encrypted ? { encryption } : {}),
+    ...(plan.inline === true ? { threads: { count: 0 } } : {}),
     ...(plan.scale === 1 ? {} : { parameters: smallSizes }),
   };
   let store = await openStore(plan.store, options);
@@ -107,6 +110,8 @@ interface State {
   readonly roots: Map<string, { allowed: readonly (string | null)[]; busy: boolean }>;
   /** Contents by number, and their ids. */
   readonly ids: string[];
+  /** Blobs as they lay when they were read. */
+  readonly pieces: Map<string, Exclude<Awaited<ReturnType<typeof piecesOf>>, undefined>>;
   scratchFiles: number;
 }
 
@@ -121,7 +126,7 @@ function createState(plan: Plan, random: Random): State {
   const ids: string[] = [];
   for (let i = 0; i < contents.small + contents.large; i++)
     ids.push(createHash('sha256').update(contentOf(plan, i)).digest('hex'));
-  return { plan, random, references, roots, ids, scratchFiles: 0 };
+  return { plan, random, references, roots, ids, pieces: new Map(), scratchFiles: 0 };
 }
 
 /** Small contents of 0 bytes to the small/large threshold, then large ones; the first ones are the edges. */
@@ -229,7 +234,12 @@ async function put(state: State, store: StoreUnderTest, say: Say, index: number)
   } else if (kind === 2) source = new Blob([Uint8Array.from(bytes)]).stream();
   await change(reference, 'hold', say, async () => {
     const chunking = index % 3 === 0 ? 'fastcdc' : 'off';
-    const result = await store.put(source, { owner: reference.owner, chunking });
+    const { owner } = reference;
+    const pieces = kind === 3 || index >= contents.small ? state.pieces.get(id) : undefined;
+    const result =
+      pieces === undefined || !random.chance(0.5)
+        ? await store.put(source, { owner, chunking })
+        : await putPieces(store, pieces, { bytes, owner });
     if (result.id !== id || result.size !== bytes.length)
       say({
         k: 'bad',
@@ -361,6 +371,11 @@ async function read(state: State, store: StoreUnderTest, say: Say): Promise<void
     if (bytes === undefined) say({ k: 'bad', what: `${held.id}, held by ${held.owner}, is gone` });
     else if (createHash('sha256').update(bytes).digest('hex') !== held.id)
       say({ k: 'bad', what: `${held.id} read back as other bytes` });
+    // As it lies, to be put so when it is gone.
+    else if (!state.pieces.has(held.id)) {
+      const pieces = await piecesOf(store, held.id);
+      if (pieces !== undefined) state.pieces.set(held.id, pieces);
+    }
   } catch (error) {
     complain(say, `get ${held.id.slice(0, 8)}`, error);
   } finally {

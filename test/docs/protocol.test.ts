@@ -116,6 +116,8 @@ test('every message has its row', () => {
       'part',
       'seal',
       'history',
+      'seed',
+      'keys',
     ],
   );
 });

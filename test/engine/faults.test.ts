@@ -256,8 +256,14 @@ storeTest('EIO in a read is an error of that read alone', async (folder) => {
   await assert.rejects(store.get(sha256(byPath)), withCode('unavailable'));
   // A scrub reads the rest all the same, and says of how many it knows nothing.
   await store.put(noise(11), { owner: 'x' });
-  const { blobs, damaged, unreachable } = await store.scrub();
+  const { blobs, damaged, unreachable, unreadable } = await store.scrub();
   assert.deepEqual([blobs, damaged, unreachable], [1, [], 1]);
+  // Named as damage is, and not marked.
+  assert.deepEqual(
+    unreadable.map(({ id, references, touches }) => ({ id, references, owners: touches.owners })),
+    [{ id: sha256(byPath), references: 1, owners: ['x'] }],
+  );
+  assert.match(unreadable[0]!.reason, /EIO/);
   host.disarm();
   assert.equal(sha256((await store.get(sha256(byPath)))!), sha256(byPath));
   await store.put(noise(10), { owner: 'x' });

@@ -1,7 +1,7 @@
 /** Nodes that a put of their plain bytes healed, after a rebuild: as records, files, frames and chunks, held by a root, an owner or a node. */
 import assert from 'node:assert/strict';
 import { readFileSync, writeFileSync } from 'node:fs';
-import type { OpenOptions } from '../../engine/index.ts';
+import { type OpenOptions, encodeNode } from '../../engine/index.ts';
 import { chunking } from './chunked-store.ts';
 import { encryption, loseCatalog, rebuild } from './rebuild-store.ts';
 import { type StoreFolder, noise, smallParameters, storeTest } from './store-folder.ts';
@@ -64,3 +64,22 @@ for (const [shape, options] of Object.entries(shapes))
     assert.equal((await store.stats()).blobs - (await store.stats()).nodes >= 3, true);
     assert.deepEqual((await store.scrub()).damaged, []);
   });
+
+storeTest('bytes that look like a node of a tree that was collected stay bytes', async (folder) => {
+  let store = await folder.open();
+  const leaf = await store.put(noise(30_000, 1));
+  const inner = await store.put(noise(100, 2), { links: [{ kind: 'raw', id: leaf.id }] });
+  const outer = encodeNode({ links: [{ kind: 'node', id: inner.id }], payload: noise(30_000, 3) });
+  await store.put(noise(200, 4), { owner: 'somebody' });
+  await store.gc({ graceMs: 0 });
+  const { id } = await store.put(outer, { owner: 'somebody' });
+  await store.close();
+  // Of the inner node the record is still there, of what it links to nothing.
+  loseCatalog(folder);
+  const { lostBlobs, owners } = await rebuild(folder);
+  assert.deepEqual({ lostBlobs, owners }, { lostBlobs: 0, owners: 2 });
+  store = await folder.open({ mode: 'open' });
+  assert.equal((await store.stat(id))!.kind, 'raw');
+  assert.equal(Buffer.compare((await store.get(id))!, outer), 0);
+  assert.equal((await store.stats()).blobs, 2);
+});

@@ -274,7 +274,7 @@ test('where commits are slow a scrub reads two ranges a worker ahead, and no mor
     async work(method: string, { name, args }: { name: string; args: readonly (readonly unknown[])[] }) {
       if (method === 'query') return name === 'work' ? { blobs: 0, bytes: 0 } : args[0]!.map(() => 0);
       read++;
-      return { blobs: 1, bytes: 1, damaged: [], unreachable: [] };
+      return { blobs: 1, bytes: 1, damaged: [], unreachable: [], unreadable: [] };
     },
     commit(method: string) {
       if (method === 'scrub-ranges') return Promise.resolve(ranges);

@@ -244,10 +244,91 @@ storeTest('a replica is made of what fits together, where nothing else is', asyn
   const keys = seed.keys.slice();
   keys[60]! ^= 1;
   await assert.rejects(openTwin(path, { replicaOf: { ...seed, keys } }), withCode('corrupt'));
+  for (const none of [
+    {},
+    null,
+    { keys: seed.keys },
+    { keys: 'text', parameters: seed.parameters },
+    { keys: seed.keys, parameters: { ...seed.parameters, encryption: null } },
+    { keys: seed.keys, offered: ['text'], parameters: seed.parameters },
+  ])
+    await assert.rejects(
+      openTwin(path, { replicaOf: none as unknown as typeof seed }),
+      withCode('invalid-argument'),
+    );
   const other = await openTwin(path, { encryption: { secret } });
   await other.close();
   await assert.rejects(openTwin(path, { replicaOf: seed }), withCode('conflict'));
 });
+
+storeTest(
+  'a root whose name no key opens is told of, deleted by its key, and hides no other',
+  async (folder) => {
+    const path = await twin(folder, {});
+    const store = await folder.open({ encryption: { secret } });
+    const { id } = await store.put(small);
+    await store.roots.set('good', id);
+    const [good] = (await store.sealed.roots()) as [SealedRoot];
+    const object = (await store.sealed.read(good.locator, { offset: 0, length: 1e6 }))!;
+    const replica = await openTwin(path);
+    await replica.sealed.put(object, { locator: good.locator, kind: 'raw' });
+    await replica.sealed.setRoot(good);
+    const key = 'ab'.repeat(32);
+    const junk = ['tampered', 'wrong-key', 'tampered'].map((unopened, i) => {
+      const at = `${i}${key.slice(1)}`;
+      // The second is of an epoch that nobody has.
+      const sealed = i === 2 ? '5a'.repeat(60) : good.shown.slice(65);
+      return {
+        key: at,
+        shown: `${at}.${i === 1 ? `${sealed.slice(0, 4)}ff${sealed.slice(6)}` : sealed}`,
+        locator: good.locator,
+        unopened,
+      };
+    });
+    for (const { unopened: _, ...one } of junk) await replica.sealed.setRoot(one);
+    assert.equal((await replica.health()).unopenedRoots, 0);
+    assert.equal(await replica.sealed.deleteRoot(key), false);
+    await replica.close();
+
+    const opened = await openTwin(path, { encryption: { secret } });
+    assert.deepEqual(
+      (await opened.roots.list()).map(({ name }) => name),
+      ['good'],
+    );
+    const told = (await opened.sealed.roots()).filter(({ unopened }) => unopened !== undefined);
+    assert.deepEqual(told, junk);
+    const { state, reasons, unopenedRoots } = await opened.health();
+    assert.deepEqual([state, unopenedRoots], ['broken', 3]);
+    assert.match(reasons.join(), /3 root\(s\) have names that no key here opens/);
+    await opened.keys.rotate();
+    await opened.keys.reseal();
+    await assert.rejects(
+      opened.sealed.deleteRoot(junk[0]!.key, { expect: '0'.repeat(64) }),
+      withCode('conflict'),
+    );
+    for (const one of junk) {
+      assert.equal(await opened.sealed.deleteRoot(one.key), true);
+      assert.equal(await opened.sealed.deleteRoot(one.key), false);
+    }
+    assert.equal((await opened.health()).unopenedRoots, 0);
+    // The log keeps what it took in, and is read on: names that do not open are told by their keys.
+    const log = (await opened.roots.log()).map(({ change, name }) => `${change} ${name}`);
+    assert.deepEqual(log.slice(0, 4), ['set good', ...junk.map((one) => `set ${one.key}`)]);
+    assert.deepEqual(
+      (await opened.roots.deleted()).map(({ name }) => name),
+      junk.map((one) => one.key).reverse(),
+    );
+    await opened.close();
+
+    // What was deleted without keys is brought back by its name.
+    const locked = await openTwin(path);
+    assert.equal(await locked.sealed.deleteRoot(good.key, { expect: good.locator }), true);
+    await locked.close();
+    const again = await openTwin(path, { encryption: { secret } });
+    assert.equal(await again.roots.restore('good'), id);
+    await again.close();
+  },
+);
 
 storeTest('a store that is not encrypted has no sealed objects', async (folder) => {
   const store = await folder.open();
@@ -255,6 +336,7 @@ storeTest('a store that is not encrypted has no sealed objects', async (folder) 
   const refused = withCode('invalid-argument');
   for (const call of [
     () => store.sealed.seed(),
+    () => store.sealed.deleteRoot(id),
     () => store.sealed.stat([id]),
     () => store.sealed.read(id, { offset: 0, length: 1 }),
     () => store.sealed.links(id),

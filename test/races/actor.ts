@@ -5,7 +5,8 @@ import { parentPort, workerData } from 'node:worker_threads';
 import type { OpenOptions, Store } from '../../engine/index.ts';
 import { pair, pull, serve } from '../../sync/index.ts';
 import { gatedHost } from './gated-host.ts';
-import { judgeFolder, judgeStore } from './judge.ts';
+import { type World, makeBriefSchedule } from './brief.ts';
+import { FolderJudge, judgeAll, judgeHeld } from './judge.ts';
 import { Process } from './process.ts';
 import { type Schedule, makeSchedule } from './steps.ts';
 import { Turns, useTurns } from './turns.ts';
@@ -27,7 +28,9 @@ export interface Episode {
   readonly folder: string;
   readonly from: number;
   readonly to: number;
-  readonly group: 'plain' | 'mirrored' | 'chunked';
+  readonly world: World;
+  /** A step or two of a few of them, instead of several of all. */
+  readonly brief: boolean;
   readonly trace: boolean;
   /** The same steps in each schedule, instead of those of its seed. */
   readonly work?: Schedule['work'] | undefined;
@@ -42,8 +45,8 @@ const { memory, me, processes, engine, source } = workerData as Cast;
 const port = parentPort!;
 const tell = (told: Told): void => port.postMessage(told);
 const blobs = makeUniverse();
-/** A scrub of everything is dear: each so many schedules, and at the end. */
-const deepEvery = 32;
+/** A collection and a scrub of everything are dear: each so many schedules, and at the end. */
+const deepEvery = { brief: 256, long: 32 } as const;
 
 const door = (await import(pathToFileURL(engine).href)) as {
   openStore(folder: string, options: OpenOptions): Promise<Store>;
@@ -52,22 +55,25 @@ port.on('message', (episode: Episode) => void play(episode));
 tell({ done: 0, switches: 0, steps: 0 });
 
 async function play(episode: Episode): Promise<void> {
-  const { folder, from, to, group } = episode;
+  const { folder, from, to, world, brief } = episode;
   const traced = episode.trace ? (line: string): void => tell({ trace: line }) : undefined;
   const turns = new Turns(memory, me, traced);
   useTurns(turns);
   const host = gatedHost(turns, from);
-  const path = join(folder, 'store');
-  const open = (): Promise<Store> =>
-    door.openStore(path, {
+  const openAt = (name: 'base' | 'store'): Promise<Store> =>
+    door.openStore(join(folder, name), {
       host,
       threads: { count: 0 },
       driver: { module: new URL('./gated-driver.ts', import.meta.url).href },
       durability: 'relaxed',
       parameters,
-      ...(group === 'chunked' ? { layout: 'sqlite-only' } : {}),
+      ...(world === 'chunked' ? { layout: 'sqlite-only' } : {}),
     });
+  // Where there is a base, the first one has it for itself.
+  const borrows = world === 'borrowing' && me > 0;
+  const open = (): Promise<Store> => openAt(world === 'borrowing' && me === 0 ? 'base' : 'store');
   let process: Process | undefined;
+  let bench: Bench | undefined;
   let schedule = from;
   const count = { done: 0, switches: 0, steps: 0 };
   const doing = async (work: () => Promise<void>): Promise<void> => {
@@ -80,11 +86,17 @@ async function play(episode: Episode): Promise<void> {
   };
   const start = async (): Promise<void> => {
     const store = await open();
-    if (me === 0) await makeGroup(store, folder, group);
+    if (me === 0) await makeGroup(store, folder, world);
+    if (borrows) await store.alternates.add(join(folder, 'base'));
     const giveWay = (): boolean => (turns.giveWay('step'), !turns.alone);
     const received = blobs.length - 1;
-    const standing = { me, blobs, holding: turns.holding(me), open, giveWay, receive, received };
+    const standing = { me, blobs, holding: turns.holding(me), open, giveWay, receive, received, borrows };
     process = new Process(store, standing);
+  };
+  const judge = async (last: boolean): Promise<void> => {
+    bench ??= new Bench(folder, world === 'borrowing' ? await openAt('store') : undefined);
+    const all = last || schedule % deepEvery[brief ? 'brief' : 'long'] === 0;
+    await bench.judge(process!.store, turns, all);
   };
 
   // All open it, one after another; then schedule after schedule; then all close.
@@ -93,20 +105,19 @@ async function play(episode: Episode): Promise<void> {
   await doing(start);
   turns.leave();
   for (; schedule < to && !turns.stopped; schedule++) {
-    const movable = group !== 'chunked';
-    const plan = makeSchedule(schedule, { processes, blobs: blobs.length, movable, work: episode.work });
+    const plan = planOf(schedule, episode);
+    host.epochMs += 1000;
     if (me === 0) {
-      host.epochMs += 1000;
       turns.begin({ seed: schedule, rate: plan.rate, processes });
       turns.giveWay('begin');
-    } else host.epochMs += 1000;
+    }
     await doing(() => process!.doAll(plan.work[me]!));
     turns.leave();
     if (me > 0) continue;
     count.done++;
     count.steps += turns.steps;
     count.switches += turns.switches;
-    await doing(() => judge(process!.store, turns, { path, plan, last: schedule === to - 1 }));
+    await doing(() => judge(schedule === to - 1));
     if (turns.failed) break;
   }
   // All close. After a failure at once, whatever state they are in.
@@ -115,6 +126,7 @@ async function play(episode: Episode): Promise<void> {
     if (turns.failed) turns.stop(processes);
   }
   await doing(async () => {
+    await bench?.close();
     await process!.giveUp();
     await process!.store.close();
   });
@@ -123,28 +135,58 @@ async function play(episode: Episode): Promise<void> {
   tell(count);
 }
 
-async function judge(
-  store: Store,
-  turns: Turns,
-  about: { readonly path: string; readonly plan: Schedule; readonly last: boolean },
-): Promise<void> {
-  judgeFolder(about.path);
-  let mask = 0;
-  for (let p = 0; p < processes; p++) {
-    const { blobs: held, root } = turns.holding(p);
-    mask |= held | (root === 0 ? 0 : 1 << (root - 1));
-  }
-  await judgeStore(store, { blobs, mask }, about.last || about.plan.seed % deepEvery === 0);
+function planOf(schedule: number, { brief, world, work }: Episode): Schedule {
+  const options = { processes, blobs: blobs.length };
+  if (brief && work === undefined) return makeBriefSchedule(schedule, { ...options, world });
+  return makeSchedule(schedule, { ...options, movable: world === 'plain' || world === 'mirrored', work });
 }
 
-async function makeGroup(store: Store, folder: string, group: Episode['group']): Promise<void> {
-  if (group === 'chunked') return;
+/** Judges a store, and its base where there is one, when a schedule is over and nobody is at work. */
+class Bench {
+  readonly #folders: readonly FolderJudge[];
+  /** What the tenants have, where the first process has their base. */
+  readonly #tenant: Store | undefined;
+
+  constructor(folder: string, tenant: Store | undefined) {
+    const names = tenant === undefined ? ['store'] : ['base', 'store'];
+    this.#folders = names.map((name) => new FolderJudge(join(folder, name)));
+    this.#tenant = tenant;
+  }
+
+  async judge(store: Store, turns: Turns, all: boolean): Promise<void> {
+    for (const folder of this.#folders) folder.judge();
+    let [mask, tenants] = [0, 0];
+    for (let p = 0; p < processes; p++) {
+      const { blobs: held, root } = turns.holding(p);
+      const own = held | (root === 0 ? 0 : 1 << (root - 1));
+      if (p > 0 && this.#tenant !== undefined) tenants |= own;
+      else mask |= own;
+    }
+    await judgeHeld(store, { blobs, mask });
+    if (this.#tenant !== undefined) {
+      await judgeHeld(this.#tenant, { blobs, mask: tenants });
+      // What its base has it has, too.
+      const alsoHere = (1 << blobs.length) - 1;
+      if (all) await judgeAll(this.#tenant, { blobs, mask: tenants, alsoHere });
+    }
+    if (all) await judgeAll(store, { blobs, mask, alsoHere: tenants });
+    if (all && this.#tenant !== undefined) await judgeHeld(this.#tenant, { blobs, mask: tenants });
+  }
+
+  async close(): Promise<void> {
+    for (const folder of this.#folders) folder.close();
+    await this.#tenant?.close();
+  }
+}
+
+async function makeGroup(store: Store, folder: string, world: World): Promise<void> {
+  if (world === 'chunked' || world === 'borrowing') return;
   // Of mirrored ones there must be one more, or nothing could move.
-  for (const n of group === 'mirrored' ? [1, 2] : [1]) {
+  for (const n of world === 'mirrored' ? [1, 2] : [1]) {
     await store.volumes.extend(join(folder, `disk ${n}`));
     await store.volumes.extend(join(folder, `packs ${n}`), { kind: 'sqlite' });
   }
-  if (group === 'mirrored') await store.volumes.mirror(2);
+  if (world === 'mirrored') await store.volumes.mirror(2);
 }
 
 /** Opened once; it is never written to, and ends with the thread. */

@@ -17,7 +17,10 @@ interface Row {
 type Sqlite = new (
   path: string,
   options: { readonly readonly: boolean },
-) => { prepare(sql: string): { all(): unknown[] }; close(): void };
+) => { prepare(sql: string): Query; close(): void };
+interface Query {
+  all(): unknown[];
+}
 const Sqlite = createRequire(import.meta.url)('better-sqlite3') as Sqlite;
 
 const files = `SELECT lower(hex(b.id)) AS id, b.incarnation, b.codec, b.stored, v.path AS place, b.suspect FROM blobs AS b
@@ -33,34 +36,46 @@ const wrong: Readonly<Record<string, string>> = {
   'a blob that is said to be damaged': 'SELECT n FROM blobs WHERE suspect != 0',
   'a copy that is said to be damaged': 'SELECT blob FROM copies WHERE suspect != 0',
   'a horizon of nobody': 'SELECT uuid FROM leases WHERE horizon IS NOT NULL',
-  'a blob in no volume': `SELECT n FROM blobs WHERE codec != 2 AND volume NOT IN (SELECT n FROM volumes WHERE state != 'dropped')`,
+  'a blob in no volume': `SELECT n FROM blobs WHERE codec NOT IN (2, 3) AND volume NOT IN (SELECT n FROM volumes WHERE state != 'dropped')`,
 };
 
-/** Looks at the catalog and the folders without the engine's code. `settled`: all steps are over, and all of them went well. */
-export function judgeFolder(folder: string): void {
-  const db = new Sqlite(join(folder, 'index.db'), { readonly: true });
-  try {
-    for (const [what, sql] of Object.entries(wrong)) {
-      const found = db.prepare(sql).all();
+/** Looks at the catalog and the folders without the engine's code, each time that all steps are over and all of them went well. */
+export class FolderJudge {
+  readonly #folder: string;
+  readonly #db: InstanceType<typeof Sqlite>;
+  readonly #wrong: readonly (readonly [string, Query])[];
+  readonly #files: Query;
+  readonly #places: Query;
+
+  constructor(folder: string) {
+    this.#folder = folder;
+    this.#db = new Sqlite(join(folder, 'index.db'), { readonly: true });
+    this.#wrong = Object.entries(wrong).map(([what, sql]) => [what, this.#db.prepare(sql)]);
+    this.#files = this.#db.prepare(files);
+    this.#places = this.#db.prepare(`SELECT path FROM volumes WHERE kind = 'directory'`);
+  }
+
+  judge(): void {
+    for (const [what, query] of this.#wrong) {
+      const found = query.all();
       must(found.length === 0, `${what}: ${JSON.stringify(found.slice(0, 3))}`);
     }
     const expected = new Map<string, number>();
-    for (const { id, incarnation, codec, stored, place } of db.prepare(files).all() as Row[]) {
+    for (const { id, incarnation, codec, stored, place } of this.#files.all() as Row[]) {
       const name = `${id}.${incarnation.toString(16)}${codec === 1 ? '.f' : ''}`;
-      expected.set(join(place ?? join(folder, 'blobs'), id.slice(0, 2), name), stored);
+      expected.set(join(place ?? join(this.#folder, 'blobs'), id.slice(0, 2), name), stored);
     }
     for (const [path, stored] of expected) {
       must(existsSync(path), `a row names ${path}, which is missing`);
       must(statSync(path).size === stored, `${path} has another size than its row says`);
     }
-    const places = db.prepare(`SELECT path FROM volumes WHERE kind = 'directory'`).all() as {
-      path: string | null;
-    }[];
-    for (const { path } of places)
-      for (const file of filesIn(path ?? join(folder, 'blobs')))
+    for (const { path } of this.#places.all() as { path: string | null }[])
+      for (const file of filesIn(path ?? join(this.#folder, 'blobs')))
         must(expected.has(file), `${file} lies there, and no row names it`);
-  } finally {
-    db.close();
+  }
+
+  close(): void {
+    this.#db.close();
   }
 }
 
@@ -70,29 +85,36 @@ function filesIn(folder: string): string[] {
     .flatMap((entry) => readdirSync(join(folder, entry.name)).map((name) => join(folder, entry.name, name)));
 }
 
-/** All that is held is read back; `deep` also collects, and then exactly that is there and a scrub finds nothing to mend. */
-export async function judgeStore(
-  store: Store,
-  held: { readonly blobs: readonly Blob[]; readonly mask: number },
-  deep: boolean,
-): Promise<void> {
-  const live = closure(held.blobs, held.mask);
-  for (const n of live) {
-    const { id, bytes } = held.blobs[n]!;
+/** What is held of a store; `alsoHere`: what may be there besides, for others hold it. */
+export interface Held {
+  readonly blobs: readonly Blob[];
+  readonly mask: number;
+  readonly alsoHere?: number;
+}
+
+/** All that is held is read back. */
+export async function judgeHeld(store: Store, { blobs, mask }: Held): Promise<void> {
+  for (const n of closure(blobs, mask)) {
+    const { id, bytes } = blobs[n]!;
     const got = await store.get(id);
     must(got !== undefined, `acknowledged, held, and gone: blob ${n}`);
     must(Buffer.compare(got!, bytes) === 0, `wrong bytes of blob ${n}`);
   }
-  if (!deep) return;
+}
+
+/** Collects, and then exactly what is held is there, and a scrub finds nothing to mend. */
+export async function judgeAll(store: Store, { blobs, mask, alsoHere = 0 }: Held): Promise<void> {
+  const [live, also] = [closure(blobs, mask), closure(blobs, alsoHere)];
   const { blocked, held: left } = await store.gc({ graceMs: 0 });
-  must(blocked === undefined && left === 0, `nobody is at work, and collection leaves ${left}: ${blocked}`);
-  const here = await store.hasMany(held.blobs.map(({ id }) => id));
-  held.blobs.forEach(({ id }, n) =>
-    must(
-      here.has(id) === live.has(n),
-      `blob ${n} is ${live.has(n) ? 'held and not there' : 'not held and there'}`,
-    ),
+  must(
+    blocked === undefined && (left === 0 || also.size > 0),
+    `nobody is at work, and collection leaves ${left}: ${blocked}`,
   );
+  const here = await store.hasMany(blobs.map(({ id }) => id));
+  for (const [n, { id }] of blobs.entries()) {
+    must(here.has(id) || !live.has(n), `blob ${n} is held and not there`);
+    must(!here.has(id) || live.has(n) || also.has(n), `blob ${n} is not held and there`);
+  }
   const { damaged, recounted, badRows, adopted } = await store.scrub();
   must(
     damaged.length + recounted + badRows + adopted === 0,

@@ -2,14 +2,18 @@
 import { type Mutant, buildMutant } from '../crash/mutants.ts';
 import { type RaceFailure, runRaces } from './run.ts';
 import type { Schedule } from './steps.ts';
+import type { World } from './brief.ts';
 
 export interface RaceMutant extends Mutant {
-  /** Steps of two processes that show it; without them those of the seeds do. */
+  /** Steps of the processes that show it; without them those of the seeds do. */
   readonly work?: Schedule['work'];
+  /** What the store is; without it one kind after the other. */
+  readonly world?: World;
 }
 
 const gc = 'engine/maintenance/gc.ts';
 const committer = 'engine/commit/committer.ts';
+const borrow = 'engine/commit/borrow.ts';
 const settle = 'engine/maintenance/settle-scrub.ts';
 
 export const raceMutants: readonly RaceMutant[] = [
@@ -92,6 +96,7 @@ export const raceMutants: readonly RaceMutant[] = [
   },
   {
     name: 'a scrub believes what it saw before its transaction',
+    world: 'plain',
     work: [[[{ step: 'put-held', blob: 3 }], [{ step: 'move', turn: 2 }]], [[{ step: 'scrub' }]]],
     patches: [
       {
@@ -117,6 +122,48 @@ export const raceMutants: readonly RaceMutant[] = [
       },
     ],
   },
+  {
+    name: 'whoever opens takes every lease for dead',
+    patches: [
+      {
+        file: 'engine/maintenance/recover.ts',
+        find: '.filter((uuid) => isDead(driver, host.files, { folder: layout.leases, uuid }))',
+        replace: '',
+      },
+    ],
+  },
+  {
+    name: 'what was borrowed is not asked after again',
+    world: 'borrowing',
+    patches: [
+      {
+        file: borrow,
+        find: 'own.filter(([id, { kind }]) => !alternates.stillLends(fromHex(id)!, kind))',
+        replace: 'own.slice(own.length)',
+      },
+    ],
+  },
+  {
+    name: 'what another process is borrowing is referred to unasked',
+    world: 'borrowing',
+    work: [
+      [[{ step: 'put', blob: 3 }], [{ step: 'gc' }]],
+      [[{ step: 'gc' }], [{ step: 'put', blob: 3 }]],
+      [[{ step: 'release', blob: 3 }], [{ step: 'retain', blob: 3 }]],
+    ],
+    patches: [
+      {
+        file: borrow,
+        find: '  if (catalog.refs.any(row.n) || lent?.holds(row) === true) return;',
+        replace: '  if (lent !== null) return;',
+      },
+    ],
+  },
+  {
+    name: 'collection does not ask who borrows',
+    world: 'borrowing',
+    patches: [{ file: gc, find: ' && !borrowers.isBorrowed(row.id)', replace: '' }],
+  },
 ];
 
 export interface RaceVerdict {
@@ -135,7 +182,8 @@ export async function huntRaceMutant(
     if (subject.kind !== 'engine') throw new Error('a mutant is a build of the engine');
     const { failures, schedules } = await runRaces({
       from: options.from ?? 0,
-      ...(mutant.work === undefined ? {} : { work: mutant.work, processes: 2 }),
+      ...(mutant.work === undefined ? {} : { work: mutant.work, processes: mutant.work.length }),
+      ...(mutant.world === undefined ? {} : { world: mutant.world }),
       schedules: options.schedules,
       engine: subject.entry,
       stopAtFirst: true,

@@ -18,6 +18,8 @@ export interface Standing {
   readonly receive: (store: Store, root: string) => Promise<void>;
   /** Number of the blob that is received. */
   readonly received: number;
+  /** It borrows: while what it borrows is going in its base, a put of it, and what refers to it, may be refused for now. */
+  readonly borrows: boolean;
 }
 
 export class Process {
@@ -75,6 +77,10 @@ export class Process {
       case 'put-held':
       case 'stream':
         return this.#put(step);
+      case 'turn':
+        return this.#has(step.blob)
+          ? this.#release(step.blob)
+          : this.#put({ step: 'put-held', blob: step.blob });
       case 'retain':
         return this.#retain(step.blob);
       case 'release':
@@ -116,6 +122,11 @@ export class Process {
     else holding.blobs &= ~(1 << n);
   }
 
+  /** With which codes a reference may be refused to what is sure to be here, or is not. */
+  #refusals(sure: boolean): readonly string[] {
+    return [...(sure ? [] : ['not-found']), ...(this.#standing.borrows ? ['unavailable'] : [])];
+  }
+
   /** Everything this process holds, and what it leads to. */
   #held(): Set<number> {
     const { blobs, holding } = this.#standing;
@@ -135,7 +146,7 @@ export class Process {
     const held = this.#held();
     // Links may be gone by then, unless they are held from here.
     const sure = node === undefined || node.children.every((child) => held.has(child));
-    const done = await allowing(sure ? [] : ['not-found'], async () => {
+    const done = await allowing(this.#refusals(sure), async () => {
       const { id } = await this.store.put(source, {
         ...owned,
         ...(node === undefined ? {} : { kind: 'node' }),
@@ -147,7 +158,7 @@ export class Process {
 
   async #retain(n: number): Promise<void> {
     const sure = this.#held().has(n);
-    const done = await allowing(sure ? [] : ['not-found'], () =>
+    const done = await allowing(this.#refusals(sure), () =>
       this.store.retain(this.#standing.blobs[n]!.id, this.#owner),
     );
     if (done) this.#note(n, true);
@@ -269,7 +280,7 @@ export class Process {
 }
 
 /** Steps that change what this process holds, or hold the whole store. */
-const changing = new Set<Step['step']>(['release', 'root', 'unroot', 'tree', 'receive', 'give-back']);
+const changing = new Set<Step['step']>(['turn', 'release', 'root', 'unroot', 'tree', 'receive', 'give-back']);
 const lasting = new Set<Step['step']>(['gc', 'scrub', 'compact', 'move']);
 
 function clash(a: Step, b: Step): boolean {

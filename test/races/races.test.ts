@@ -15,7 +15,11 @@ async function plays(options: Omit<RacesOptions, 'from'>): Promise<string> {
 }
 
 test('a sample of schedules breaks no promise', async (t) => {
-  t.diagnostic(await plays({ schedules: sample(24, 8), processes: 2 }));
+  t.diagnostic(await plays({ schedules: sample(1536, 48), perStore: sample(256, 8) }));
+});
+
+test('a sample of long schedules breaks no promise', async (t) => {
+  t.diagnostic(await plays({ schedules: sample(24, 2), processes: 2, brief: false }));
 });
 
 test('a file that another process collects while it is moved is not called damaged', async (t) => {

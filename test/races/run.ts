@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { openStore } from '../../engine/index.ts';
 import type { Cast, Episode, Told } from './actor.ts';
+import type { World } from './brief.ts';
 import type { Schedule } from './steps.ts';
 import { sharedTurns, Turns } from './turns.ts';
 import { makeUniverse, parameters } from './universe.ts';
@@ -14,6 +15,10 @@ export interface RacesOptions {
   readonly from: number;
   readonly schedules: number;
   readonly processes?: number;
+  /** A step or two of some of them, and not several of all: default true. */
+  readonly brief?: boolean;
+  /** What all stores are, instead of one kind after the other. */
+  readonly world?: World;
   /** Schedules on one store; the fewer, the dearer. */
   readonly perStore?: number;
   /** The engine's door, if not this repository's. */
@@ -42,18 +47,23 @@ export interface RacesReport {
   seconds: number;
 }
 
-const groups = ['plain', 'plain', 'mirrored', 'chunked'] as const;
+const worlds: { readonly brief: readonly World[]; readonly long: readonly World[] } = {
+  brief: ['plain', 'borrowing', 'mirrored', 'plain', 'chunked', 'borrowing'],
+  long: ['plain', 'plain', 'mirrored', 'chunked'],
+};
 /** So often it is looked whether anybody took a step; whoever takes none for so many looks hangs. A machine that is busy looks later, too. */
 const lookMs = 200;
 const looksMax = 600;
 
 /** Which kind of store schedules play on: it goes by the number of the first one, so that a replay has the same. */
-export function groupOf(from: number, perStore: number): Episode['group'] {
-  return groups[Math.floor(from / perStore) % groups.length]!;
+function worldOf(from: number, perStore: number, brief: boolean): World {
+  const all = brief ? worlds.brief : worlds.long;
+  return all[Math.floor(from / perStore) % all.length]!;
 }
 
 export async function runRaces(options: RacesOptions): Promise<RacesReport> {
-  const { from, schedules, processes = 3, perStore = 64 } = options;
+  const { from, schedules, processes = 3, brief = true } = options;
+  const { perStore = brief ? 512 : 64 } = options;
   const report: RacesReport = { schedules: 0, stores: 0, steps: 0, switches: 0, failures: [], seconds: 0 };
   const started = performance.now();
   const base = mkdtempSync(join(existsSync('/dev/shm') ? '/dev/shm' : tmpdir(), 'holdfast-races-'));
@@ -71,12 +81,13 @@ export async function runRaces(options: RacesOptions): Promise<RacesReport> {
     for (let at = from; at < from + schedules;) {
       const to = Math.min(from + schedules, (Math.floor(at / perStore) + 1) * perStore);
       const folder = mkdtempSync(join(base, 'store-'));
-      const group = groupOf(at, perStore);
+      const world = options.world ?? worldOf(at, perStore, brief);
       const end = await stage.play({
         folder,
         from: at,
         to,
-        group,
+        world,
+        brief,
         trace: options.trace !== undefined,
         work: options.work,
       });

@@ -3,7 +3,7 @@ import { type Random, seededRandom } from '../crash/random.ts';
 
 export type Step =
   | { readonly step: 'put' | 'put-held' | 'stream'; readonly blob: number }
-  | { readonly step: 'retain' | 'release' | 'read' | 'watch'; readonly blob: number }
+  | { readonly step: 'retain' | 'release' | 'read' | 'watch' | 'turn'; readonly blob: number }
   | { readonly step: 'tree'; readonly blob: number }
   | { readonly step: 'root' | 'unroot' | 'give-back' | 'gc' | 'scrub' | 'compact' | 'reopen' | 'receive' }
   | { readonly step: 'move'; readonly turn: number };
@@ -16,7 +16,7 @@ export interface Schedule {
   readonly rate: number;
 }
 
-type Kind = Step['step'];
+export type Kind = Step['step'];
 
 /** How often each kind comes, by what a schedule is about. */
 const themes: Readonly<Record<string, Readonly<Partial<Record<Kind, number>>>>> = {
@@ -53,7 +53,7 @@ const often = ['holding', 'collecting', 'moving']
 /** What a theme is not without. */
 const always: Readonly<Record<string, Kind>> = { moving: 'move', scrubbing: 'scrub', collecting: 'gc' };
 /** Of the universe, those that are files. */
-const files = [3, 4] as const;
+export const files = [3, 4] as const;
 const rates = [0.08, 0.03, 0.015, 0.007, 0.003];
 
 export function makeSchedule(
@@ -109,7 +109,7 @@ export function makeSchedule(
   return { seed, work, rate };
 }
 
-function weighted(random: Random, weights: Readonly<Partial<Record<Kind, number>>>): Kind {
+export function weighted(random: Random, weights: Readonly<Partial<Record<Kind, number>>>): Kind {
   const kinds = Object.entries(weights) as [Kind, number][];
   let left = random.next() * kinds.reduce((sum, [, weight]) => sum + weight, 0);
   for (const [kind, weight] of kinds) if ((left -= weight) < 0) return kind;

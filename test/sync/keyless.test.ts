@@ -1,16 +1,43 @@
 /** Replicas without keys: they take a realm's roots by locators from whoever has them, give them on, heal, and are opened by the secret. */
 import assert from 'node:assert/strict';
+import { copyFileSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { concatBytes, fromHex } from '../../engine/codec/bytes.ts';
 import { encodeHeader } from '../../engine/codec/seal-header.ts';
-import { type OpenOptions, type Secret, type Store, openStore } from '../../engine/index.ts';
+import {
+  type ObjectSource,
+  type OpenOptions,
+  type Secret,
+  type Store,
+  StoreError,
+  openStore,
+} from '../../engine/index.ts';
 import { SealedSink } from '../../sync/peers/sealed-sink.ts';
-import { type PullOptions, pair, pull, push, serve } from '../../sync/index.ts';
+import {
+  type PullOptions,
+  type RepairedFrom,
+  type Transport,
+  fetchSeed,
+  pair,
+  pull,
+  push,
+  repairFrom,
+  serve,
+} from '../../sync/index.ts';
 import { helloOf } from '../../sync/protocol/hello.ts';
 import { nodeObjectBytesMax } from '../../sync/protocol/limits.ts';
-import { noise, sha256, smallParameters, storeTest, text, withCode } from '../engine/store-folder.ts';
+import { harmHalf, harms } from '../engine/harm.ts';
+import {
+  StoreFolder,
+  noise,
+  sha256,
+  smallParameters,
+  storeTest,
+  text,
+  withCode,
+} from '../engine/store-folder.ts';
 import { ScriptedPeer } from './scripted-peer.ts';
-import { setTree } from './stores.ts';
+import { setTree, twoStores } from './stores.ts';
 
 const secret: Secret = { kind: 'raw-key', key: new Uint8Array(32).fill(5) };
 const inline = { threads: { count: 0 } } as const;
@@ -108,6 +135,9 @@ storeTest(
     await assert.rejects(over(store, plain, 'push'), withCode('incompatible-format'));
     await assert.rejects(over(plain, store, 'push'), withCode('invalid-argument'));
     await over(store, replica, 'push');
+
+    for (const how of ['pull', 'push'] as const)
+      await assert.rejects(over(store, replica, how, { by: 'names' as 'ids' }), withCode('invalid-argument'));
 
     // A replica that is asked by ids says that it lacks the key, and gives nothing.
     for (const how of ['pull', 'push'] as const) {
@@ -333,3 +363,313 @@ storeTest('without keys no node comes to lead back to itself', async (folder) =>
   await assert.rejects(replica.sealed.putChunked(z, z), withCode('corrupt'));
   await replica.close();
 });
+
+const keyed = (n: number): { readonly encryption: { readonly secret: Secret } } => ({
+  encryption: { secret: { kind: 'raw-key', key: new Uint8Array(32).fill(n) } },
+});
+
+function waiting(folder: string): string[] {
+  return readdirSync(folder).filter((name) => name.startsWith('keys.offered.'));
+}
+
+storeTest('changes of keys travel with what is sealed under them', async (folder) => {
+  const open = (name: string, options: OpenOptions = {}): Promise<Store> =>
+    openStore(join(folder.side, name), { ...inline, ...options });
+  const store = await folder.open(keyed(1));
+  const change = async (name: string): Promise<string> => {
+    const { id } = await store.put(text(`sealed: ${name}`));
+    await store.roots.set(name, id);
+    return id;
+  };
+  const first = await change('first');
+  const replicaOf = await store.sealed.seed();
+  const holder = await open('holder', { replicaOf, ...keyed(1) });
+  let replica = await open('replica', { replicaOf });
+  const again = async (name: string, one: Store, options: OpenOptions): Promise<Store> => {
+    await one.close();
+    return await open(name, options);
+  };
+  await over(store, replica, 'push');
+  assert.deepEqual(waiting(join(folder.side, 'replica')), []);
+
+  // A way in, and an epoch: who has keys follows at once, who has none keeps the new file beside the old one.
+  await store.keys.add(keyed(2).encryption.secret);
+  await store.keys.rotate();
+  const second = await change('second');
+  await over(store, replica, 'push');
+  await over(store, replica, 'push');
+  assert.equal((await replica.keys.list()).slots.length, 1);
+  assert.equal(waiting(join(folder.side, 'replica')).length, 1);
+  await over(store, holder, 'pull');
+  assert.equal(await holder.roots.get('second'), second);
+  assert.deepEqual(
+    [
+      (await holder.keys.list()).epoch,
+      (await holder.keys.list()).slots.length,
+      waiting(join(folder.side, 'holder')),
+    ],
+    [2, 2, []],
+  );
+  // What the replica gives on opens by the new way in.
+  const seed = await replica.sealed.seed();
+  assert.equal(seed.offered?.length, 1);
+  const third = await open('third', { replicaOf: seed, ...keyed(2) });
+  await over(replica, third, 'pull');
+  assert.deepEqual(
+    [await third.roots.get('first'), await third.roots.get('second'), (await third.scrub()).damaged],
+    [first, second, []],
+  );
+  assert.deepEqual([(await third.keys.list()).slots.length, waiting(join(folder.side, 'third'))], [2, []]);
+  await third.close();
+
+  // Ways in that are all new: nobody who has keys follows by them. The secret does, wherever the new file has come to.
+  const old = await store.sealed.seed();
+  await store.keys.renew([keyed(3).encryption.secret]);
+  await change('renewed');
+  await assert.rejects(over(store, holder, 'pull'), withCode('needs-reopen'));
+  await over(store, replica, 'push');
+  const renewed = await again('holder', holder, keyed(3));
+  await over(store, renewed, 'pull');
+  assert.equal((await renewed.roots.list()).length, 3);
+  assert.deepEqual(waiting(join(folder.side, 'holder')), []);
+  await assert.rejects(open('holder', keyed(1)), withCode('wrong-key'));
+  replica = await again('replica', replica, keyed(3));
+  assert.deepEqual([(await replica.scrub()).damaged, (await replica.roots.list()).length], [[], 3]);
+  assert.deepEqual(waiting(join(folder.side, 'replica')), []);
+
+  // Whoever was killed on the way left what is no newer, a draft, or half a file: they are passed over, and the first goes.
+  const at = (name: string): string => join(folder.side, 'replica', `keys.offered.${name}`);
+  copyFileSync(join(folder.side, 'replica', 'keys'), at('0'.repeat(16)));
+  writeFileSync(at(`${'1'.repeat(16)}.new`), noise(100));
+  writeFileSync(at('2'.repeat(16)), (await replica.sealed.seed()).keys.subarray(0, 200));
+  replica = await again('replica', replica, keyed(3));
+  assert.deepEqual(waiting(join(folder.side, 'replica')).length, 2);
+  for (const name of [`${'1'.repeat(16)}.new`, '2'.repeat(16)]) rmSync(at(name));
+
+  // Who was shut out makes a file that is newer still, and it shuts nobody out: it does not come after the one in use.
+  const shut = await open('shut out', { replicaOf: old, ...keyed(1) });
+  for (let i = 0; i < 3; i++) await shut.keys.rotate();
+  const forged = (await shut.sealed.seed()).keys;
+  await shut.close();
+  assert.equal(await replica.sealed.takeKeys(forged), 'ahead');
+  await assert.rejects(open('replica', keyed(1)), withCode('wrong-key'));
+  replica = await again('replica', replica, keyed(3));
+  assert.deepEqual([(await replica.keys.list()).slots.length, (await replica.scrub()).damaged], [1, []]);
+  assert.equal(waiting(join(folder.side, 'replica')).length, 1);
+  assert.equal(await replica.sealed.takeKeys(old.keys), 'old');
+
+  // No more wait than are kept, none of another realm, and nothing that is no file of keys.
+  const other = await open('other', keyed(1));
+  await assert.rejects(replica.sealed.takeKeys((await other.sealed.seed()).keys), withCode('wrong-key'));
+  await other.close();
+  await assert.rejects(replica.sealed.takeKeys(noise(300)), withCode('corrupt'));
+  const flood = await open('flood', { replicaOf: old, ...keyed(1) });
+  for (let i = 0; i < 3; i++) await flood.keys.rotate();
+  const flooding = async (): Promise<void> => {
+    for (let i = 0; i < 16; i++) {
+      await flood.keys.rotate();
+      await replica.sealed.takeKeys((await flood.sealed.seed()).keys);
+    }
+  };
+  await assert.rejects(flooding(), withCode('limit-exceeded'));
+  assert.equal(waiting(join(folder.side, 'replica')).length, 16);
+  await flood.close();
+  for (const one of [renewed, replica]) await one.close();
+});
+
+storeTest(
+  'a peer gives what a replica is made of to who may pull, and nothing else to who is of no realm',
+  async (folder) => {
+    const store = await folder.open({ encryption: { secret } });
+    await store.roots.set('a', (await store.put(text('a'))).id);
+    const asking = async (
+      from: Store,
+      allow: 'pull' | 'push' | 'append' | 'both',
+    ): ReturnType<typeof fetchSeed> => {
+      const [near, far] = pair();
+      const serving = serve(from, far, { allow }).catch(() => undefined);
+      try {
+        return await fetchSeed(near);
+      } finally {
+        await serving;
+      }
+    };
+    const replica = await openStore(join(folder.side, 'replica'), {
+      ...inline,
+      replicaOf: await asking(store, 'both'),
+    });
+    assert.deepEqual(replica.parameters, store.parameters);
+    assert.deepEqual(await asking(replica, 'pull'), await store.sealed.seed());
+    for (const allow of ['push', 'append'] as const)
+      await assert.rejects(asking(store, allow), withCode('forbidden'));
+    const plain = await openStore(join(folder.side, 'plain'), { ...inline, parameters: smallParameters });
+    await assert.rejects(asking(plain, 'both'), withCode('incompatible-format'));
+    for (const message of [
+      { type: 'ask', all: true, roots: [] },
+      { type: 'offer', roots: [{ name: shown, id: x, marks: [] }] },
+      { type: 'want', wants: [{ kind: 'raw', id: x, from: 0 }] },
+    ] as const) {
+      const [near, far] = pair();
+      const peer = new ScriptedPeer(near);
+      peer.helloAs(helloOf({ storeId: 'nobody', namespace: by, realm: new Uint8Array() }, ['content']));
+      const acting = peer
+        .hello()
+        .then(() => peer.say(message))
+        .catch(() => undefined);
+      await assert.rejects(serve(store, far, { stallMs: 2000 }), withCode('forbidden'));
+      await acting;
+      await near.close();
+    }
+    // What a hostile peer gives for a seed.
+    const { keys } = await store.sealed.seed();
+    const json = (value: unknown): Uint8Array => text(JSON.stringify(value));
+    for (const [code, parameters, make] of [
+      ['corrupt', text('{'), false],
+      ['corrupt', text('7'), false],
+      ['incompatible-format', json({ ...store.parameters, later: 1 }), false],
+      ['invalid-argument', json({}), true],
+      ['invalid-argument', json({ ...store.parameters, volumeBytesMax: -5 }), true],
+      ['invalid-argument', json({ ...store.parameters, encryption: { realm: 'x', padding: 'none' } }), true],
+    ] as const) {
+      const [near, far] = pair();
+      const peer = new ScriptedPeer(far);
+      const realm = fromHex(store.parameters.encryption!.realm)!;
+      peer.helloAs(helloOf({ storeId: 'hostile', namespace: by, realm }, ['content', 'manifest']));
+      const acting = peer
+        .hello()
+        .then(() => peer.say({ type: 'keys', file: keys, parameters }))
+        .catch(() => undefined);
+      const got = fetchSeed(near, { stallMs: 2000 });
+      if (make) {
+        const replicaOf = await got;
+        await assert.rejects(openStore(join(folder.side, 'never'), { ...inline, replicaOf }), withCode(code));
+      } else await assert.rejects(got, withCode(code));
+      await acting;
+      await far.close();
+    }
+    for (const one of [plain, replica]) await one.close();
+  },
+);
+
+/** What is damaged in one store, had from another over a connection. */
+async function repaired(
+  store: Store,
+  other: Store,
+  { by: how, cut }: { readonly by?: 'locators'; readonly cut?: number } = {},
+): Promise<RepairedFrom> {
+  const serving: Promise<unknown>[] = [];
+  let connections = 0;
+  const result = await repairFrom(
+    store,
+    () => {
+      const [near, far] = pair();
+      serving.push(serve(other, far, { allow: 'pull' }).catch(() => undefined));
+      return Promise.resolve(
+        cut !== undefined && ++connections < 3 ? cutting(near, connections * cut) : near,
+      );
+    },
+    how === undefined ? {} : { by: how },
+  );
+  await Promise.all(serving);
+  return result;
+}
+
+for (const [name, shape] of shapes)
+  twoStores(`damage is had by locators, whichever side is without keys: ${name}`, async (two) => {
+    const source = { ...shape, parameters: smallParameters, durability: 'relaxed' } as const;
+    let a = await two.a.open({ encryption: { secret }, ...source });
+    const replicaOf = await a.sealed.seed();
+    const tree = new Map(Array.from({ length: 12 }, (_, i) => [`file ${i}`, noise(900 * (i + 1), i)]));
+    tree.set('large', noise(300_000));
+    const top = await setTree(a, 'main', tree);
+    let b = await two.b.open({ replicaOf });
+    await over(a, b, 'push');
+
+    // The replica from who has keys, as a store and as a folder, which is opened without.
+    const harmed = async (folder: StoreFolder, open: OpenOptions): Promise<Store> => {
+      await folder.closeAll();
+      harmHalf(folder, harms['4 KiB of zeros']!);
+      return await folder.open(open);
+    };
+    for (const from of [a, two.a.path]) {
+      b = await harmed(two.b, {});
+      const alone = await b.repair();
+      assert.ok(alone.remaining.length > 3, `${alone.remaining.length}`);
+      const { healed, remaining, sources } = await b.repair({ from });
+      assert.deepEqual([remaining, sources.from], [[], healed]);
+      assert.deepEqual((await b.scrub()).damaged, []);
+    }
+
+    // Who has keys from the replica, over a connection that is cut, opening what comes.
+    a = await harmed(two.a, { encryption: { secret } });
+    const cut = await repaired(a, b, { by, cut: 4000 });
+    assert.deepEqual([cut.failure, cut.healed > 3], [undefined, true]);
+    const rest = await repaired(a, b, { by });
+    assert.deepEqual([rest.remaining, rest.failure, (await a.scrub()).damaged], [[], undefined, []]);
+    assert.equal(await a.roots.get('main'), top);
+
+    // And the replica from a replica: without keys that is how it goes by itself.
+    b = await harmed(two.b, {});
+    await two.a.closeAll();
+    const locked = await two.a.open({});
+    const found = await repaired(b, locked);
+    assert.deepEqual([found.remaining, found.failure, found.healed > 3], [[], undefined, true]);
+  });
+
+storeTest('a repair by locators takes nothing that does not fit, and tells why', async (folder) => {
+  const store = await folder.open({ encryption: { secret } });
+  const { id } = await store.put(noise(5000));
+  const other = await store.put(noise(5000, 2));
+  await store.roots.set('r', id);
+  const [locator, elsewhere] = (await store.sealed.locatorsOf([id, other.id])) as [string, string];
+  const read = async (at: string): Promise<Uint8Array> =>
+    (await store.sealed.read(at, { offset: 0, length: 1e6 }))!;
+  const [right, wrong] = [await read(locator), await read(elsewhere)];
+  const replicaOf = await store.sealed.seed();
+  mkdirSync(join(folder.side, 'replica'));
+  const place = new StoreFolder(join(folder.side, 'replica'));
+  const { path } = place;
+  const first = await openStore(path, { ...inline, replicaOf });
+  await over(store, first, 'push');
+  await first.close();
+  const giving = (bytes: Uint8Array): ObjectSource => ({
+    object: (at) =>
+      Promise.resolve(at === locator ? { size: bytes.length, bytes: pieceOf(bytes) } : undefined),
+  });
+  harmHalf(place, harms['4 KiB of zeros']!);
+  const locked = await openStore(path, inline);
+  const reasons = async (one: Store, from: ObjectSource): Promise<string> =>
+    (await one.repair({ from })).remaining.map(({ reason }) => reason).join();
+  assert.match(await reasons(locked, giving(noise(60))), /has 60 bytes, and what was here/);
+  assert.match(await reasons(locked, giving(noise(right.length))), /sealed|head|magic|suite|version/);
+  const plain = await openStore(join(folder.side, 'plain'), { ...inline, parameters: smallParameters });
+  await assert.rejects(locked.repair({ from: plain }), withCode('wrong-key'));
+  await plain.close();
+  await locked.close();
+  const opened = await openStore(path, { ...inline, encryption: { secret } });
+  assert.match(await reasons(opened, giving(wrong)), /does not|other|another|not the/);
+  await opened.repair({ from: giving(right) });
+  assert.deepEqual(Buffer.from((await opened.get(id))!), Buffer.from(noise(5000)));
+  await opened.close();
+});
+
+async function* pieceOf(bytes: Uint8Array): AsyncGenerator<Uint8Array, void, void> {
+  await Promise.resolve();
+  yield bytes;
+}
+
+/** A transport that is cut when so many bytes have come. */
+function cutting(inner: Transport, bytes: number): Transport {
+  let left = bytes;
+  return {
+    send: (piece) => inner.send(piece),
+    close: (reason) => inner.close(reason),
+    receive: async () => {
+      const piece = await inner.receive();
+      left -= piece?.length ?? 0;
+      if (left >= 0) return piece;
+      await inner.close(new StoreError('unavailable', 'cut'));
+      return await inner.receive();
+    },
+  };
+}

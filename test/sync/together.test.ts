@@ -4,7 +4,7 @@ import { type BlobId, type Link, type Store, nodeProvider } from '../../engine/i
 import { type Transport, pair, push, serve } from '../../sync/index.ts';
 import { FrameReader } from '../../sync/protocol/frame.ts';
 import { decodeMessage } from '../../sync/protocol/message.ts';
-import { counted } from '../engine/counting-driver.ts';
+import { closed, counted } from '../engine/counting-driver.ts';
 import { type Two, assertSame, pushOver, setTree, twoStores } from './stores.ts';
 
 const driver = { module: new URL('../engine/counting-driver.ts', import.meta.url).href };
@@ -58,6 +58,20 @@ twoStores('many small blobs are asked for, read and committed together', async (
   assert.ok(spent.writes <= 42, `${spent.writes} transactions`);
   assert.ok(spent.recordReads <= blobs / 5, `${spent.recordReads} reads of records`);
   await assertSame(source, replica, ['main']);
+  // Each thread has connections of its own, so what they keep is there several times.
+  closed.length = 0;
+  await Promise.all([source.close(), replica.close()]);
+  const kept = (what: (one: (typeof closed)[number]) => boolean): number[] => [
+    ...new Set(closed.filter(what).map(({ cacheKiB }) => cacheKiB)),
+  ];
+  assert.deepEqual(
+    kept(({ path }) => path.includes('/volumes/')),
+    [2_000],
+  );
+  assert.deepEqual(
+    kept(({ path, readonly }) => readonly && path.endsWith('/index.db')),
+    [4_000],
+  );
 });
 
 twoStores('a change deep in a tree is stored in a few commits, not one for each level', async (two) => {

@@ -8,6 +8,7 @@ import {
   fromHex,
   isBlobId,
   readU64,
+  release,
   toHex,
   writeU64,
 } from '../../../engine/codec/bytes.ts';
@@ -86,4 +87,22 @@ test('equality and order are those of Buffer', () => {
       assert.equal(Math.sign(compareBytes(a, b)), Buffer.compare(a, b));
     }),
   );
+});
+
+test('memory is only given back where it is theirs alone', () => {
+  const early = typeof (ArrayBuffer.prototype as Partial<ArrayBuffer>).transfer === 'function';
+  const alone = Buffer.allocUnsafeSlow(65_536 + 64).subarray(0, 65_536);
+  release(alone);
+  assert.equal(alone.length, early ? 0 : 65_536);
+
+  const whole = new Uint8Array(131_072).fill(7);
+  const parts = [whole.subarray(0, 65_536), whole.subarray(65_536), new Uint8Array(whole.buffer, 32)];
+  for (const part of parts) release(part);
+  assert.ok(whole.every((byte) => byte === 7));
+  assert.equal(whole.length, 131_072);
+
+  // Small Buffers lie side by side in memory that Node keeps.
+  const pooled = Array.from({ length: 64 }, (_, i) => Buffer.from(String(i).repeat(900)));
+  for (const some of pooled.slice(0, 32)) release(some);
+  assert.ok(pooled.every((some, i) => some.toString() === String(i).repeat(900)));
 });

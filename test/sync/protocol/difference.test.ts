@@ -110,6 +110,49 @@ test('one change in 4,096 leaves reads a path, and names a path', async () => {
   assert.ok(read.size <= 2 * 4, `${read.size} nodes read`);
 });
 
+test('a tree that changed a little everywhere is read where it changed, and so is its base', async () => {
+  const graph: Graph = new Map();
+  const folders = Array.from({ length: 64 }, (_, folder) =>
+    Array.from({ length: 256 }, (_, i) => `${folder}/${i}`),
+  );
+  const treeOf = (lists: readonly (readonly string[])[]): string => {
+    const id = `tree of ${lists.map((leaves) => leaves[7]).join()}`;
+    graph.set(
+      id,
+      lists.map((leaves) => node(tower(graph, leaves, 16))),
+    );
+    return id;
+  };
+  const base = treeOf(folders);
+  const target = treeOf(folders.map((leaves) => leaves.with(7, `${leaves[7]} changed`)));
+  const read = new Set<string>();
+  const items = await difference(target, base, linksOf(graph, read));
+  // The tree, and in each folder two inner levels, a leaf and its file.
+  assert.equal(items?.length, 1 + 64 * 4);
+  assert.ok(read.size <= 2 * (1 + 64 * 3), `${read.size} nodes read`);
+});
+
+test('a tree that lost levels is read no deeper than where it is known', async () => {
+  const leaves = Array.from({ length: 1024 }, (_, i) => `${i}`);
+  for (const [from, to] of [
+    [1024, 64],
+    [64, 1024],
+    [1024, 16],
+  ] as const) {
+    const graph: Graph = new Map();
+    const base = tower(graph, leaves.slice(0, from), 4);
+    const target = tower(graph, leaves.slice(0, to), 4);
+    const read = new Set<string>();
+    const items = (await difference(target, base, linksOf(graph, read)))!;
+    const known = closure(graph, base);
+    const fresh = [...closure(graph, target)].filter((key) => !known.has(key));
+    assert.ok(items.length <= fresh.length + 2, `${from} to ${to}: ${items.length} for ${fresh.length}`);
+    // Besides what is new not more than the smaller one has.
+    const most = fresh.filter((key) => key.startsWith('n')).length + 85;
+    assert.ok(read.size <= most, `${from} to ${to}: ${read.size} nodes read, of ${most}`);
+  }
+});
+
 test('a tree that grew or lost a level is still mostly shared', async () => {
   const leaves = Array.from({ length: 256 }, (_, i) => `${i}`);
   for (const [from, to] of [

@@ -99,6 +99,12 @@ const message: fc.Arbitrary<Message> = fc.oneof(
     repeated: fc.nat(limits.repeatedMax),
   }),
   fc.record({ type: fc.constant('seal' as const), last: fc.boolean(), digest: id }),
+  fc.constant({ type: 'seed' as const }),
+  fc.record({
+    type: fc.constant('keys' as const),
+    file: fc.uint8Array({ maxLength: 300 }),
+    parameters: fc.uint8Array({ maxLength: 99 }),
+  }),
   fc.record({
     type: fc.constant('history' as const),
     roots: fc.array(fc.record({ sequence: whole, seen: fc.array(whole, { maxLength: 8 }) }), {
@@ -165,6 +171,11 @@ test('headers are the CBOR that another implementation writes', () => {
     [
       { type: 'ask', all: false, roots: [{ name: 'main', haves: [one], seen: [] }] },
       [1, 0, [[bytes('main'), [fromHex(one)], []]]],
+    ],
+    [{ type: 'seed' }, [16]],
+    [
+      { type: 'keys', file: bytes('file'), parameters: new Uint8Array() },
+      [17, bytes('file'), new Uint8Array()],
     ],
     [{ type: 'history', roots: [{ sequence: 7, seen: [0, 2 ** 40] }] }, [15, [[7, [0, 2 ** 40]]]]],
     [

@@ -1,0 +1,132 @@
+/** Reading ahead: whatever comes or fails to come, the bytes are those of the file, all memory is given back, and files are closed. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { Ahead } from '../../engine/content/ahead.ts';
+import type { DirectFile, OpenFile } from '../../engine/host.ts';
+import { noise } from './store-folder.ts';
+
+const pieceBytes = 256 * 1024;
+const alignBytes = 4096;
+const sliceBytes = 65_536;
+const content = noise(1_300_000);
+
+/** What becomes of a direct read of a number. */
+type Fate = 'fine' | 'fails' | 'short' | 'empty' | 'late';
+
+class StandIn {
+  plainReads = 0;
+  directReads = 0;
+  /** Pieces that were handed out and not given back. */
+  held = 0;
+  open = 0;
+  readonly #fate: (read: number) => Fate;
+  late: (() => void)[] = [];
+
+  constructor(fate: (read: number) => Fate = () => 'fine') {
+    this.#fate = fate;
+  }
+
+  file(): OpenFile {
+    this.open++;
+    return {
+      read: (target: Uint8Array, position: number) => {
+        this.plainReads++;
+        const part = content.subarray(position, position + target.length);
+        target.set(part);
+        return part.length;
+      },
+      facts: () => ({ size: content.length }),
+      close: () => this.open--,
+      direct: () => this.#direct(),
+    } as unknown as OpenFile;
+  }
+
+  #direct(): DirectFile {
+    this.open++;
+    return {
+      alignBytes,
+      read: async (position) => {
+        assert.equal(position % alignBytes, 0);
+        const fate = this.#fate(this.directReads++);
+        if (fate === 'late') await new Promise<void>((resolve) => this.late.push(resolve));
+        if (fate === 'fails') throw Object.assign(new Error('EIO'), { code: 'EIO' });
+        this.held++;
+        const length = fate === 'empty' ? 0 : fate === 'short' ? 5000 : pieceBytes;
+        return content.slice(position, position + length);
+      },
+      release: () => void this.held--,
+      close: () => void this.open--,
+    };
+  }
+}
+
+async function readWhole(standIn: StandIn, begin = 0): Promise<void> {
+  const ahead = new Ahead();
+  const file = ahead.of(standIn.file());
+  const slice = new Uint8Array(sliceBytes);
+  for (let at = begin; at < content.length;) {
+    const count = file.read(slice.subarray(0, content.length - at), at);
+    assert.deepEqual(slice.subarray(0, count), content.subarray(at, at + sliceBytes));
+    at += count;
+    await ahead.ready();
+  }
+  assert.equal(file.read(slice, content.length), 0);
+  file.close();
+  for (const resolve of standIn.late) resolve();
+  await new Promise((resolve) => setImmediate(resolve));
+  assert.deepEqual([standIn.held, standIn.open], [0, 0]);
+}
+
+test('after the first slice nothing is waited for twice: all of it comes ahead', async () => {
+  const standIn = new StandIn();
+  await readWhole(standIn);
+  assert.deepEqual(
+    [standIn.plainReads, standIn.directReads],
+    [2, Math.ceil((content.length - sliceBytes) / pieceBytes)],
+  );
+});
+
+test('slices may begin anywhere', async () => {
+  for (const begin of [1, 4095, 4097, 300_001]) await readWhole(new StandIn(), begin);
+});
+
+for (const fate of ['fails', 'short', 'empty'] as const)
+  test(`a piece that ${fate === 'fails' ? 'fails' : `is ${fate}`} is read as from any file`, async () => {
+    for (const bad of [0, 1, 3]) {
+      const standIn = new StandIn((read) => (read === bad ? fate : 'fine'));
+      await readWhole(standIn);
+      assert.equal(standIn.directReads, bad + 1);
+      assert.ok(standIn.plainReads > 2);
+    }
+  });
+
+test('reading may jump, and end while a piece is coming', async () => {
+  const standIn = new StandIn((read) => (read === 3 ? 'late' : 'fine'));
+  const ahead = new Ahead();
+  const file = ahead.of(standIn.file());
+  const slice = new Uint8Array(sliceBytes);
+  for (const at of [0, 900_000, 100, 70_000, 500_000, 499_999]) {
+    const count = file.read(slice, at);
+    assert.deepEqual(slice.subarray(0, count), content.subarray(at, at + count));
+    if (standIn.late.length === 0) await ahead.ready();
+  }
+  file.close();
+  assert.equal(standIn.open, 0);
+  for (const resolve of standIn.late) resolve();
+  await new Promise((resolve) => setImmediate(resolve));
+  assert.equal(standIn.held, 0);
+});
+
+test('small files, and those of systems without such a way, are read as ever', async () => {
+  const standIn = new StandIn();
+  const plain = { ...standIn.file(), direct: () => undefined };
+  const ahead = new Ahead();
+  const file = ahead.of(plain);
+  const slice = new Uint8Array(sliceBytes);
+  for (let at = 0; at < 3 * sliceBytes; at += sliceBytes) {
+    assert.equal(file.read(slice, at), sliceBytes);
+    await ahead.ready();
+  }
+  file.close();
+  assert.deepEqual([standIn.plainReads, standIn.directReads, standIn.open], [3, 0, 0]);
+});
