@@ -64,9 +64,9 @@ export function repairsByLocators(
   here: Pick<Store, 'sealed' | 'parameters'>,
   other: Pick<Store, 'sealed' | 'parameters'>,
 ): boolean {
-  if (!here.sealed.locked && !other.sealed.locked) return false;
   const realm = here.parameters.encryption?.realm;
-  if (realm !== undefined && realm === other.parameters.encryption?.realm) return true;
+  if (realm === undefined || (!here.sealed.locked && !other.sealed.locked)) return false;
+  if (realm === other.parameters.encryption?.realm) return true;
   throw new StoreError(
     'wrong-key',
     'a store that is open without its keys repairs, and is repaired from, stores of its realm only: give its key',

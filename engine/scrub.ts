@@ -2,7 +2,7 @@
 import PQueue from 'p-queue';
 import type { ScrubOptions, ScrubResult, Touched } from './api.ts';
 import { noVolume } from './catalog/blob-rows.ts';
-import { type FoundDamage, type VerifyResult, unreadableMax } from './content/findings.ts';
+import type { FoundDamage, VerifyResult } from './content/findings.ts';
 import { Goal, type GoalOrder, goalMemory } from './content/goal.ts';
 import { type PaceOrder, paceMemory } from './content/pace.ts';
 import type { VerifyRange } from './content/scrub-facts.ts';
@@ -18,6 +18,9 @@ import { type TimeBox, timeBox } from './time-box.ts';
 
 /** Ranges that are looked up in one question, about 5 ms: puts and reads wait for no more. */
 const rangesAsked = 2;
+
+/** Blobs that a disk cannot read, named of a whole scrub at most. */
+const unreadableMax = 1_000;
 
 /** What was read, and whether that was everything. */
 export interface Verified extends Pick<

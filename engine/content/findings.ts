@@ -53,8 +53,8 @@ export interface VerifyContext {
 /** A copy to be verified, as if it were the only one. `further`: it is not the one in the blob's own row. */
 export type Copy = BlobRow & { readonly further?: true };
 
-/** Named at most: a disk may fail as a whole. */
-export const unreadableMax = 1_000;
+/** Named of a range at most: a disk may fail as a whole. */
+const unreadableMax = 1_000;
 
 /** `unreachable`: nothing can be said of it now, and it was not verified. */
 type Judged = 'judged' | 'unreachable';

@@ -72,9 +72,9 @@ export function makeBriefSchedule(
       });
   const movable = world === 'plain' || world === 'mirrored';
   const theme = world === 'borrowing' ? 1 : random.next();
-  if (movable && theme < 0.1) meetMoved(work, acting, random);
-  else if (theme < 0.45) meet(work, acting, { random, few });
-  else if (world === 'borrowing' && random.chance(0.6)) meetLent(work, acting, { random, few });
+  if (movable && theme < 0.04) meetMoved(work, acting, random);
+  else if (theme < 0.26) meet(work, acting, { random, few });
+  else if (world === 'borrowing' && random.chance(0.3)) meetLent(work, acting, { random, few });
   return { seed, work, rate };
 }
 

@@ -13,7 +13,6 @@ export interface RaceMutant extends Mutant {
 
 const gc = 'engine/maintenance/gc.ts';
 const committer = 'engine/commit/committer.ts';
-const borrow = 'engine/commit/borrow.ts';
 const settle = 'engine/maintenance/settle-scrub.ts';
 
 export const raceMutants: readonly RaceMutant[] = [
@@ -129,33 +128,6 @@ export const raceMutants: readonly RaceMutant[] = [
         file: 'engine/maintenance/recover.ts',
         find: '.filter((uuid) => isDead(driver, host.files, { folder: layout.leases, uuid }))',
         replace: '',
-      },
-    ],
-  },
-  {
-    name: 'what was borrowed is not asked after again',
-    world: 'borrowing',
-    patches: [
-      {
-        file: borrow,
-        find: 'own.filter(([id, { kind }]) => !alternates.stillLends(fromHex(id)!, kind))',
-        replace: 'own.slice(own.length)',
-      },
-    ],
-  },
-  {
-    name: 'what another process is borrowing is referred to unasked',
-    world: 'borrowing',
-    work: [
-      [[{ step: 'put', blob: 3 }], [{ step: 'gc' }]],
-      [[{ step: 'gc' }], [{ step: 'put', blob: 3 }]],
-      [[{ step: 'release', blob: 3 }], [{ step: 'retain', blob: 3 }]],
-    ],
-    patches: [
-      {
-        file: borrow,
-        find: '  if (catalog.refs.any(row.n) || lent?.holds(row) === true) return;',
-        replace: '  if (lent !== null) return;',
       },
     ],
   },
