@@ -17,7 +17,7 @@ export default class LockDatabase extends Base implements Database {
 
   override prepare(sql: string): Statement {
     const statement = super.prepare(sql);
-    if (!sql.startsWith('SELECT child, kind, owner, sum FROM refs')) return statement;
+    if (!/^SELECT child, kind, owner, .*\bsum\b.* FROM refs /.test(sql)) return statement;
     const all = statement.all.bind(statement);
     statement.all = (...values: readonly SqlValue[]): unknown[] => {
       if (this.#locked) buckets.locked++;
