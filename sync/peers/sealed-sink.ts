@@ -28,6 +28,8 @@ export class SealedSink implements Sink {
   readonly #store: Store;
   #session: Session | undefined;
   #keys: Promise<void> = Promise.resolve();
+  /** What is to be told of what is of an epoch not known here, where files of keys came that are not in use. */
+  #unopened: StoreError | undefined;
   #current = new Map<string, BlobId>();
   /** The sealed names that came, by key and locator. */
   readonly #names = new Map<string, string>();
@@ -43,16 +45,37 @@ export class SealedSink implements Sink {
   }
 
   takeKeys(file: Uint8Array): Promise<void> {
-    this.#keys = this.#keys.then(async () => {
-      const state = await this.#store.sealed.takeKeys(file);
-      if (state === 'ahead' && !this.#store.sealed.locked)
-        throw new StoreError(
-          'needs-reopen',
-          'the peer has new keys, which came with it: open this store again, with a secret that opens them',
-        );
-    });
+    this.#keys = this.#keys.then(() => this.#take(file));
     this.#keys.catch(() => undefined); // told by whoever waits
     return this.#keys;
+  }
+
+  /**
+   * Anybody who may push somewhere can have a file wait there that nobody made, and it is given on with what is sound. So where keys are
+   * open it ends nothing: what comes tells whether it is of an epoch that is not here.
+   */
+  async #take(file: Uint8Array): Promise<void> {
+    const { sealed } = this.#store;
+    try {
+      if ((await sealed.takeKeys(file)) !== 'ahead' || sealed.locked) return;
+      this.#unopened ??= new StoreError(
+        'needs-reopen',
+        'the peer has new keys, which came with it: open this store again, with a secret that opens them',
+      );
+    } catch (error) {
+      if (sealed.locked || !StoreError.is(error, 'limit-exceeded')) throw error;
+      this.#unopened = error;
+    }
+  }
+
+  /** What came is taken in, once the keys before it are. */
+  async #taking<Result>(work: () => Promise<Result>): Promise<Result> {
+    await this.#keys;
+    try {
+      return await work();
+    } catch (error) {
+      throw StoreError.is(error, 'wrong-key') ? (this.#unopened ?? error) : error;
+    }
   }
 
   /** Names are the keys that roots are found by. */
@@ -118,7 +141,7 @@ export class SealedSink implements Sink {
     const { id, size, offset, bytes } = piece;
     if (offset === 0 && bytes.length === size) {
       // Noted at once: `written` is asked before the keys that it waits for are here.
-      const put = this.#keys.then(() => this.#store.sealed.put(bytes, { locator: id, kind: 'raw' }));
+      const put = this.#taking(() => this.#store.sealed.put(bytes, { locator: id, kind: 'raw' }));
       this.#puts.set(id, put);
       put.catch(() => undefined); // told by `written`
       await put.catch(() => undefined);
@@ -129,7 +152,7 @@ export class SealedSink implements Sink {
       const opened = new ObjectInflow(size);
       inflow = opened;
       this.#inflows.set(id, opened);
-      const put = this.#keys.then(() =>
+      const put = this.#taking(() =>
         this.#store.sealed.put(opened.pieces(), { locator: id, kind: 'raw' }),
       );
       put.catch(() => opened.close()); // likewise
@@ -149,19 +172,18 @@ export class SealedSink implements Sink {
   }
 
   async putNode(id: BlobId, bytes: Uint8Array): Promise<boolean> {
-    await this.#keys;
-    return await unlessMissing(this.#store.sealed.put(bytes, { locator: id, kind: 'node' }));
+    const put = (): Promise<SealedPutResult> => this.#store.sealed.put(bytes, { locator: id, kind: 'node' });
+    return await unlessMissing(this.#taking(put));
   }
 
   async putManifest(id: BlobId, manifest: Uint8Array): Promise<boolean> {
-    await this.#keys;
-    return await unlessMissing(this.#store.sealed.putChunked(id, toHex(manifest)));
+    return await unlessMissing(this.#taking(() => this.#store.sealed.putChunked(id, toHex(manifest))));
   }
 
   async setRoot(key: string, locator: BlobId): Promise<boolean> {
-    await this.#keys;
     const root: SealedRoot = { key, locator, shown: this.#names.get(`${key} ${locator}`)! };
-    return await unlessMissing(this.#store.sealed.setRoot(root, { expect: this.#current.get(key) ?? null }));
+    const expect = this.#current.get(key) ?? null;
+    return await unlessMissing(this.#taking(() => this.#store.sealed.setRoot(root, { expect })));
   }
 
   async end(_ending: Ending): Promise<void> {

@@ -477,6 +477,40 @@ storeTest('changes of keys travel with what is sealed under them', async (folder
   for (const one of [renewed, replica]) await one.close();
 });
 
+/** A newer file of keys, as who has none of them makes it. */
+function forgedKeys(file: Uint8Array, sequence: number, epoch: number): Uint8Array {
+  const summed = Buffer.from(file.subarray(0, -32));
+  summed.writeBigUInt64LE(BigInt(sequence), 24);
+  summed.writeUInt32LE(epoch, 32);
+  return concatBytes(new Uint8Array(summed), fromHex(sha256(summed))!);
+}
+
+storeTest('files of keys that nobody made keep nothing from who has keys', async (folder) => {
+  const store = await folder.open(keyed(1));
+  const replicaOf = await store.sealed.seed();
+  const replica = await openStore(join(folder.side, 'replica'), { ...inline, replicaOf });
+  const holder = await openStore(join(folder.side, 'holder'), { ...inline, replicaOf, ...keyed(1) });
+  await store.roots.set('a', (await store.put(text('a'))).id);
+  await over(store, replica, 'push');
+  for (let i = 0; i < 16; i++) await replica.sealed.takeKeys(forgedKeys(replicaOf.keys, 100 + i, 50));
+  await over(replica, holder, 'pull');
+  assert.deepEqual(await holder.roots.get('a'), await store.roots.get('a'));
+  for (let i = 0; i < 16; i++)
+    await holder.sealed.takeKeys(forgedKeys(replicaOf.keys, 200 + i, 50)).catch(() => undefined);
+  assert.equal(waiting(join(folder.side, 'holder')).length, 16);
+  await store.roots.set('b', (await store.put(text('b'))).id);
+  await over(store, replica, 'push');
+  await over(replica, holder, 'pull');
+  assert.deepEqual(await holder.roots.get('b'), await store.roots.get('b'));
+
+  // What is of an epoch that came with no room for its keys says so.
+  await store.keys.renew([keyed(3).encryption.secret]);
+  await store.roots.set('c', (await store.put(text('c'))).id);
+  await assert.rejects(over(store, holder, 'pull'), withCode('limit-exceeded'));
+  assert.equal((await holder.roots.list()).length, 2);
+  for (const one of [replica, holder]) await one.close();
+});
+
 storeTest(
   'a peer gives what a replica is made of to who may pull, and nothing else to who is of no realm',
   async (folder) => {
