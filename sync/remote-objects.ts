@@ -37,6 +37,8 @@ export class RemoteObjects implements ObjectSource {
 
   async object(locator: string): Promise<SourceObject | undefined> {
     if (this.failure !== undefined) throw notHad(this.failure);
+    // Of the one before, which nobody wanted when its size was told, the rest would come first.
+    if (this.#assembly?.open !== undefined) await this.#drop(unwanted());
     try {
       const connection = (this.#connection ??= await this.#meet());
       connection.send({ type: 'want', wants: [{ kind: 'raw', id: locator, from: 0 }] });
@@ -55,7 +57,8 @@ export class RemoteObjects implements ObjectSource {
   async end(error?: unknown): Promise<void> {
     const connection = this.#connection;
     if (connection === undefined) return;
-    if (error !== undefined) return await this.#drop(error);
+    const isUnread = this.#assembly?.open !== undefined;
+    if (error !== undefined || isUnread) return await this.#drop(error ?? unwanted());
     try {
       connection.send({ type: 'done', changed: [], blobs: 0, bytes: 0 });
       connection.send({ type: 'bye' });
@@ -86,8 +89,7 @@ export class RemoteObjects implements ObjectSource {
       await this.#broken(error);
       throw notHad(error);
     } finally {
-      if (!isRead)
-        await this.#drop(new StoreError('unavailable', 'what was asked for is not wanted any more'));
+      if (!isRead) await this.#drop(unwanted());
     }
   }
 
@@ -171,6 +173,10 @@ export class RemoteObjects implements ObjectSource {
       signal?.removeEventListener('abort', abort);
     }
   }
+}
+
+function unwanted(): StoreError {
+  return new StoreError('unavailable', 'what was asked for is not wanted any more');
 }
 
 /** Whatever it was, it is not this store that failed. */

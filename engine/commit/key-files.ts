@@ -56,8 +56,8 @@ const offeredMax = 16;
 const offeredName = /^keys\.offered\.[0-9a-f]{16}$/;
 
 /**
- * Keeps a file of keys that nobody here can verify beside the one that is in use, until a secret opens it. Durable when it returns;
- * `limit-exceeded` where there are as many as are kept. Under the catalog's write lock.
+ * Keeps a file of keys that nobody here can verify beside the one that is in use, until a secret opens it. Durable when it returns,
+ * also where it was here and was damaged since; `limit-exceeded` where there are as many as are kept. Under the catalog's write lock.
  */
 export function keepOffered(
   files: Files,
@@ -66,14 +66,17 @@ export function keepOffered(
 ): void {
   const { bytes, provider } = keep;
   const name = `keys.offered.${toHex(provider.sha256(bytes)).slice(0, 16)}`;
+  const path = files.join(layout.root, name);
   const names = offeredNames(files, layout);
-  if (names.includes(name)) return;
-  if (names.length >= offeredMax)
+  if (names.includes(name)) {
+    const here = readKeyFile(files, path, provider);
+    if ('bytes' in here && equalBytes(here.bytes, bytes)) return;
+  } else if (names.length >= offeredMax)
     throw new StoreError(
       'limit-exceeded',
       `${offeredMax} newer files of keys wait here for somebody to open the store with a key`,
     );
-  writeDurably(files, { folder: layout.root, path: files.join(layout.root, name) }, bytes);
+  writeDurably(files, { folder: layout.root, path }, bytes);
 }
 
 /** Those that are newer than what is in use, the newest first. */

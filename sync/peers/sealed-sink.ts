@@ -152,9 +152,7 @@ export class SealedSink implements Sink {
       const opened = new ObjectInflow(size);
       inflow = opened;
       this.#inflows.set(id, opened);
-      const put = this.#taking(() =>
-        this.#store.sealed.put(opened.pieces(), { locator: id, kind: 'raw' }),
-      );
+      const put = this.#taking(() => this.#store.sealed.put(opened.pieces(), { locator: id, kind: 'raw' }));
       put.catch(() => opened.close()); // likewise
       this.#puts.set(id, put);
     }

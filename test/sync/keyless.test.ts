@@ -400,6 +400,11 @@ storeTest('changes of keys travel with what is sealed under them', async (folder
   await over(store, replica, 'push');
   assert.equal((await replica.keys.list()).slots.length, 1);
   assert.equal(waiting(join(folder.side, 'replica')).length, 1);
+  // One that was damaged since is not taken for the one that comes.
+  const [kept] = waiting(join(folder.side, 'replica'));
+  writeFileSync(join(folder.side, 'replica', kept!), noise(300));
+  assert.equal((await replica.sealed.seed()).offered, undefined);
+  await over(store, replica, 'push');
   await over(store, holder, 'pull');
   assert.equal(await holder.roots.get('second'), second);
   assert.deepEqual(
@@ -686,6 +691,39 @@ storeTest('a repair by locators takes nothing that does not fit, and tells why',
   assert.deepEqual(Buffer.from((await opened.get(id))!), Buffer.from(noise(5000)));
   await opened.close();
 });
+
+twoStores(
+  'one large object of another length keeps no other from being repaired over the same connection',
+  async (two) => {
+    const source = { parameters: smallParameters, durability: 'relaxed' } as const;
+    const a = await two.a.open({ encryption: { secret }, ...source });
+    const replicaOf = await a.sealed.seed();
+    const ids: string[] = [];
+    for (const size of [1_300_000, 900, 1_500_000]) ids.push((await a.put(noise(size, size))).id);
+    const [first, second, longer] = ids;
+    const [wrong, , right] = await a.sealed.locatorsOf([first!, second!, longer!]);
+    const b = await two.b.open({ replicaOf });
+    const object: Uint8Array[] = [];
+    for (
+      let at = 0, piece;
+      (piece = (await a.sealed.read(right!, { offset: at, length: 1e6 }))!).length > 0;
+      at += piece.length
+    )
+      object.push(piece);
+    await a.roots.set('second', second!);
+    await over(a, b, 'push');
+    await b.sealed.put(concatBytes(...object), { locator: wrong!, kind: 'raw' });
+    await a.roots.set('first', first!);
+    await a.gc({ graceMs: 0 });
+    await two.a.closeAll();
+    harmHalf(two.a, harms['4 KiB of zeros']!);
+    const locked = await two.a.open({});
+    const found = await repaired(locked, b);
+    assert.deepEqual([found.failure, found.healed], [undefined, 1]);
+    assert.match(found.remaining.map(({ reason }) => reason).join(), /bytes, and what was here/);
+    two.a.leaves(found.remaining.map(({ id }) => id));
+  },
+);
 
 async function* pieceOf(bytes: Uint8Array): AsyncGenerator<Uint8Array, void, void> {
   await Promise.resolve();
