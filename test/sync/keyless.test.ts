@@ -490,6 +490,25 @@ function forgedKeys(file: Uint8Array, sequence: number, epoch: number): Uint8Arr
   return concatBytes(new Uint8Array(summed), fromHex(sha256(summed))!);
 }
 
+storeTest('who was shut out makes no newer file for a replica that has not heard of it', async (folder) => {
+  const store = await folder.open(keyed(1));
+  const replicaOf = await store.sealed.seed();
+  const replica = await openStore(join(folder.side, 'replica'), { ...inline, replicaOf });
+  const shut = await openStore(join(folder.side, 'shut out'), { ...inline, replicaOf, ...keyed(1) });
+  for (let i = 0; i < 3; i++) await shut.keys.rotate();
+  await replica.sealed.takeKeys((await shut.sealed.seed()).keys);
+  await shut.close();
+  // The secret stays, its slot is new.
+  await store.keys.renew([keyed(1).encryption.secret]);
+  await store.roots.set('a', (await store.put(text('a'))).id);
+  await over(store, replica, 'push');
+  await replica.close();
+  const opened = await openStore(join(folder.side, 'replica'), { ...inline, ...keyed(1) });
+  assert.equal(await opened.roots.get('a'), await store.roots.get('a'));
+  assert.deepEqual((await opened.sealed.seed()).keys, (await store.sealed.seed()).keys);
+  await opened.close();
+});
+
 storeTest('files of keys that nobody made keep nothing from who has keys', async (folder) => {
   const store = await folder.open(keyed(1));
   const replicaOf = await store.sealed.seed();
