@@ -8,6 +8,8 @@ export const realmIdBytes = 16;
 export const slotIdBytes = 16;
 export const slotsMax = 16;
 export const epochsMax = 1024;
+/** An epoch is a u32. */
+const epochMax = 0xffff_ffff;
 const version = 1;
 /** version u8 · realm 16 · created u64 · idKey 32 · count of epochs u16 · count of slots u8. */
 const fixedBytes = 1 + realmIdBytes + 8 + keyBytes + 2 + 1;
@@ -113,6 +115,7 @@ export class Keyring {
   withEpoch(masterKey: Uint8Array): Keyring {
     if (this.epochs.length >= epochsMax)
       throw new StoreError('limit-exceeded', `a keyring has at most ${epochsMax} epochs`);
+    if (this.epoch >= epochMax) throw new StoreError('limit-exceeded', `there is no epoch after ${epochMax}`);
     return this.#copy({ masters: new Map([...this.#secrets.masters, [this.epoch + 1, masterKey]]) });
   }
 

@@ -253,7 +253,11 @@ function rewritten(
   next: { readonly file: SlotFile; readonly slots: readonly SlotHead[] },
 ): Keys {
   const { file, slots } = next;
-  return { keyring, file: writeFile(tools, keyring, { sequence: file.head.sequence + 1, slots }) };
+  const sequence = file.head.sequence + 1;
+  // Nobody counts that far; somebody who has had the keys may say so, and the next file could be read by nobody.
+  if (!Number.isSafeInteger(sequence))
+    throw new StoreError('limit-exceeded', 'the file of keys counts no further change');
+  return { keyring, file: writeFile(tools, keyring, { sequence, slots }) };
 }
 
 /** Wraps the keyring for every slot anew, each with a fresh nonce, and authenticates the list. */

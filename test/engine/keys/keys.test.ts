@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { inspect } from 'node:util';
 import fc from 'fast-check';
-import { toHex } from '../../../engine/codec/bytes.ts';
+import { concatBytes, toHex } from '../../../engine/codec/bytes.ts';
 import type { Provider } from '../../../engine/codec/provider.ts';
 import { StoreError } from '../../../engine/errors.ts';
 import { Keyring } from '../../../engine/keys/keyring.ts';
@@ -186,6 +186,22 @@ test('a file that changed under an open keyring is not signed by us', async () =
   const stranger = await createKeys(tools, rawKey());
   throwsCode('tampered', () => rotate(tools, { keyring: keys.keyring, file: stranger.file }));
   await rejectsCode('tampered', addSlot(tools, { keyring: stranger.keyring, file: keys.file }, rawKey()));
+});
+
+test('after the last number of a file or an epoch nothing is written that nobody could read', async () => {
+  const { keyring, file } = await createKeys(tools, rawKey());
+  const last = Buffer.from(file.subarray(0, -64));
+  last.writeBigUInt64LE(BigInt(Number.MAX_SAFE_INTEGER), 24);
+  const mac = provider.hmacSha256(keyring.derive('slots', 1), last);
+  const summed = concatBytes(new Uint8Array(last), mac);
+  const lastFile = concatBytes(summed, provider.sha256(summed));
+  assert.equal(describeKeys(provider, lastFile).sequence, Number.MAX_SAFE_INTEGER);
+  throwsCode('limit-exceeded', () => rotate(tools, { keyring, file: lastFile }));
+  await rejectsCode('limit-exceeded', addSlot(tools, { keyring, file: lastFile }, rawKey()));
+
+  const encoded = keyring.encode();
+  new DataView(encoded.buffer).setUint32(60, 0xffff_ffff, true);
+  throwsCode('limit-exceeded', () => Keyring.decode(provider, encoded).withEpoch(random(32)));
 });
 
 test('keys of one realm are all different, and of two realms too', async () => {
