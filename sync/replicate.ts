@@ -177,6 +177,12 @@ class Side {
 
   /** What is neither asked for nor offered by roots: keys. True where it was that. */
   async #tend(message: Message, { source, sink, allow }: Tending): Promise<boolean> {
+    const { realm } = this.#connection.agreement.peer;
+    if (realm.length === 0 && message.type !== 'seed' && message.type !== 'credit')
+      throw new StoreError(
+        'forbidden',
+        'who is of no realm may ask for what a replica is made of, and for nothing else',
+      );
     if (message.type === 'keys') {
       checkAllowed(allow, 'push');
       await sink.takeKeys!(message.file);
@@ -187,12 +193,6 @@ class Side {
       await this.#sendKeys(source, encodeParameters(this.#store.parameters));
       return true;
     }
-    const { realm } = this.#connection.agreement.peer;
-    if (realm.length === 0 && message.type !== 'credit')
-      throw new StoreError(
-        'forbidden',
-        'who is of no realm may ask for what a replica is made of, and for nothing else',
-      );
     return false;
   }
 

@@ -332,7 +332,7 @@ storeTest(
         .then(() => act(peer))
         .catch(() => undefined);
       const roots = name === 'a root of another key' ? { roots: [key] } : {};
-      await assert.rejects(pull(replica, near, { by, stallMs: 2000, ...roots }), withCode(code), name);
+      await assert.rejects(pull(replica, near, { by, stallMs: 60_000, ...roots }), withCode(code), name);
       await acting;
       assert.deepEqual(await replica.sealed.roots(), [], name);
     }
@@ -566,6 +566,7 @@ storeTest(
       { type: 'ask', all: true, roots: [] },
       { type: 'offer', roots: [{ name: shown, id: x, marks: [] }] },
       { type: 'want', wants: [{ kind: 'raw', id: x, from: 0 }] },
+      { type: 'keys', file: (await store.sealed.seed()).keys, parameters: new Uint8Array() },
     ] as const) {
       const [near, far] = pair();
       const peer = new ScriptedPeer(near);
@@ -574,7 +575,7 @@ storeTest(
         .hello()
         .then(() => peer.say(message))
         .catch(() => undefined);
-      await assert.rejects(serve(store, far, { stallMs: 2000 }), withCode('forbidden'));
+      await assert.rejects(serve(store, far, { stallMs: 60_000 }), withCode('forbidden'));
       await acting;
       await near.close();
     }
@@ -597,7 +598,7 @@ storeTest(
         .hello()
         .then(() => peer.say({ type: 'keys', file: keys, parameters }))
         .catch(() => undefined);
-      const got = fetchSeed(near, { stallMs: 2000 });
+      const got = fetchSeed(near, { stallMs: 60_000 });
       if (make) {
         const replicaOf = await got;
         await assert.rejects(openStore(join(folder.side, 'never'), { ...inline, replicaOf }), withCode(code));
