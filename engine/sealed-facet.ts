@@ -3,6 +3,7 @@ import type {
   Link,
   PutSource,
   ReplicaSeed,
+  SealedFacts,
   SealedObjects,
   SealedPut,
   SealedPutResult,
@@ -129,6 +130,9 @@ export function makeSealed(parts: SealedParts): SealedObjects<StoreParameters> {
           // Its size, where its label does not tell it, the manifest does.
           const incarnation = randomIncarnation(parts.host);
           await submit({ op: 'put-chunked', id, label, size: 0, incarnation, manifest: root });
+          if (!locked) return;
+          const [here] = await query<(SealedFacts | undefined)[]>('objectFacts', [id]);
+          if (here !== undefined && here.manifest !== root) throw another(id);
         }),
       ),
     changes: (asked) =>

@@ -101,7 +101,10 @@ export interface SealedObjects<Parameters = unknown> {
    * is replaced by it. Without: `conflict` where another object is here under this locator, which stays.
    */
   put(source: Uint8Array | AsyncIterable<Uint8Array>, what: SealedPut): Promise<SealedPutResult>;
-  /** Makes chunks and manifest, put before, the one blob that is called so. Without keys nobody can tell of which blob a manifest is. */
+  /**
+   * Makes chunks and manifest, put before, the one blob that is called so. Without keys nobody can tell of which blob
+   * a manifest is: `conflict` where another, or an object, is here under this locator, which stays.
+   */
   putChunked(locator: string, manifest: string): Promise<void>;
   roots(): Promise<SealedRoot[]>;
   /** What roots of these names are found by, and what blobs of these ids are called. `wrong-key` without keys. */

@@ -367,6 +367,16 @@ furtherTest('without keys no node comes to lead back to itself', async (folder) 
   );
   await replica.sealed.put(forged('node'), { locator: z, kind: 'node' });
   await assert.rejects(replica.sealed.putChunked(z, z), withCode('corrupt'));
+
+  // Nor does a manifest take the place of what is here, and whoever brings it is told.
+  await assert.rejects(replica.sealed.putChunked(x, y), withCode('conflict'));
+  await replica.sealed.putChunked(key, y);
+  await replica.sealed.putChunked(key, y);
+  await assert.rejects(replica.sealed.putChunked(key, z), withCode('conflict'));
+  assert.deepEqual(
+    (await replica.sealed.stat([x, key])).map((facts) => facts?.manifest),
+    [undefined, y],
+  );
   await replica.close();
 });
 
