@@ -126,6 +126,8 @@ function create(layout: StoreLayout, options: CreateOptions): Superblock {
   const { host, provider, parameters } = options;
   const { files } = host;
   const draft = `${layout.superblock}.new`;
+  // The name of `creating.db` before all others: without it what a loss of power leaves would be nobody's.
+  files.syncFolder(layout.root);
   for (const path of [
     layout.index,
     `${layout.index}-wal`,
