@@ -205,6 +205,7 @@ export class Reader {
 
   /** Verifies exactly the copy that a row names, whatever form it has. Yields bytes read; then more of it may come `ahead`. */
   *verifyCopy(row: BlobRow, scratch?: Uint8Array, ahead?: Ahead): Generator<number> {
+    this.#frames.forget(row);
     const stored = this.openStored(row, ahead);
     try {
       const steps = this.contents.verify(copyOf(row), stored, scratch);
