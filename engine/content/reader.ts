@@ -203,9 +203,10 @@ export class Reader {
     return this.blobFile(row, ahead?.of(file) ?? file);
   }
 
-  /** Verifies exactly the copy that a row names, whatever form it has. Yields bytes read; then more of it may come `ahead`. */
+  /** Verifies exactly the copy that a row names, whatever form it has, as it lies there. Yields bytes read; then more of it may come `ahead`. */
   *verifyCopy(row: BlobRow, scratch?: Uint8Array, ahead?: Ahead): Generator<number> {
     this.#frames.forget(row);
+    this.places.refresh(row.volume);
     const stored = this.openStored(row, ahead);
     try {
       const steps = this.contents.verify(copyOf(row), stored, scratch);

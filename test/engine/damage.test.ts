@@ -46,7 +46,7 @@ function flip(path: string, at: number): void {
   });
 }
 
-/** Turns a bit in the stored copy of a small blob; nothing may have the store open. */
+/** Turns a bit in the stored copy of a small blob; what has the store open may know the page that it was in. */
 function flipInVolume(folder: StoreFolder, content: Uint8Array, at: number): void {
   const sought = content.subarray(at, at + 40);
   let turned = 0;
@@ -296,6 +296,20 @@ storeTest(
     assert.equal((await store.gc({ graceMs: 0 })).deleted, 2);
   },
 );
+
+storeTest('a scrub sees damage of small blobs that this process has just read', async (folder) => {
+  const store = await folder.open();
+  const contents = [300, 3000, 12_000].map((size, i) => noise(size, i + 1));
+  const ids: string[] = [];
+  for (const content of contents) ids.push((await store.put(content, { owner: 'test' })).id);
+  for (const [i, content] of contents.entries()) {
+    for (const id of ids.slice(i)) await store.get(id);
+    assert.equal((await store.scrub()).damaged.length, i);
+    flipInVolume(folder, content, 100);
+    assert.equal((await store.scrub()).damaged.length, i + 1);
+  }
+  folder.leaves(ids);
+});
 
 storeTest('many blobs, a few of each kind damaged: a scrub names exactly those', async (folder) => {
   let store = await folder.open();
