@@ -87,7 +87,7 @@ storeTest('bytes that look like a node of a tree that was collected stay bytes',
 storeTest('a large node that a put healed keeps a tree of which one file is gone', async (folder) => {
   let store = await folder.open();
   for (let i = 0; i < 60; i++) await store.put(noise(10_000, 90 + i));
-  const files = [];
+  const files: string[] = [];
   for (const seed of [1, 2]) files.push((await store.put(noise(30_000, seed))).id);
   const inner = await store.put(noise(100, 3), { links: files.map((id) => ({ kind: 'raw', id })) });
   const outer = await store.put(noise(30_000, 4), { links: [{ kind: 'node', id: inner.id }] });
