@@ -14,6 +14,7 @@ import type { Damage, Store } from '../../engine/index.ts';
 import { writeChunkSums } from '../../engine/commit/files.ts';
 import { Digester } from '../../engine/content/digest.ts';
 import { nodeProvider } from '../../engine/providers/node.ts';
+import { SqliteVolume } from '../../engine/volumes/sqlite.ts';
 import { openCatalogOf } from './open-catalog.ts';
 import {
   type StoreFolder,
@@ -296,6 +297,29 @@ storeTest(
     assert.equal((await store.gc({ graceMs: 0 })).deleted, 2);
   },
 );
+
+storeTest('what a disk answered wrong once is no damage: it is asked again', async (folder, t) => {
+  const content = noise(3000, 1);
+  let store = await folder.open();
+  const { id } = await store.put(content, { owner: 'test' });
+  await store.close();
+  const path = folder.files('volumes').find((name) => name.endsWith('.db'))!;
+  const whole = readFileSync(path);
+  for (const read of [() => store.get(id), () => store.readRange(id, 0, 3000)]) {
+    flipInVolume(folder, content, 100);
+    store = await folder.open();
+    const forget = SqliteVolume.prototype.forget;
+    // Before the second look.
+    t.mock.method(SqliteVolume.prototype, 'forget', function (this: SqliteVolume) {
+      writeFileSync(path, whole);
+      forget.call(this);
+    });
+    assert.equal(sha256((await read())!), id);
+    t.mock.restoreAll();
+    assert.equal((await store.stat(id))!.suspect, false);
+    await store.close();
+  }
+});
 
 storeTest('a scrub sees damage of small blobs that this process has just read', async (folder) => {
   const store = await folder.open();
