@@ -308,7 +308,7 @@ storeTest('what a disk answered wrong once is no damage: it is asked again', asy
   for (const read of [() => store.get(id), () => store.readRange(id, 0, 3000)]) {
     flipInVolume(folder, content, 100);
     store = await folder.open();
-    const forget = SqliteVolume.prototype.forget;
+    const { forget } = SqliteVolume.prototype as { readonly forget: (this: SqliteVolume) => void };
     // Before the second look.
     t.mock.method(SqliteVolume.prototype, 'forget', function (this: SqliteVolume) {
       writeFileSync(path, whole);
