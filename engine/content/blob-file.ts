@@ -156,6 +156,11 @@ export class Frames {
     if (this.#known.size > framesMax) this.#known.delete(this.#known.keys().next().value!);
     return new FramedFile(file, frame, read);
   }
+
+  /** What is verified is read from its file, also where reads know it. */
+  forget({ n, incarnation }: BlobRow): void {
+    this.#known.delete(`${n}.${incarnation}`);
+  }
 }
 
 export function isFramed(row: BlobRow): boolean {

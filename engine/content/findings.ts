@@ -136,18 +136,40 @@ export class Findings {
   /** Yields the bytes of each slice read, so that the caller may give others their turn. */
   *file(row: Copy, slice: Uint8Array, ahead: Ahead): Generator<number> {
     try {
-      for (const bytes of this.#reader.verifyCopy(row, slice, ahead)) {
-        this.#context.signal.throwIfAborted();
+      for (const bytes of this.#slices(row, slice, ahead)) {
         this.#bytes += bytes;
         this.#context.progress(0, bytes);
         yield bytes;
       }
       this.#sound(row);
     } catch (error) {
-      if (this.#blame(row, error) === 'unreachable') return;
+      if ((yield* this.#retryFile(row, error, { slice, ahead })) === 'unreachable') return;
     }
     this.#note(row);
     this.#context.progress(1, 0);
+  }
+
+  *#slices(row: Copy, slice: Uint8Array, ahead: Ahead): Generator<number> {
+    for (const bytes of this.#reader.verifyCopy(row, slice, ahead)) {
+      this.#context.signal.throwIfAborted();
+      yield bytes;
+    }
+  }
+
+  /** Likewise once more, opened anew and read the same way: from the disk, which may have answered wrong once. */
+  *#retryFile(
+    row: Copy,
+    first: unknown,
+    { slice, ahead }: { readonly slice: Uint8Array; readonly ahead: Ahead },
+  ): Generator<number, Judged> {
+    if (!isDamage(first)) return this.#blame(row, first);
+    try {
+      yield* this.#slices(row, slice, ahead);
+      this.#sound(row);
+      return 'judged';
+    } catch (error) {
+      return this.#blame(row, error);
+    }
   }
 
   #judge(row: Copy, check: () => void): void {

@@ -104,9 +104,18 @@ export class Places {
     return volume;
   }
 
-  /** Extents of a SQLite volume, in order. Between two questions it may be let go of, and is opened anew; so it may be `unavailable`. */
+  /** What is read next of a volume is read from its file. */
+  refresh(n: number): void {
+    this.#sqlite.get(n)?.forget();
+  }
+
+  /**
+   * Extents of a SQLite volume, in order, read from its file. Between two questions it may be let go of, and is opened anew; so it may be
+   * `unavailable`.
+   */
   *extents(n: number, fromExtent: number, toExtent: number): Generator<Extent> {
     for (let from = fromExtent; from <= toExtent;) {
+      this.refresh(n);
       const some = this.sqlite(n).someExtents(from, toExtent);
       if (some.length === 0) return;
       yield* some;

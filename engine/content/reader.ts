@@ -203,8 +203,10 @@ export class Reader {
     return this.blobFile(row, ahead?.of(file) ?? file);
   }
 
-  /** Verifies exactly the copy that a row names, whatever form it has. Yields bytes read; then more of it may come `ahead`. */
+  /** Verifies exactly the copy that a row names, whatever form it has, as it lies there. Yields bytes read; then more of it may come `ahead`. */
   *verifyCopy(row: BlobRow, scratch?: Uint8Array, ahead?: Ahead): Generator<number> {
+    this.#frames.forget(row);
+    this.places.refresh(row.volume);
     const stored = this.openStored(row, ahead);
     try {
       const steps = this.contents.verify(copyOf(row), stored, scratch);
@@ -235,16 +237,14 @@ export class Reader {
     }
   }
 
-  /**
-   * Runs a read again, with fresh handles and a fresh row, before its failure counts: the blob may have moved, a read may have glitched.
-   * Then it is read from the next copy, if there is one.
-   */
+  /** Runs a read again before its failure counts: the blob may have moved, a read have glitched. Then from the next copy, if there is one. */
   again<Result>(row: BlobRow, read: (row: BlobRow) => Result): Result | undefined {
     if (isBorrowed(row)) return read(row); // in the alternate it was tried again already
     try {
       return read(row);
     } catch (error) {
       if (!mayHaveMoved(error)) throw error;
+      this.places.refresh(row.volume);
       const fresh = this.rows.byNumber(row.n);
       return fresh === undefined ? undefined : this.#anyCopy.read(fresh, read);
     }

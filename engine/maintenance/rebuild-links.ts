@@ -17,6 +17,20 @@ import { type Copy, becomeCopy } from './rebuild-scan.ts';
 
 const pageRows = 1000;
 
+/**
+ * Whether a file lies below a bad node that nothing else needs. Records of what is dead stay, files go: so that tree lives, and what it lacks
+ * was lost in a way that leaves no trace, as a file does.
+ */
+const leadsToFile = `EXISTS (
+  WITH RECURSIVE below (n) AS (
+    SELECT bad.n UNION SELECT l.n FROM below JOIN work.links l ON l.parent = below.n WHERE l.n IS NOT NULL
+  )
+  SELECT 1 FROM below JOIN main.blobs b ON b.n = below.n JOIN main.volumes v ON v.n = b.volume
+  WHERE v.kind = 'directory' AND b.n != bad.n
+    AND b.n NOT IN (SELECT n FROM work.roots WHERE n IS NOT NULL UNION SELECT n FROM work.owners WHERE n IS NOT NULL)
+    AND NOT EXISTS (SELECT 1 FROM work.links o WHERE o.n = b.n AND o.parent NOT IN (SELECT n FROM below))
+)`;
+
 /** After all copies have rows and the log was replayed. Returns how many chunked blobs came back. */
 export async function linkAll(context: RebuildContext): Promise<{ chunked: number }> {
   const { catalog } = context;
@@ -78,7 +92,7 @@ async function settleIncomplete(context: RebuildContext): Promise<void> {
     // In a store that holds all it should, a node that lacks a child is dead: where its bytes were put again since, they are no node.
     const again = catalog.sql.rows(
       `SELECT n, n IN (SELECT n FROM work.made) AS made FROM work.bad
-       WHERE n IN (SELECT n FROM work.made UNION SELECT n FROM work.raws)`,
+       WHERE n IN (SELECT n FROM work.made UNION SELECT n FROM work.raws) AND NOT ${leadsToFile}`,
     );
     const bad = (): { n: number; made: number }[] => again.all() as { n: number; made: number }[];
     for (let found = bad(); found.length > 0; found = bad()) {

@@ -8,10 +8,7 @@ import type { ListedPart, Locator, Part, PartName, Volume, VolumeFacts } from '.
 
 /** Large pages: an extent of 64 KiB is four of them, and a record is found by skipping few. Measured in performance.md. */
 const pageBytes = 16_384;
-/**
- * Pages kept in memory, as SQLite's `cache_size`. Content is appended, and read extent by extent: what is kept is hardly ever asked for
- * again. A commit that appends more than this writes the rest as it goes, which needs no sync, since there is nothing to restore.
- */
+/** Pages kept in memory: content is hardly ever asked for again. A commit of more writes the rest as it goes, and needs no sync for that. */
 const cacheKiB = -2_000;
 /** "HFvo": tells `file(1)` and us whose database this is. */
 const applicationId = 0x48_46_76_6f;
@@ -145,6 +142,11 @@ export class SqliteVolume implements Volume {
   /** Bytes of an extent, of records that lie beside each other; fewer where it ends before, undefined where it is not there. */
   span(extent: number, start: number, length: number): Uint8Array | undefined {
     return blobIn(this.#told(() => this.#slice.get(start + 1, length, extent)));
+  }
+
+  /** Lets go of the pages in memory: what is asked for next is read from the file. */
+  forget(): void {
+    this.#told(() => this.#db.pragma('shrink_memory'));
   }
 
   /** Whether the extent is there and reaches to the end of the part; reads no content. */

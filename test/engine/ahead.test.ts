@@ -2,8 +2,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Ahead } from '../../engine/content/ahead.ts';
-import type { DirectFile, OpenFile } from '../../engine/host.ts';
-import { noise } from './store-folder.ts';
+import type { DirectFile, Host, OpenFile } from '../../engine/host.ts';
+import { inlineThreads } from '../../engine/hosts/inline-threads.ts';
+import { nodeHost } from '../../engine/hosts/node.ts';
+import { noise, storeTest } from './store-folder.ts';
 
 const pieceBytes = 256 * 1024;
 const alignBytes = 4096;
@@ -129,4 +131,48 @@ test('small files, and those of systems without such a way, are read as ever', a
   }
   file.close();
   assert.deepEqual([standIn.plainReads, standIn.directReads, standIn.open], [3, 0, 0]);
+});
+
+/** This machine, where a turned bit comes ahead, but not to every read: `wrong` says to which. */
+function turning(wrong: (read: number) => boolean): Host {
+  const machine = nodeHost({ inline: true });
+  let reads = 0;
+  const direct = (file: OpenFile): DirectFile => ({
+    alignBytes,
+    read: (position) => {
+      const bytes = new Uint8Array(pieceBytes);
+      const count = file.read(bytes, position);
+      if (wrong(reads++)) bytes[0]! ^= 1;
+      return Promise.resolve(bytes.subarray(0, count));
+    },
+    release: () => undefined,
+    close: () => undefined,
+  });
+  const open = (...how: Parameters<Host['files']['open']>): OpenFile => {
+    const file = machine.files.open(...how);
+    return Object.assign(file, { direct: () => direct(file) });
+  };
+  const host: Host = {
+    ...machine,
+    files: { ...machine.files, open },
+    threads: inlineThreads(() => host),
+  };
+  return host;
+}
+
+storeTest('damage that came ahead is believed after a second look, at the disk', async (folder) => {
+  for (const [wrong, damaged] of [
+    [(read: number) => read === 1, 0],
+    [() => true, 1],
+  ] as const) {
+    const store = await folder.open({ host: turning(wrong) });
+    const { id } = await store.put(content, { owner: 'test' });
+    const found = await store.scrub();
+    assert.deepEqual(
+      found.damaged.map((one) => one.id),
+      damaged === 0 ? [] : [id],
+    );
+    assert.deepEqual([found.blobs, found.complete], [1, true]);
+    await store.close();
+  }
 });

@@ -177,6 +177,25 @@ storeTest(
   },
 );
 
+storeTest('a scrub sees damage of a frame that reads of this process know', async (folder) => {
+  const store = await folder.open({ compression: 'auto' });
+  const ids: string[] = [];
+  // From the end: in the trailer, in the index of one entry, in the only page.
+  for (const [i, fromEnd] of [64 - 40, 64 + 6, 64 + 12 + 4].entries()) {
+    const { id } = await store.put(quiet(60_000, i + 1), { owner: 'x' });
+    ids.push(id);
+    await store.readRange(id, 5000, 10);
+    assert.deepEqual((await store.scrub()).damaged.length, i);
+    const path = folder.files('blobs').find((file) => file.includes(id))!;
+    const bytes = readFileSync(path);
+    bytes[bytes.length - fromEnd]! ^= 1;
+    chmodSync(path, 0o644);
+    writeFileSync(path, bytes);
+    assert.deepEqual((await store.scrub()).damaged.length, i + 1, `${fromEnd} bytes before its end`);
+  }
+  folder.leaves(ids);
+});
+
 storeTest(
   'a framed file without a row is taken back in by a scrub; one that is damaged is set aside',
   async (folder) => {

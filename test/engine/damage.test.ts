@@ -14,6 +14,7 @@ import type { Damage, Store } from '../../engine/index.ts';
 import { writeChunkSums } from '../../engine/commit/files.ts';
 import { Digester } from '../../engine/content/digest.ts';
 import { nodeProvider } from '../../engine/providers/node.ts';
+import { SqliteVolume } from '../../engine/volumes/sqlite.ts';
 import { openCatalogOf } from './open-catalog.ts';
 import {
   type StoreFolder,
@@ -46,7 +47,7 @@ function flip(path: string, at: number): void {
   });
 }
 
-/** Turns a bit in the stored copy of a small blob; nothing may have the store open. */
+/** Turns a bit in the stored copy of a small blob; what has the store open may know the page that it was in. */
 function flipInVolume(folder: StoreFolder, content: Uint8Array, at: number): void {
   const sought = content.subarray(at, at + 40);
   let turned = 0;
@@ -296,6 +297,43 @@ storeTest(
     assert.equal((await store.gc({ graceMs: 0 })).deleted, 2);
   },
 );
+
+storeTest('what a disk answered wrong once is no damage: it is asked again', async (folder, t) => {
+  const content = noise(3000, 1);
+  let store = await folder.open();
+  const { id } = await store.put(content, { owner: 'test' });
+  await store.close();
+  const path = folder.files('volumes').find((name) => name.endsWith('.db'))!;
+  const whole = readFileSync(path);
+  for (const read of [() => store.get(id), () => store.readRange(id, 0, 3000)]) {
+    flipInVolume(folder, content, 100);
+    store = await folder.open();
+    const { forget } = SqliteVolume.prototype as { readonly forget: (this: SqliteVolume) => void };
+    // Before the second look.
+    t.mock.method(SqliteVolume.prototype, 'forget', function (this: SqliteVolume) {
+      writeFileSync(path, whole);
+      forget.call(this);
+    });
+    assert.equal(sha256((await read())!), id);
+    t.mock.restoreAll();
+    assert.equal((await store.stat(id))!.suspect, false);
+    await store.close();
+  }
+});
+
+storeTest('a scrub sees damage of small blobs that this process has just read', async (folder) => {
+  const store = await folder.open();
+  const contents = [300, 3000, 12_000].map((size, i) => noise(size, i + 1));
+  const ids: string[] = [];
+  for (const content of contents) ids.push((await store.put(content, { owner: 'test' })).id);
+  for (const [i, content] of contents.entries()) {
+    for (const id of ids.slice(i)) await store.get(id);
+    assert.equal((await store.scrub()).damaged.length, i);
+    flipInVolume(folder, content, 100);
+    assert.equal((await store.scrub()).damaged.length, i + 1);
+  }
+  folder.leaves(ids);
+});
 
 storeTest('many blobs, a few of each kind damaged: a scrub names exactly those', async (folder) => {
   let store = await folder.open();

@@ -1,6 +1,6 @@
 /** Nodes that a put of their plain bytes healed, after a rebuild: as records, files, frames and chunks, held by a root, an owner or a node. */
 import assert from 'node:assert/strict';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { type OpenOptions, encodeNode } from '../../engine/index.ts';
 import { chunking } from './chunked-store.ts';
 import { encryption, loseCatalog, rebuild } from './rebuild-store.ts';
@@ -15,10 +15,10 @@ const shapes: Readonly<Record<string, OpenOptions>> = {
 };
 
 /** Turns a bit of every record of a blob. */
-function spoil(folder: StoreFolder, name: Uint8Array): void {
+function spoil(folder: StoreFolder, name: Uint8Array, behind = 400): void {
   for (const path of folder.files('volumes').filter((file) => file.endsWith('.db'))) {
     const bytes = readFileSync(path);
-    for (let at = bytes.indexOf(name); at >= 0; at = bytes.indexOf(name, at + 1)) bytes[at + 400]! ^= 1;
+    for (let at = bytes.indexOf(name); at >= 0; at = bytes.indexOf(name, at + 1)) bytes[at + behind]! ^= 1;
     writeFileSync(path, bytes);
   }
 }
@@ -82,4 +82,36 @@ storeTest('bytes that look like a node of a tree that was collected stay bytes',
   assert.equal((await store.stat(id))!.kind, 'raw');
   assert.equal(Buffer.compare((await store.get(id))!, outer), 0);
   assert.equal((await store.stats()).blobs, 2);
+});
+
+storeTest('a large node that a put healed keeps a tree of which one file is gone', async (folder) => {
+  let store = await folder.open();
+  for (let i = 0; i < 60; i++) await store.put(noise(10_000, 90 + i));
+  const files: string[] = [];
+  for (const seed of [1, 2]) files.push((await store.put(noise(30_000, seed))).id);
+  const inner = await store.put(noise(100, 3), { links: files.map((id) => ({ kind: 'raw', id })) });
+  const outer = await store.put(noise(30_000, 4), { links: [{ kind: 'node', id: inner.id }] });
+  await store.roots.set('root', outer.id);
+  const content = (await store.get(outer.id))!;
+  await store.close();
+  spoil(folder, Buffer.from(outer.id, 'hex'), 60);
+  store = await folder.open({ mode: 'open' });
+  assert.deepEqual(
+    (await store.scrub()).damaged.map(({ id }) => id),
+    [outer.id],
+  );
+  await store.put(content);
+  // Of the damaged record nothing is left, either.
+  await store.gc({ graceMs: 0 });
+  assert.equal((await store.compact()).volumes, 1);
+  await store.close();
+  // As a file system loses it: nothing tells of that, until what links to it is read.
+  rmSync(folder.files('blobs').find((path) => path.includes(files[0]!))!);
+  loseCatalog(folder);
+  assert.equal((await rebuild(folder)).lostBlobs, 1);
+  store = await folder.open({ mode: 'open' });
+  assert.equal((await store.getNode(outer.id))!.links.length, 1);
+  assert.equal((await store.getNode(inner.id))!.links.length, 2);
+  assert.equal((await store.stat(files[1]!))!.references, 1);
+  folder.leaves([files[0]!]);
 });
