@@ -19,7 +19,8 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import Database from 'better-sqlite3';
 import { decodeSuperblock, encodeSuperblock, type Superblock } from '../../engine/codec/superblock.ts';
-import { type Store, nodeProvider, openStore } from '../../engine/index.ts';
+import { inlineThreads } from '../../engine/hosts/inline-threads.ts';
+import { type Host, type Store, nodeHost, nodeProvider, openStore } from '../../engine/index.ts';
 import {
   type StoreFolder,
   noise,
@@ -403,3 +404,18 @@ storeTest(
   },
   { skip: isRoot ? 'NOT TESTED: root may write everywhere' : false },
 );
+
+storeTest('what says that a store is being made is durable before anything else is there', async (folder) => {
+  const below = nodeHost({ inline: true });
+  const seen: string[][] = [];
+  const files: Host['files'] = {
+    ...below.files,
+    syncFolder(path) {
+      if (path === folder.path) seen.push(readdirSync(path));
+      below.files.syncFolder(path);
+    },
+  };
+  const host: Host = { ...below, files, threads: inlineThreads(() => host) };
+  await (await folder.open({ host })).close();
+  assert.deepEqual(seen[0], ['creating.db']);
+});
