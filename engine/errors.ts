@@ -76,7 +76,10 @@ export function invariant(condition: unknown, what: string): asserts condition {
 }
 
 const spaceCodes = new Set(['ENOSPC', 'EDQUOT', 'SQLITE_FULL']);
-const forbiddenCodes = new Set(['EACCES', 'EPERM', 'EROFS', 'SQLITE_READONLY', 'SQLITE_PERM', 'SQLITE_AUTH']);
+const forbiddenCodes = new Set(['EACCES', 'EPERM', 'EROFS', 'SQLITE_PERM', 'SQLITE_AUTH']);
+/** SQLite says READONLY of a folder it may not write in, and also of a file that was moved away: that is doubt. */
+const isReadOnly = (code: string): boolean =>
+  code.startsWith('SQLITE_READONLY') && code !== 'SQLITE_READONLY_DBMOVED';
 const busyCodes = ['SQLITE_BUSY', 'SQLITE_LOCKED'];
 const corruptCodes = ['SQLITE_CORRUPT', 'SQLITE_NOTADB'];
 
@@ -99,7 +102,7 @@ export function toStoreError(error: unknown, doing: string, facts: ErrorFacts = 
   const text = `${doing}: ${error instanceof Error ? error.message : String(error)}`;
   const all = { ...facts, system: code };
   if (spaceCodes.has(code)) return new StoreError('no-space', text, all, error);
-  if (forbiddenCodes.has(code)) return new StoreError('forbidden', text, all, error);
+  if (forbiddenCodes.has(code) || isReadOnly(code)) return new StoreError('forbidden', text, all, error);
   if (busyCodes.some((prefix) => code.startsWith(prefix))) return new StoreError('busy', text, all, error);
   if (corruptCodes.some((prefix) => code.startsWith(prefix)))
     return new StoreError('corrupt', text, all, error);

@@ -194,8 +194,14 @@ export class Ingest {
   }
 
   async #stream(gathered: Gathered, options: IngestOptions): Promise<CountedPut> {
-    if (this.#isChunked(options)) return await this.#chunked.put(gathered, options);
-    return await this.#stored(options, (worker) => stageStream(worker, gathered, options));
+    try {
+      if (this.#isChunked(options)) return await this.#chunked.put(gathered, options);
+      return await this.#stored(options, (worker) => stageStream(worker, gathered, options));
+    } catch (error) {
+      // However early it failed: the source may have a file open, and wait to be told that no more is taken.
+      await gathered.rest?.return?.();
+      throw error;
+    }
   }
 
   async #stored(

@@ -284,5 +284,5 @@ function peerError({ code, message }: Extract<Message, { readonly type: 'error' 
 
 /** What a peer may know of an error: its words, but no paths of this machine. */
 function plainOf(error: StoreError): string {
-  return 'path' in error.facts || 'system' in error.facts ? `it failed (${error.code})` : error.message;
+  return 'path' in error.facts || 'system' in error.facts ? 'it failed' : error.message;
 }

@@ -60,6 +60,7 @@ function resolveRoot(files: Files, root: string, mode: string): string {
   const facts = files.facts(root);
   if (facts === undefined) {
     if (mode !== 'create') throw new StoreError('not-a-store', `there is no folder ${root}`, { path: root });
+    refuseWithin(files, root);
     makePath(files, root);
   } else if (facts.kind !== 'folder') {
     throw new StoreError('not-a-store', `${root} is not a folder`, { path: root });
@@ -108,6 +109,7 @@ function createOrRefuse(layout: StoreLayout, mode: string, options: CreateOption
       { path: layout.root },
     );
   }
+  refuseWithin(files, layout.root);
   const lock = new options.driver(layout.creating, { timeout: 30_000 });
   try {
     lock.pragma('journal_mode = MEMORY');
@@ -118,6 +120,28 @@ function createOrRefuse(layout: StoreLayout, mode: string, options: CreateOption
     return superblock;
   } finally {
     lock.close();
+  }
+}
+
+/** A store in the folder of another would be in its way: that one clears `tmp/` and `leases/`, and reads what lies in `blobs/`. */
+function refuseWithin(files: Files, root: string): void {
+  for (let inner = root, outer = files.join(root, '..'); outer !== inner;) {
+    const layout = layoutOf(files, outer);
+    if (isThere(files, layout.superblock) && isThere(files, layout.rootLog))
+      throw new StoreError('invalid-argument', `${root} lies in the folder of another store, ${outer}`, {
+        path: root,
+      });
+    inner = outer;
+    outer = files.join(outer, '..');
+  }
+}
+
+/** Folders above need not be open to us: what cannot be seen is not in the way. */
+function isThere(files: Files, path: string): boolean {
+  try {
+    return files.facts(path) !== undefined;
+  } catch {
+    return false;
   }
 }
 

@@ -43,3 +43,10 @@ export function isUnreadable(error: unknown): error is StoreError {
   const { system } = error.facts;
   return typeof system === 'string' && (system === 'EIO' || system.startsWith('SQLITE_IOERR'));
 }
+
+/** A file that this process may not read: the work of a chmod, which the blob itself is not to blame for. */
+export function isBarred(error: unknown): error is StoreError {
+  if (!StoreError.is(error, 'forbidden')) return false;
+  const { system } = error.facts;
+  return system === 'EACCES' || system === 'EPERM';
+}

@@ -8,7 +8,7 @@ import { StoreError } from '../errors.ts';
 import type { ListedPart } from '../volume.ts';
 import type { Ahead } from './ahead.ts';
 import { copyOf } from './contents.ts';
-import { blaming, damaged, isDamage, isUnreadable, mayHaveMoved } from './damage.ts';
+import { blaming, damaged, isBarred, isDamage, isUnreadable, mayHaveMoved } from './damage.ts';
 import { type Reader, recordOf } from './reader.ts';
 
 export interface FoundDamage {
@@ -230,9 +230,10 @@ export class Findings {
     if ((mayHaveMoved(error) || unknown) && this.#left(row)) return 'judged';
     const mirrored = isUnreadable(error) && this.#reader.copies.of(row.n).length > 0;
     if (!mirrored && !isDamage(error) && !unknown) {
-      if (!StoreError.is(error, 'unavailable')) throw error;
+      const barred = isBarred(error);
+      if (!barred && !StoreError.is(error, 'unavailable')) throw error;
       this.unreachable.push(row.n);
-      if (isUnreadable(error) && this.#unreadable.length < unreadableMax)
+      if ((barred || isUnreadable(error)) && this.#unreadable.length < unreadableMax)
         this.#unreadable.push(this.#found(row, error));
       return 'unreachable';
     }

@@ -1,6 +1,6 @@
 /** `holdfast add DIR PATH...`: imports files and folders as one snapshot and makes it a root. */
 import { type ImportResult, type Store, countPaths, importPaths } from '../index.ts';
-import { exitCodes } from './exit.ts';
+import { UsageError, exitCodes } from './exit.ts';
 import type { Output } from './output.ts';
 import { Progress } from './progress.ts';
 import { showBytes, showCount, showRate, showSeconds } from './units.ts';
@@ -24,6 +24,8 @@ export const add: Verb = {
       .option('--keep-going', 'leave out what cannot be read, instead of leaving the root where it is'),
   async run(context, [directory, ...paths], options) {
     const wanted = options as unknown as AddOptions;
+    if (wanted.root.includes(':'))
+      throw new UsageError('the name of a root has no ":" here: ls, cat and get take it for ROOT:PATH');
     const began = performance.now();
     const result = await withStore(directory!, context, (store) =>
       importWithProgress(store, paths, { ...context, wanted }),

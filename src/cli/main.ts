@@ -13,7 +13,12 @@ if (tooOld === undefined) {
   setFlagsFromString('--semi-space-growth-factor=8');
   void import('./program.ts').then(async ({ runProgram }) => {
     setFlagsFromString('--semi-space-growth-factor=1');
+    // Work that waits for what nobody does any more ends the process: never without a word.
+    const stuck = (): void =>
+      console.error('holdfast bug: the work stopped before its end; please report it');
+    process.once('beforeExit', stuck);
     process.exitCode = await runProgram(process.argv.slice(2));
+    process.off('beforeExit', stuck);
   });
 } else {
   console.error(tooOld);

@@ -143,7 +143,7 @@ class Restore {
       this.done.bytes += size;
       this.#tell();
     } catch (error) {
-      this.#fail(error);
+      this.#fail(naming(error, path));
     }
   }
 
@@ -185,4 +185,10 @@ class Restore {
 function checkPlatform(path: string, name: string): void {
   const fault = platformFault(name, process.platform);
   if (fault !== undefined) throw new StoreError('invalid-argument', `${path}: the name ${fault}`, { path });
+}
+
+/** An id says nothing to people who look for a file of theirs. */
+function naming(error: unknown, path: string): unknown {
+  if (!StoreError.is(error) || error.message.includes(path)) return error;
+  return new StoreError(error.code, `${path}: ${error.message}`, { ...error.facts, path }, error);
 }

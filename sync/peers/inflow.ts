@@ -18,6 +18,8 @@ export class Inflow {
   readonly blob: InflowBlob;
   #queue: { readonly piece: EncodedPiece; readonly taken: () => void }[] = [];
   #arrived: (() => void) | undefined;
+  /** Lets go whoever wrote the piece that the store has in hand. */
+  #taken: (() => void) | undefined;
   #have: number;
   #closed = false;
   #keep = false;
@@ -53,16 +55,18 @@ export class Inflow {
     this.#arrived?.();
   }
 
+  /** The put is over, however it ended: nobody waits for it to take more. A put that failed need not have returned its source. */
+  close(): void {
+    this.#closed = true;
+    this.#taken?.();
+    for (const { taken } of this.#queue.splice(0)) taken();
+  }
+
   /** The blob, as it comes. Ends early when it was cut: then what the store takes in is the beginning, under an id of its own. */
   async *pieces(): AsyncGenerator<EncodedPiece, void, void> {
-    try {
-      yield* this.#pieces();
-      if (this.#have < this.blob.size && !(this.#keep && this.#have >= keepFrom))
-        throw new StoreError('unavailable', 'a blob was cut', { id: this.blob.id });
-    } finally {
-      this.#closed = true;
-      for (const { taken } of this.#queue.splice(0)) taken();
-    }
+    yield* this.#pieces();
+    if (this.#have < this.blob.size && !(this.#keep && this.#have >= keepFrom))
+      throw new StoreError('unavailable', 'a blob was cut', { id: this.blob.id });
   }
 
   async *#pieces(): AsyncGenerator<EncodedPiece, void, void> {
@@ -77,12 +81,9 @@ export class Inflow {
       if (next !== undefined) {
         this.#have += next.piece.length;
         this.isEncoded ||= next.piece.codec !== 0;
-        try {
-          yield next.piece;
-        } finally {
-          // Also when the store takes no more (a full disk): whoever wrote it waits.
-          next.taken();
-        }
+        this.#taken = next.taken;
+        yield next.piece;
+        next.taken();
       } else if (this.wasCut) return;
       else await new Promise<void>((resolve) => (this.#arrived = resolve));
     }

@@ -225,7 +225,8 @@ export class StoreSink implements Sink {
     const expected = (): BlobId | undefined => (inflow.isWhole ? id : undefined);
     const stored = await this.#store.encoded
       .put(inflow.pieces(), { expected })
-      .catch((error: unknown) => wrongBytes(id, inflow.isEncoded)(error));
+      .catch((error: unknown) => wrongBytes(id, inflow.isEncoded)(error))
+      .finally(() => inflow.close());
     inflow.storedAs = stored;
     if (stored.id !== id) {
       if (inflow.wasCut) return;

@@ -18,6 +18,8 @@ test('damage is exit 3 for cat, get and scrub; wrong bytes never come out', asyn
   writeFiles(folder, { 'in/large': large, 'in/small': 'small' });
   await holdfast(['init', 'store'], options);
   await holdfast(['add', 'store', 'in'], options);
+  const unreachable = await holdfast(['add', 'store', 'in', '--root', 'a:b'], options);
+  assert.equal(unreachable.exit, 2, 'a root that no ROOT:PATH could name');
   const { json } = await holdfast(['stat', 'store', largeId, '--json'], options);
   const path: string = json.path;
   chmodSync(path, 0o644);
@@ -30,6 +32,7 @@ test('damage is exit 3 for cat, get and scrub; wrong bytes never come out', asyn
   assert.match(catted.stderr, /\(corrupt\)/);
   const got = await holdfast(['get', 'store', 'main', 'out', '--json'], options);
   assert.deepEqual([got.exit, got.json.error.code], [3, 'corrupt']);
+  assert.match(got.json.error.message, /out\/in\/large: /, 'the file that it is about');
   assert.ok(!existsSync(join(folder, 'out/in/large')), 'no half file is left');
   const scrubbed = await holdfast(['scrub', 'store', '--json'], options);
   assert.equal(scrubbed.exit, 3);

@@ -3,6 +3,8 @@ import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { test } from 'node:test';
+import { toStoreError } from '../../engine/errors.ts';
 import { type BlobId, type Store, StoreError, nodeHost, openStore } from '../../engine/index.ts';
 import { type Fault, type FaultyHost, faultyHost } from '../world/faulty-host.ts';
 import { noise, sha256, smallParameters, storeTest, withCode } from './store-folder.ts';
@@ -264,6 +266,12 @@ storeTest('EIO in a read is an error of that read alone', async (folder) => {
     [{ id: sha256(byPath), references: 1, owners: ['x'] }],
   );
   assert.match(unreadable[0]!.reason, /EIO/);
+  // Nor does a file that somebody has closed to us keep a scrub from the rest.
+  host.disarm();
+  host.arm({ operations: ['open'], path: '/blobs/', code: 'EACCES', lasts: 'sticky' });
+  const barred = await store.scrub();
+  assert.deepEqual([barred.blobs, barred.damaged, barred.unreachable], [1, [], 1]);
+  assert.match(barred.unreadable[0]!.reason, /EACCES/);
   host.disarm();
   assert.equal(sha256((await store.get(sha256(byPath)))!), sha256(byPath));
   await store.put(noise(10), { owner: 'x' });
@@ -328,3 +336,19 @@ storeTest(
   },
   { skip: process.getuid?.() === 0 ? false : 'NOT TESTED: only root can mount a file system' },
 );
+
+storeTest('no store is made within the folder of another, which would clear it away', async (folder) => {
+  await (await folder.open()).put(byPath, { owner: 'x' });
+  await folder.closeAll();
+  for (const within of ['tmp', 'leases', 'new/deep'])
+    await assert.rejects(openStore(folder.at(within)), withCode('invalid-argument'));
+  assert.deepEqual([readdirSync(folder.at('tmp')), existsSync(folder.at('new'))], [[], false]);
+  assert.ok(await (await folder.open()).has(sha256(byPath)));
+});
+
+test('SQLite that may not write is `forbidden`, and a file that was moved away is doubt', () => {
+  const told = (code: string): Error => toStoreError(Object.assign(new Error(code), { code }), 'opening');
+  for (const code of ['SQLITE_READONLY', 'SQLITE_READONLY_DIRECTORY', 'SQLITE_READONLY_CANTINIT'])
+    assert.ok(StoreError.is(told(code), 'forbidden'), code);
+  assert.ok(StoreError.is(told('SQLITE_READONLY_DBMOVED'), 'unavailable'));
+});

@@ -149,3 +149,29 @@ storeTest(
   },
   { skip },
 );
+
+storeTest(
+  'a stream that finds no room is ended, however little of it was read',
+  async (folder, t) => {
+    await onDisk(folder, t, async (disk) => {
+      const store = await openStore(join(disk, 'store'));
+      let open = 0;
+      async function* stream(seed: number): AsyncGenerator<Uint8Array, void, void> {
+        open++;
+        try {
+          for (let i = 0; i < 8; i++) yield noise(60_000, seed * 8 + i);
+        } finally {
+          open--;
+        }
+      }
+      fillUp(disk);
+      for (const chunking of ['off', 'fastcdc'] as const) {
+        const puts = Array.from({ length: 4 }, (_, i) => store.put(stream(i), { chunking }));
+        for (const put of puts) await assert.rejects(put, withCode('no-space'));
+        assert.equal(open, 0, `sources that wait, with chunking ${chunking}`);
+      }
+      await store.close();
+    });
+  },
+  { skip },
+);

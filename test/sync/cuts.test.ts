@@ -4,7 +4,8 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { openStore } from '../../engine/index.ts';
+import { type PutResult, type Store, openStore } from '../../engine/index.ts';
+import { StoreSink } from '../../sync/peers/store-sink.ts';
 import { seededBytes } from '../crash/random.ts';
 import { sample } from '../crash/sample.ts';
 import { cutTransfer, runCuts } from './cutting.ts';
@@ -56,3 +57,13 @@ test(
     rmSync(base, { recursive: true });
   },
 );
+
+test('who waits with the pieces of a blob is let go when its put fails before it asks for any', async () => {
+  const failed = new Error('no room');
+  const put = (): Promise<PutResult> => Promise.reject(failed);
+  const sink = new StoreSink({ encoded: { put }, sideTable: () => ({}) } as unknown as Store);
+  const id = '0'.repeat(64);
+  const piece = { id, size: 100, from: 0, codec: 0, length: 10, bytes: new Uint8Array(10) };
+  await Promise.all([sink.write({ ...piece, offset: 0 }), sink.write({ ...piece, offset: 10 })]);
+  await assert.rejects(sink.written(id), failed);
+});
