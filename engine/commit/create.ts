@@ -46,7 +46,7 @@ export function findStore(
     if (host.files.facts(layout.index) === undefined) {
       throw new StoreError(
         'needs-rebuild',
-        `the catalog of the store in ${root} is gone (index.db); the blobs are not`,
+        `the catalog of the store in ${root} is gone (index.db), not its blobs: \`holdfast rebuild\` makes it again`,
         { path: layout.index },
       );
     }

@@ -16,7 +16,7 @@ export const trash: Verb = {
       const kept =
         keptUntilMs === undefined ? 'held by something else' : `kept until ${showTime(keptUntilMs)}`;
       await output.line(
-        `${showTime(deletedMs)}  ${id.slice(0, 12)}  ${showName(name)}  (${sequence}, ${kept})`,
+        `${showTime(deletedMs)}  ${id.slice(0, 12)}  ${showName(name)}  (change ${sequence}, ${kept})`,
       );
     }
     await output.result({ deleted });
