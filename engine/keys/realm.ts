@@ -105,8 +105,9 @@ function locked(): never {
 }
 
 const factsBytes = 40;
-/** Owners seen lately: an owner holds many blobs, and is sealed once. */
+/** Owners seen lately: an owner holds many blobs, and is sealed once. Ids asked for lately: a large blob is read range by range. */
 const ownersMax = 1_000;
+const namesMax = 1_000;
 
 /** Of an encrypted store whose keys are here. */
 export class SealedRealm implements Realm {
@@ -115,6 +116,7 @@ export class SealedRealm implements Realm {
   readonly #provider: Provider;
   readonly #random: (bytes: number) => Uint8Array;
   readonly #owners = new Map<string, Named>();
+  readonly #names = new Map<string, string>();
   #noise: Uint8Array = new Uint8Array(0);
   #noiseAt = 0;
 
@@ -152,10 +154,16 @@ export class SealedRealm implements Realm {
   close(): void {
     this.sealing.keyring.wipe();
     this.#owners.clear();
+    this.#names.clear();
   }
 
   nameOf(id: string): string {
-    return toHex(locatorOf(this.#provider, this.sealing.keyring.idKey, fromHex(id)!));
+    const known = this.#names.get(id);
+    if (known !== undefined) return known;
+    const name = toHex(locatorOf(this.#provider, this.sealing.keyring.idKey, fromHex(id)!));
+    if (this.#names.size >= namesMax) this.#names.clear();
+    this.#names.set(id, name);
+    return name;
   }
 
   reveal(name: Uint8Array, label: Uint8Array | null): BlobFacts | undefined {
