@@ -3,7 +3,8 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { inspect } from 'node:util';
 import fc from 'fast-check';
-import { concatBytes, toHex } from '../../../engine/codec/bytes.ts';
+import { concatBytes, fromHex, toHex } from '../../../engine/codec/bytes.ts';
+import { locatorOf } from '../../../engine/codec/locator.ts';
 import type { Provider } from '../../../engine/codec/provider.ts';
 import { StoreError } from '../../../engine/errors.ts';
 import { Keyring } from '../../../engine/keys/keyring.ts';
@@ -20,6 +21,7 @@ import {
   unlockKeys,
 } from '../../../engine/keys/keys.ts';
 import { decodeRecoveryKey, printRecoveryKey } from '../../../engine/keys/recovery-key.ts';
+import { SealedRealm } from '../../../engine/keys/realm.ts';
 import type { Secret } from '../../../engine/api.ts';
 import { argon2Default, scryptDefault } from '../../../engine/keys/secret.ts';
 import { nodeProvider as provider } from '../../../engine/providers/node.ts';
@@ -352,4 +354,14 @@ test('recovery keys: print and decode, in any dress; every typo of one letter is
       throwsCode('invalid-argument', () => decodeRecoveryKey(provider, garbled));
     }),
   );
+});
+
+test('what an id is called on disk is remembered, is right however many were asked for, and is forgotten with the keys', () => {
+  const realm = new SealedRealm(provider, Keyring.create(provider, tools), { random, padding: 'none' });
+  const { idKey } = realm.sealing.keyring;
+  const ids = Array.from({ length: 1_100 }, (_, i) => provider.sha256Hex(Buffer.from(String(i))));
+  for (const id of [...ids, ...ids.slice(-10), ids[0]!])
+    assert.equal(realm.nameOf(id), toHex(locatorOf(provider, idKey, fromHex(id)!)));
+  realm.close();
+  for (const id of [ids[0]!, ids.at(-1)!]) throwsCode('closed', () => realm.nameOf(id));
 });
