@@ -1,4 +1,4 @@
-/** Keeps the benchmarks from rotting: every workload runs at tiny scale, and says what it should; how fast is not asked. */
+/** Keeps the benchmarks from rotting: the workloads run at tiny scale, and says what it should; how fast is not asked. */
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
@@ -14,6 +14,7 @@ import { type WorkloadFigures, figuresOf, median, showFigures } from '../../benc
 import { runWorkloads } from '../../bench/run.ts';
 import { scales } from '../../bench/scale.ts';
 import { inFlight } from '../../bench/window.ts';
+import { sample } from '../crash/sample.ts';
 
 /** In memory where there is such a place: what is asked here is not how fast the disk is. */
 const place = existsSync('/dev/shm') ? '/dev/shm' : tmpdir();
@@ -51,9 +52,12 @@ const operations: Readonly<Record<string, number>> = {
   W11: 1,
 };
 
-test('every workload runs, ours and every rival, in this process', async (context) => {
+/** All of them in CI, every third one else. */
+const chosen = workloads.filter((_, i) => i % sample(1, 3) === 0);
+
+test('the workloads run, ours and every rival, in this process', async (context) => {
   const seen: string[] = [];
-  for await (const result of runWorkloads(workloads, options)) {
+  for await (const result of runWorkloads(chosen, options)) {
     const { workload, cases } = result;
     seen.push(workload.name);
     await context.test(workload.name, () => {
@@ -77,7 +81,7 @@ test('every workload runs, ours and every rival, in this process', async (contex
   }
   assert.deepEqual(
     seen,
-    workloads.map(({ name }) => name),
+    chosen.map(({ name }) => name),
   );
   assert.deepEqual(readdirSync(directory).sort(), ['data-tiny'], 'only the data is kept');
 });
