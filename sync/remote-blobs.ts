@@ -1,34 +1,25 @@
 /** Blobs of a peer by their ids: asked for as a transfer of no roots, judged as they come, and had again over a new connection when one is cut. */
 import { toHex } from '../engine/codec/bytes.ts';
-import { decodeRun } from '../engine/codec/chunk-run.ts';
+import { type EncodedChunk, decodeRun } from '../engine/codec/chunk-run.ts';
 import {
   type BlobId,
   type BlobKind,
   type BlobSource,
-  type Host,
   type Store,
   StoreError,
   decodeNode,
   nodeProvider,
 } from '../engine/index.ts';
-import { Connection, type Incoming, spokenForms } from './connection.ts';
+import { type AskingOptions, Asking, isTold, notHad, unwanted } from './asking.ts';
+import { type Connection, spokenForms } from './connection.ts';
+import type { Identity } from './peer.ts';
 import { Notes } from './peers/notes.ts';
-import { Assembly, refused } from './protocol/arrivals.ts';
-import { costOf } from './protocol/credit.ts';
+import { refused } from './protocol/arrivals.ts';
 import { nodeBytesMax } from './protocol/limits.ts';
 import type { Transport } from './transport.ts';
 
-export interface RemoteBlobsOptions {
-  readonly host: Host;
-  /** Silence of the peer that is taken for its death, ms. */
-  readonly stallMs: number;
-  readonly signal: AbortSignal | undefined;
-}
-
 /** Blobs asked for ahead of what is needed; a window bounds their bytes. */
 const aheadMax = 64;
-/** Connections that end one after the other without a piece of a blob having come. */
-const fruitlessMax = 3;
 
 /** A blob that is arriving, as far as it has come. */
 interface Open {
@@ -43,10 +34,7 @@ interface Open {
 /** One question at a time. Connects when first asked. */
 export class RemoteBlobs implements BlobSource {
   readonly #store: Store;
-  readonly #connect: () => Promise<Transport>;
-  readonly #options: RemoteBlobsOptions;
-  #connection: Connection | undefined;
-  #assembly: Assembly | undefined;
+  readonly #asking: Asking;
   /** In the order of their answers. */
   #asked: BlobId[] = [];
   #expected: readonly BlobId[] = [];
@@ -55,17 +43,25 @@ export class RemoteBlobs implements BlobSource {
   /** Where the answer that is due begins: after a cut, where that was. */
   #from = 0;
   #open: Open | undefined;
-  #fruitless = 0;
-  /** What ended it for good. */
-  failure: Error | undefined;
   readonly #counts = { blobs: 0, bytes: 0 };
-  sentBytes = 0;
-  receivedBytes = 0;
 
-  constructor(store: Store, connect: () => Promise<Transport>, options: RemoteBlobsOptions) {
+  constructor(store: Store, connect: () => Promise<Transport>, options: AskingOptions) {
     this.#store = store;
-    this.#connect = connect;
-    this.#options = options;
+    const identity = (): Promise<Identity> => new Notes(store).identity();
+    const decode = (chunks: readonly EncodedChunk[]): Uint8Array => decodeRun(nodeProvider, chunks);
+    this.#asking = new Asking({ connect, identity, forms: spokenForms, decode }, options);
+  }
+
+  get failure(): Error | undefined {
+    return this.#asking.failure;
+  }
+
+  get sentBytes(): number {
+    return this.#asking.sentBytes;
+  }
+
+  get receivedBytes(): number {
+    return this.#asking.receivedBytes;
   }
 
   expect(ids: readonly BlobId[]): void {
@@ -103,19 +99,17 @@ export class RemoteBlobs implements BlobSource {
 
   /** Ends the connection, if there is one. */
   async end(error?: unknown): Promise<void> {
-    const connection = this.#connection;
+    const { connection } = this.#asking;
     if (connection === undefined) return;
     try {
       if (error !== undefined) return await this.#drop(error);
       // What was asked for ahead and not needed: the peer is in the middle of it.
       while (this.#asked.length > 0) await this.#pass(connection);
-      connection.send({ type: 'done', changed: [], ...this.#counts });
-      connection.send({ type: 'bye' });
-      this.#forget(connection);
-      await connection.close();
     } catch (failure) {
-      await this.#drop(failure);
+      return await this.#drop(failure);
     }
+    this.#reset();
+    await this.#asking.leave(this.#counts);
   }
 
   /** What it is here. Undefined where nobody knows: it was lost with the catalog, or has no row. */
@@ -135,7 +129,7 @@ export class RemoteBlobs implements BlobSource {
     for (;;) {
       if (this.failure !== undefined) throw notHad(this.failure);
       try {
-        const connection = (this.#connection ??= await this.#meet());
+        const connection = await this.#asking.meet();
         this.#ask(connection, id);
         while (this.#asked[0] !== id) await this.#pass(connection);
         return await this.#take(connection, size);
@@ -148,47 +142,22 @@ export class RemoteBlobs implements BlobSource {
     }
   }
 
-  /** Whether the connection may be made anew after this. */
   async #broken(error: unknown): Promise<void> {
-    await this.#drop(error);
-    if (!mayPass(error) || ++this.#fruitless >= fruitlessMax) this.failure = error as Error;
+    this.#reset();
+    await this.#asking.broken(error);
   }
 
   async #drop(error: unknown): Promise<void> {
-    const connection = this.#connection;
-    if (connection === undefined) return;
-    this.#forget(connection);
-    await connection.close(error).catch(() => undefined); // the error that ended it is the one to tell
+    this.#reset();
+    await this.#asking.drop(error);
   }
 
-  #forget({ sentBytes, receivedBytes }: Connection): void {
-    this.sentBytes += sentBytes;
-    this.receivedBytes += receivedBytes;
-    this.#connection = undefined;
+  /** What was asked over a connection goes with it. */
+  #reset(): void {
     this.#asked = [];
     this.#open = undefined;
     this.#ahead = 1;
     this.#from = 0;
-  }
-
-  async #meet(): Promise<Connection> {
-    this.#options.signal?.throwIfAborted();
-    const connection = new Connection(await this.#connect(), this.#options);
-    try {
-      connection.hello(await new Notes(this.#store).identity(), spokenForms);
-      connection.send({ type: 'ask', all: false, roots: [] });
-      const { message } = await this.#next(connection);
-      if (message.type !== 'roots' || message.roots.length > 0)
-        throw new StoreError('corrupt', `the peer answers a question for no roots with "${message.type}"`);
-    } catch (error) {
-      await connection.close(error).catch(() => undefined);
-      throw error;
-    }
-    this.#assembly = new Assembly({
-      takes: (form) => connection.takes(form),
-      decode: (chunks) => decodeRun(nodeProvider, chunks),
-    });
-    return connection;
   }
 
   /** Asks for a blob, if it was not asked for yet, and for some of those that come after it. */
@@ -237,7 +206,7 @@ export class RemoteBlobs implements BlobSource {
   /** Whoever stops half way has the connection ended: the rest would have to come all the same. After a cut it goes on where it was. */
   async *#pieces(open: Open): AsyncGenerator<Uint8Array, void, void> {
     const { id, size, first } = open;
-    let connection = this.#connection;
+    let { connection } = this.#asking;
     if (this.#open !== open || connection === undefined || first === undefined)
       throw new Error('holdfast bug: a blob of a peer is read twice');
     this.#open = undefined;
@@ -268,14 +237,13 @@ export class RemoteBlobs implements BlobSource {
         yield bytes;
       }
     } finally {
-      if (!isRead)
-        await this.#drop(new StoreError('unavailable', 'what was asked for is not wanted any more'));
+      if (!isRead) await this.#drop(unwanted());
     }
   }
 
   /** Asks for the rest of a blob over a new connection. */
   async #goOn(id: BlobId, from: number): Promise<Connection> {
-    const connection = (this.#connection ??= await this.#meet());
+    const connection = await this.#asking.meet();
     connection.send({ type: 'want', wants: [{ kind: 'raw', id, from }] });
     this.#asked.push(id);
     this.#from = from;
@@ -299,62 +267,21 @@ export class RemoteBlobs implements BlobSource {
     connection: Connection,
   ): Promise<{ readonly bytes: Uint8Array; readonly size: number } | undefined> {
     const id = this.#asked[0]!;
-    const { message, payload } = await this.#next(connection);
-    if (message.type === 'absent' && message.id === id && this.#assembly!.open === undefined) {
-      this.#asked.shift();
-      return undefined;
-    }
-    if (message.type !== 'blob')
-      throw new StoreError('corrupt', `the peer sends "${message.type}" where it has no place`);
-    if (message.id !== id || message.kind !== 'raw')
-      throw refused('forbidden', 'a blob comes that nothing asked for', message.id);
-    const cost = costOf({ kind: 'raw', bytes: payload, length: payload.length });
-    connection.receiveWindow.arrived(cost);
-    const { chunks, last } = this.#assembly!.take(message, payload, () => this.#from);
-    this.#fruitless = 0;
-    const credit = connection.receiveWindow.taken(cost);
-    if (credit > 0) connection.send({ type: 'credit', bytes: credit });
-    if (last) {
+    const piece = await this.#asking.piece(connection, id, this.#from);
+    if (piece === undefined || piece.last) {
       this.#asked.shift();
       this.#from = 0;
+    }
+    if (piece === undefined) return undefined;
+    const { chunks, payload, message } = piece;
+    const { size } = message;
+    if (piece.last) {
       this.#ahead = Math.min(this.#ahead * 2, aheadMax);
       this.#counts.blobs++;
-      this.#counts.bytes += message.size;
+      this.#counts.bytes += size;
     }
-    return { bytes: chunks === undefined ? payload : this.#assembly!.decode(id, chunks), size: message.size };
+    return { bytes: chunks === undefined ? payload : this.#asking.assembly!.decode(id, chunks), size };
   }
-
-  async #next(connection: Connection): Promise<Incoming> {
-    const { signal } = this.#options;
-    const stop = Promise.withResolvers<never>();
-    const abort = (): void => stop.reject(signal?.reason);
-    signal?.addEventListener('abort', abort, { once: true });
-    if (signal?.aborted === true) abort();
-    try {
-      const next = await Promise.race([connection.receive(), stop.promise]);
-      if (next === undefined) throw new StoreError('unavailable', 'the peer closed before it had answered');
-      return next;
-    } finally {
-      signal?.removeEventListener('abort', abort);
-    }
-  }
-}
-
-/** Whatever it was, it is not this store that failed. */
-function notHad(error: unknown): StoreError {
-  return new StoreError('unavailable', error instanceof Error ? error.message : String(error), {}, error);
-}
-
-/** A cut, or a blob that is damaged over there: not a peer that refuses us, nor one that we refuse. */
-function mayPass(error: unknown): boolean {
-  if (!StoreError.is(error)) return false;
-  if (error.code === 'corrupt') return isTold(error);
-  return error.code === 'unavailable' || error.code === 'busy';
-}
-
-/** Said by the peer, which is there and cannot give it. */
-function isTold(error: unknown): boolean {
-  return StoreError.is(error) && error.facts['peer'] === true;
 }
 
 function wrongBytes(id: BlobId): StoreError {

@@ -9,14 +9,12 @@ import {
   type OpenOptions,
   type Secret,
   type Store,
-  StoreError,
   openStore,
 } from '../../engine/index.ts';
 import { SealedSink } from '../../sync/peers/sealed-sink.ts';
 import {
   type PullOptions,
   type RepairedFrom,
-  type Transport,
   fetchSeed,
   pair,
   pull,
@@ -38,7 +36,7 @@ import {
   withCode,
 } from '../engine/store-folder.ts';
 import { ScriptedPeer } from './scripted-peer.ts';
-import { setTree, twoStores } from './stores.ts';
+import { cutWhenCome, setTree, twoStores } from './stores.ts';
 
 const secret: Secret = { kind: 'raw-key', key: new Uint8Array(32).fill(5) };
 const inline = { threads: { count: 0 } } as const;
@@ -634,7 +632,7 @@ async function repaired(
       const [near, far] = pair();
       serving.push(serve(other, far, { allow: 'pull' }).catch(() => undefined));
       return Promise.resolve(
-        cut !== undefined && ++connections < 3 ? cutting(near, connections * cut) : near,
+        cut !== undefined && ++connections < 3 ? cutWhenCome(near, connections * cut) : near,
       );
     },
     how === undefined ? {} : { by: how },
@@ -759,20 +757,4 @@ if (full)
 async function* pieceOf(bytes: Uint8Array): AsyncGenerator<Uint8Array, void, void> {
   await Promise.resolve();
   yield bytes;
-}
-
-/** A transport that is cut when so many bytes have come. */
-function cutting(inner: Transport, bytes: number): Transport {
-  let left = bytes;
-  return {
-    send: (piece) => inner.send(piece),
-    close: (reason) => inner.close(reason),
-    receive: async () => {
-      const piece = await inner.receive();
-      left -= piece?.length ?? 0;
-      if (left >= 0) return piece;
-      await inner.close(new StoreError('unavailable', 'cut'));
-      return await inner.receive();
-    },
-  };
 }

@@ -8,7 +8,7 @@ import type { MakeTransport } from '../conformance/transport.ts';
 import { harmHalf, harms } from '../engine/harm.ts';
 import { noise, same, text, unknownId } from '../engine/store-folder.ts';
 import { AllTransports } from './ends.ts';
-import { type Two, twoStores } from './stores.ts';
+import { type Two, cutWhenCome, twoStores } from './stores.ts';
 
 const fast = { durability: 'relaxed' } as const;
 const zeros = harms['4 KiB of zeros']!;
@@ -73,22 +73,6 @@ function to(
   };
 }
 
-/** A transport that is cut when so many bytes have come. */
-function cutAfter(inner: Transport, bytes: number): Transport {
-  let left = bytes;
-  return {
-    send: (piece) => inner.send(piece),
-    close: (reason) => inner.close(reason),
-    receive: async () => {
-      const piece = await inner.receive();
-      left -= piece?.length ?? 0;
-      if (left >= 0) return piece;
-      await inner.close(new StoreError('unavailable', 'cut'));
-      return await inner.receive();
-    },
-  };
-}
-
 // Hostile peers, and the protocol, are tried on all transports elsewhere.
 for (const [transport, make] of Object.entries(all.make).filter(
   ([name]) => name === 'pair' || name === 'http',
@@ -114,7 +98,7 @@ twoStores('what is larger than a window streams, and a cut costs a connection', 
   let connections = 0;
   const cutting = async (): Promise<Transport> => {
     const inner = await connect();
-    return ++connections === 3 ? inner : cutAfter(inner, connections * 9000);
+    return ++connections === 3 ? inner : cutWhenCome(inner, connections * 9000);
   };
   const result = await repairFrom(store, cutting);
   assert.deepEqual([result.remaining, connections], [[], 3]);
@@ -249,7 +233,7 @@ twoStores('a large blob that a cut interrupts goes on where it was', async (two)
   let connections = 0;
   const result = await repairFrom(store, async () => {
     const inner = await connect();
-    return ++connections === 1 ? cutAfter(inner, 5_000_000) : inner;
+    return ++connections === 1 ? cutWhenCome(inner, 5_000_000) : inner;
   });
   assert.deepEqual([result.remaining, connections], [[], 2]);
   assert.ok(result.receivedBytes < 10_500_000, `${result.receivedBytes}`);

@@ -4,7 +4,14 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
-import { type BlobId, type OpenOptions, type Store, decodeNode, nodeProvider } from '../../engine/index.ts';
+import {
+  type BlobId,
+  type OpenOptions,
+  type Store,
+  StoreError,
+  decodeNode,
+  nodeProvider,
+} from '../../engine/index.ts';
 import { type Replicated, type Transport, buildMap, pair, pull, push, serve } from '../../sync/index.ts';
 import { StoreFolder } from '../engine/store-folder.ts';
 
@@ -147,3 +154,19 @@ export async function pushOver(
 }
 
 export type { Transport };
+
+/** A transport that is cut when so many bytes have come. */
+export function cutWhenCome(inner: Transport, bytes: number): Transport {
+  let left = bytes;
+  return {
+    send: (piece) => inner.send(piece),
+    close: (reason) => inner.close(reason),
+    receive: async () => {
+      const piece = await inner.receive();
+      left -= piece?.length ?? 0;
+      if (left >= 0) return piece;
+      await inner.close(new StoreError('unavailable', 'cut'));
+      return await inner.receive();
+    },
+  };
+}
