@@ -28,6 +28,8 @@ export type OpenMode = 'read' | 'write' | 'create';
  */
 export interface OpenFile extends ReadableFile {
   write(source: Uint8Array, position: number): void;
+  /** Writes one piece after the other while the caller goes on; they are left alone until it resolves; not there where the host has no such way. */
+  writeLater?(pieces: readonly Uint8Array[], position: number): Promise<void>;
   truncate(size: number): void;
   /** Makes the content durable (fsync; F_FULLFSYNC on macOS). Does not make the file's name durable. */
   sync(): void;

@@ -12,7 +12,7 @@ import type {
   SourceFacts,
 } from './api.ts';
 import type { Operation, PutOutcome } from './commit/operations.ts';
-import type { StageHow } from './content/stager.ts';
+import type { StageHow } from './content/staging.ts';
 import type { Crew } from './crew.ts';
 import { StoreError } from './errors.ts';
 import type { Host } from './host.ts';

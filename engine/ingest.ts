@@ -7,7 +7,7 @@ import { ChunkedIngest } from './chunked-ingest.ts';
 import type { Instead, LargePut, ProbeOutcome, PutOutcome, SmallPut } from './commit/operations.ts';
 import type { Encoded as EncodeResult, EncodedRecord, SmallSource } from './content/encoder.ts';
 import { randomIncarnation } from './content/incarnation.ts';
-import type { StagedBlob } from './content/stager.ts';
+import type { StagedBlob } from './content/staging.ts';
 import type { Crew } from './crew.ts';
 import { type ErrorData, StoreError, invariant } from './errors.ts';
 import { type Before, PutOrder } from './put-order.ts';

@@ -1,5 +1,5 @@
 /** Sends a stream to a worker that stages it, a piece ahead of what is written. */
-import type { StagedBlob } from './content/stager.ts';
+import type { StagedBlob } from './content/staging.ts';
 import { type IngestOptions, howOf } from './ingest-parts.ts';
 import type { Remote } from './rpc.ts';
 import { Encoded, type Gathered, pieces } from './source.ts';

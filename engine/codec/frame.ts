@@ -2,6 +2,7 @@
 import { StoreError } from '../errors.ts';
 import { readU64, writeU64 } from './bytes.ts';
 import {
+  type ChunkEntry,
   type StoredChunk,
   checkChunk,
   chunkCodecs,
@@ -67,10 +68,14 @@ export class FrameWriter {
   /** The pieces to write next. All chunks but the last are whole. */
   add(chunk: StoredChunk): Uint8Array[] {
     const { codec, bytes } = chunk;
-    const crc = this.#provider.crc32(bytes);
-    writeEntry(this.#pageView, this.#inPage++ * entryBytes, { codec, length: bytes.length, crc });
-    this.#at += bytes.length;
-    return this.#inPage === pageChunks ? [bytes, this.#endPage()] : [bytes];
+    return [bytes, ...this.added({ codec, length: bytes.length, crc: this.#provider.crc32(bytes) })];
+  }
+
+  /** The same of a chunk whose bytes are written already: what follows them. */
+  added(entry: ChunkEntry): Uint8Array[] {
+    writeEntry(this.#pageView, this.#inPage++ * entryBytes, entry);
+    this.#at += entry.length;
+    return this.#inPage === pageChunks ? [this.#endPage()] : [];
   }
 
   /** The end: the last page, the index, the trailer. */

@@ -25,7 +25,8 @@ export interface Provider {
   sha256Hex(bytes: Uint8Array): string;
   hasher(): Hasher;
   /** CRC-32 as in zlib and PNG (reflected polynomial 0xedb88320), as an unsigned 32-bit number. */
-  crc32(bytes: Uint8Array): number;
+  /** `before`: of the bytes that stand in front of these. */
+  crc32(bytes: Uint8Array, before?: number): number;
   /** Raw deflate (RFC 1951), levels 1 to 9. */
   readonly deflate: Compressor;
   /** Zstandard (RFC 8878), levels 1 to 19; undefined where the runtime has none. */
@@ -64,6 +65,8 @@ export interface AeadMessage {
 export interface Aead {
   /** Writes ciphertext ‖ tag to the start of `target`, which overlaps nothing of the message. */
   seal(message: AeadMessage, target: Uint8Array): void;
+  /** The same in memory of its own, in pieces. */
+  sealed(message: AeadMessage): Uint8Array[];
   /** The plaintext in bytes of its own, or undefined when the tag does not hold: nothing unverified is ever returned. */
   open(message: AeadMessage): Uint8Array | undefined;
 }

@@ -20,7 +20,7 @@ import {
   trailerBytes,
   trailerIndex,
 } from './seal-layout.ts';
-import { StreamCipher } from './stream-cipher.ts';
+import { type Place, StreamCipher } from './stream-cipher.ts';
 
 /** `padme` rounds the object's length up, so that it tells less of what is in it. */
 export type Padding = 'none' | 'padme';
@@ -74,7 +74,6 @@ export class ObjectSealer {
 
   /** Seals a chunk that others follow. Writes to the start of `target`, which must not overlap the chunk's bytes. */
   chunk(chunk: Chunk, target: Uint8Array = new Uint8Array(chunk.bytes.length + tagBytes)): Uint8Array {
-    invariant(chunk.length === 2 ** this.#chunkLog2, 'every chunk but the last is full');
     return this.#seal(chunk, target, parts.chunk);
   }
 
@@ -85,9 +84,26 @@ export class ObjectSealer {
     return sealed;
   }
 
+  /** `chunk`, or `lastChunk`, in memory of its own, in pieces. */
+  pieces(chunk: Chunk, last: boolean): Uint8Array[] {
+    const place = this.#stand(chunk, last ? parts.lastChunk : parts.chunk);
+    if (last) this.#state = 'last';
+    return this.#cipher.sealed(place, chunk.bytes);
+  }
+
   #seal(chunk: Chunk, target: Uint8Array, part: Part): Uint8Array {
-    const { codec, bytes, length } = chunk;
+    const sealed = target.subarray(0, chunk.bytes.length + tagBytes);
+    this.#cipher.seal(this.#stand(chunk, part), chunk.bytes, sealed);
+    return sealed;
+  }
+
+  /** Takes the chunk into account, and gives its place. */
+  #stand({ codec, bytes, length }: Chunk, part: Part): Place {
     invariant(this.#state === 'open', 'no chunk follows the last');
+    invariant(
+      length === 2 ** this.#chunkLog2 || part === parts.lastChunk,
+      'every chunk but the last is full',
+    );
     invariant(Number.isInteger(codec) && codec >= 0 && codec <= codecMax, `codec ${codec}`);
     invariant(length <= 2 ** this.#chunkLog2, `a chunk of ${length} bytes`);
     invariant(length > 0 || this.#table.count === 0, 'only an empty blob has an empty chunk');
@@ -95,12 +111,10 @@ export class ObjectSealer {
     invariant(fits, `a chunk of ${length} bytes became ${bytes.length} by codec ${codec}`);
     const index = this.#table.count;
     this.#table.add({ codec, length: bytes.length });
-    const sealed = target.subarray(0, bytes.length + tagBytes);
-    this.#cipher.seal({ part, index, codec, length }, bytes, sealed);
     this.#size += length;
-    this.#stored += sealed.length;
+    this.#stored += bytes.length + tagBytes;
     this.#codec = codec;
-    return sealed;
+    return { part, index, codec, length };
   }
 
   /** The rest of the object, in pieces no larger than a sealed chunk: the table if there is one, padding, the trailer. */
@@ -108,7 +122,7 @@ export class ObjectSealer {
     invariant(this.#state === 'last', 'the tail follows the last chunk');
     this.#state = 'done';
     const tabled = this.#table.encoded && this.#table.count > 1;
-    if (tabled) yield* this.#pieces(parts.table, this.#table.encode());
+    if (tabled) yield* this.#cut(parts.table, this.#table.encode());
     const table = tabled ? sealedArea(tableText(this.#table.count), this.#chunkLog2) : 0;
     const bare = this.head.length + this.#stored + table + trailerBytes;
     const area = padding === 'padme' ? padmeArea(bare) : 0;
@@ -119,7 +133,7 @@ export class ObjectSealer {
     this.#cipher.wipe();
   }
 
-  *#pieces(part: typeof parts.table, text: Uint8Array): Generator<Uint8Array> {
+  *#cut(part: typeof parts.table, text: Uint8Array): Generator<Uint8Array> {
     for (let index = 0; index < pieces(text.length, this.#chunkLog2); index++) {
       const start = index * 2 ** this.#chunkLog2;
       yield this.#piece({ part, index }, text.subarray(start, start + 2 ** this.#chunkLog2));

@@ -39,6 +39,12 @@ export class StreamCipher {
     this.#aead.seal({ nonce: this.#nonce, aad: this.#aad, bytes }, target);
   }
 
+  /** The same in memory of its own, in pieces. */
+  sealed(place: Place, bytes: Uint8Array): Uint8Array[] {
+    this.#stand(place);
+    return this.#aead.sealed({ nonce: this.#nonce, aad: this.#aad, bytes });
+  }
+
   /** The verified plaintext, or undefined. */
   open(place: Place, bytes: Uint8Array): Uint8Array | undefined {
     this.#stand(place);

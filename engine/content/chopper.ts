@@ -7,10 +7,11 @@ import type { Provider } from '../codec/provider.ts';
 import { StoreError, invariant, toStoreError } from '../errors.ts';
 import type { FileFacts, Host, OpenFile } from '../host.ts';
 import type { Realm } from '../keys/realm.ts';
-import { type DigestLink, DigestSink } from './digest-link.ts';
+import type { DigestLink } from './digest-link.ts';
+import { type DigestSink, digestSink } from './digest-sink.ts';
 import { Digester } from './digest.ts';
 import { type EncodedRecord, Encoder, openSource, unchanged } from './encoder.ts';
-import { type StageHow, sliceBytes } from './stager.ts';
+import { type StageHow, sliceBytes } from './staging.ts';
 
 export interface ChopperOptions {
   readonly host: Host;
@@ -80,7 +81,7 @@ export class Chopper {
     const { host, provider } = this.#options;
     const token = toHex(host.random(16));
     const source = start.path === undefined ? undefined : openFile(host, start.path);
-    const sink = await DigestSink.open(link, new Digester(provider, 0), { sliceBytes, chunkBytes: 0 });
+    const sink = digestSink(link, new Digester(provider, 0), { sliceBytes, chunkBytes: 0 });
     this.#open.set(token, new Chopping(this.#options, { start, source, cutter: this.#cutter, sink }));
     return token;
   }

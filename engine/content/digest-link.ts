@@ -1,183 +1,166 @@
-/** Hashing on a neighbour thread: slices of shared memory go over a direct port, so that one large file uses two cores. */
+/** What two worker threads do for each other over a direct port, in shared memory, so that one large file uses two cores: hash, or read and hash. */
 import type { Provider } from '../codec/provider.ts';
-import type { Port } from '../host.ts';
+import type { FileFacts, Host, OpenFile } from '../host.ts';
 import { type ContentDigest, Digester } from './digest.ts';
+import { openSource } from './encoder.ts';
 
 /** Slices in flight: enough to keep both threads busy, small enough to stay in the cache. */
 const slots = 4;
 
-type LinkMessage =
-  | {
-      readonly m: 'begin';
-      readonly job: number;
-      readonly memory: SharedArrayBuffer;
-      readonly sliceBytes: number;
-      readonly chunkBytes: number;
-    }
-  | { readonly m: 'slice'; readonly job: number; readonly slot: number; readonly length: number }
-  | { readonly m: 'free'; readonly job: number; readonly slot: number }
-  | { readonly m: 'end'; readonly job: number }
-  | { readonly m: 'digest'; readonly job: number; readonly digest: ContentDigest }
-  | { readonly m: 'drop'; readonly job: number };
-
-interface Waiting {
-  free(slot: number): void;
-  done(digest: ContentDigest): void;
+/** What the digest is made of. */
+export interface DigestSizes {
+  readonly sliceBytes: number;
+  /** Of each checksum; 0: the sha256 is all that is wanted. */
+  readonly chunkBytes: number;
 }
 
-/** Both ends of a port between two worker threads: each may ask the other to hash. */
+interface Begin extends DigestSizes {
+  readonly job: number;
+  readonly memory: SharedArrayBuffer;
+  /** The file to read; absent: the asker fills the slots. */
+  readonly path?: string;
+}
+
+interface SlotOf {
+  readonly job: number;
+  readonly slot: number;
+}
+
+interface Serving extends Begin {
+  readonly digester: Digester;
+  readonly file?: OpenFile;
+  /** How far it is read. */
+  at: number;
+}
+
+/** What answers calls in their order. */
+export interface Neighbour {
+  call<Result>(method: string, args: unknown): Promise<Result>;
+}
+
+/** The asking end. */
 export class DigestLink {
-  readonly #port: Port;
-  readonly #asked = new Map<number, Waiting>();
-  readonly #serving = new Map<
-    number,
-    { readonly digester: Digester; readonly memory: SharedArrayBuffer; readonly sliceBytes: number }
-  >();
-  readonly #provider: Provider;
+  readonly #neighbour: Neighbour;
   #next = 1;
 
-  constructor(port: Port, provider: Provider) {
-    this.#port = port;
-    this.#provider = provider;
-    port.listen((message) => this.#receive(message as LinkMessage));
+  constructor(neighbour: Neighbour) {
+    this.#neighbour = neighbour;
   }
 
-  begin(
-    waiting: Waiting,
-    sizes: { readonly sliceBytes: number; readonly chunkBytes: number },
-  ): { job: number; memory: SharedArrayBuffer } {
+  /** A digest that the neighbour makes; of a file that it reads, where a path is given. */
+  ask(sizes: DigestSizes, path?: string): FarDigest {
     const job = this.#next++;
     const memory = new SharedArrayBuffer(slots * sizes.sliceBytes);
-    this.#asked.set(job, waiting);
-    this.#port.post({ m: 'begin', job, memory, ...sizes } satisfies LinkMessage);
-    return { job, memory };
-  }
-
-  slice(job: number, slot: number, length: number): void {
-    this.#port.post({ m: 'slice', job, slot, length } satisfies LinkMessage);
-  }
-
-  end(job: number): void {
-    this.#port.post({ m: 'end', job } satisfies LinkMessage);
-  }
-
-  drop(job: number): void {
-    this.#asked.delete(job);
-    this.#port.post({ m: 'drop', job } satisfies LinkMessage);
-  }
-
-  #receive(message: LinkMessage): void {
-    if (message.m === 'begin') {
-      const { memory, sliceBytes, chunkBytes } = message;
-      this.#serving.set(message.job, {
-        digester: new Digester(this.#provider, chunkBytes),
-        memory,
-        sliceBytes,
-      });
-    } else if (message.m === 'slice') {
-      const serving = this.#serving.get(message.job);
-      if (serving === undefined) return;
-      serving.digester.update(
-        new Uint8Array(serving.memory, message.slot * serving.sliceBytes, message.length),
-      );
-      this.#port.post({ m: 'free', job: message.job, slot: message.slot } satisfies LinkMessage);
-    } else if (message.m === 'end') {
-      const serving = this.#serving.get(message.job);
-      this.#serving.delete(message.job);
-      if (serving !== undefined)
-        this.#port.post({
-          m: 'digest',
-          job: message.job,
-          digest: serving.digester.finish(),
-        } satisfies LinkMessage);
-    } else if (message.m === 'free') this.#asked.get(message.job)?.free(message.slot);
-    else if (message.m === 'digest') {
-      this.#asked.get(message.job)?.done(message.digest);
-      this.#asked.delete(message.job);
-    } else this.#serving.delete(message.job);
+    const begin: Begin = { job, memory, ...sizes, ...(path === undefined ? {} : { path }) };
+    return new FarDigest(this.#neighbour, begin);
   }
 }
 
-/** Where a stager puts slices: a neighbour's hasher, or its own. */
-export abstract class DigestSink {
-  /** Memory for the next slice; waits until there is some. */
-  abstract room(): Promise<Uint8Array>;
-  /** The first `length` bytes of the room are the next slice. */
-  abstract push(length: number): void;
-  abstract finish(): Promise<ContentDigest>;
-  abstract abandon(): void;
+/** The answering end. */
+export class DigestService {
+  readonly #host: Host;
+  readonly #provider: Provider;
+  readonly #serving = new Map<number, Serving>();
 
-  static async open(
-    link: DigestLink | undefined,
-    own: Digester,
-    sizes: { readonly sliceBytes: number; readonly chunkBytes: number },
-  ): Promise<DigestSink> {
-    return link === undefined ? new OwnSink(own, sizes.sliceBytes) : new LinkedSink(link, sizes);
+  constructor(host: Host, provider: Provider) {
+    this.#host = host;
+    this.#provider = provider;
+  }
+
+  handlers(): Readonly<Record<string, (args: never) => unknown>> {
+    return {
+      begin: (begin: Begin) => this.#begin(begin),
+      hash: (slice: SlotOf & { readonly length: number }) => this.#hash(slice),
+      fill: (slot: SlotOf) => this.#fill(slot),
+      finish: (job: number) => this.#finish(job),
+      drop: (job: number) => this.#end(job),
+    };
+  }
+
+  #begin(begin: Begin): FileFacts | undefined {
+    const digester = new Digester(this.#provider, begin.chunkBytes);
+    if (begin.path === undefined) {
+      this.#serving.set(begin.job, { ...begin, digester, at: 0 });
+      return undefined;
+    }
+    const file = openSource(this.#host, begin.path);
+    this.#serving.set(begin.job, { ...begin, digester, file, at: 0 });
+    return file.facts();
+  }
+
+  #hash({ job, slot, length }: SlotOf & { readonly length: number }): void {
+    const serving = this.#serving.get(job);
+    serving?.digester.update(slotOf(serving, slot).subarray(0, length));
+  }
+
+  /** Returns the bytes read; none where the job is over. */
+  #fill({ job, slot }: SlotOf): number {
+    const serving = this.#serving.get(job);
+    if (serving?.file === undefined) return 0;
+    const length = serving.file.read(slotOf(serving, slot), serving.at);
+    serving.at += length;
+    this.#hash({ job, slot, length });
+    return length;
+  }
+
+  #finish(job: number): ContentDigest | undefined {
+    const digest = this.#serving.get(job)?.digester.finish();
+    this.#end(job);
+    return digest;
+  }
+
+  #end(job: number): void {
+    const serving = this.#serving.get(job);
+    this.#serving.delete(job);
+    serving?.file?.close();
   }
 }
 
-class OwnSink extends DigestSink {
-  readonly #digester: Digester;
-  readonly #memory: Uint8Array;
+/** The asker's end of one digest. Calls are answered in their order. */
+export class FarDigest {
+  /** All slots: whoever fills them takes the next one from here. */
+  readonly slots: readonly number[] = Array.from({ length: slots }, (_, slot) => slot);
+  /** Facts of the file that the neighbour reads. */
+  readonly opened: Promise<FileFacts | undefined>;
+  readonly #neighbour: Neighbour;
+  readonly #begin: Begin;
 
-  constructor(digester: Digester, sliceBytes: number) {
-    super();
-    this.#digester = digester;
-    this.#memory = new Uint8Array(sliceBytes);
+  constructor(neighbour: Neighbour, begin: Begin) {
+    this.#neighbour = neighbour;
+    this.#begin = begin;
+    this.opened = this.#call('begin', begin);
   }
 
-  room(): Promise<Uint8Array> {
-    return Promise.resolve(this.#memory);
+  memory(slot: number): Uint8Array {
+    return slotOf(this.#begin, slot);
   }
 
-  push(length: number): void {
-    this.#digester.update(this.#memory.subarray(0, length));
+  /** Resolves when the slot may be filled again. */
+  hash(slot: number, length: number): Promise<void> {
+    return this.#call('hash', { job: this.#begin.job, slot, length });
+  }
+
+  /** The file's next bytes, in the slot. Resolves with their number, 0 at the end. */
+  fill(slot: number): Promise<number> {
+    return this.#call('fill', { job: this.#begin.job, slot });
   }
 
   finish(): Promise<ContentDigest> {
-    return Promise.resolve(this.#digester.finish());
+    return this.#call('finish', this.#begin.job);
   }
 
-  abandon(): void {}
+  drop(): void {
+    void this.#call('drop', this.#begin.job);
+  }
+
+  /** Whoever waits for it learns of a failure; whoever has given up does not have to. */
+  #call<Result>(method: string, args: unknown): Promise<Result> {
+    const answer = this.#neighbour.call<Result>(method, args);
+    answer.catch(() => undefined);
+    return answer;
+  }
 }
 
-class LinkedSink extends DigestSink {
-  readonly #link: DigestLink;
-  readonly #job: number;
-  readonly #memory: SharedArrayBuffer;
-  readonly #sliceBytes: number;
-  readonly #free: number[] = Array.from({ length: slots }, (_, slot) => slot);
-  readonly #digest: Promise<ContentDigest>;
-  #wake: (() => void) | undefined;
-
-  constructor(link: DigestLink, sizes: { readonly sliceBytes: number; readonly chunkBytes: number }) {
-    super();
-    this.#link = link;
-    this.#sliceBytes = sizes.sliceBytes;
-    let done: (digest: ContentDigest) => void = () => {};
-    this.#digest = new Promise((resolve) => (done = resolve));
-    const free = (slot: number): void => {
-      this.#free.push(slot);
-      this.#wake?.();
-    };
-    ({ job: this.#job, memory: this.#memory } = link.begin({ free, done }, sizes));
-  }
-
-  async room(): Promise<Uint8Array> {
-    while (this.#free.length === 0) await new Promise<void>((resolve) => (this.#wake = resolve));
-    return new Uint8Array(this.#memory, this.#free[0]! * this.#sliceBytes, this.#sliceBytes);
-  }
-
-  push(length: number): void {
-    this.#link.slice(this.#job, this.#free.shift()!, length);
-  }
-
-  async finish(): Promise<ContentDigest> {
-    this.#link.end(this.#job);
-    return await this.#digest;
-  }
-
-  abandon(): void {
-    this.#link.drop(this.#job);
-  }
+function slotOf({ memory, sliceBytes }: Begin, slot: number): Uint8Array {
+  return new Uint8Array(memory, slot * sliceBytes, sliceBytes);
 }

@@ -3,13 +3,9 @@ import { type EncodedChunk, decodeOne } from '../codec/chunk-run.ts';
 import { type ChunkCodec, chunkCodecs } from '../codec/chunks.ts';
 import type { ChunkCompressor } from '../codec/compress.ts';
 import { FrameWriter } from '../codec/frame.ts';
-import { type Provider, tagBytes } from '../codec/provider.ts';
+import type { Provider } from '../codec/provider.ts';
 import { type Chunk, ObjectSealer, type Padding, type SealOptions } from '../codec/seal.ts';
-
-type Write = (bytes: Uint8Array) => void;
-
-/** Bytes of a write. */
-const writeBytes = 1024 * 1024;
+import { type AppendLater, WriteBehind } from './write-behind.ts';
 
 /** Where encoded chunks go. Their memory may be used again as soon as a call returns. */
 interface ChunkSink {
@@ -32,14 +28,14 @@ export interface FramingParts {
   readonly compressor: ChunkCompressor | undefined;
   /** Absent in a store without encryption. `already`: what comes is a sealed object. */
   readonly seal: { readonly header: SealOptions; readonly padding: Padding } | 'already' | undefined;
-  readonly write: Write;
+  readonly append: AppendLater;
 }
 
 export class Framing {
   readonly #provider: Provider;
   readonly #compressor: ChunkCompressor | undefined;
   readonly #sink: ChunkSink;
-  readonly #flush: () => void;
+  readonly #out: WriteBehind;
   /** The chunk that has begun but not ended. */
   readonly #partial: Uint8Array;
   #partialBytes = 0;
@@ -48,17 +44,16 @@ export class Framing {
 
   constructor(provider: Provider, parts: FramingParts) {
     const { chunkLog2, compressor, seal } = parts;
-    const { write, flush } = gathering(parts.write);
-    this.#flush = flush;
+    const out = (this.#out = new WriteBehind(parts.append));
     this.#provider = provider;
     this.#compressor = compressor;
     this.#partial = new Uint8Array(2 ** chunkLog2);
     const frame = new FrameWriter(provider, chunkLog2, seal !== undefined);
-    write(frame.head());
+    out.write(frame.head());
     this.#sink =
       seal === undefined || seal === 'already'
-        ? new FrameSink(frame, write)
-        : new SealSink(provider, { ...seal, frame, write, chunkBytes: 2 ** chunkLog2 });
+        ? new FrameSink(frame, out)
+        : new SealSink(provider, { ...seal, frame, out, chunkBytes: 2 ** chunkLog2 });
   }
 
   /**
@@ -84,6 +79,7 @@ export class Framing {
     const encoded = Promise.all(chunks.map((chunk) => this.#encode(chunk)));
     meanwhile();
     this.#sink.add(await encoded);
+    await this.#out.settle();
     if (at < bytes.length) {
       this.#partial.set(bytes.subarray(at));
       this.#partialBytes = bytes.length - at;
@@ -108,6 +104,7 @@ export class Framing {
       if (kept && chunk.length === chunkBytes) {
         content.update(bytes);
         this.#sink.add([chunk]);
+        await this.#out.settle();
         continue;
       }
       await this.add(bytes, () => content.update(bytes));
@@ -120,7 +117,7 @@ export class Framing {
     if (this.#partialBytes > 0)
       this.#sink.add([this.#last ?? (await this.#encode(this.#partial.subarray(0, this.#partialBytes)))]);
     const bytes = this.#sink.finish(blob);
-    this.#flush();
+    await this.#out.finish();
     return bytes;
   }
 
@@ -132,53 +129,31 @@ export class Framing {
 }
 
 /** Of an object that was sealed elsewhere, as it is. */
-export function objectFraming(provider: Provider, chunkBytes: number, write: Write): Framing {
+export function objectFraming(provider: Provider, chunkBytes: number, append: AppendLater): Framing {
   return new Framing(provider, {
     chunkLog2: Math.log2(chunkBytes),
     compressor: undefined,
     seal: 'already',
-    write,
+    append,
   });
-}
-
-/** Pieces of any size, written a slice at a time: a frame has many small ones. */
-function gathering(write: Write): { readonly write: Write; readonly flush: () => void } {
-  const slice = new Uint8Array(writeBytes);
-  let filled = 0;
-  const flush = (): void => {
-    if (filled > 0) write(slice.subarray(0, filled));
-    filled = 0;
-  };
-  return {
-    write(bytes) {
-      for (let at = 0; at < bytes.length;) {
-        const part = bytes.subarray(at, at + slice.length - filled);
-        slice.set(part, filled);
-        filled += part.length;
-        at += part.length;
-        if (filled === slice.length) flush();
-      }
-    },
-    flush,
-  };
 }
 
 /** Chunks as they are encoded. */
 class FrameSink implements ChunkSink {
   readonly #frame: FrameWriter;
-  readonly #write: Write;
+  readonly #out: WriteBehind;
 
-  constructor(frame: FrameWriter, write: Write) {
+  constructor(frame: FrameWriter, out: WriteBehind) {
     this.#frame = frame;
-    this.#write = write;
+    this.#out = out;
   }
 
   add(chunks: readonly EncodedChunk[]): void {
-    for (const chunk of chunks) this.#frame.add(chunk).forEach(this.#write);
+    for (const chunk of chunks) for (const piece of this.#frame.add(chunk)) this.#out.write(piece);
   }
 
   finish({ name, size }: FramedBlob): number {
-    this.#frame.finish(name, size).forEach(this.#write);
+    for (const piece of this.#frame.finish(name, size)) this.#out.write(piece);
     return size;
   }
 }
@@ -188,12 +163,12 @@ class SealSink implements ChunkSink {
   readonly #sealer: ObjectSealer;
   readonly #padding: Padding;
   readonly #frame: FrameWriter;
-  readonly #write: Write;
-  /** One sealed chunk. */
-  readonly #sealed: Uint8Array;
-  /** The chunk of the frame that has begun but not ended. */
-  readonly #piece: Uint8Array;
+  readonly #out: WriteBehind;
+  readonly #provider: Provider;
+  readonly #chunkBytes: number;
+  /** Of the frame's chunk that has begun but not ended: its bytes and their CRC-32. */
   #pieceBytes = 0;
+  #pieceCrc = 0;
   /** The last chunk is sealed as the last, so each waits for the next. */
   #held: EncodedChunk | undefined;
   #size = 0;
@@ -204,22 +179,23 @@ class SealSink implements ChunkSink {
       readonly header: SealOptions;
       readonly padding: Padding;
       readonly frame: FrameWriter;
-      readonly write: Write;
+      readonly out: WriteBehind;
       readonly chunkBytes: number;
     },
   ) {
     this.#sealer = new ObjectSealer(provider, parts.header);
     this.#padding = parts.padding;
     this.#frame = parts.frame;
-    this.#write = parts.write;
-    this.#sealed = new Uint8Array(parts.chunkBytes + tagBytes);
-    this.#piece = new Uint8Array(parts.chunkBytes);
+    this.#out = parts.out;
+    this.#provider = provider;
+    this.#chunkBytes = parts.chunkBytes;
     this.#put(this.#sealer.head);
   }
 
   add(chunks: readonly EncodedChunk[]): void {
     for (const chunk of chunks) {
-      if (this.#held !== undefined) this.#put(this.#sealer.chunk(this.#held, this.#sealed));
+      if (this.#held !== undefined)
+        this.#sealer.pieces(this.#held, false).forEach((piece) => this.#put(piece));
       this.#held = chunk;
     }
     // The caller's memory is used again.
@@ -229,27 +205,41 @@ class SealSink implements ChunkSink {
 
   finish({ id, name }: FramedBlob): number {
     const last: Chunk = this.#held ?? { codec: chunkCodecs.identity, bytes: new Uint8Array(0), length: 0 };
-    this.#put(this.#sealer.lastChunk(last, this.#sealed));
+    this.#sealer.pieces(last, true).forEach((piece) => this.#put(piece));
     for (const piece of this.#sealer.tail({ id, padding: this.#padding })) this.#put(piece);
-    if (this.#pieceBytes > 0) this.#flush();
-    this.#frame.finish(name, this.#size).forEach(this.#write);
+    if (this.#pieceBytes > 0) for (const page of this.#endPiece()) this.#out.write(page);
+    for (const piece of this.#frame.finish(name, this.#size)) this.#out.write(piece);
     return this.#size;
   }
 
+  /** Takes the bytes over: a copy would cost as much as the cipher. */
   #put(bytes: Uint8Array): void {
     this.#size += bytes.length;
+    let given = 0;
     for (let at = 0; at < bytes.length;) {
-      const part = bytes.subarray(at, at + this.#piece.length - this.#pieceBytes);
-      this.#piece.set(part, this.#pieceBytes);
-      this.#pieceBytes += part.length;
+      const part = bytes.subarray(at, at + this.#chunkBytes - this.#pieceBytes);
       at += part.length;
-      if (this.#pieceBytes === this.#piece.length) this.#flush();
+      const pages = this.#counted(part);
+      if (pages.length === 0) continue;
+      this.#out.write(bytes.subarray(given, at));
+      given = at;
+      for (const page of pages) this.#out.write(page);
     }
+    if (given === 0) this.#out.give(bytes);
+    else this.#out.write(bytes.subarray(given));
   }
 
-  #flush(): void {
-    const bytes = this.#piece.subarray(0, this.#pieceBytes);
-    this.#frame.add({ codec: chunkCodecs.identity, bytes }).forEach(this.#write);
+  /** Counts a part as part of that chunk. Returns the page to write next, where one ended with it. */
+  #counted(part: Uint8Array): Uint8Array[] {
+    this.#pieceCrc = this.#provider.crc32(part, this.#pieceCrc);
+    this.#pieceBytes += part.length;
+    return this.#pieceBytes < this.#chunkBytes ? [] : this.#endPiece();
+  }
+
+  #endPiece(): Uint8Array[] {
+    const entry = { codec: chunkCodecs.identity, length: this.#pieceBytes, crc: this.#pieceCrc };
     this.#pieceBytes = 0;
+    this.#pieceCrc = 0;
+    return this.#frame.added(entry);
   }
 }

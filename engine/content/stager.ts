@@ -1,5 +1,5 @@
 /** Takes large blobs in on a worker thread: into a temp file of this lease while hashing, then into its place under its id. */
-import type { CompressionMode, CompressionParameters, SourceFacts } from '../api.ts';
+import type { CompressionParameters } from '../api.ts';
 import { fromHex, toHex } from '../codec/bytes.ts';
 import { type EncodedChunk, decodeOne } from '../codec/chunk-run.ts';
 import { ChunkCompressor } from '../codec/compress.ts';
@@ -9,13 +9,15 @@ import type { FileFacts, Host, OpenFile } from '../host.ts';
 import type { Realm } from '../keys/realm.ts';
 import type { PartName } from '../volume.ts';
 import { type ContentDigest, Digester } from './digest.ts';
-import { type DigestLink, DigestSink } from './digest-link.ts';
+import type { DigestLink } from './digest-link.ts';
 import { openSource, unchanged } from './encoder.ts';
 import { Framing, objectFraming } from './framing.ts';
 import type { Places, StagingPlace } from './places.ts';
 import { judgeFramed } from './judge-object.ts';
 import { bytesSource, samplesOf } from './samples.ts';
-import { append, copyBytes, createTemp, removeIfThere, writeTo } from './temp-files.ts';
+import { slicesOf } from './slices.ts';
+import { type StageContext, type StageHow, type StagedBlob, sliceBytes } from './staging.ts';
+import { append, appendLater, copyBytes, createTemp, removeIfThere, writeTo } from './temp-files.ts';
 
 export interface StagerOptions {
   readonly host: Host;
@@ -25,34 +27,6 @@ export interface StagerOptions {
   readonly lease: string;
   readonly chunkBytes: number;
   readonly compression: CompressionParameters;
-}
-
-/** How a blob is to be stored. */
-export interface StageHow {
-  /** Other than the store's. */
-  readonly compression?: CompressionMode;
-  readonly mediaType?: string;
-  /** The bytes are a raw object of this locator that was sealed elsewhere. */
-  readonly locator?: string;
-}
-
-/** A blob in a temp file: written and hashed, not yet durable, not yet named. */
-export interface StagedBlob {
-  readonly token: string;
-  readonly id: string;
-  readonly size: number;
-  /** What it is called on disk, and the bytes of what its file holds: of the content, or of the object it was sealed into. */
-  readonly name: string;
-  readonly storedContent: number;
-  readonly label: Uint8Array | null;
-  readonly framed: boolean;
-  /** Bytes of its file. */
-  readonly storedSize: number;
-  /** Number of the directory volume it was staged for. */
-  readonly volume: number;
-  readonly source?: SourceFacts;
-  /** Of an object that was sealed elsewhere: its sha256, hex. */
-  readonly digest?: string;
 }
 
 interface Staged {
@@ -73,14 +47,7 @@ interface Staged {
   sums?: Uint8Array;
 }
 
-/** Bytes between two turns of the event loop, so that reads on this thread wait a few milliseconds at most. */
-export const sliceBytes: number = 1024 * 1024;
 const slicesPerTurn = 4;
-
-export interface StageContext {
-  readonly signal: AbortSignal;
-  progress(bytes: number): void;
-}
 
 export class Stager {
   readonly #options: StagerOptions;
@@ -114,7 +81,7 @@ export class Stager {
       token = (framed ? undefined : this.#clone(path, before, place)) ?? this.#begin(place, compressor);
       const staged = this.#get(token);
       if (framed) staged.framing = this.#framing(staged, worthwhile ? compressor : undefined);
-      const digest = await this.#pump(source, staged, before, { link: how.link, context });
+      const digest = await this.#pump(source, staged, before, { path, link: how.link, context });
       const facts = unchanged(path, before, source.facts(), digest.size);
       return { ...(await this.#finished(token, digest)), source: facts };
     } catch (error) {
@@ -133,7 +100,7 @@ export class Stager {
     const staged = this.#get(token);
     staged.locator = how.locator;
     const { provider, chunkBytes } = this.#options;
-    staged.framing = objectFraming(provider, chunkBytes, (bytes) => append(staged, bytes));
+    staged.framing = objectFraming(provider, chunkBytes, (pieces) => appendLater(staged, pieces));
     staged.digester = this.#digester(staged);
     return token;
   }
@@ -317,10 +284,13 @@ export class Stager {
     return this.#digester(staged);
   }
 
+  #digester(staged: Staged): Digester {
+    return new Digester(this.#options.provider, this.#chunkBytes(staged));
+  }
+
   /** Checksums of chunks are kept of a file that is the content. */
-  #digester({ framing }: Staged): Digester {
-    const { provider, chunkBytes } = this.#options;
-    return new Digester(provider, framing === undefined ? chunkBytes : 0);
+  #chunkBytes({ framing }: Staged): number {
+    return framing === undefined ? this.#options.chunkBytes : 0;
   }
 
   #framing(staged: Staged, compressor: ChunkCompressor | undefined): Framing {
@@ -332,43 +302,49 @@ export class Stager {
       padding: sealing.padding,
     };
     if (seal !== undefined) staged.epoch = seal.header.epoch;
-    return new Framing(provider, { chunkLog2, compressor, seal, write: (bytes) => append(staged, bytes) });
+    return new Framing(provider, {
+      chunkLog2,
+      compressor,
+      seal,
+      append: (pieces) => appendLater(staged, pieces),
+    });
   }
 
-  /** Reads, frames or writes, and hashes slice by slice; the hashing on a neighbour thread where one is idle. */
+  /** Reads, frames or writes, and hashes slice by slice; some of it on a neighbour thread where one is idle. */
   async #pump(
     source: OpenFile,
     staged: Staged,
     before: FileFacts,
-    how: { readonly link: DigestLink | undefined; readonly context: StageContext },
+    how: { readonly path: string; readonly link: DigestLink | undefined; readonly context: StageContext },
   ): Promise<ContentDigest> {
-    const { host, chunkBytes } = this.#options;
     const { framing } = staged;
-    const sums = framing === undefined ? chunkBytes : 0;
-    const sink = await DigestSink.open(how.link, this.#digester(staged), { sliceBytes, chunkBytes: sums });
     const copying = framing !== undefined || staged.written === 0;
-    const input = copying ? source : staged.file;
+    const slices = await slicesOf(copying ? source : staged.file, {
+      ...how,
+      facts: before,
+      framed: framing !== undefined,
+      own: this.#digester(staged),
+      sizes: { sliceBytes, chunkBytes: this.#chunkBytes(staged) },
+    });
     try {
       for (let at = 0, slice = 0; ; slice++) {
         how.context.signal.throwIfAborted();
-        const room = await sink.room();
-        const bytes = room.subarray(0, input.read(room, at));
+        const bytes = await slices.next();
         if (bytes.length === 0) break;
-        const hash = (): void => sink.push(bytes.length);
-        if (framing !== undefined) await framing.add(bytes, hash);
+        if (framing !== undefined) await framing.add(bytes, () => slices.hash());
         else {
           if (copying) writeTo(staged, bytes, at);
-          hash();
+          slices.hash();
           staged.written = at + bytes.length;
         }
         at += bytes.length;
         if (at > before.size) break; // it grew: `unchanged` says so
         how.context.progress(at);
-        if (slice % slicesPerTurn === slicesPerTurn - 1) await host.clock.yield();
+        if (slice % slicesPerTurn === slicesPerTurn - 1) await this.#options.host.clock.yield();
       }
-      return await sink.finish();
+      return await slices.finish();
     } catch (error) {
-      sink.abandon();
+      slices.abandon();
       throw error;
     }
   }

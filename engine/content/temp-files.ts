@@ -1,4 +1,5 @@
 /** Temp files of blobs that are being taken in: made, written, copied, removed; trouble with the disk is told as trouble of a write. */
+import { concatBytes } from '../codec/bytes.ts';
 import { systemCode, writeError } from '../errors.ts';
 import type { Host, OpenFile } from '../host.ts';
 
@@ -30,6 +31,22 @@ export function writeTo({ file }: { readonly file: OpenFile }, bytes: Uint8Array
 export function append(staged: { readonly file: OpenFile; written: number }, bytes: Uint8Array): void {
   writeTo(staged, bytes, staged.written);
   staged.written += bytes.length;
+}
+
+/** The same, while the caller goes on where the host can: the bytes are left alone until it resolves. */
+export async function appendLater(
+  staged: { readonly file: OpenFile; written: number },
+  pieces: readonly Uint8Array[],
+): Promise<void> {
+  const { file } = staged;
+  if (file.writeLater === undefined) return append(staged, concatBytes(...pieces));
+  const at = staged.written;
+  staged.written += pieces.reduce((sum, { length }) => sum + length, 0);
+  try {
+    await file.writeLater(pieces, at);
+  } catch (error) {
+    throw writeError(error, 'writing a temp file');
+  }
 }
 
 export function removeIfThere(host: Host, path: string): void {

@@ -46,8 +46,26 @@ const nodeClock: Clock = {
   yield: () => new Promise((resolve) => setImmediate(resolve)),
 };
 
+function writeOnce(fd: number, pieces: readonly Uint8Array[], position: number): Promise<number> {
+  return new Promise((resolve, reject) => {
+    fs.writev(fd, pieces, position, (error, count) => (error === null ? resolve(count) : reject(error)));
+  });
+}
+
+/** All behind the first `count` bytes. */
+function behind(pieces: readonly Uint8Array[], count: number): Uint8Array[] {
+  let skipped = 0;
+  return pieces.flatMap((piece) => {
+    const rest = piece.subarray(Math.max(0, count - skipped));
+    skipped += piece.length;
+    return rest.length > 0 ? [rest] : [];
+  });
+}
+
 class NodeFile implements OpenFile {
   #fd: number | undefined;
+  /** Writes of `writeLater` under way. */
+  #writing = 0;
 
   constructor(fd: number) {
     this.#fd = fd;
@@ -67,6 +85,18 @@ class NodeFile implements OpenFile {
     let done = 0;
     while (done < source.length) {
       done += fs.writeSync(this.#open(), source, done, source.length - done, position + done);
+    }
+  }
+
+  async writeLater(pieces: readonly Uint8Array[], position: number): Promise<void> {
+    const fd = this.#open();
+    this.#writing++;
+    try {
+      for (let done = 0, left = pieces; left.length > 0; left = behind(pieces, done))
+        done += await writeOnce(fd, left, position + done);
+    } finally {
+      this.#writing--;
+      if (this.#fd === undefined) this.#closeNow(fd);
     }
   }
 
@@ -99,7 +129,12 @@ class NodeFile implements OpenFile {
     if (this.#fd === undefined) return;
     const fd = this.#fd;
     this.#fd = undefined;
-    fs.closeSync(fd);
+    this.#closeNow(fd);
+  }
+
+  /** Not while a thread of the system writes: the number would soon be another file's. */
+  #closeNow(fd: number): void {
+    if (this.#writing === 0) fs.closeSync(fd);
   }
 
   #open(): number {

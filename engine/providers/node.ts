@@ -1,10 +1,11 @@
 /** The codec's provider on native code: node:crypto and node:zlib. */
 import * as crypto from 'node:crypto';
 import * as zlib from 'node:zlib';
-import { plainBytes } from '../codec/bytes.ts';
+import { plainBytes, release } from '../codec/bytes.ts';
 import { chunkLog2Max } from '../codec/chunks.ts';
 import {
   type Aead,
+  type AeadMessage,
   type Argon2Cost,
   type Compressor,
   type Provider,
@@ -70,7 +71,7 @@ export const nodeProvider: Provider = {
     const hash = crypto.createHash('sha256');
     return { update: (bytes) => void hash.update(bytes), digest: () => hash.digest() };
   },
-  crc32: (bytes) => zlib.crc32(bytes),
+  crc32: (bytes, before = 0) => zlib.crc32(bytes, before),
   deflate,
   zstd,
 
@@ -96,13 +97,20 @@ const gcm = { authTagLength: tagBytes } as const;
 
 function aead(key: Uint8Array): Aead {
   const secret = secretOf(key);
+  const sealed = ({ nonce, aad, bytes }: AeadMessage): [Uint8Array, Uint8Array] => {
+    const sealing = crypto.createCipheriv(cipher, secret, nonce, gcm);
+    sealing.setAAD(aad);
+    const text = sealing.update(bytes);
+    sealing.final();
+    return [text, sealing.getAuthTag()];
+  };
   return {
-    seal({ nonce, aad, bytes }, target) {
-      const sealing = crypto.createCipheriv(cipher, secret, nonce, gcm);
-      sealing.setAAD(aad);
-      target.set(sealing.update(bytes), 0);
-      sealing.final();
-      target.set(sealing.getAuthTag(), bytes.length);
+    sealed,
+    seal(message, target) {
+      const [text, tag] = sealed(message);
+      target.set(text, 0);
+      target.set(tag, text.length);
+      release(text);
     },
     open({ nonce, aad, bytes }) {
       if (bytes.length < tagBytes) return undefined;

@@ -38,8 +38,8 @@ export const portableProvider: Provider = {
     const hash = sha256.create();
     return { update: (bytes) => void hash.update(bytes), digest: () => hash.digest() };
   },
-  crc32(bytes) {
-    let crc = 0xffff_ffff;
+  crc32(bytes, before = 0) {
+    let crc = before ^ 0xffff_ffff;
     for (let i = 0; i < bytes.length; i++) crc = (crc >>> 8) ^ table[(crc ^ bytes[i]!) & 0xff]!;
     return (crc ^ 0xffff_ffff) >>> 0;
   },
@@ -59,6 +59,7 @@ export const portableProvider: Provider = {
 
 function aead(key: Uint8Array): Aead {
   return {
+    sealed: ({ nonce, aad, bytes }) => [gcm(key, nonce, aad).encrypt(bytes)],
     seal: ({ nonce, aad, bytes }, target) => target.set(gcm(key, nonce, aad).encrypt(bytes)),
     open({ nonce, aad, bytes }) {
       if (bytes.length < tagBytes) return undefined;

@@ -2,7 +2,8 @@
 import { kindName } from '../catalog/blob-rows.ts';
 import type { EncodedBatch, Encoder } from '../content/encoder.ts';
 import type { Reader } from '../content/reader.ts';
-import { type StagedBlob, type Stager, sliceBytes } from '../content/stager.ts';
+import type { Stager } from '../content/stager.ts';
+import { type StagedBlob, sliceBytes } from '../content/staging.ts';
 import { StoreError } from '../errors.ts';
 
 interface Parts {

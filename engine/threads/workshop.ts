@@ -18,7 +18,7 @@ import type { Host } from '../host.ts';
 import { type CallContext, type Handler, Moved, errorToData } from '../rpc.ts';
 import { Alternates } from '../content/alternates.ts';
 import { type ChopCall, type ChopStart, Chopper } from '../content/chopper.ts';
-import { DigestLink } from '../content/digest-link.ts';
+import type { DigestLink } from '../content/digest-link.ts';
 import { type EncodedBatch, Encoder, type SmallSource } from '../content/encoder.ts';
 import { listFolder, runSteps } from '../content/folders.ts';
 import { type EncodedReadOrder, readEncoded } from '../content/encoded-reads.ts';
@@ -27,7 +27,8 @@ import { type ShortRead, readMany } from '../content/many-reads.ts';
 import { type FileMove, Mover } from '../content/mover.ts';
 import { Queries } from '../content/queries.ts';
 import { Reader } from '../content/reader.ts';
-import { type StageHow, Stager } from '../content/stager.ts';
+import { Stager } from '../content/stager.ts';
+import type { StageHow } from '../content/staging.ts';
 import { Streams } from '../content/streams.ts';
 import { Verifier, type VerifyOrder } from '../content/verify.ts';
 import { type BucketLook, Recounter } from '../maintenance/recount.ts';
@@ -37,6 +38,7 @@ import type { PartName } from '../volume.ts';
 import { answerEach } from './answer-each.ts';
 import { moveBytes, own } from './moved-bytes.ts';
 import { toldError } from './naming.ts';
+import { digestLink } from './neighbours.ts';
 import { realmOf, wipeKeys } from './realms.ts';
 import { encodeAgain, stageAgain } from './seal-again.ts';
 
@@ -106,8 +108,7 @@ export class Workshop {
     return {
       open: (options: WorkshopOptions) => this.#openStore(options),
       close: () => this.#close(),
-      link: (end: unknown) =>
-        void (this.#link = new DigestLink(this.#host.threads.join(end), this.#provider)),
+      link: (end: unknown) => void (this.#link = digestLink(end, this.#host, this.#provider)),
       encode: (args: { sources: readonly SmallSource[]; memory: SharedArrayBuffer | undefined }) =>
         wireBatch(this.#open.encoder.encode(args.sources, args.memory)),
       'stage-path': (args: StageHow & { path: string; linked: boolean }, context: CallContext) =>

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
-import { fromHex, toHex } from '../../../engine/codec/bytes.ts';
+import { concatBytes, fromHex, toHex } from '../../../engine/codec/bytes.ts';
 import { type Provider, tagBytes } from '../../../engine/codec/provider.ts';
 import { nodeProvider } from '../../../engine/providers/node.ts';
 import { portableProvider } from '../../../engine/providers/portable.ts';
@@ -89,6 +89,8 @@ for (const [name, provider] of Object.entries({ node: nodeProvider, portable: po
         const target = new Uint8Array(sealed!.length + 3).fill(7);
         aead.seal({ nonce: nonce!, aad: aad!, bytes: text! }, target);
         assert.equal(toHex(target), `${toHex(sealed!)}070707`);
+        const pieces = aead.sealed({ nonce: nonce!, aad: aad!, bytes: text! });
+        assert.equal(toHex(concatBytes(...pieces)), toHex(sealed!));
         const opened = aead.open({ nonce: nonce!, aad: aad!, bytes: sealed! });
         assert.equal(toHex(opened!), toHex(text!));
       }

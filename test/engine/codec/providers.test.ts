@@ -42,7 +42,13 @@ for (const [name, provider] of Object.entries({ node: nodeProvider, portable: po
     });
 
     test('crc32 gives the known answers', () => {
-      for (const [message, sum] of sums) assert.equal(provider.crc32(message), sum);
+      for (const [message, sum] of sums) {
+        assert.equal(provider.crc32(message), sum);
+        for (let cut = 0; cut <= message.length; cut++) {
+          const before = provider.crc32(message.subarray(0, cut));
+          assert.equal(provider.crc32(message.subarray(cut), before), sum, `in two parts, cut at ${cut}`);
+        }
+      }
     });
 
     test('a hasher may be fed in any pieces; what it was fed may change afterwards', () => {
