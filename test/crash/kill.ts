@@ -216,7 +216,7 @@ class KillCampaign {
 
   async #end(seats: readonly Seat[]): Promise<void> {
     this.#kills++;
-    const ends = await Promise.all(seats.map((seat) => seat.worker?.kill()));
+    const ends = await Promise.all(seats.map(async ({ worker }) => await worker?.kill()));
     for (const [i, seat] of seats.entries()) {
       if (seat.worker === undefined) continue;
       if (existsSync(seat.ack))

@@ -31,7 +31,7 @@ export const troubleOf = (plan: Pick<Plan, 'ack'>): string => `${plan.ack}.troub
 type Open = Awaited<ReturnType<typeof loadSubject>>;
 
 async function main({ subject, forker }: ZygoteArgument): Promise<void> {
-  const { fork, kill } = createRequire(import.meta.url)(forker) as Forker;
+  const addon = createRequire(import.meta.url)(forker) as Forker;
   const openStore = await loadSubject(subject);
   await warmUp(openStore, subject);
   // Said when all is ready.
@@ -39,11 +39,11 @@ async function main({ subject, forker }: ZygoteArgument): Promise<void> {
   for (const line of linesOf(0)) {
     const request = JSON.parse(line) as ZygoteRequest;
     if ('kill' in request) {
-      writeSync(1, `${kill(request.kill)}\n`);
+      writeSync(1, `${addon.kill(request.kill)}\n`);
       continue;
     }
-    const child = fork();
-    if (child < 0) return void (await beChild(openStore, request.plan, -child));
+    const child = addon.fork();
+    if (child < 0) return await beChild(openStore, request.plan, -child);
     writeSync(1, `${child}\n`);
   }
 }
@@ -76,7 +76,7 @@ async function warmUp(openStore: Open, subject: Subject): Promise<void> {
         contentSeed: 1,
         owners: ['one'],
         roots: ['main'],
-        rounds: [150, 50],
+        rounds: [40, 20],
         lanes: 3,
         inline: true,
         leaveOpen: false,
