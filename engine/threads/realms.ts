@@ -124,7 +124,9 @@ async function unlock(
   parts: { readonly host: Host; readonly provider: Provider },
 ): Promise<{ readonly keyring: Keyring; readonly keysFile: Uint8Array }> {
   const { layout, superblock } = found;
-  const unlocked = await newestOpened(found, encryption, parts);
+  const unlocked = await newestOpened(found, encryption, parts).catch((error: unknown) => {
+    throw toStoreError(error, `reading the keys in ${layout.root}`, { path: layout.root });
+  });
   if (unlocked.keyring.realmId === superblock.parameters.encryption?.realm) return unlocked;
   unlocked.keyring.wipe();
   throw new StoreError('tampered', 'the file of keys is of another store', { path: layout.keys });

@@ -9,6 +9,7 @@ import { noise, sha256 } from '../engine/store-folder.ts';
 import { runFlips } from './bit-flips.ts';
 import { runDamage } from './damage.ts';
 import { judge, runIoErrors } from './io-errors.ts';
+import { runKeptFlips } from './kept-flips.ts';
 import { scenarios } from './io-scenarios.ts';
 
 test('I/O errors, a sample: what was acknowledged is there, and errors are typed', async (t) => {
@@ -25,6 +26,24 @@ test('bit flips, a sample: refused, seen or harmless', async (t) => {
   assert.equal(refused + seen + harmless, runs);
   assert.ok(bytes >= 65_536);
   t.diagnostic(`${runs} of ${bits} bits: ${refused} refused, ${seen} seen, ${harmless} harmless`);
+});
+
+test('bit flips under an open store, a sample: the right bytes or an error of ours', async (t) => {
+  const sampled = { runs: 0, refused: 0 };
+  for (const [only, from] of [
+    ['compressed', 1000],
+    // In the middle of the record.
+    ['record', 600_000],
+    ['copy', 8],
+  ] as const) {
+    const { runs, refused, losses } = await runKeptFlips({ from, runs: 96, only });
+    assert.deepEqual(losses, []);
+    assert.equal(refused > 0, only !== 'copy');
+    sampled.runs += runs;
+    sampled.refused += refused;
+  }
+  assert.equal(sampled.runs, 288);
+  t.diagnostic(`${sampled.refused} of ${sampled.runs} refused`);
 });
 
 for (const from of ['store', 'mirror'] as const)

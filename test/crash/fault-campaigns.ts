@@ -2,9 +2,9 @@
 import { Worker } from 'node:worker_threads';
 import { huntRaceMutant, raceMutants } from '../races/mutants.ts';
 import { type RacesReport, runRaces, shrinkRace } from '../races/run.ts';
-import type { FlipsReport } from './bit-flips.ts';
 import type { Share } from './campaign-worker.ts';
 import type { IoErrorsReport } from './io-errors.ts';
+import type { KeptFlipsReport } from './kept-flips.ts';
 import type { Outcome } from './ledger.ts';
 
 export interface CampaignArguments {
@@ -103,16 +103,17 @@ export async function ioErrors({
   return { from, to: Math.min(cases, from + runs), runs: done, losses: losses.length, of: cases };
 }
 
-export async function bitFlips({ runs = 2000, from, jobs, print }: CampaignArguments): Promise<Outcome> {
-  const reports = await shared<FlipsReport>(jobs, print, (share) => ({
+export async function bitFlips({ runs = 20_000, from, jobs, print }: CampaignArguments): Promise<Outcome> {
+  const reports = await shared<KeptFlipsReport>(jobs, print, (share) => ({
     campaign: 'bit-flips',
     options: { runs, from, share, of: jobs },
   }));
-  const sum = (of: (report: FlipsReport) => number): number => reports.reduce((all, one) => all + of(one), 0);
+  const sum = (of: (report: KeptFlipsReport) => number): number =>
+    reports.reduce((all, one) => all + of(one), 0);
   const losses = reports.flatMap((report) => report.losses);
-  const [{ bits, bytes }] = reports as [FlipsReport];
+  const [{ bits }] = reports as [KeptFlipsReport];
   print(
-    `bit-flips: ${sum((r) => r.runs)} runs from ${from} of ${bits} bits (${bytes} bytes), ${sum((r) => r.refused)} refused, ${sum((r) => r.seen)} seen, ${sum((r) => r.harmless)} harmless, ${losses.length} losses, ${secondsOf(reports)} s${seeds(losses.map(({ run }) => run))}`,
+    `bit-flips: ${sum((r) => r.runs)} runs from ${from} of ${bits} bits, ${sum((r) => r.refused)} refused, ${sum((r) => r.harmless)} harmless, ${sum((r) => r.reopened)} more in stores that were opened with one, ${losses.length} losses, ${secondsOf(reports)} s${seeds(losses.map(({ run }) => run))}`,
   );
   const done = sum((r) => r.runs);
   return { from, to: Math.min(bits, from + runs), runs: done, losses: losses.length, of: bits };

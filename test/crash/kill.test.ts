@@ -5,7 +5,8 @@ import { runAlternatesKills } from './alternates-kill.ts';
 import { runKeysKills } from './keys-kill.ts';
 import { runKill } from './kill.ts';
 import { sample } from './sample.ts';
-import { runSealedKills } from './sealed-kill.ts';
+import { huntSealedMutant, runSealedKills, sealedMutant } from './sealed-kill.ts';
+import { buildMutant } from './mutants.ts';
 import { engineMissing } from './subject.ts';
 
 const why =
@@ -49,4 +50,13 @@ test('a replica without keys dies while sealed objects and roots come in', { ski
   const report = await runSealedKills({ seed, runs: sample(4, 1) });
   t.diagnostic(`seed ${seed}: ${JSON.stringify(report)}`);
   assert.equal(report.kills, sample(4, 1));
+});
+
+test('no patch of the mutant of replicas is stale', () => buildMutant(sealedMutant).remove());
+
+const wanted = process.env['HOLDFAST_MUTANTS'] === 'all';
+test(`caught: ${sealedMutant.name}`, { skip: wanted ? skip : 'only with all mutants' }, async (t) => {
+  const problem = await huntSealedMutant(seed, 48);
+  assert.ok(problem !== undefined);
+  t.diagnostic(problem);
 });

@@ -1,5 +1,4 @@
 // The kill -9 campaign: several processes share one store, die at random moments, and nothing they acknowledged may be lost.
-import { spawn, type ChildProcess } from 'node:child_process';
 import {
   cpSync,
   existsSync,
@@ -16,7 +15,8 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createOracle, parseLines, type Expectation, type Oracle } from './oracle.ts';
 import { seededRandom, type Random } from './random.ts';
-import { freshFolder, workloadPath } from './recorded-run.ts';
+import { KillBench, type Killable } from './killed.ts';
+import { freshFolder } from './recorded-run.ts';
 import { engineSubject, type Subject } from './subject.ts';
 import { startVerifiers, type Verifiers } from './verifiers.ts';
 import type { Plan } from './workload.ts';
@@ -59,7 +59,7 @@ export async function runKill(options: KillOptions): Promise<KillReport> {
   const subject = options.subject ?? engineSubject;
   const work = freshFolder('kill');
   const verifiers = startVerifiers(options.verifier ?? subject, 1);
-  const bench = new Bench(subject);
+  const bench = new KillBench(subject);
   try {
     return await new KillCampaign(options, { work, subject, verifiers, bench }).run();
   } finally {
@@ -69,65 +69,11 @@ export async function runKill(options: KillOptions): Promise<KillReport> {
   }
 }
 
-interface Worker {
-  readonly child: ChildProcess;
-  stderr: string;
-  readonly ended: Promise<string>;
-  running: boolean;
-}
-
-/** Keeps a started process in reserve, so that a killed one is replaced at once. */
-class Bench {
-  readonly #subject: Subject;
-  #next: Promise<Worker> | undefined;
-  readonly #all = new Set<ChildProcess>();
-
-  constructor(subject: Subject) {
-    this.#subject = subject;
-  }
-
-  async take(plan: Plan): Promise<Worker> {
-    const worker = await (this.#next ?? this.#start());
-    this.#next = this.#start();
-    worker.child.stdin!.end(`${JSON.stringify(plan)}\n`);
-    return worker;
-  }
-
-  #start(): Promise<Worker> {
-    const child = spawn(process.execPath, [workloadPath, JSON.stringify(this.#subject)], {
-      stdio: ['pipe', 'pipe', 'pipe'],
-    });
-    this.#all.add(child);
-    const ended = new Promise<string>((resolve) => {
-      child.on('error', (error) => resolve(error.message));
-      child.on('close', (code, signal) => resolve(String(signal ?? code)));
-    });
-    const worker: Worker = { child, stderr: '', ended, running: true };
-    child.stdin.on('error', () => undefined);
-    child.stderr.on(
-      'data',
-      (data: Buffer) => (worker.stderr = (worker.stderr + data.toString()).slice(-2000)),
-    );
-    void ended.then(() => {
-      worker.running = false;
-      this.#all.delete(child);
-    });
-    return Promise.race([
-      new Promise<Worker>((resolve) => child.stdout.once('data', () => resolve(worker))),
-      ended.then(() => worker),
-    ]);
-  }
-
-  close(): void {
-    for (const child of this.#all) child.kill('SIGKILL');
-  }
-}
-
 interface Ground {
   readonly work: string;
   readonly subject: Subject;
   readonly verifiers: Verifiers;
-  readonly bench: Bench;
+  readonly bench: KillBench;
 }
 
 /** One process's place: its owner name, what its incarnations acknowledged, and the one that lives now. */
@@ -135,7 +81,7 @@ interface Seat {
   readonly name: string;
   oracle: Oracle;
   ack: string;
-  worker: Worker | undefined;
+  worker: Killable | undefined;
 }
 
 /** The first line of a workload says that the store was opened. */
@@ -207,8 +153,8 @@ class KillCampaign {
     this.#store = join(area, 'disk', 'store');
     const mixed = this.#ground.subject.kind === 'engine' && (number % 4 === 1 || number % 4 === 2);
     this.#encrypted = this.#options.encrypted ?? mixed;
-    // To start the threads is most of what a process costs that lives for a tenth of a second.
-    this.#inline = number % 4 !== 3;
+    // Without threads of its own a process is forked; to start one with them takes ten times as long.
+    this.#inline = number % 8 !== 7;
     this.#grouped = this.#ground.subject.kind === 'engine' && number % 4 >= 2;
     this.#scale = this.#ground.subject.kind === 'engine' && number % 4 !== 0 ? 16 : 1;
     for (const seat of this.#seats) {
@@ -219,7 +165,7 @@ class KillCampaign {
     if (number % 2 === 0) {
       const first = this.#seats[0]!;
       await this.#seatWorker(first);
-      while (first.worker?.running === true && !wroteSomething(first.ack)) await sleep(5);
+      while (first.worker?.runs() === true && !wroteSomething(first.ack)) await sleep(5);
     }
   }
 
@@ -252,7 +198,11 @@ class KillCampaign {
 
   async #pause(): Promise<void> {
     for (const seat of this.#seats) if (seat.worker === undefined) await this.#seatWorker(seat);
-    await sleep(this.#random.pick([5, 20, 60, 120, 250]) * (0.5 + this.#random.next()));
+    // Most have the store open when one dies, however busy the machine is; some die as they open it.
+    if (this.#random.chance(0.7))
+      for (const { worker, ack } of this.#seats)
+        while (worker?.runs() === true && !wroteSomething(ack)) await sleep(2);
+    await sleep(this.#random.pick([2, 5, 15, 40, 80]) * (0.5 + this.#random.next()));
   }
 
   async #killSome(): Promise<void> {
@@ -265,18 +215,15 @@ class KillCampaign {
   }
 
   async #end(seats: readonly Seat[]): Promise<void> {
-    const died = seats.filter((seat) => seat.worker?.running === false);
-    for (const seat of seats) seat.worker?.child.kill('SIGKILL');
     this.#kills++;
-    for (const seat of seats) {
-      const { worker } = seat;
-      if (worker === undefined) continue;
-      const how = await worker.ended;
+    const ends = await Promise.all(seats.map(async ({ worker }) => await worker?.kill()));
+    for (const [i, seat] of seats.entries()) {
+      if (seat.worker === undefined) continue;
       if (existsSync(seat.ack))
         for (const line of parseLines(readFileSync(seat.ack, 'utf8'))) seat.oracle.tell(line);
       seat.worker = undefined;
-      if (died.includes(seat))
-        seat.oracle.tell({ k: 'bad', what: `${seat.name} ended by itself with ${how}: ${worker.stderr}` });
+      if (ends[i] !== undefined)
+        seat.oracle.tell({ k: 'bad', what: `${seat.name} ended by itself with ${ends[i]}` });
     }
   }
 

@@ -22,21 +22,27 @@ function roomyMemory(): boolean {
 /** Where the compiled recorder is, or the reason why there is none. */
 export type Recorder = { readonly path: string } | { readonly missing: string };
 
-let built: Recorder | undefined;
+const built = new Map<string, Recorder>();
 
 export function buildRecorder(): Recorder {
-  return (built ??= compile());
+  return compiled('recorder.c', 'recorder.so');
 }
 
-function compile(): Recorder {
-  if (process.platform !== 'linux')
-    return { missing: `LD_PRELOAD recording needs Linux, this is ${process.platform}` };
+/** A library of one of the C files here; compiled once a process. */
+export function compiled(file: string, library: string): Recorder {
+  const known = built.get(file) ?? compile(file, library);
+  built.set(file, known);
+  return known;
+}
+
+function compile(file: string, library: string): Recorder {
+  if (process.platform !== 'linux') return { missing: `${file} needs Linux, this is ${process.platform}` };
   const report = process.report.getReport() as { header?: { glibcVersionRuntime?: string } };
-  if (report.header?.glibcVersionRuntime === undefined) return { missing: 'the recorder needs glibc' };
-  const source = new URL('./recorder.c', import.meta.url).pathname;
+  if (report.header?.glibcVersionRuntime === undefined) return { missing: `${file} needs glibc` };
+  const source = new URL(`./${file}`, import.meta.url).pathname;
   const folder = mkdtempSync(join(tmpdir(), 'holdfast-recorder-'));
   process.once('exit', () => rmSync(folder, { recursive: true, force: true }));
-  const path = join(folder, 'recorder.so');
+  const path = join(folder, library);
   try {
     execFileSync(
       process.env['CC'] ?? 'cc',
@@ -47,7 +53,7 @@ function compile(): Recorder {
     );
   } catch (error) {
     return {
-      missing: `recorder.c cannot be compiled here: ${error instanceof Error ? error.message : String(error)}`,
+      missing: `${file} cannot be compiled here: ${error instanceof Error ? error.message : String(error)}`,
     };
   }
   return existsSync(path) ? { path } : { missing: 'the compiler wrote no library' };

@@ -9,7 +9,8 @@ import { seededBytes, seededRandom } from './random.ts';
 import { freshFolder } from './recorded-run.ts';
 import type { SealerLine, SealerPlan } from './sealer.ts';
 import { someDeath, strike } from './struck.ts';
-import { encryption } from './subject.ts';
+import { type Mutant, buildMutant } from './mutants.ts';
+import { type Subject, encryption, engineSubject } from './subject.ts';
 
 const script = fileURLToPath(new URL('./sealer.ts', import.meta.url));
 const threads = { count: 0 } as const;
@@ -26,12 +27,62 @@ export interface SealedKillReport {
   within: number;
 }
 
+/** A broken build that only a death shows: the root is told to be set before it is. */
+export const sealedMutant: Mutant = {
+  name: 'a sealed root is acknowledged before its commit',
+  patches: [
+    {
+      file: 'engine/sealed-facet.ts',
+      find: 'writing(() => submit(rootChange(root, expect)))',
+      replace:
+        'writing(async () => void setTimeout(() => void submit(rootChange(root, expect)).catch(() => undefined), 20))',
+    },
+  ],
+};
+
+/** The problem by which kills show the broken build; undefined where they do not. */
+export async function huntSealedMutant(seed: number, runs: number): Promise<string | undefined> {
+  const copy = buildMutant(sealedMutant);
+  const folder = freshFolder('sealed-mutant');
+  try {
+    await killsIn(folder, { seed, runs, subject: copy.subject });
+    return undefined;
+  } catch (error) {
+    if (!(error instanceof assert.AssertionError)) throw error;
+    return error.message;
+  } finally {
+    copy.remove();
+    rmSync(folder, { recursive: true });
+  }
+}
+
 /** Throws at the first promise that is broken, and keeps the folder. */
 export async function runSealedKills(
   { seed, runs }: { readonly seed: number; readonly runs: number },
   onKill?: (report: SealedKillReport) => void,
 ): Promise<SealedKillReport> {
   const folder = freshFolder('sealed-kill');
+  const report = await killsIn(folder, { seed, runs, subject: engineSubject, onKill });
+  rmSync(folder, { recursive: true });
+  return report;
+}
+
+async function killsIn(
+  folder: string,
+  {
+    seed,
+    runs,
+    subject,
+    onKill,
+  }: {
+    readonly seed: number;
+    readonly runs: number;
+    readonly subject: Subject;
+    readonly onKill?: ((report: SealedKillReport) => void) | undefined;
+  },
+): Promise<SealedKillReport> {
+  if (subject.kind !== 'engine') throw new Error('only the engine has replicas without keys');
+  const { entry } = subject;
   const random = seededRandom(seed, 8);
   const report: SealedKillReport = { kills: 0, acknowledged: 0, within: 0 };
   for (let number = 0; report.kills < runs; number++) {
@@ -43,6 +94,7 @@ export async function runSealedKills(
     const allowed = names.map((): (number | undefined)[] => [undefined]);
     for (let kill = 0; kill < killsPerStore && report.kills < runs; kill++) {
       const plan: SealerPlan = {
+        entry,
         source,
         replica: join(area, 'replica'),
         told: join(area, 'told'),
@@ -67,7 +119,6 @@ export async function runSealedKills(
     }
     rmSync(area, { recursive: true });
   }
-  rmSync(folder, { recursive: true });
   return report;
 }
 

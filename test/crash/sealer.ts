@@ -1,12 +1,15 @@
 /** A process that copies an encrypted store into a replica without keys, by locators, without end; it tells of each root before and after. */
 import { openSync, writeSync } from 'node:fs';
 import { flushCompileCache } from 'node:module';
-import { type SealedRoot, type Store, openStore } from '../../engine/index.ts';
+import { pathToFileURL } from 'node:url';
+import type { OpenOptions, SealedRoot, Store } from '../../engine/index.ts';
 import { dyingHost } from './dying-host.ts';
 import { seededRandom } from './random.ts';
 import type { Death } from './struck.ts';
 
 export interface SealerPlan {
+  /** The engine's door; a broken copy for a mutant. */
+  readonly entry: string;
   readonly source: string;
   readonly replica: string;
   readonly told: string;
@@ -20,17 +23,20 @@ export type SealerLine =
   { readonly k: 'begun' } | { readonly k: 'start' | 'done'; readonly root: number; readonly version: number };
 
 async function seal(plan: SealerPlan): Promise<void> {
+  const door = (await import(pathToFileURL(plan.entry).href)) as {
+    openStore: (folder: string, options: OpenOptions) => Promise<Store>;
+  };
   const random = seededRandom(plan.seed, 7);
   const fd = openSync(plan.told, 'a');
   const say = (line: SealerLine): void => void writeSync(fd, `${JSON.stringify(line)}\n`);
   const threads = { count: 0 } as const;
   // Without keys on both sides: what travels is what lies there.
-  const source = await openStore(plan.source, { mode: 'read-only', threads });
+  const source = await door.openStore(plan.source, { mode: 'read-only', threads });
   const replicaOf = await source.sealed.seed();
   const host = dyingHost();
   say({ k: 'begun' });
   if ('calls' in plan.death) host.dieAt(plan.death.calls);
-  const replica = await openStore(plan.replica, { host, threads, replicaOf });
+  const replica = await door.openStore(plan.replica, { host, threads, replicaOf });
   // Where a cache is kept at all: who is killed writes none.
   flushCompileCache();
   for (;;) {

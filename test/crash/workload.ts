@@ -63,6 +63,14 @@ const smallSizes = {
 async function main(argument: Plan | Subject): Promise<void> {
   const openStore = await loadSubject('kind' in argument ? argument : argument.subject);
   const plan = 'kind' in argument ? await planFromStdin() : argument;
+  await carryOut(openStore, plan);
+  if (plan.leaveOpen) process.exit(0);
+}
+
+export async function carryOut(
+  openStore: Awaited<ReturnType<typeof loadSubject>>,
+  plan: Plan,
+): Promise<void> {
   const ack = openSync(plan.ack, 'a');
   const say = (line: Line): void => void writeSync(ack, `${JSON.stringify(line)}\n`);
   const random = seededRandom(plan.seed, 1);
@@ -91,7 +99,6 @@ async function main(argument: Plan | Subject): Promise<void> {
   }
   if (!plan.leaveOpen) await store.close();
   say({ k: 'end' });
-  if (plan.leaveOpen) process.exit(0);
 }
 
 async function planFromStdin(): Promise<Plan> {

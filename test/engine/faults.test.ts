@@ -206,6 +206,15 @@ storeTest('where the disk fails as an encrypted store is made, no other one is m
   assert.ok(store.parameters.encryption !== null);
 });
 
+storeTest('where the disk fails as keys are looked for, the error is ours', async (folder) => {
+  const encryption = { secret: { kind: 'raw-key', key: new Uint8Array(32).fill(3) } } as const;
+  await (await folder.open({ encryption })).close();
+  const host = faultyHost(nodeHost({ inline: true }));
+  host.arm({ operations: ['list'], code: 'EIO' });
+  await assert.rejects(folder.open({ host, encryption }), withCode('unavailable'));
+  assert.equal(host.struck, 1);
+});
+
 storeTest(
   'a half-written marker of this process that cannot be removed does not lock it out',
   async (folder) => {

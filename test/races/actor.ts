@@ -7,9 +7,9 @@ import { pair, pull, serve } from '../../sync/index.ts';
 import { gatedHost } from './gated-host.ts';
 import { type World, makeBriefSchedule } from './brief.ts';
 import { FolderJudge, judgeAll, judgeHeld } from './judge.ts';
-import { Process } from './process.ts';
+import { Process, must } from './process.ts';
 import { type Schedule, makeSchedule } from './steps.ts';
-import { Turns, useTurns } from './turns.ts';
+import { type Cue, Turns, useTurns } from './turns.ts';
 import { makeUniverse, parameters } from './universe.ts';
 
 /** What a thread is started with. */
@@ -34,6 +34,8 @@ export interface Episode {
   readonly trace: boolean;
   /** The same steps in each schedule, instead of those of its seed. */
   readonly work?: Schedule['work'] | undefined;
+  /** Who goes on when, instead of chance. */
+  readonly script?: readonly Cue[] | undefined;
 }
 
 export type Told =
@@ -57,7 +59,8 @@ tell({ done: 0, switches: 0, steps: 0 });
 async function play(episode: Episode): Promise<void> {
   const { folder, from, to, world, brief } = episode;
   const traced = episode.trace ? (line: string): void => tell({ trace: line }) : undefined;
-  const turns = new Turns(memory, me, traced);
+  const { script } = episode;
+  const turns = new Turns(memory, me, { trace: traced, script });
   useTurns(turns);
   const host = gatedHost(turns, from);
   const openAt = (name: 'base' | 'store'): Promise<Store> =>
@@ -108,7 +111,12 @@ async function play(episode: Episode): Promise<void> {
     const plan = planOf(schedule, episode);
     host.epochMs += 1000;
     if (me === 0) {
-      turns.begin({ seed: schedule, rate: plan.rate, processes });
+      turns.begin({
+        seed: schedule,
+        rate: script === undefined ? plan.rate : 0,
+        processes,
+        scripted: script !== undefined,
+      });
       turns.giveWay('begin');
     }
     await doing(() => process!.doAll(plan.work[me]!));
@@ -117,7 +125,11 @@ async function play(episode: Episode): Promise<void> {
     count.done++;
     count.steps += turns.steps;
     count.switches += turns.switches;
-    await doing(() => judge(schedule === to - 1));
+    await doing(async () => {
+      const { length } = script ?? [];
+      must(turns.scripted === length, `the script stands at ${turns.scripted} of ${length}`);
+      await judge(schedule === to - 1);
+    });
     if (turns.failed) break;
   }
   // All close. After a failure at once, whatever state they are in.
@@ -155,6 +167,7 @@ class Bench {
 
   async judge(store: Store, turns: Turns, all: boolean): Promise<void> {
     for (const folder of this.#folders) folder.judge();
+    if (this.#folders.length === 2) this.#folders[1]!.judgeBorrowed(this.#folders[0]!);
     let [mask, tenants] = [0, 0];
     for (let p = 0; p < processes; p++) {
       const { blobs: held, root } = turns.holding(p);

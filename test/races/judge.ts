@@ -46,12 +46,16 @@ export class FolderJudge {
   readonly #wrong: readonly (readonly [string, Query])[];
   readonly #files: Query;
   readonly #places: Query;
+  readonly #ids: Query;
+  readonly #borrowed: Query;
 
   constructor(folder: string) {
     this.#folder = folder;
     this.#db = new Sqlite(join(folder, 'index.db'), { readonly: true });
     this.#wrong = Object.entries(wrong).map(([what, sql]) => [what, this.#db.prepare(sql)]);
     this.#files = this.#db.prepare(files);
+    this.#ids = this.#db.prepare('SELECT lower(hex(id)) AS id FROM blobs');
+    this.#borrowed = this.#db.prepare('SELECT lower(hex(id)) AS id FROM blobs WHERE codec = 3');
     this.#places = this.#db.prepare(`SELECT path FROM volumes WHERE kind = 'directory'`);
   }
 
@@ -72,6 +76,13 @@ export class FolderJudge {
     for (const { path } of this.#places.all() as { path: string | null }[])
       for (const file of filesIn(path ?? join(this.#folder, 'blobs')))
         must(expected.has(file), `${file} lies there, and no row names it`);
+  }
+
+  /** Nothing is borrowed here that the base does not have. */
+  judgeBorrowed(base: FolderJudge): void {
+    const has = new Set(base.#ids.all().map((row) => (row as { id: string }).id));
+    for (const { id } of this.#borrowed.all() as { id: string }[])
+      must(has.has(id), `${id.slice(0, 8)} is borrowed, and the base does not have it`);
   }
 
   close(): void {

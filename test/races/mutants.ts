@@ -3,10 +3,13 @@ import { type Mutant, buildMutant } from '../crash/mutants.ts';
 import { type RaceFailure, runRaces } from './run.ts';
 import type { Schedule } from './steps.ts';
 import type { World } from './brief.ts';
+import type { Cue } from './turns.ts';
 
 export interface RaceMutant extends Mutant {
   /** Steps of the processes that show it; without them those of the seeds do. */
   readonly work?: Schedule['work'];
+  /** Who goes on when; without it chance says so. */
+  readonly script?: readonly Cue[];
   /** What the store is; without it one kind after the other. */
   readonly world?: World;
 }
@@ -14,6 +17,26 @@ export interface RaceMutant extends Mutant {
 const gc = 'engine/maintenance/gc.ts';
 const committer = 'engine/commit/committer.ts';
 const settle = 'engine/maintenance/settle-scrub.ts';
+
+const borrow = 'engine/commit/borrow.ts';
+/** The base has collected a blob after one tenant asked for it, and before that one says that it borrows it. */
+export const lentTooLate = {
+  world: 'borrowing',
+  work: [
+    [[{ step: 'put', blob: 0 }], [{ step: 'gc' }]],
+    [[{ step: 'retain', blob: 0 }]],
+    [[{ step: 'retain', blob: 0 }]],
+  ],
+  script: [
+    { me: 0, at: 'step', to: 0 },
+    { me: 0, at: 'step', to: 1 },
+    { me: 1, at: 'BEGIN IMMEDIATE', to: 0 },
+    { me: 0, at: 'is done', to: 1 },
+    { me: 1, at: 'COMMIT', to: 1 },
+    { me: 1, at: '', to: 2 },
+    { me: 2, at: 'is done', to: 1 },
+  ],
+} as const satisfies Pick<RaceMutant, 'world' | 'work' | 'script'>;
 
 export const raceMutants: readonly RaceMutant[] = [
   {
@@ -138,6 +161,28 @@ export const raceMutants: readonly RaceMutant[] = [
     world: 'borrowing',
     patches: [{ file: gc, find: ' && !borrowers.isBorrowed(row.id)', replace: '' }],
   },
+  {
+    name: 'a reference to what another one borrows asks no lender',
+    ...lentTooLate,
+    patches: [
+      {
+        file: borrow,
+        find: '  if (catalog.refs.any(row.n) || lent?.holds(row) === true) return;',
+        replace: '  if (row.n >= 0) return;',
+      },
+    ],
+  },
+  {
+    name: 'a borrow does not look again',
+    ...lentTooLate,
+    patches: [
+      {
+        file: borrow,
+        find: 'own.filter(([id, { kind }]) => !alternates.stillLends(fromHex(id)!, kind))',
+        replace: 'own.filter(() => false)',
+      },
+    ],
+  },
 ];
 
 export interface RaceVerdict {
@@ -157,6 +202,7 @@ export async function huntRaceMutant(
     const { failures, schedules } = await runRaces({
       from: options.from ?? 0,
       ...(mutant.work === undefined ? {} : { work: mutant.work, processes: mutant.work.length }),
+      ...(mutant.script === undefined ? {} : { script: mutant.script }),
       ...(mutant.world === undefined ? {} : { world: mutant.world }),
       schedules: options.schedules,
       engine: subject.entry,

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { buildMutant } from '../crash/mutants.ts';
 import { sample } from '../crash/sample.ts';
-import { huntRaceMutant, raceMutants } from './mutants.ts';
+import { huntRaceMutant, lentTooLate, raceMutants } from './mutants.ts';
 import { type RacesOptions, runRaces } from './run.ts';
 
 async function plays(options: Omit<RacesOptions, 'from'>): Promise<string> {
@@ -35,6 +35,10 @@ test('a receive is refused where the root would go back, and only there', async 
   const again = [[{ step: 'receive' }], [{ step: 'unroot' }], [{ step: 'receive' }]] as const;
   const beside = [[{ step: 'tree', blob: 5 }], [{ step: 'receive' }], [{ step: 'gc' }]] as const;
   t.diagnostic(await plays({ schedules: 2, processes: 2, work: [[...root, ...again], beside] }));
+});
+
+test('what a base collects between the question and the borrowing is not borrowed, nor referred to', async (t) => {
+  t.diagnostic(await plays({ ...lentTooLate, schedules: 1, processes: 3 }));
 });
 
 test('no patch of a mutant is stale', () => {

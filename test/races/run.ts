@@ -7,7 +7,7 @@ import { openStore } from '../../engine/index.ts';
 import type { Cast, Episode, Told } from './actor.ts';
 import type { World } from './brief.ts';
 import type { Schedule } from './steps.ts';
-import { sharedTurns, Turns } from './turns.ts';
+import { type Cue, sharedTurns, Turns } from './turns.ts';
 import { makeUniverse, parameters } from './universe.ts';
 
 export interface RacesOptions {
@@ -25,6 +25,8 @@ export interface RacesOptions {
   readonly engine?: string;
   /** The same steps in each schedule: only who goes on when is random. */
   readonly work?: Schedule['work'];
+  /** Who goes on when, by names of points: nothing is left to chance. */
+  readonly script?: readonly Cue[];
   readonly stopAtFirst?: boolean;
   readonly trace?: (line: string) => void;
   readonly onStore?: (report: RacesReport) => void;
@@ -90,6 +92,7 @@ export async function runRaces(options: RacesOptions): Promise<RacesReport> {
         brief,
         trace: options.trace !== undefined,
         work: options.work,
+        script: options.script,
       });
       rmSync(folder, { recursive: true, force: true });
       report.stores++;

@@ -15,6 +15,7 @@ const at = {
   failed: 6,
   clock: 7,
   first: 8,
+  scripted: 12,
   own: 16,
 } as const;
 const ownWords = 4;
@@ -30,6 +31,13 @@ export interface Holding {
   root: number;
 }
 
+/** Where a schedule hands the turn on, by name and not by chance: when this process comes to a point with this in its name. */
+export interface Cue {
+  readonly me: number;
+  readonly at: string;
+  readonly to: number;
+}
+
 /** A process ran for longer than any schedule can need. */
 export class Standstill extends Error {}
 
@@ -38,11 +46,28 @@ export class Turns {
   readonly me: number;
   readonly #words: Int32Array;
   #trace: ((line: string) => void) | undefined;
+  readonly #script: readonly Cue[];
 
-  constructor(memory: SharedArrayBuffer, me: number, trace?: (line: string) => void) {
+  constructor(
+    memory: SharedArrayBuffer,
+    me: number,
+    {
+      trace,
+      script = [],
+    }: {
+      readonly trace?: ((line: string) => void) | undefined;
+      readonly script?: readonly Cue[] | undefined;
+    } = {},
+  ) {
     this.#words = new Int32Array(memory);
     this.me = me;
     this.#trace = trace;
+    this.#script = script;
+  }
+
+  /** How many cues of the script have come. */
+  get scripted(): number {
+    return this.#words[at.scripted]!;
   }
 
   /** What the clock goes by: a point is one, to give way is many, since whoever does waits for time to pass. */
@@ -109,12 +134,19 @@ export class Turns {
    * Begins a schedule; only the leader (process 0) may, while all others wait. `rate` is how many of 65,536 points hand the turn on:
    * 0 is none, and each process then runs until it is done.
    */
-  begin(options: { readonly seed: number; readonly rate: number; readonly processes: number }): void {
+  begin(options: {
+    readonly seed: number;
+    readonly rate: number;
+    readonly processes: number;
+    /** By the script; only then it counts. */
+    readonly scripted?: boolean;
+  }): void {
     const words = this.#words;
     words[at.random] = options.seed | 0;
     words[at.steps] = 0;
     words[at.clock] = 0;
     words[at.switches] = 0;
+    words[at.scripted] = options.scripted === true ? 0 : this.#script.length;
     words[at.rate] = options.rate;
     words[at.live] = (1 << options.processes) - 1;
   }
@@ -132,6 +164,14 @@ export class Turns {
     words[at.clock]!++;
     if (++words[at.steps]! > stepsMax) throw new Standstill(`no end after ${stepsMax} steps, at ${what}`);
     this.#trace?.(`${words[at.steps]} ${this.me} ${what}`);
+    const cued = this.#cued(what);
+    if (cued !== undefined) {
+      if (cued === this.me) return;
+      words[at.switches]!++;
+      this.#give(cued);
+      this.wait();
+      return;
+    }
     if ((this.#random() & 0xffff) < words[at.rate]! * (hot ? hotter : 1)) this.#handOn();
   }
 
@@ -153,7 +193,7 @@ export class Turns {
   leave(): void {
     const words = this.#words;
     words[at.live]! &= ~(1 << this.me);
-    const next = this.#other();
+    const next = this.#cued('is done') ?? this.#other();
     this.#trace?.(`${words[at.steps]} ${this.me} is done`);
     if (next !== undefined) this.#give(next);
     else if (this.me === 0) return;
@@ -174,6 +214,14 @@ export class Turns {
     this.#give(next);
     this.wait();
     return true;
+  }
+
+  /** Whose turn it is from here by the script, where it says so. */
+  #cued(what: string): number | undefined {
+    const cue = this.#script[this.#words[at.scripted]!];
+    if (cue === undefined || cue.me !== this.me || !what.includes(cue.at)) return undefined;
+    this.#words[at.scripted]!++;
+    return cue.to;
   }
 
   /** A random one of the others that are not done. */
