@@ -19,6 +19,9 @@ import { type TimeBox, timeBox } from './time-box.ts';
 /** Ranges that are looked up in one question, about 5 ms: puts and reads wait for no more. */
 const rangesAsked = 2;
 
+/** Bytes that are worth a second thread from the beginning: reading them takes longer than it is waited for otherwise. */
+const worthTwoBytes = 256 * 1024 * 1024;
+
 /** Blobs that a disk cannot read, named of a whole scrub at most. */
 const unreadableMax = 1_000;
 
@@ -178,6 +181,8 @@ class Run {
   async verify(): Promise<Verified> {
     const { crew } = this.#parts;
     this.#totals = await crew.work('query', { name: 'work', args: [] });
+    const { rate = Number.POSITIVE_INFINITY } = this.#options;
+    if (Math.min(this.#totals.bytes, rate) >= worthTwoBytes && this.#wanted === undefined) void crew.pair();
     if (this.#wanted !== undefined) {
       const { part, beforeMs } = this.#wanted;
       this.#goal = { bytes: Math.ceil(part * this.#totals.bytes), beforeMs, memory: goalMemory() };

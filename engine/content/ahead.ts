@@ -4,6 +4,9 @@ import type { DirectFile, OpenFile, ReadableFile } from '../host.ts';
 /** Of smaller ones the first slices are all there is. */
 const leastBytes = 1024 * 1024;
 
+/** The one that is read from, and the next: where the disk is faster, more of them would take memory and gain nothing. */
+const piecesMax = 2;
+
 interface Piece {
   readonly at: number;
   readonly bytes: Uint8Array;
@@ -61,7 +64,8 @@ class AheadFile implements ReadableFile {
     if (this.#direct === undefined) this.#begin();
     const end = Math.min(this.#size, this.#next + this.#length);
     while (this.#direct !== null && this.#behind() < end) await this.#come();
-    if (this.#direct !== null && this.#behind() < this.#size) void this.#come();
+    if (this.#direct !== null && this.#behind() < this.#size && this.#pieces.length < piecesMax)
+      void this.#come();
   }
 
   facts(): ReturnType<OpenFile['facts']> {
