@@ -37,8 +37,8 @@ export interface Verified extends Pick<
 }
 
 /**
- * Verifies every stored copy against its chunk checksums and its id, volumes against the catalog both ways, and counts against
- * references. In a mirrored group, what is damaged or lacks is then made anew from good copies. Puts, reads and collection go on
+ * Verifies every stored copy against its id, and against its checksums where those say more than that (decision 0046), volumes against the
+ * catalog both ways, and counts against references. In a mirrored group, what is damaged or lacks is then made anew from good copies. Puts, reads and collection go on
  * meanwhile. What was verified longest ago comes first; what was verified until it is stopped counts. With a goal it ends by itself when
  * that is reached. All of it is in the time box: of a part of a store, first what lacks copies gets them, in half of the time at most.
  */

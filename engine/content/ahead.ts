@@ -56,12 +56,23 @@ class AheadFile implements ReadableFile {
     }
     if (done < target.length) done += this.#file.read(target.subarray(done), position + done);
     [this.#next, this.#length] = [position + done, target.length];
-    this.#keep(({ at, bytes }) => at <= this.#next && this.#next < at + bytes.length);
+    this.#keepNext();
     return done;
+  }
+
+  /** What it was read from is given back when more is asked for. */
+  view(position: number, length: number): Uint8Array | undefined {
+    const piece = this.#pieces.find(
+      ({ at, bytes }) => at <= position && position + length <= at + bytes.length,
+    );
+    if (piece === undefined) return undefined;
+    [this.#next, this.#length] = [position + length, length];
+    return piece.bytes.subarray(position - piece.at, position - piece.at + length);
   }
 
   async ready(): Promise<void> {
     if (this.#direct === undefined) this.#begin();
+    this.#keepNext();
     const end = Math.min(this.#size, this.#next + this.#length);
     while (this.#direct !== null && this.#behind() < end) await this.#come();
     if (this.#direct !== null && this.#behind() < this.#size && this.#pieces.length < piecesMax)
@@ -127,6 +138,11 @@ class AheadFile implements ReadableFile {
     this.#keep(() => false);
     this.#direct = null;
     direct?.close();
+  }
+
+  /** What is behind reading is not read again. */
+  #keepNext(): void {
+    this.#keep(({ at, bytes }) => at <= this.#next && this.#next < at + bytes.length);
   }
 
   #keep(isWanted: (piece: Piece) => boolean): void {
