@@ -42,6 +42,8 @@ export interface OpenFile extends ReadableFile {
 /** The part of an open file that reading takes. */
 export interface ReadableFile {
   read(target: Uint8Array, position: number): number;
+  /** The same where all of it is in memory already: a view that holds until something else is asked of the file. */
+  view?(position: number, length: number): Uint8Array | undefined;
   facts(): FileFacts;
   /** Closes; an error of close is reported, never swallowed. Closing twice is harmless. */
   close(): void;

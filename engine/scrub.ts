@@ -19,6 +19,9 @@ import { type TimeBox, timeBox } from './time-box.ts';
 /** Ranges that are looked up in one question, about 5 ms: puts and reads wait for no more. */
 const rangesAsked = 2;
 
+/** Bytes that are worth a second thread from the beginning: reading them takes longer than it is waited for otherwise. */
+const worthTwoBytes = 256 * 1024 * 1024;
+
 /** Blobs that a disk cannot read, named of a whole scrub at most. */
 const unreadableMax = 1_000;
 
@@ -34,8 +37,8 @@ export interface Verified extends Pick<
 }
 
 /**
- * Verifies every stored copy against its chunk checksums and its id, volumes against the catalog both ways, and counts against
- * references. In a mirrored group, what is damaged or lacks is then made anew from good copies. Puts, reads and collection go on
+ * Verifies every stored copy against its id, and against its checksums where those say more than that (decision 0046), volumes against the
+ * catalog both ways, and counts against references. In a mirrored group, what is damaged or lacks is then made anew from good copies. Puts, reads and collection go on
  * meanwhile. What was verified longest ago comes first; what was verified until it is stopped counts. With a goal it ends by itself when
  * that is reached. All of it is in the time box: of a part of a store, first what lacks copies gets them, in half of the time at most.
  */
@@ -178,6 +181,8 @@ class Run {
   async verify(): Promise<Verified> {
     const { crew } = this.#parts;
     this.#totals = await crew.work('query', { name: 'work', args: [] });
+    const { rate = Number.POSITIVE_INFINITY } = this.#options;
+    if (Math.min(this.#totals.bytes, rate) >= worthTwoBytes && this.#wanted === undefined) void crew.pair();
     if (this.#wanted !== undefined) {
       const { part, beforeMs } = this.#wanted;
       this.#goal = { bytes: Math.ceil(part * this.#totals.bytes), beforeMs, memory: goalMemory() };

@@ -4,6 +4,9 @@ import type { DirectFile, OpenFile, ReadableFile } from '../host.ts';
 /** Of smaller ones the first slices are all there is. */
 const leastBytes = 1024 * 1024;
 
+/** The one that is read from, and the next: where the disk is faster, more of them would take memory and gain nothing. */
+const piecesMax = 2;
+
 interface Piece {
   readonly at: number;
   readonly bytes: Uint8Array;
@@ -53,15 +56,27 @@ class AheadFile implements ReadableFile {
     }
     if (done < target.length) done += this.#file.read(target.subarray(done), position + done);
     [this.#next, this.#length] = [position + done, target.length];
-    this.#keep(({ at, bytes }) => at <= this.#next && this.#next < at + bytes.length);
+    this.#keepNext();
     return done;
+  }
+
+  /** What it was read from is given back when more is asked for. */
+  view(position: number, length: number): Uint8Array | undefined {
+    const piece = this.#pieces.find(
+      ({ at, bytes }) => at <= position && position + length <= at + bytes.length,
+    );
+    if (piece === undefined) return undefined;
+    [this.#next, this.#length] = [position + length, length];
+    return piece.bytes.subarray(position - piece.at, position - piece.at + length);
   }
 
   async ready(): Promise<void> {
     if (this.#direct === undefined) this.#begin();
+    this.#keepNext();
     const end = Math.min(this.#size, this.#next + this.#length);
     while (this.#direct !== null && this.#behind() < end) await this.#come();
-    if (this.#direct !== null && this.#behind() < this.#size) void this.#come();
+    if (this.#direct !== null && this.#behind() < this.#size && this.#pieces.length < piecesMax)
+      void this.#come();
   }
 
   facts(): ReturnType<OpenFile['facts']> {
@@ -123,6 +138,11 @@ class AheadFile implements ReadableFile {
     this.#keep(() => false);
     this.#direct = null;
     direct?.close();
+  }
+
+  /** What is behind reading is not read again. */
+  #keepNext(): void {
+    this.#keep(({ at, bytes }) => at <= this.#next && this.#next < at + bytes.length);
   }
 
   #keep(isWanted: (piece: Piece) => boolean): void {

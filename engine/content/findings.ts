@@ -103,7 +103,8 @@ export class Findings {
   /** Returns the length of the record, where it is right. */
   record(row: Copy, extent: RecordBytes): number | undefined {
     this.#context.signal.throwIfAborted();
-    const content = commonContent(this.#provider, extent, row.start, row);
+    // What a read found bad is judged by all there is to judge it by.
+    const content = row.suspect === 0 ? commonContent(this.#provider, extent, row.start, row) : undefined;
     if (content !== undefined && this.#reader.contents.isItself(row.id, content)) {
       this.#sound(row);
       this.#read(row);

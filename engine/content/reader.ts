@@ -200,7 +200,7 @@ export class Reader {
   openStored(row: BlobRow, ahead?: Ahead): BlobFile {
     if (!this.isFile(row)) return this.#recordFile(row);
     const file = this.partFile(row);
-    return this.blobFile(row, ahead?.of(file) ?? file);
+    return this.blobFile(row, ahead?.of(file) ?? file, ahead !== undefined && row.suspect === 0);
   }
 
   /** Verifies exactly the copy that a row names, whatever form it has, as it lies there. Yields bytes read; then more of it may come `ahead`. */
@@ -321,12 +321,12 @@ export class Reader {
     throw damaged(row, 'its file is missing');
   }
 
-  /** A file of the stored bytes of what a row says, here or elsewhere. Takes it over. */
-  blobFile(row: BlobRow, file: ReadableFile): BlobFile {
+  /** A file of the stored bytes of what a row says, here or elsewhere. Takes it over. `proven`: see BareFile. */
+  blobFile(row: BlobRow, file: ReadableFile, proven = false): BlobFile {
     try {
       const { size } = file.facts();
       if (size !== row.stored) throw damaged(row, `its file has ${size} bytes, not ${row.stored}`);
-      const opened = blaming(row, () => this.#openForm(row, file));
+      const opened = blaming(row, () => this.#openForm(row, file, proven));
       return {
         size: opened.size,
         read: (offset, end, scratch) => blaming(row, () => opened.read(offset, end, scratch)),
@@ -340,14 +340,11 @@ export class Reader {
     }
   }
 
-  #openForm(row: BlobRow, file: ReadableFile): BlobFile {
+  #openForm(row: BlobRow, file: ReadableFile, proven: boolean): BlobFile {
     if (isFramed(row)) return this.#frames.open(row, file);
     const { provider, chunkBytes } = this.#options;
-    return new BareFile(file, row.size, {
-      sums: loadChunkSums(this.sql, this.rows, row),
-      provider,
-      chunkBytes,
-    });
+    const sums = loadChunkSums(this.sql, this.rows, row);
+    return new BareFile(file, row.size, { sums, provider, chunkBytes, proven });
   }
 
   close(): void {

@@ -26,8 +26,8 @@ export interface VerifyOrder extends VerifyRange {
   readonly foreground?: SharedArrayBuffer;
 }
 
-/** Extents whose rows are looked up together, half a megabyte: those of a whole range would outlive the garbage collector's young space. */
-const extentsAtOnce = 8;
+/** Extents whose rows are looked up together, two megabytes: those of a whole range would outlive the garbage collector's young space. */
+const extentsAtOnce = 32;
 /** Fewer where extents have so many rows: about two milliseconds of looking up. */
 const rowsAtOnce = 256;
 

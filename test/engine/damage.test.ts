@@ -224,6 +224,37 @@ storeTest(
   },
 );
 
+storeTest(
+  'of checksums that were written wrong a scrub compares the first of each read, and all of a blob that a read found bad',
+  async (folder) => {
+    let store = await folder.open();
+    const { id } = await store.put(large, { owner: 'x' });
+    const damaged = async (): Promise<string[]> => (await store.scrub()).damaged.map((found) => found.id);
+    const digester = new Digester(nodeProvider, chunkBytes);
+    digester.update(large);
+    const { sums: right } = digester.finish();
+    for (const at of [0, right.length - 4]) {
+      await folder.closeAll();
+      const wrong = right.slice();
+      wrong[at]! ^= 1;
+      const catalog = openCatalogOf(folder.path);
+      catalog.transaction((transaction) => {
+        writeChunkSums(catalog, transaction.live(id).n, wrong);
+        transaction.changed = true;
+      });
+      catalog.close();
+      store = await folder.open();
+      if (at > 0) {
+        assert.deepEqual(await damaged(), []);
+        await assert.rejects(store.get(id), withCode('corrupt'));
+        await until(async () => (await store.stats()).suspect > 0, 'it is known to be damaged');
+      }
+      assert.deepEqual(await damaged(), [id]);
+      await heals(store, large);
+    }
+  },
+);
+
 storeTest('damaged chunk checksums make a blob unreadable, not wrong; a put heals them', async (folder) => {
   const store = await folder.open();
   const { id } = await store.put(large, { owner: 'x' });
