@@ -7,7 +7,7 @@ import {
   listingRecordBytes,
 } from '../../engine/index.ts';
 import { fromHex, toHex } from '../../engine/codec/bytes.ts';
-import type { SnapshotEntry } from './entry.ts';
+import type { EntryFacts } from './entry.ts';
 import {
   type CachedFolder,
   kindFile,
@@ -154,11 +154,11 @@ export class OpenFolder {
   }
 
   /** The entry as the snapshot has it; undefined for what is left out. */
-  entry(index: number, nameBytes: Uint8Array): SnapshotEntry | undefined {
+  entry(index: number): EntryFacts | undefined {
     const kind = this.kind(index);
     if (kind === noKind || kind === kindOther) return undefined;
     const { mode, mtimeNs, size } = listingFacts(this.listing, index);
-    const common = { name: utf8(nameBytes)!, mode, mtimeNs };
+    const common = { mode, mtimeNs };
     if (kind === kindLink) return { type: 'link', ...common, target: this.targets.get(index)! };
     const id = this.id(index);
     if (id === noId) return undefined; // the store itself
