@@ -20,8 +20,12 @@ interface Member {
   readonly remote: Remote;
 }
 
-/** A thread costs a third of this of a core, and its memory; work that is over sooner is done sooner without one more. */
-const patienceMs = 300;
+/**
+ * A thread costs a third of this of a core, and its memory; work that is over sooner is done sooner without one more. Work of few calls
+ * is over soon, or waits for something else (a commit, a peer): for it one more comes later.
+ */
+const patienceMs = { manyCalls: 300, fewCalls: 1_000 } as const;
+const manyCalls = 32;
 
 export class Crew {
   /** Short puts and reads of the store, to which long work of the threads gives way. */
@@ -38,8 +42,9 @@ export class Crew {
   /** The start of the next worker. */
   #growing: Promise<void> | undefined;
   #mayGrow = false;
-  /** Since when each call has found all workers busy. */
+  /** Since when each call has found all workers busy, and how many have. */
   #busySince: number | undefined;
+  #busyCalls = 0;
   #onNote: (note: unknown) => void = () => {};
   #linked = false;
   #stopping = false;
@@ -145,11 +150,14 @@ export class Crew {
   #least(): Member {
     let best = this.#workers[0]!;
     for (const member of this.#workers) if (member.remote.pending < best.remote.pending) best = member;
-    if (best.remote.pending === 0) this.#busySince = undefined;
-    else if (this.#mayGrow) {
+    if (best.remote.pending === 0) {
+      this.#busySince = undefined;
+      this.#busyCalls = 0;
+    } else if (this.#mayGrow) {
       const now = this.#host.clock.monotonic();
       this.#busySince ??= now;
-      if (now - this.#busySince >= patienceMs) void this.#grow();
+      const patience = ++this.#busyCalls < manyCalls ? patienceMs.fewCalls : patienceMs.manyCalls;
+      if (now - this.#busySince >= patience) void this.#grow();
     }
     return best;
   }

@@ -19,9 +19,20 @@ export interface NodeContent {
 
 /** Sorted by kind byte, then id; duplicates dropped: the order in which a node stores links, and payloads index them. */
 export function sortLinks(links: Iterable<Link>): Link[] {
+  const given = [...links];
+  if (areSorted(given)) return given;
   const unique = new Map<string, Link>();
-  for (const link of links) unique.set(`${kindBytes.indexOf(link.kind)}${link.id}`, link);
+  for (const link of given) unique.set(`${kindBytes.indexOf(link.kind)}${link.id}`, link);
   return [...unique.keys()].sort().map((key) => unique.get(key)!);
+}
+
+/** Whether links stand as `sortLinks` puts them: whoever needs their order beforehand has sorted them already. */
+function areSorted(links: readonly Link[]): boolean {
+  for (let i = 1; i < links.length; i++) {
+    const [a, b] = [links[i - 1]!, links[i]!];
+    if (a.kind === b.kind ? a.id >= b.id : a.kind === 'node') return false;
+  }
+  return true;
 }
 
 /**

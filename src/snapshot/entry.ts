@@ -31,6 +31,9 @@ export interface LinkEntry extends Common {
 
 export type SnapshotEntry = FileEntry | FolderEntry | LinkEntry;
 
+/** An entry beside its name, which is the key. */
+export type EntryFacts = Omit<FileEntry, 'name'> | Omit<FolderEntry, 'name'> | Omit<LinkEntry, 'name'>;
+
 const types = ['file', 'folder', 'link'] as const;
 const modeMax = 0o7777;
 const nsPerSecond = 1_000_000_000n;
@@ -38,16 +41,19 @@ const none: readonly Link[] = [];
 const writer = new CborWriter();
 
 /** The pair of the folder's map: value `[type, mode, seconds, nanoseconds, size | target]`, the content or the folder as its link. */
-export function encodeEntry(entry: SnapshotEntry, key: Uint8Array = toUtf8(entry.name)): MapEntry {
-  const mtimeNs = toMicroseconds(entry.mtimeNs);
-  const seconds = floorSeconds(mtimeNs);
-  const nanoseconds = Number(mtimeNs - seconds * nsPerSecond);
+export function encodeEntry(entry: SnapshotEntry): MapEntry;
+export function encodeEntry(entry: SnapshotEntry | EntryFacts, key: Uint8Array): MapEntry;
+export function encodeEntry(
+  entry: EntryFacts & { readonly name?: string },
+  key: Uint8Array = toUtf8(entry.name!),
+): MapEntry {
+  const { seconds, nanoseconds } = toMicroseconds(entry.mtimeNs);
   const parts = entry.type === 'folder' ? 4 : 5;
   writer
     .array(parts)
     .integer(types.indexOf(entry.type))
     .integer(entry.mode)
-    .integer(Number(seconds))
+    .integer(seconds)
     .integer(nanoseconds);
   if (entry.type === 'file') writer.integer(entry.size);
   if (entry.type === 'link') writer.bytes(toUtf8(entry.target));
@@ -98,15 +104,9 @@ function readTarget(bytes: Uint8Array): string {
  * Node sets times as a double, exact to a quarter of a microsecond in this century. Kept to the nearest microsecond, a time survives
  * being restored, and a restored folder imports to the same tree.
  */
-function toMicroseconds(ns: bigint): bigint {
-  return (
-    floorSeconds(ns + 500n) * nsPerSecond +
-    (((((ns + 500n) % nsPerSecond) + nsPerSecond) % nsPerSecond) / 1000n) * 1000n
-  );
-}
-
-/** Rounds down, for times before 1970 too. */
-function floorSeconds(ns: bigint): bigint {
-  const seconds = ns / nsPerSecond;
-  return seconds * nsPerSecond > ns ? seconds - 1n : seconds;
+function toMicroseconds(ns: bigint): { readonly seconds: number; readonly nanoseconds: number } {
+  const up = ns + 500n;
+  const [seconds, rest] = [Number(up / nsPerSecond), Number(up % nsPerSecond)];
+  const micro = Math.floor(rest / 1000) * 1000;
+  return micro < 0 ? { seconds: seconds - 1, nanoseconds: micro + 1e9 } : { seconds, nanoseconds: micro };
 }

@@ -59,10 +59,13 @@ export async function putMap(run: ImportRun, folder: OpenFolder): Promise<BuiltN
       continue;
     }
     const { bytes, next } = folder.nameAt(at);
-    const entry = folder.entry(i, bytes);
+    const entry = folder.entry(i);
+    const ended = before?.endedBy(folder.listing.names, at);
     i++;
     at = next;
-    if (entry !== undefined) await put(builder.add(encodeEntry(entry, bytes)));
+    if (entry === undefined) continue;
+    const built = builder.add(encodeEntry(entry, bytes), ended);
+    if (built.length > 0) await put(built);
   }
   const rest = builder.finish();
   await put(rest);

@@ -1,8 +1,16 @@
 /** What a folder's map was when it was last imported: its nodes, which need no put, and its leaves, of which most stay as they are. */
 import { type BlobId, type FolderListing, type Store, listingRecordBytes } from '../../engine/index.ts';
 import { type MapChild, decodeMapNode, isLeaf } from '../../sync/tree/map-node.ts';
-import { compareNames, equalAt, nameEnd } from './flat-listing.ts';
-import { type CachedFolder, kindFolder, noFolder, noKind } from './import-cache.ts';
+import { compareNames, nameEnd } from './flat-listing.ts';
+import {
+  type CachedFolder,
+  kindFile,
+  kindFolder,
+  kindLink,
+  noFolder,
+  noKind,
+  sameBytes,
+} from './import-cache.ts';
 
 const idBytes = 32;
 
@@ -16,6 +24,8 @@ export class MapBefore {
   #index = 0;
   #at = 0;
   #differs = -1;
+  /** The old entry that was compared last by name. */
+  #looked = { index: 0, at: 0 };
 
   /** Undefined where there was none, or it cannot be read. Reads the inner nodes: one in 64 leaves. */
   static async read(store: Store, cached: CachedFolder | undefined): Promise<MapBefore | undefined> {
@@ -51,60 +61,89 @@ export class MapBefore {
 
   /**
    * The leaf that held exactly what follows in the new listing from entry `index` on, whose name is at `at`; and where it ends there.
-   * Call it by rising index. Each entry is compared once, however often it is called.
+   * Call it by rising index. A leaf is compared as a whole, and once, however often it is called.
    */
   leafAt(
     { listing, ids }: { readonly listing: FolderListing; readonly ids: Uint8Array },
     index: number,
     at: number,
   ): { readonly leaf: MapChild; readonly index: number; readonly at: number } | undefined {
-    if (this.#leaf === this.#leaves.length) return undefined;
-    while (compareKey(this.#leaves[this.#leaf]!.key, listing.names, at) < 0)
-      if (!this.#passLeaf()) return undefined;
-    if (this.#differs === this.#leaf) return undefined;
+    if (!this.#reach(listing.names, at) || this.#differs === this.#leaf) return undefined;
     const leaf = this.#leaves[this.#leaf]!;
+    const end = this.#endOf(leaf);
+    const [count, bytes] = [end.index - this.#index, end.at - this.#at];
+    const same = (was: Uint8Array, now: Uint8Array, width: number): boolean =>
+      sameBytes(
+        was.subarray(this.#index * width, end.index * width),
+        now.subarray(index * width, (index + count) * width),
+      );
     const old = this.#cached;
-    for (let was = this.#index, wasAt = this.#at; index < listing.count && was < old.count; index++, was++) {
-      if (compareNames(old.names, wasAt, listing.names, at) !== 0) break;
-      if (!this.#isSame(was, { listing, ids }, index)) break;
-      const isLast = compareKey(leaf.key, listing.names, at) === 0;
-      const length = nameEnd(old.names, wasAt) - wasAt + 1;
-      at += length;
-      wasAt += length;
-      if (!isLast) continue;
-      this.#leaf++;
-      this.#index = was + 1;
-      this.#at = wasAt;
-      return { leaf, index: index + 1, at };
+    if (
+      !sameBytes(old.names.subarray(this.#at, end.at), listing.names.subarray(at, at + bytes)) ||
+      !same(old.records, listing.records, listingRecordBytes) ||
+      !same(old.ids, ids, idBytes) ||
+      !this.#areBelieved(end.index)
+    ) {
+      this.#differs = this.#leaf;
+      return undefined;
     }
-    this.#differs = this.#leaf;
+    this.#leaf++;
+    this.#index = end.index;
+    this.#at = end.at;
+    return { leaf, index: index + count, at: at + bytes };
+  }
+
+  /**
+   * 0 where the name at `at` is known to end no leaf, as it was in one and not its last; undefined where that takes its hash. Call it
+   * by rising name.
+   */
+  endedBy(names: Uint8Array, at: number): 0 | undefined {
+    if (!this.#reach(names, at)) return undefined;
+    const old = this.#cached;
+    if (this.#looked.index < this.#index) this.#looked = { index: this.#index, at: this.#at };
+    for (const looked = this.#looked; looked.index < old.count; looked.index++) {
+      const order = compareNames(old.names, looked.at, names, at);
+      if (order > 0) return undefined;
+      if (order === 0) {
+        const kind = old.records[looked.index * listingRecordBytes];
+        // Whatever else has a name here need not have been in the map.
+        const was = kind === kindFile || kind === kindLink;
+        return was && compareKey(this.#leaves[this.#leaf]!.key, names, at) !== 0 ? 0 : undefined;
+      }
+      looked.at = nameEnd(old.names, looked.at) + 1;
+    }
     return undefined;
   }
 
-  /** Goes to where the next leaf begins in the old listing; false when there is none. */
-  #passLeaf(): boolean {
-    const { names, count } = this.#cached;
-    const { key } = this.#leaves[this.#leaf]!;
-    for (; this.#index < count; this.#index++) {
-      if (compareKey(key, names, this.#at) < 0) break;
-      this.#at = nameEnd(names, this.#at) + 1;
+  /** Goes on to the leaf where the name at `at` belongs; false when there is none. */
+  #reach(names: Uint8Array, at: number): boolean {
+    while (this.#leaf < this.#leaves.length) {
+      const leaf = this.#leaves[this.#leaf]!;
+      if (compareKey(leaf.key, names, at) >= 0) return true;
+      const end = this.#endOf(leaf);
+      this.#index = end.index;
+      this.#at = end.at;
+      this.#leaf++;
     }
-    return ++this.#leaf < this.#leaves.length;
+    return false;
+  }
+
+  /** Where the leaf that is looked at ends in the old listing. */
+  #endOf({ key }: MapChild): { readonly index: number; readonly at: number } {
+    const { names, count } = this.#cached;
+    let [index, at] = [this.#index, this.#at];
+    for (; index < count && compareKey(key, names, at) >= 0; index++) at = nameEnd(names, at) + 1;
+    return { index, at };
   }
 
   /** A folder is never taken for the same: what its entry links to shows only in the end. */
-  #isSame(
-    was: number,
-    now: { readonly listing: FolderListing; readonly ids: Uint8Array },
-    index: number,
-  ): boolean {
-    const { records, ids } = this.#cached;
-    const at = was * listingRecordBytes;
-    if (records[at] === kindFolder || records[at] === noKind) return false;
-    return (
-      equalAt(records, at, now.listing.records, index * listingRecordBytes, listingRecordBytes) &&
-      equalAt(ids, was * idBytes, now.ids, index * idBytes, idBytes)
-    );
+  #areBelieved(end: number): boolean {
+    const { records } = this.#cached;
+    for (let was = this.#index; was < end; was++) {
+      const kind = records[was * listingRecordBytes];
+      if (kind === kindFolder || kind === noKind) return false;
+    }
+    return true;
   }
 }
 

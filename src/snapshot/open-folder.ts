@@ -1,13 +1,7 @@
 /** A folder while it is imported: its listing as flat bytes, filled up with ids until its map can be built. */
-import {
-  type BlobId,
-  type FolderListing,
-  type SourceFacts,
-  listingFacts,
-  listingRecordBytes,
-} from '../../engine/index.ts';
-import { fromHex, toHex } from '../../engine/codec/bytes.ts';
-import type { SnapshotEntry } from './entry.ts';
+import { type BlobId, type FolderListing, type SourceFacts, listingRecordBytes } from '../../engine/index.ts';
+import { fromHex, readU64, toHex } from '../../engine/codec/bytes.ts';
+import type { EntryFacts } from './entry.ts';
 import {
   type CachedFolder,
   kindFile,
@@ -54,6 +48,8 @@ export class OpenFolder {
   /** Differs from what the cache knows. */
   altered: boolean;
   readonly #listedMs: number;
+  /** Of the records. */
+  readonly #view: DataView;
   #known: ReadonlyMap<string, BlobId> | undefined;
 
   constructor(
@@ -69,6 +65,8 @@ export class OpenFolder {
     this.listing = listing;
     this.cached = cached;
     this.#listedMs = listedMs;
+    const { records } = listing;
+    this.#view = new DataView(records.buffer, records.byteOffset, records.length);
     this.same = cached !== undefined && sameListing(cached, listing);
     this.altered = !this.same;
     this.ids = this.same ? cached!.ids : new Uint8Array(listing.count * idBytes);
@@ -92,8 +90,7 @@ export class OpenFolder {
   }
 
   size(index: number): number {
-    const { records } = this.listing;
-    return sizeAt(new DataView(records.buffer, records.byteOffset, records.length), index);
+    return readU64(this.#view, index * listingRecordBytes + 8);
   }
 
   /** The real path of an entry. */
@@ -133,18 +130,14 @@ export class OpenFolder {
 
   /** Takes over what a put found when it really read the file. */
   setFacts(index: number, facts: SourceFacts): void {
-    const { records } = this.listing;
-    const view = new DataView(
-      records.buffer,
-      records.byteOffset + index * listingRecordBytes,
-      listingRecordBytes,
-    );
-    view.setUint16(2, facts.mode, true);
-    view.setBigUint64(8, BigInt(facts.size), true);
-    view.setBigInt64(16, facts.mtimeNs, true);
-    view.setBigInt64(24, facts.ctimeNs, true);
-    view.setBigUint64(32, facts.dev, true);
-    view.setBigUint64(40, facts.ino, true);
+    const view = this.#view;
+    const at = index * listingRecordBytes;
+    view.setUint16(at + 2, facts.mode, true);
+    view.setBigUint64(at + 8, BigInt(facts.size), true);
+    view.setBigInt64(at + 16, facts.mtimeNs, true);
+    view.setBigInt64(at + 24, facts.ctimeNs, true);
+    view.setBigUint64(at + 32, facts.dev, true);
+    view.setBigUint64(at + 40, facts.ino, true);
   }
 
   /** Leaves an entry out of the snapshot, and makes sure that the cache does not know it. */
@@ -154,28 +147,32 @@ export class OpenFolder {
   }
 
   /** The entry as the snapshot has it; undefined for what is left out. */
-  entry(index: number, nameBytes: Uint8Array): SnapshotEntry | undefined {
+  entry(index: number): EntryFacts | undefined {
     const kind = this.kind(index);
     if (kind === noKind || kind === kindOther) return undefined;
-    const { mode, mtimeNs, size } = listingFacts(this.listing, index);
-    const common = { name: utf8(nameBytes)!, mode, mtimeNs };
+    const at = index * listingRecordBytes;
+    const common = {
+      mode: this.#view.getUint16(at + 2, true),
+      mtimeNs: this.#view.getBigInt64(at + 16, true),
+    };
     if (kind === kindLink) return { type: 'link', ...common, target: this.targets.get(index)! };
     const id = this.id(index);
     if (id === noId) return undefined; // the store itself
-    return kind === kindFolder ? { type: 'folder', ...common, id } : { type: 'file', ...common, id, size };
+    return kind === kindFolder
+      ? { type: 'folder', ...common, id }
+      : { type: 'file', ...common, id, size: this.size(index) };
   }
 
   /** What the cache is to remember. Call it last: it marks what must not be believed next time. */
   remember(result: { readonly id: BlobId; readonly height: number }): Omit<CachedFolder, 'parts'> {
     const { names, records, count } = this.listing;
     const counts = { files: 0, links: 0, bytes: 0 };
-    const view = new DataView(records.buffer, records.byteOffset, records.length);
     for (let i = 0; i < count; i++) {
       const kind = this.kind(i);
       if (kind === kindLink) counts.links++;
       if (kind !== kindFile) continue;
       counts.files++;
-      counts.bytes += sizeAt(view, i);
+      counts.bytes += this.size(i);
     }
     markRacy(records, this.#listedMs);
     return { ...result, counts, names, records, count, ids: this.ids, notable: this.notable };
@@ -223,11 +220,6 @@ function findNotable({ records, names, count }: FolderListing): Uint32Array {
     at = names.indexOf(0, at) + 1;
   }
   return Uint32Array.from(found);
-}
-
-function sizeAt(view: DataView, index: number): number {
-  const at = index * listingRecordBytes + 8;
-  return view.getUint32(at, true) + view.getUint32(at + 4, true) * 0x1_0000_0000;
 }
 
 export function joinPath(folder: string, name: string): string {

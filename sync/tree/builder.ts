@@ -47,14 +47,17 @@ export class MapBuilder {
     this.#provider = provider;
   }
 
-  /** Nodes completed by this entry, children first. Keys must rise; a key is copied by nobody, so it must not change. */
-  add(entry: MapEntry): readonly BuiltNode[] {
+  /**
+   * Nodes completed by this entry, children first. Keys must rise; a key is copied by nobody, so it must not change. `ended` saves a
+   * hash where it is known what `levelsEnded` says of the key: 0 of each key in a leaf of any map, but the last.
+   */
+  add(entry: MapEntry, ended: number = levelsEnded(entry.key, this.#provider)): readonly BuiltNode[] {
     checkEntry(entry);
     if (this.#last !== undefined && compareBytes(this.#last, entry.key) >= 0) {
       throw new StoreError('invalid-argument', 'the entries of a map must come by rising key, each key once');
     }
     this.#last = entry.key;
-    this.#push(0, entry, { weight: entryWeight(entry), ended: levelsEnded(entry.key, this.#provider) });
+    this.#push(0, entry, { weight: entryWeight(entry), ended });
     return this.#take();
   }
 

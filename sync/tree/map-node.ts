@@ -35,8 +35,8 @@ export function isLeaf(node: MapNode): node is Extract<MapNode, { readonly entri
 export function encodeMapNode(node: MapNode): Uint8Array {
   const links = isLeaf(node) ? leafLinks(node.entries) : node.children.map(childLink);
   const sorted = sortLinks(links);
-  const index = new Map(sorted.map((link, i) => [`${link.kind} ${link.id}`, i]));
-  const indexOf = (link: Link): number => index.get(`${link.kind} ${link.id}`)!;
+  const index = new Map(sorted.map((link, i) => [nameOf(link), i]));
+  const indexOf = (link: Link): number => index.get(nameOf(link))!;
   const writer = new CborWriter().array(3).integer(rulesVersion).integer(node.level);
   if (isLeaf(node)) {
     writer.array(node.entries.length);
@@ -166,6 +166,11 @@ class LinkTable {
 
 function leafLinks(entries: readonly MapEntry[]): Link[] {
   return entries.flatMap((entry) => entry.links);
+}
+
+/** Files are most of what there is: their links are called by the id alone, which is text already. */
+function nameOf({ kind, id }: Link): string {
+  return kind === 'raw' ? id : `${kind} ${id}`;
 }
 
 function childLink(child: MapChild): Link {

@@ -10,7 +10,7 @@ import { type StoreFolder, noise, sha256, smallParameters, storeTest, withCode }
 const large = noise(300_000, 2);
 
 /** A host whose threads a test can reach; of workers only `most` start. Each look at its clock takes `tickMs`. */
-function reachable({ most = Number.POSITIVE_INFINITY, tickMs = 60 } = {}): {
+function reachable({ most = Number.POSITIVE_INFINITY, tickMs = 200 } = {}): {
   host: Host;
   started: { entry: string; thread: Thread }[];
 } {
@@ -145,6 +145,22 @@ storeTest('work that is over sooner than a thread starts gets no further one', a
   await store.close();
   assert.equal(started.length, 2);
 });
+
+storeTest(
+  'a few calls that wait get no further thread, where many that wait as long get one',
+  async (folder) => {
+    const { host, started } = reachable({ tickMs: 60 });
+    const store = await folder.open({ host, threads: { count: 2 } });
+    const { id } = await store.put(noise(100, 1), { owner: 'x' });
+    const reading = (calls: number): Promise<unknown> =>
+      Promise.all(Array.from({ length: calls }, () => store.get(id)));
+    for (let i = 0; i < 20; i++) await reading(9);
+    assert.equal(started.length, 2);
+    await reading(40);
+    await store.stats();
+    assert.equal(started.length, 3);
+  },
+);
 
 storeTest('where no further thread can be had, those that are here do the work', async (folder) => {
   const { host, started } = reachable({ most: 1 });

@@ -7,6 +7,7 @@ import type { FileKind } from '../../engine/host.ts';
 import { putMap } from '../../src/snapshot/folder-map.ts';
 import type { CachedFolder } from '../../src/snapshot/import-cache.ts';
 import type { ImportRun } from '../../src/snapshot/import-run.ts';
+import { MapBefore } from '../../src/snapshot/map-before.ts';
 import { OpenFolder } from '../../src/snapshot/open-folder.ts';
 import type { BuiltNode } from '../../sync/tree/builder.ts';
 import { decodeMapNode, isLeaf } from '../../sync/tree/map-node.ts';
@@ -57,6 +58,9 @@ function someThing(random: Random, longLinks: boolean): Thing {
   };
 }
 
+/** Names of which it is known without a hash that they end no leaf, and others. */
+const known = { spared: 0, hashed: 0 };
+
 /** Imports a folder's map into `nodes`, as an import does. */
 async function imported(
   things: Things,
@@ -87,6 +91,14 @@ async function imported(
   } as unknown as Store;
   const putNode = ({ id, bytes }: BuiltNode): Promise<void> => Promise.resolve(void nodes.set(id, bytes));
   const run = { store, putNode, rest: () => undefined, check: () => undefined };
+  const asked = await MapBefore.read(store, cached);
+  for (let i = 0, at = 0; i < listing.count; i++) {
+    const ended = asked?.endedBy(listing.names, at);
+    const { bytes, next } = folder.nameAt(at);
+    if (ended === 0) assert.equal(levelsEnded(bytes, nodeProvider), 0, 'a name that ends a leaf');
+    known[ended === 0 ? 'spared' : 'hashed']++;
+    at = next;
+  }
   const { id, level } = await putMap(run as unknown as ImportRun, folder);
   return { root: id, cached: { ...folder.remember({ id, height: level }), parts: 1 } };
 }
@@ -152,4 +164,5 @@ test('what is built on the map before is the map that is built anew', async () =
     }
   }
   assert.ok(kept > all / 2, `${kept} of ${all} nodes were there before`);
+  assert.ok(known.spared > known.hashed / 4, `${known.spared} names were spared a hash, ${known.hashed} not`);
 });
