@@ -188,7 +188,7 @@ storeTest(
   async (folder) => {
     const script = fileURLToPath(new URL('./chunking-child.ts', import.meta.url));
     const acknowledged: BlobId[] = [];
-    for (let round = 0; round < sample(3, 2); round++) {
+    for (let round = 0; round < sample(3, 1); round++) {
       const args = [folder.path, join(folder.side, 'source'), String(round * 100)];
       const child = fork(script, args, { stdio: ['ignore', 'inherit', 'inherit', 'ipc'], execArgv: [] });
       const ended = new Promise<string>((resolve) =>

@@ -5,6 +5,7 @@ import { mkdirSync, statfsSync, openSync, closeSync, rmSync, writeFileSync, writ
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { type BlobId, type PutResult, type Store, openStore } from '../../engine/index.ts';
+import { sample } from '../crash/sample.ts';
 import { type StoreFolder, noise, sha256, storeTest, withCode } from './store-folder.ts';
 
 const skip = process.getuid?.() === 0 ? false : 'NOT TESTED: only root can mount a file system';
@@ -54,6 +55,9 @@ function fillUp(disk: string): void {
   assert.equal(statfsSync(disk).bavail, 0);
 }
 
+/** Bytes; in full there are half as many again. */
+const smallSize = sample(1000, 1500);
+
 /** Small blobs until nothing goes in any more; those of even number have an owner. */
 async function fillWithSmall(
   store: Store,
@@ -62,7 +66,7 @@ async function fillWithSmall(
   const acknowledged = new Map<BlobId, boolean>();
   const put = (i: number): Promise<PutResult> => {
     const owner = ownerOf(i);
-    return store.put(noise(1000, i), owner === undefined ? {} : { owner });
+    return store.put(noise(smallSize, i), owner === undefined ? {} : { owner });
   };
   for (let i = 0; ; i += 200) {
     const puts = Array.from({ length: 200 }, (_, k) => put(i + k));

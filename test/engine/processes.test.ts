@@ -59,7 +59,7 @@ class Child {
 storeTest(
   'three processes put at once while a fourth collects: everything acknowledged is there',
   async (folder) => {
-    const count = sample(160, 80);
+    const count = sample(160, 40);
     await (await folder.open()).close();
     const collector = new Child('collect', folder.path);
     await collector.state('ready');

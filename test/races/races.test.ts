@@ -15,7 +15,7 @@ async function plays(options: Omit<RacesOptions, 'from'>): Promise<string> {
 }
 
 test('a sample of schedules breaks no promise', async (t) => {
-  t.diagnostic(await plays({ schedules: sample(1536, 48), perStore: sample(256, 8) }));
+  t.diagnostic(await plays({ schedules: sample(1536, 24), perStore: sample(256, 8) }));
 });
 
 test('a sample of long schedules breaks no promise', async (t) => {
@@ -27,7 +27,7 @@ test('a file that another process collects while it is moved is not called damag
     [[{ step: 'move', turn: 2 }]],
     [[{ step: 'put-held', blob: 3 }], [{ step: 'release', blob: 3 }], [{ step: 'gc' }]],
   ] as const;
-  t.diagnostic(await plays({ schedules: sample(48, 12), processes: 2, work }));
+  t.diagnostic(await plays({ schedules: sample(48, 6), processes: 2, work }));
 });
 
 test('a receive is refused where the root would go back, and only there', async (t) => {

@@ -5,6 +5,7 @@ import { relative, sep } from 'node:path';
 /** What starts a process or a thread. */
 const entries = [
   'src/cli/main.js',
+  'src/cli/start.js',
   'engine/threads/commit.js',
   'engine/threads/work.js',
   'engine/threads/rebuild.js',

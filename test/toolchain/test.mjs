@@ -84,21 +84,15 @@ const files = given.some((argument) => argument.endsWith('.ts'))
   : gather(root, processes, process.env['HOLDFAST_SAMPLES'] === 'full');
 const child = spawn(
   process.execPath,
-  [
-    '--require',
-    join(root, 'test/toolchain/preload.cjs'),
-    '--test',
-    `--test-concurrency=${atOnce}`,
-    '--test-timeout=240000',
-    ...given,
-    ...files,
-  ],
+  ['--test', `--test-concurrency=${atOnce}`, '--test-timeout=240000', ...given, ...files],
   {
     cwd: root,
     stdio: 'inherit',
     env: {
       ...process.env,
       NODE_COMPILE_CACHE: cache,
+      // What the tests start takes it from here.
+      NODE_OPTIONS: `${process.env['NODE_OPTIONS'] ?? ''} --require=${JSON.stringify(join(root, 'test/toolchain/preload.cjs'))}`,
       ...(built ? { HOLDFAST_BUILT: 'fresh' } : {}),
       ...(memory === undefined ? {} : { TMPDIR: memory }),
     },

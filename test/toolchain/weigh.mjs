@@ -26,13 +26,7 @@ function weigh(file) {
   // The shell tells what its children used; Node itself cannot.
   const { status, stdout } = spawnSync(
     'sh',
-    [
-      '-c',
-      '"$0" --require "$1" --test "$2" >/dev/null 2>&1; s=$?; times; exit $s',
-      process.execPath,
-      join(root, 'test/toolchain/preload.cjs'),
-      file,
-    ],
+    ['-c', '"$0" --test "$1" >/dev/null 2>&1; s=$?; times; exit $s', process.execPath, file],
     {
       cwd: root,
       encoding: 'utf8',
@@ -41,7 +35,7 @@ function weigh(file) {
         TMPDIR: folder,
         ...(built ? { HOLDFAST_BUILT: 'fresh' } : {}),
         NODE_COMPILE_CACHE: join(folder, 'cache'),
-        NODE_OPTIONS: `--require ${counter}`,
+        NODE_OPTIONS: `--require=${counter} --require=${JSON.stringify(join(root, 'test/toolchain/preload.cjs'))}`,
       },
     },
   );

@@ -11,6 +11,7 @@ import { unlockKeys } from '../../../engine/keys/keys.ts';
 import type { Secret } from '../../../engine/api.ts';
 import { nodeProvider } from '../../../engine/providers/node.ts';
 import { portableProvider } from '../../../engine/providers/portable.ts';
+import { full } from '../../crash/sample.ts';
 import { locatorOf, lookupOf, openCell, openKeys, openSealed } from './second-opinion.ts';
 import { type SecretVector, type Vectors, makeVectors } from './vectors.ts';
 
@@ -62,11 +63,13 @@ function secretOf({ kind, text, hex }: SecretVector): Secret {
   return kind === 'raw-key' ? { kind, key: bytes(hex!) } : { kind, content: bytes(hex!) };
 }
 
+// That the portable provider derives the same of passphrases, at these costs, codec/keyed-providers.test.ts tells; in full also this.
 for (const [name, provider] of Object.entries({ node: nodeProvider, portable: portableProvider })) {
   test(`the committed vectors open by our own code, ${name}`, async () => {
     let keyring: Keyring | undefined;
     for (const { file, opens, refused } of vectors.files) {
       for (const secret of opens) {
+        if (secret.kind === 'passphrase' && !full && provider !== nodeProvider) continue;
         const opened = (await unlockKeys(provider, bytes(file), secretOf(secret))).keyring;
         if (opened.epoch === 2) keyring = opened;
       }
