@@ -33,7 +33,7 @@ import { isFramed } from './blob-file.ts';
 import { goodCopies, mirrorFacts, scrubWork } from './copy-facts.ts';
 import { isDamage } from './damage.ts';
 import { heldAlone } from './freed.ts';
-import { health } from './health.ts';
+import { health, unusable } from './health.ts';
 import { type HeldPage, heldBy } from './held.ts';
 import { LentQueries } from './lent-queries.ts';
 import { ObjectQueries } from './objects.ts';
@@ -237,6 +237,10 @@ export class Queries {
     const alternates = this.#lent.alternates();
     const parts = { host: this.#host, layout: this.#layout, volumes: this.volumes(), alternates };
     return health(this.#reader.sql, { ...parts, unopenedRoots: unopenedRoots(this.#reader) }, days);
+  }
+
+  unusable(): string[] {
+    return unusable(this.volumes(), this.#lent.alternates());
   }
 
   stats(storeId: string, format: number): Omit<StoreStats, 'openHandles'> {

@@ -72,6 +72,7 @@ async function tell(output: Output, { gc, scrub, compact, skipped, walBytes }: T
   if (scrub !== undefined) {
     for (const found of scrub.damaged) tellDamage(output, found);
     for (const found of scrub.unreadable) tellDamage(output, found, 'cannot be read');
+    for (const one of scrub.away) output.note(`holdfast: ${one}`);
     const { blobs, bytes, damaged, healed, missingCopies, unreachable, verified } = scrub;
     const what = verified === 'content' ? '' : 'of stored bytes ';
     const bad = damaged.length === 0 ? 'no damage' : `${showCount(damaged.length, 'blob')} damaged`;

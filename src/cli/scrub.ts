@@ -42,10 +42,11 @@ export const scrub: Verb = {
     if (result.badRows > 0) output.note(`${showCount(result.badRows, 'row')} of the catalog damaged`);
     if (result.unreachable > 0)
       output.note(
-        `${showCount(result.unreachable, 'blob')} of which nothing can be said: a volume or an alternate is away, or a disk cannot read them`,
+        `${showCount(result.unreachable, 'blob')} of which nothing can be said: ${result.away.length > 0 ? 'what they lie in is away' : 'a disk cannot read them, or what they lie in was away'}`,
       );
     if (result.missingCopies > 0)
       output.note(`${showCount(result.missingCopies, 'blob')} with fewer copies than wanted`);
+    for (const one of result.away) output.note(one);
     const seconds = result.milliseconds / 1000;
     const verdict =
       result.damaged.length === 0 ? 'no damage' : `${showCount(result.damaged.length, 'blob')} damaged`;
