@@ -5,6 +5,7 @@ import type {
   HeldAlone,
   RootEntry,
   RootLogEntry,
+  ScrubRecord,
   StoreHealth,
   StoreStats,
   Touched,
@@ -209,9 +210,8 @@ export class Queries {
     return mirrorFacts(this.#reader.sql).missing;
   }
 
-  /** When the last scrub began. */
-  lastScrubMs(): number | undefined {
-    return scrubRecords(this.#reader.sql, 1)[0]?.begunMs;
+  lastScrub(): ScrubRecord | undefined {
+    return scrubRecords(this.#reader.sql, 1)[0];
   }
 
   /** Of the catalog's write-ahead log. */
@@ -253,8 +253,10 @@ export class Queries {
     const [blobs, nodes, bytes, storedBytes, suspect] = totals as [number, number, number, number, number];
     const mirrors = mirrorFacts(sql);
     const [unreferenced, unreferencedBytes] = sql
-      .arrays('SELECT count(*), coalesce(sum(stored), 0) FROM blobs WHERE zero_since IS NOT NULL')
-      .get() as [number, number];
+      .arrays(
+        'SELECT count(*), coalesce(sum(stored), 0) FROM blobs WHERE zero_since IS NOT NULL AND codec != ?',
+      )
+      .get(storedForms.borrowed) as [number, number];
     return {
       storeId,
       format,
