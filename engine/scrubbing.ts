@@ -135,6 +135,8 @@ export interface StoreHealth {
   readonly suspect: number;
   /** Roots that `roots.list` leaves out, as their names do not open: somebody pushed them. 0 without keys. See `Store.sealed.roots`. */
   readonly unopenedRoots: number;
+  /** On how many members each blob is to be kept: 1 unless the group is mirrored. Scrubs count each. */
+  readonly copies: number;
   /** Blobs that have fewer good copies than the group wants. Copies in volumes that cannot be used now are none. */
   readonly missingCopies: number;
   /** Why collection stands still until somebody has looked. */

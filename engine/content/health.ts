@@ -42,15 +42,15 @@ export function health(sql: Statements, parts: HealthParts, days: number = promi
   const volumes = parts.volumes.flatMap(({ id, problem, blobs }) =>
     problem === undefined ? [] : [{ id, problem, blobs }],
   );
+  const away = volumes.map(({ id }) => id);
+  const { copies, missing } = mirrorFacts(sql, away);
   const facts = {
     promise: promiseOf(sql, days, now),
     scrubs: scrubRecords(sql, recordsTold),
     suspect: sql.values('SELECT count(*) FROM blobs WHERE suspect != 0').get() as number,
     unopenedRoots: parts.unopenedRoots,
-    missingCopies: mirrorFacts(
-      sql,
-      volumes.map(({ id }) => id),
-    ).missing,
+    copies,
+    missingCopies: missing,
     ...(doubt === '' ? {} : { doubt }),
     volumes,
     ...(ahead > clockAheadMin ? { clockAheadMs: Math.round(ahead) } : {}),

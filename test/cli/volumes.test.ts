@@ -127,6 +127,9 @@ test('a store is mirrored, loses a disk, is read, and is made whole on a new one
     assert.deepEqual([mirrored.exit, mirrored.json.copies, mirrored.json.missing], [0, 2, 0]);
     assert.ok(mirrored.json.blobs >= 3);
   }
+  const whole = await holdfast(['scrub', 'store'], options);
+  assert.match(whole.stdout, /^no damage: 8 copies, 1\.8 MB/);
+  assert.match((await holdfast(['health', 'store'], options)).stdout, /^last scrub .*: 8 copies, /m);
   const listed = await holdfast(['volumes', 'list', 'store'], options);
   assert.match(listed.stdout, /^2 copies of each blob$/m);
 
