@@ -338,7 +338,7 @@ function unchanged(
 function expectRoot(state: SinkState, name: string, expect: BlobId | null | undefined): void {
   const found = state.current.get(name) ?? null;
   if (expect === undefined || expect === found) return;
-  const is = expect === null ? `there already, as ${found!}` : `${found ?? 'not set'}, not ${expect!}`;
+  const is = expect === null ? `there already, as ${found!}` : `${found ?? 'not set'}, not ${expect}`;
   throw new StoreError('conflict', `root ${name} is ${is}`, {
     root: name,
     ...(found === null ? {} : { found }),
