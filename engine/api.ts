@@ -258,6 +258,7 @@ export interface StoreStats {
   readonly copies: number;
   /** Blobs that have fewer copies, not counting damaged ones. Copies in volumes that are away count. O(blobs) where mirrored. */
   readonly missingCopies: number;
+  /** What a collection frees once the grace is over. Borrowed ones take no room here, and do not count. */
   readonly unreferenced: number;
   readonly unreferencedBytes: number;
   readonly suspect: number;

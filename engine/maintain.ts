@@ -9,6 +9,7 @@ import type {
   MaintenanceJob,
   MoveOptions,
   ScrubOptions,
+  ScrubRecord,
   ScrubResult,
   ScrubSchedule,
 } from './api.ts';
@@ -64,6 +65,7 @@ export async function maintainStore(parts: MaintainParts, options: MaintainOptio
     const nowMs = host.clock.now();
     const at = state?.jobs[job];
     if (state !== undefined && !isDue(table, state, { job, nowMs })) return { why: 'not-due' };
+    if (state === undefined && job === 'scrub' && (await isVerified(nowMs))) return { why: 'not-due' };
     if (box.isOver()) return { why: 'out-of-time' };
     if (at !== undefined) {
       const begun = await beginJob(parts, { job, fromMs: at.fromMs, nowMs });
@@ -96,8 +98,17 @@ export async function maintainStore(parts: MaintainParts, options: MaintainOptio
     if (job !== 'scrub') return dayMs;
     const nowMs = host.clock.now();
     if (state?.options.scrub !== undefined) return intervalOf(table, state.options.scrub.cron, nowMs);
-    const last = await query<number | undefined>('lastScrubMs');
-    return last === undefined ? dayMs : Math.max(hourMs, nowMs - last);
+    const last = await query<ScrubRecord | undefined>('lastScrub');
+    return last === undefined ? dayMs : Math.max(hourMs, nowMs - last.begunMs);
+  }
+
+  /** Without a schedule: everything was within the hour, was sound, and need not be again by the promise. */
+  async function isVerified(nowMs: number): Promise<boolean> {
+    const last = await query<ScrubRecord | undefined>('lastScrub');
+    if (last === undefined || !last.complete || last.damaged > 0) return false;
+    const { beforeMs } = shareOf(picked(options), { intervalMs: hourMs, nowMs });
+    if (last.begunMs < beforeMs || last.begunMs > nowMs || nowMs - last.begunMs >= hourMs) return false;
+    return (await query<number>('lackingCopies')) === 0;
   }
 }
 

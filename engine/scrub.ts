@@ -70,13 +70,17 @@ export async function scrubStore(
     const unreadable = await withTouched(crew, result.unreadable);
     const healed = before + mended.healed;
     const complete = result.complete && !mended.cut;
+    const unreachable = result.unreachable + mended.unreachable;
+    const { missingCopies } = mended;
+    const away = unreachable + missingCopies === 0 ? [] : await unusable(crew);
     end = { damaged: told.length, healed, complete };
     return {
       recounted: 0,
       ...result,
       ...counts,
-      unreachable: result.unreachable + mended.unreachable,
-      missingCopies: mended.missingCopies,
+      unreachable,
+      missingCopies,
+      away,
       healed,
       complete,
       damaged: told,
@@ -324,6 +328,11 @@ class Run {
 
 function named({ id: name, told: id, reason, references }: FoundDamage): NamedDamage {
   return { id, reason, references, name };
+}
+
+/** Volumes and alternates. */
+async function unusable(crew: Crew): Promise<string[]> {
+  return await crew.work<string[]>('query', { name: 'unusable', args: [] });
 }
 
 /** With the roots and owners that need each blob. */

@@ -76,6 +76,8 @@ export interface ScrubResult {
    * marked: such a disk may read them the next time.
    */
   readonly unreadable: readonly DamageFound[];
+  /** Where blobs are unreachable or lack copies: the volumes and alternates that cannot be used, by name and why, in words. */
+  readonly away: readonly string[];
   /** Stored copies without a catalog row, taken back in as unreferenced. */
   readonly adopted: number;
   /** Rows whose reference count was wrong, and is right now. */
@@ -133,6 +135,9 @@ export interface StoreHealth {
   readonly suspect: number;
   /** Roots that `roots.list` leaves out, as their names do not open: somebody pushed them. 0 without keys. See `Store.sealed.roots`. */
   readonly unopenedRoots: number;
+  /** On how many members each blob is to be kept: 1 unless the group is mirrored. Scrubs count each. */
+  readonly copies: number;
+  /** Blobs that have fewer good copies than the group wants. Copies in volumes that cannot be used now are none. */
   readonly missingCopies: number;
   /** Why collection stands still until somebody has looked. */
   readonly doubt?: string;
@@ -141,8 +146,8 @@ export interface StoreHealth {
    * loses its references now is kept until the machine's clock is there, and copies seem verified later than they were.
    */
   readonly clockAheadMs?: number;
-  /** Volumes that cannot be used now. */
-  readonly volumes: readonly { readonly id: string; readonly problem: string }[];
+  /** Volumes that cannot be used now, and of how many blobs a copy lies there. */
+  readonly volumes: readonly { readonly id: string; readonly problem: string; readonly blobs: number }[];
   /** Bytes of the catalog's write-ahead log. */
   readonly walBytes: number;
   /** Files that puts under way, or dead processes, have in the folder of temps, and their bytes. */

@@ -338,7 +338,8 @@ function unchanged(
 function expectRoot(state: SinkState, name: string, expect: BlobId | null | undefined): void {
   const found = state.current.get(name) ?? null;
   if (expect === undefined || expect === found) return;
-  throw new StoreError('conflict', `root ${name} is ${found ?? 'not set'}, not ${expect ?? 'unset'}`, {
+  const is = expect === null ? `there already, as ${found!}` : `${found ?? 'not set'}, not ${expect}`;
+  throw new StoreError('conflict', `root ${name} is ${is}`, {
     root: name,
     ...(found === null ? {} : { found }),
   });

@@ -332,7 +332,8 @@ export class Transaction {
     if (expect === undefined) return;
     const found = this.rootId(name);
     if (found === (expect ?? undefined)) return;
-    throw new StoreError('conflict', `root ${name} is ${found ?? 'not set'}, not ${expect ?? 'unset'}`, {
+    const is = expect === null ? `there already, as ${found!}` : `${found ?? 'not set'}, not ${expect}`;
+    throw new StoreError('conflict', `root ${name} is ${is}`, {
       root: name,
       ...(found === undefined ? {} : { found }),
     });

@@ -54,6 +54,7 @@ export function mendKeyFiles(
 /** Kept at most: whoever may push can bring any number, and none may push out another. */
 const offeredMax = 16;
 const offeredName = /^keys\.offered\.[0-9a-f]{16}$/;
+const draftName = /^keys(\.copy|\.offered\.[0-9a-f]{16})?\.new$/;
 
 /**
  * Keeps a file of keys that nobody here can verify beside the one that is in use, until a secret opens it. Durable when it returns,
@@ -67,6 +68,7 @@ export function keepOffered(
   const { bytes, provider } = keep;
   const name = `keys.offered.${toHex(provider.sha256(bytes)).slice(0, 16)}`;
   const path = files.join(layout.root, name);
+  dropDrafts(files, layout);
   const names = offeredNames(files, layout);
   if (names.includes(name)) {
     const here = readKeyFile(files, path, provider);
@@ -91,8 +93,9 @@ export function readOffered(files: Files, layout: StoreLayout, provider: Provide
   return found.toSorted((a, b) => b.sequence - a.sequence).map(({ bytes }) => bytes);
 }
 
-/** Removes what is not newer than what is in use. */
+/** Removes what is not newer than what is in use, and what somebody died over. Under the catalog's write lock, where nobody writes any. */
 export function dropOffered(files: Files, layout: StoreLayout, provider: Provider): void {
+  dropDrafts(files, layout);
   const names = offeredNames(files, layout);
   if (names.length === 0) return;
   const { sequence } = describeKeys(provider, readKeyFiles(files, layout, provider));
@@ -103,11 +106,18 @@ export function dropOffered(files: Files, layout: StoreLayout, provider: Provide
   }
 }
 
+/** Those of files that wait have a name each, so writing the next does not begin them anew. */
+function dropDrafts(files: Files, layout: StoreLayout): void {
+  for (const name of namesIn(files, layout))
+    if (draftName.test(name)) files.removeFile(files.join(layout.root, name));
+}
+
 function offeredNames(files: Files, layout: StoreLayout): string[] {
-  return files
-    .list(layout.root)
-    .map((name) => new TextDecoder().decode(name))
-    .filter((name) => offeredName.test(name));
+  return namesIn(files, layout).filter((name) => offeredName.test(name));
+}
+
+function namesIn(files: Files, layout: StoreLayout): string[] {
+  return files.list(layout.root).map((name) => new TextDecoder().decode(name));
 }
 
 function newestOf(found: readonly (KeyFile | { readonly error: unknown })[]): KeyFile | undefined {

@@ -19,8 +19,11 @@ function manifestOf(sql: Statements, row: BlobRow): BlobRow | undefined {
     .get(ownerKinds.chunked, row.n) as BlobRow | undefined;
 }
 
-/** Of the whole group. O(blobs) where it is mirrored. */
-export function mirrorFacts(sql: Statements): {
+/** Of the whole group. O(blobs) where it is mirrored. What lies in volumes that are `away`, by id, is no copy then. */
+export function mirrorFacts(
+  sql: Statements,
+  away: readonly string[] = [],
+): {
   readonly copies: number;
   readonly missing: number;
   /** Of further copies. */
@@ -31,12 +34,14 @@ export function mirrorFacts(sql: Statements): {
     .values('SELECT coalesce(sum(stored), 0) FROM copies JOIN blobs ON n = blob')
     .get() as number;
   if (copies === 1) return { copies, missing: 0, storedBytes };
+  const good = `suspect = 0 AND volume NOT IN (SELECT n FROM volumes WHERE id IN (SELECT value FROM json_each(?)))`;
+  const ids = JSON.stringify(away);
   const missing = sql
     .values(
       `SELECT count(*) FROM blobs AS b WHERE codec < ?
-         AND (suspect = 0) + (SELECT count(*) FROM copies WHERE blob = b.n AND suspect = 0) < ?`,
+         AND (${good}) + (SELECT count(*) FROM copies WHERE blob = b.n AND ${good}) < ?`,
     )
-    .get(storedForms.chunked, copies) as number;
+    .get(storedForms.chunked, ids, ids, copies) as number;
   return { copies, missing, storedBytes };
 }
 

@@ -39,14 +39,20 @@ export function health(sql: Statements, parts: HealthParts, days: number = promi
   // A wall clock that was set back makes nothing younger.
   const now = Math.max(clockMs, host.clock.now());
   const ahead = clockMs - host.clock.now();
+  const volumes = parts.volumes.flatMap(({ id, problem, blobs }) =>
+    problem === undefined ? [] : [{ id, problem, blobs }],
+  );
+  const away = volumes.map(({ id }) => id);
+  const { copies, missing } = mirrorFacts(sql, away);
   const facts = {
     promise: promiseOf(sql, days, now),
     scrubs: scrubRecords(sql, recordsTold),
     suspect: sql.values('SELECT count(*) FROM blobs WHERE suspect != 0').get() as number,
     unopenedRoots: parts.unopenedRoots,
-    missingCopies: mirrorFacts(sql).missing,
+    copies,
+    missingCopies: missing,
     ...(doubt === '' ? {} : { doubt }),
-    volumes: parts.volumes.flatMap(({ id, problem }) => (problem === undefined ? [] : [{ id, problem }])),
+    volumes,
     ...(ahead > clockAheadMin ? { clockAheadMs: Math.round(ahead) } : {}),
     walBytes: host.files.facts(`${layout.index}-wal`)?.size ?? 0,
     temporary: filesBelow(host.files, layout.temps),
@@ -102,10 +108,7 @@ function judge(
       : [`${promise.overdue.blobs} blob(s) were not verified within ${promise.days} days`]),
     ...(unopenedRoots > 0 ? [`${unopenedRoots} root(s) have names that no key here opens`] : []),
     ...(missingCopies > 0 ? [`${missingCopies} blob(s) have fewer copies than wanted`] : []),
-    ...volumes.map(({ id, problem }) => `volume ${id}: ${problem}`),
-    ...alternates.flatMap(({ path, problem }) =>
-      problem === undefined ? [] : [`alternate ${path}: ${problem}`],
-    ),
+    ...unusable(volumes, alternates),
   ];
   const margin = Math.max(scrubsLeft * (promise.fullScrubMs ?? 0), partLeft * promise.days * dayMs);
   const isNear = promise.kept && promise.untilMs !== undefined && promise.untilMs - now < margin;
@@ -122,6 +125,21 @@ function judge(
   if (damage.length > 0) return { state: 'damage', reasons };
   if (broken.length > 0) return { state: 'broken', reasons };
   return { state: risk.length > 0 ? 'at-risk' : 'fine', reasons };
+}
+
+/** Volumes and alternates that cannot be used now, by name and why, in words. */
+export function unusable(
+  volumes: readonly Pick<VolumeInfo, 'id' | 'blobs' | 'problem'>[],
+  alternates: readonly AlternateInfo[],
+): string[] {
+  return [
+    ...volumes.flatMap(({ id, blobs, problem }) =>
+      problem === undefined ? [] : [`volume ${id}, ${blobs} blob(s) in it: ${problem}`],
+    ),
+    ...alternates.flatMap(({ path, problem }) =>
+      problem === undefined ? [] : [`alternate ${path}: ${problem}`],
+    ),
+  ];
 }
 
 /** What goes away meanwhile does not count. */

@@ -177,7 +177,8 @@ export class Places {
       return copy === undefined ? undefined : `there twice: also ${copy}`;
     } catch (error) {
       const told = toStoreError(error, `looking at volume ${row.id}`);
-      if (StoreError.is(told)) return told.message;
+      // It is told of the volume by name: once is enough.
+      if (StoreError.is(told)) return told.message.replace(`volume ${row.id} `, '').replace(/^is /, '');
       throw error;
     }
   }

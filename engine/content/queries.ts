@@ -5,6 +5,7 @@ import type {
   HeldAlone,
   RootEntry,
   RootLogEntry,
+  ScrubRecord,
   StoreHealth,
   StoreStats,
   Touched,
@@ -33,7 +34,7 @@ import { isFramed } from './blob-file.ts';
 import { goodCopies, mirrorFacts, scrubWork } from './copy-facts.ts';
 import { isDamage } from './damage.ts';
 import { heldAlone } from './freed.ts';
-import { health } from './health.ts';
+import { health, unusable } from './health.ts';
 import { type HeldPage, heldBy } from './held.ts';
 import { LentQueries } from './lent-queries.ts';
 import { ObjectQueries } from './objects.ts';
@@ -209,9 +210,8 @@ export class Queries {
     return mirrorFacts(this.#reader.sql).missing;
   }
 
-  /** When the last scrub began. */
-  lastScrubMs(): number | undefined {
-    return scrubRecords(this.#reader.sql, 1)[0]?.begunMs;
+  lastScrub(): ScrubRecord | undefined {
+    return scrubRecords(this.#reader.sql, 1)[0];
   }
 
   /** Of the catalog's write-ahead log. */
@@ -239,6 +239,10 @@ export class Queries {
     return health(this.#reader.sql, { ...parts, unopenedRoots: unopenedRoots(this.#reader) }, days);
   }
 
+  unusable(): string[] {
+    return unusable(this.volumes(), this.#lent.alternates());
+  }
+
   stats(storeId: string, format: number): Omit<StoreStats, 'openHandles'> {
     const { sql } = this.#reader;
     const totals = sql
@@ -249,8 +253,10 @@ export class Queries {
     const [blobs, nodes, bytes, storedBytes, suspect] = totals as [number, number, number, number, number];
     const mirrors = mirrorFacts(sql);
     const [unreferenced, unreferencedBytes] = sql
-      .arrays('SELECT count(*), coalesce(sum(stored), 0) FROM blobs WHERE zero_since IS NOT NULL')
-      .get() as [number, number];
+      .arrays(
+        'SELECT count(*), coalesce(sum(stored), 0) FROM blobs WHERE zero_since IS NOT NULL AND codec != ?',
+      )
+      .get(storedForms.borrowed) as [number, number];
     return {
       storeId,
       format,

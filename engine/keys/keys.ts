@@ -18,6 +18,7 @@ import {
   finishFile,
   saltBytes,
 } from './slot-file.ts';
+import { SlotKeys } from './slot-keys.ts';
 
 /** What making keys takes from outside. */
 export interface KeyTools {
@@ -71,28 +72,38 @@ export function describeKeys(provider: Provider, file: Uint8Array): KeysDescript
   return { realmId: toHex(head.realmId), sequence: head.sequence, epoch: head.epoch, slots: described };
 }
 
+/** An open keyring, and the slot, hex, that the secret fits. */
+export interface Unlocked {
+  readonly keyring: Keyring;
+  readonly slot: string;
+}
+
 /**
  * Opens the keyring by whichever slot the secret fits. `wrong-key` when it fits none; `tampered` when it fits one but
  * the file is not what a holder of the keyring wrote. Costs one key derivation for each slot of the secret's kind.
  */
-export async function unlockKeys(
+export async function unlockKeys(provider: Provider, file: Uint8Array, secret: Secret): Promise<Unlocked> {
+  const slotKeys = new SlotKeys(provider, secret);
+  try {
+    return await unlockWith(provider, file, slotKeys);
+  } finally {
+    slotKeys.wipe();
+  }
+}
+
+/** The same, for several files one after the other. */
+export async function unlockWith(
   provider: Provider,
   file: Uint8Array,
-  secret: Secret,
-): Promise<{ readonly keyring: Keyring; readonly slot: string }> {
-  const bytes = secretBytes(provider, secret);
-  try {
-    const decoded = decodeSlotFile(provider, file);
-    for (const slot of decoded.slots.filter(({ head }) => head.kind === secret.kind)) {
-      const key = await deriveSlotKey(provider, bytes, slot.head);
-      const keyring = openSlot(provider, decoded, { slot, key });
-      key.fill(0);
-      if (keyring !== undefined) return { keyring, slot: slot.head.id };
-    }
-  } finally {
-    bytes.fill(0);
+  slotKeys: SlotKeys,
+): Promise<Unlocked> {
+  const { kind } = slotKeys;
+  const decoded = decodeSlotFile(provider, file);
+  for (const slot of decoded.slots.filter(({ head }) => head.kind === kind)) {
+    const keyring = openSlot(provider, decoded, { slot, key: await slotKeys.of(slot.head) });
+    if (keyring !== undefined) return { keyring, slot: slot.head.id };
   }
-  throw new StoreError('wrong-key', `no key slot opens with this ${secret.kind}`, { kind: secret.kind });
+  throw new StoreError('wrong-key', `no key slot opens with this ${kind}`, { kind });
 }
 
 function openSlot(

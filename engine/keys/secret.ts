@@ -47,10 +47,21 @@ export function checkDerivation(derivation: Derivation): void {
     const value = (cost as unknown as Record<string, number>)[name]!;
     if (value < least || value > most) throw excessive(kdf, { name, value, least, most });
   }
-  const memory = kdf === 'argon2id' ? 1024 * cost.memoryKiB : 128 * cost.r * 2 ** cost.log2N;
+  const memory = memoryOf(derivation);
   if (memory > memoryMax) throw excessive(kdf, { name: 'memory', value: memory, least: 0, most: memoryMax });
-  const work = memory * (kdf === 'argon2id' ? cost.passes : cost.p);
+  const work = derivationWork(derivation);
   if (work > workMax) throw excessive(kdf, { name: 'work', value: work, least: 0, most: workMax });
+}
+
+/** Bytes of memory that a derivation passes over, all passes together; 0 where there is nothing to guess. */
+export function derivationWork(derivation: Derivation): number {
+  if (derivation.kdf === 'hkdf') return 0;
+  return memoryOf(derivation) * (derivation.kdf === 'argon2id' ? derivation.cost.passes : derivation.cost.p);
+}
+
+function memoryOf(derivation: Exclude<Derivation, { readonly kdf: 'hkdf' }>): number {
+  if (derivation.kdf === 'argon2id') return 1024 * derivation.cost.memoryKiB;
+  return 128 * derivation.cost.r * 2 ** derivation.cost.log2N;
 }
 
 function excessive(

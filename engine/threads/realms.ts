@@ -1,25 +1,16 @@
 /** Finding a store and unlocking it: keys of a new one are made, those of an old one opened by the secret that was given. */
 import type { EncryptionOptions, EncryptionParameters, ReplicaSeed, StoreParameters } from '../api.ts';
-import { layoutOf } from '../catalog/layout.ts';
+import { type StoreLayout, layoutOf } from '../catalog/layout.ts';
 import type { Provider } from '../codec/provider.ts';
 import { type FoundStore, findStore } from '../commit/create.ts';
 import { readKeyFiles, readOffered } from '../commit/key-files.ts';
-import { toHex } from '../codec/bytes.ts';
 import type { DatabaseClass } from '../driver.ts';
 import { StoreError, toStoreError } from '../errors.ts';
 import type { Host } from '../host.ts';
 import type { Keyring } from '../keys/keyring.ts';
 import { paddings } from '../codec/superblock.ts';
-import {
-  type Keys,
-  type KeyTools,
-  comesAfter,
-  createKeys,
-  describeKeys,
-  followKeys,
-  unlockKeys,
-} from '../keys/keys.ts';
-import { decodeSlotFile } from '../keys/slot-file.ts';
+import { type Keys, type KeyTools, createKeys, describeKeys } from '../keys/keys.ts';
+import { type NewestKeys, openNewest } from '../keys/newest.ts';
 import { type Realm, SealedRealm, lockedRealm, plainRealm } from '../keys/realm.ts';
 
 export type { Realm } from '../keys/realm.ts';
@@ -124,7 +115,7 @@ async function unlock(
   parts: { readonly host: Host; readonly provider: Provider },
 ): Promise<{ readonly keyring: Keyring; readonly keysFile: Uint8Array }> {
   const { layout, superblock } = found;
-  const unlocked = await newestOpened(found, encryption, parts).catch((error: unknown) => {
+  const unlocked = await newestOpened(layout, encryption, parts).catch((error: unknown) => {
     throw toStoreError(error, `reading the keys in ${layout.root}`, { path: layout.root });
   });
   if (unlocked.keyring.realmId === superblock.parameters.encryption?.realm) return unlocked;
@@ -132,67 +123,14 @@ async function unlock(
   throw new StoreError('tampered', 'the file of keys is of another store', { path: layout.keys });
 }
 
-/**
- * By the newest of the files that came while nobody had a key, where the secret opens it and it comes after the one in use; else by that.
- * Of such files one with a slot that was made of this secret since goes before all others: who was shut out by it had the keys of the slots
- * before, and can make a file that is newer still.
- */
 async function newestOpened(
-  { layout }: FoundStore,
+  layout: StoreLayout,
   { secret }: Pick<EncryptionOptions, 'secret'>,
   { host, provider }: { readonly host: Host; readonly provider: Provider },
-): Promise<{ readonly keyring: Keyring; readonly keysFile: Uint8Array }> {
-  const keysFile = readKeyFiles(host.files, layout, provider);
-  const offered = readOffered(host.files, layout, provider);
-  let own: Unlocked | undefined;
-  let refusal: unknown;
-  try {
-    own = await unlockKeys(provider, keysFile, secret);
-  } catch (error) {
-    if (offered.length === 0 || !StoreError.is(error, 'wrong-key')) throw error;
-    refusal = error;
-  }
-  const salts = saltsOf(provider, keysFile);
-  let best: { readonly keyring: Keyring; readonly keysFile: Uint8Array; readonly made: boolean } | undefined;
-  for (const file of offered) {
-    const opened = await openOffered(provider, file, { secret, own });
-    if (opened === undefined) continue;
-    const { keyring, slot } = opened;
-    const made = !new Set(salts.values()).has(saltsOf(provider, file).get(slot)!);
-    if (comesAfter(provider, keyring, keysFile) && (best === undefined || made)) {
-      best?.keyring.wipe();
-      best = { keyring, keysFile: file, made };
-    } else keyring.wipe();
-    if (best?.made === true) break;
-  }
-  if (best !== undefined) own?.keyring.wipe();
-  if (best !== undefined) return best;
-  if (own === undefined) throw refusal;
-  return { keyring: own.keyring, keysFile };
-}
-
-type Unlocked = Awaited<ReturnType<typeof unlockKeys>>;
-
-/** Without deriving a key again where the slot is one that the secret has just opened. Whatever is wrong with it, it is not used. */
-async function openOffered(
-  provider: Provider,
-  file: Uint8Array,
-  { secret, own }: { readonly secret: EncryptionOptions['secret']; readonly own: Unlocked | undefined },
-): Promise<Unlocked | undefined> {
-  try {
-    const known = own && followKeys(provider, own.keyring, { file, only: own.slot });
-    if (known !== undefined) return { keyring: known, slot: own!.slot };
-    return await unlockKeys(provider, file, secret);
-  } catch (error) {
-    if (StoreError.is(error)) return undefined;
-    throw error;
-  }
-}
-
-/** By slot, hex. */
-function saltsOf(provider: Provider, file: Uint8Array): Map<string, string> {
-  const { slots } = decodeSlotFile(provider, file);
-  return new Map(slots.map(({ head: { id, salt } }) => [id, toHex(salt)]));
+): Promise<NewestKeys> {
+  const inUse = readKeyFiles(host.files, layout, provider);
+  const waiting = readOffered(host.files, layout, provider);
+  return await openNewest(provider, { inUse, waiting }, secret);
 }
 
 function notEncrypted({ layout }: FoundStore): StoreError {

@@ -1,7 +1,7 @@
 /** `holdfast health DIR`: whether every byte was verified lately, and what else is not as it should be. */
 import type { ScrubRecord, StoreHealth } from '../index.ts';
 import { UsageError, exitCodes } from './exit.ts';
-import { showBytes, showCount, showSeconds, showTime } from './units.ts';
+import { showBytes, showCopies, showCount, showSeconds, showTime } from './units.ts';
 import { type Verb, brief, withReadableStore } from './verb.ts';
 
 export const health: Verb = {
@@ -40,7 +40,7 @@ function rowsOf(found: StoreHealth): (readonly [string, string])[] {
     ['state', found.state],
     ['promise', `everything verified within ${promise.days} days: ${kept}`],
     ...(oldestMs === undefined ? [] : [['oldest', `verified or stored ${showTime(oldestMs)}`] as const]),
-    ['last scrub', scrubs[0] === undefined ? 'never' : showScrub(scrubs[0])],
+    ['last scrub', scrubs[0] === undefined ? 'never' : showScrub(scrubs[0], found.copies)],
     ...(fullScrubMs === undefined
       ? []
       : [['full scrub', `about ${showSeconds(fullScrubMs / 1000)}`] as const]),
@@ -52,9 +52,12 @@ function rowsOf(found: StoreHealth): (readonly [string, string])[] {
   ];
 }
 
-function showScrub({ begunMs, endedMs, blobs, bytes, damaged, complete }: ScrubRecord): string {
+function showScrub(
+  { begunMs, endedMs, blobs, bytes, damaged, complete }: ScrubRecord,
+  copies: number,
+): string {
   if (endedMs === undefined) return `${showTime(begunMs)}, running or killed`;
   const how = complete ? '' : ', not through';
   const bad = damaged === 0 ? 'no damage' : `${damaged} damaged`;
-  return `${showTime(begunMs)}${how}: ${showCount(blobs, 'blob')}, ${showBytes(bytes)}, ${bad}`;
+  return `${showTime(begunMs)}${how}: ${showCopies(blobs, copies)}, ${showBytes(bytes)}, ${bad}`;
 }

@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /** The holdfast command: checks that this Node will do, then loads the program. */
 import { setFlagsFromString } from 'node:v8';
-import { nodeTooOld } from './node-version.ts';
+import { growsBySemiSpaceFactor, nodeTooOld } from './node-version.ts';
 
 const tooOld = nodeTooOld(process.versions);
 if (tooOld === undefined) {
@@ -10,9 +10,10 @@ if (tooOld === undefined) {
   // V8 lets the young generation grow to 64 MB and more in a transfer of small files: most of what that takes. A bound it takes on its
   // command line alone, but the factor by which it grows also here: it grows once, while the program is loaded, to 16 MB. With 4 MB
   // the collector would take three times as long, with 64 MB hardly less.
-  setFlagsFromString('--semi-space-growth-factor=8');
+  const isKnown = growsBySemiSpaceFactor(process.versions);
+  if (isKnown) setFlagsFromString('--semi-space-growth-factor=8');
   void import('./program.ts').then(async ({ runProgram }) => {
-    setFlagsFromString('--semi-space-growth-factor=1');
+    if (isKnown) setFlagsFromString('--semi-space-growth-factor=1');
     // Work that waits for what nobody does any more ends the process: never without a word.
     const stuck = (): void =>
       console.error('holdfast bug: the work stopped before its end; please report it');

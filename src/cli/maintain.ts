@@ -5,7 +5,7 @@ import type { Output } from './output.ts';
 import { parseCap, showEvicted, withCapOptions } from './cap.ts';
 import { Progress } from './progress.ts';
 import { UsageError, exitCodes } from './exit.ts';
-import { parseBytes, parseDuration, showBytes, showCount } from './units.ts';
+import { parseBytes, parseDuration, showBytes, showCopies, showCount } from './units.ts';
 import { type Verb, isLocked, withStore } from './verb.ts';
 
 export const maintain: Verb = {
@@ -46,7 +46,8 @@ export const maintain: Verb = {
         await withPaths(store, scrub.damaged),
         await withPaths(store, scrub.unreadable),
       ];
-      return { ...rest, scrub: { ...scrub, verified, damaged, unreadable } };
+      const { copies } = await store.stats();
+      return { ...rest, scrub: { ...scrub, copies, verified, damaged, unreadable } };
     }).finally(() => progress.end());
     await tell(output, result);
     await output.result(result);
@@ -58,6 +59,8 @@ type Told = Omit<MaintainResult, 'scrub'> & {
   readonly scrub?: Omit<NonNullable<MaintainResult['scrub']>, 'damaged' | 'unreadable'> & {
     readonly damaged: readonly DamageReport[];
     readonly unreadable: readonly DamageReport[];
+    /** On how many members each blob is to be kept. */
+    readonly copies: number;
     /** Without keys only what is stored was. */
     readonly verified: 'content' | 'stored-bytes';
   };
@@ -72,7 +75,8 @@ async function tell(output: Output, { gc, scrub, compact, skipped, walBytes }: T
   if (scrub !== undefined) {
     for (const found of scrub.damaged) tellDamage(output, found);
     for (const found of scrub.unreadable) tellDamage(output, found, 'cannot be read');
-    const { blobs, bytes, damaged, healed, missingCopies, unreachable, verified } = scrub;
+    for (const one of scrub.away) output.note(`holdfast: ${one}`);
+    const { blobs, copies, bytes, damaged, healed, missingCopies, unreachable, verified } = scrub;
     const what = verified === 'content' ? '' : 'of stored bytes ';
     const bad = damaged.length === 0 ? 'no damage' : `${showCount(damaged.length, 'blob')} damaged`;
     const made = healed === 0 ? '' : `, ${showCount(healed, 'copy', 'copies')} made anew`;
@@ -80,7 +84,7 @@ async function tell(output: Output, { gc, scrub, compact, skipped, walBytes }: T
     const unread = unreachable === 0 ? '' : `, nothing can be said of ${showCount(unreachable, 'blob')}`;
     await row(
       'scrub',
-      `${showCount(blobs, 'blob')}, ${showBytes(bytes)} ${what}verified: ${bad}${made}${lacks}${unread}`,
+      `${showCopies(blobs, copies)}, ${showBytes(bytes)} ${what}verified: ${bad}${made}${lacks}${unread}`,
     );
   }
   if (compact !== undefined)

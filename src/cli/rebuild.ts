@@ -42,9 +42,13 @@ function isWhole({ damagedCopies, missing, lostBlobs, gap }: RebuildResult): boo
 
 function verdict(result: RebuildResult): string {
   if (isWhole(result)) return 'rebuilt';
-  const { lostBlobs, missing } = result;
+  const { lostBlobs, missing, damagedCopies, roots, owners } = result;
   if (missing.length > 0) return `rebuilt in part, ${showCount(missing.length, 'volume')} missing`;
-  return lostBlobs > 0 ? `rebuilt, ${showCount(lostBlobs, 'blob')} lost` : 'rebuilt, with damage';
+  if (lostBlobs > 0) return `rebuilt, ${showCount(lostBlobs, 'blob')} lost`;
+  if (damagedCopies > 0) return `rebuilt, ${showCount(damagedCopies, 'copy', 'copies')} damaged`;
+  return roots + owners === 0
+    ? 'rebuilt, without any root or owner'
+    : 'rebuilt, perhaps without the newest roots and owners';
 }
 
 function tell(output: Output, result: RebuildResult): void {

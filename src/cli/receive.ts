@@ -1,7 +1,7 @@
 /** `holdfast receive DIR [--resume]`: takes in from stdin what `send` wrote, and sets its root. */
 import { createReadStream, fstatSync } from 'node:fs';
 import type { Readable } from 'node:stream';
-import { receiveStream } from '../index.ts';
+import { StoreError, receiveStream } from '../index.ts';
 import { UsageError, exitCodes } from './exit.ts';
 import { Progress } from './progress.ts';
 import { showBytes, showCount, showName, showSeconds } from './units.ts';
@@ -47,7 +47,7 @@ export const receive: Verb = {
       } catch (error) {
         // An input that was destroyed fails in its own words.
         signal.throwIfAborted();
-        throw error;
+        throw ofStream(error);
       } finally {
         progress.end();
         signal.removeEventListener('abort', stop);
@@ -57,6 +57,16 @@ export const receive: Verb = {
     return exitCodes.fine;
   },
 };
+
+/** In the words of who has a file in hand, and no peer. */
+function ofStream(error: unknown): unknown {
+  const [refusal, why] = StoreError.is(error, 'corrupt')
+    ? (/^(?:.*not a frame of holdfast sync|the peer is refused): (.*)$/s.exec(error.message) ?? [])
+    : [];
+  if (refusal === undefined) return error;
+  const text = `the stream is damaged, or none of holdfast, and no root was set: ${why}; have it sent again`;
+  return new StoreError('corrupt', text, (error as StoreError).facts, error);
+}
 
 /** Whether stdin is a file, of which the beginning need not be read again. */
 function seekable(): boolean {

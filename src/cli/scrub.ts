@@ -2,7 +2,15 @@
 import { Progress } from './progress.ts';
 import { tellDamage, withPaths } from './damage-report.ts';
 import { exitCodes } from './exit.ts';
-import { parseBytes, parseDuration, showBytes, showCount, showRate, showSeconds } from './units.ts';
+import {
+  parseBytes,
+  parseDuration,
+  showBytes,
+  showCopies,
+  showCount,
+  showRate,
+  showSeconds,
+} from './units.ts';
 import { type Verb, isLocked, withStore } from './verb.ts';
 
 export const scrub: Verb = {
@@ -20,7 +28,7 @@ export const scrub: Verb = {
     const box =
       options['timeBox'] === undefined ? {} : { timeBoxMs: parseDuration(String(options['timeBox'])) };
     const progress = new Progress(output, 'scrub', 'blob');
-    const { result, verified } = await withStore(directory!, context, async (store) => {
+    const { result, verified, copies } = await withStore(directory!, context, async (store) => {
       const scrubbed = await store.scrub({
         signal,
         ...rate,
@@ -29,6 +37,7 @@ export const scrub: Verb = {
           progress.update({ files: blobs, bytes, totalFiles: totalBlobs, totalBytes }),
       });
       return {
+        copies: (await store.stats()).copies,
         verified: isLocked(store, context) ? ('stored-bytes' as const) : ('content' as const),
         result: {
           ...scrubbed,
@@ -42,21 +51,22 @@ export const scrub: Verb = {
     if (result.badRows > 0) output.note(`${showCount(result.badRows, 'row')} of the catalog damaged`);
     if (result.unreachable > 0)
       output.note(
-        `${showCount(result.unreachable, 'blob')} of which nothing can be said: a volume or an alternate is away, or a disk cannot read them`,
+        `${showCount(result.unreachable, 'blob')} of which nothing can be said: ${result.away.length > 0 ? 'what they lie in is away' : 'a disk cannot read them, or what they lie in was away'}`,
       );
     if (result.missingCopies > 0)
       output.note(`${showCount(result.missingCopies, 'blob')} with fewer copies than wanted`);
+    for (const one of result.away) output.note(one);
     const seconds = result.milliseconds / 1000;
     const verdict =
       result.damaged.length === 0 ? 'no damage' : `${showCount(result.damaged.length, 'blob')} damaged`;
     const healed =
       result.healed === 0 ? '' : ` left, ${showCount(result.healed, 'copy', 'copies')} made anew`;
     await output.line(
-      `${verdict}${healed}: ${showCount(result.blobs, 'blob')}, ${showBytes(result.bytes)}, in ${showSeconds(seconds)} (${showRate(result.bytes, seconds)})`,
+      `${verdict}${healed}: ${showCopies(result.blobs, copies)}, ${showBytes(result.bytes)}, in ${showSeconds(seconds)} (${showRate(result.bytes, seconds)})`,
     );
     if (!result.complete)
       await output.line(
-        `out of time: ${showCount(result.left.blobs, 'blob')}, ${showBytes(result.left.bytes)} left; the next scrub begins with those`,
+        `out of time: ${showCopies(result.left.blobs, copies)}, ${showBytes(result.left.bytes)} left; the next scrub begins with those`,
       );
     if (verified === 'stored-bytes')
       await output.line(

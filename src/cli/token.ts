@@ -62,6 +62,10 @@ async function list({ output }: Context, directory: string): Promise<number> {
 }
 
 async function revoke({ output }: Context, directory: string, id: string): Promise<number> {
+  if (!/^[0-9a-f]{16}$/.test(id))
+    throw new UsageError(
+      `not the id of a token: ${JSON.stringify(id)}; "token list" shows them, 16 hex digits each`,
+    );
   if (!(await tokensOf(directory).revoke(id)))
     throw new StoreError('not-found', `there is no token ${JSON.stringify(id)}`);
   await output.line(`revoked ${id}`);

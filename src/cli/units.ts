@@ -16,6 +16,11 @@ export function showRate(bytes: number, seconds: number): string {
   return seconds > 0 ? `${showBytes(bytes / seconds)}/s` : '';
 }
 
+/** What a scrub reads: in a mirrored group each blob as often as it is kept. */
+export function showCopies(count: number, copies: number): string {
+  return copies === 1 ? showCount(count, 'blob') : showCount(count, 'copy', 'copies');
+}
+
 /** `1,234 files`. */
 export function showCount(count: number, one: string, many: string = `${one}s`): string {
   return `${count.toLocaleString('en-US')} ${count === 1 ? one : many}`;

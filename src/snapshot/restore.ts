@@ -7,6 +7,7 @@ import { type WalkStep, walkTree } from './tree.ts';
 
 export interface RestoreOptions {
   readonly signal?: AbortSignal;
+  /** Also told where it fails after something was written: of what stays. */
   readonly onProgress?: (progress: RestoreProgress) => void;
 }
 
@@ -71,6 +72,15 @@ class Restore {
 
   async folder(id: BlobId): Promise<void> {
     await this.#makeOut();
+    try {
+      await this.#below(id);
+    } catch (error) {
+      this.#options.onProgress?.({ ...this.done });
+      throw error;
+    }
+  }
+
+  async #below(id: BlobId): Promise<void> {
     try {
       for await (const step of walkTree(this.#store, id)) await this.#foldersAndFiles(step);
       await this.#flush();

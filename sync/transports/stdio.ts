@@ -135,7 +135,10 @@ class ChildTransport implements Transport {
 
   #failureOf(how: number | string | null): StoreError {
     // Of another machine: nothing of it may steer a terminal.
-    const words = this.#words.replace(/[^\P{Cc}\n]/gu, '\ufffd').trim();
+    const words = this.#words
+      .replace(/\r+\n/g, '\n')
+      .replace(/[^\P{Cc}\n]/gu, '\ufffd')
+      .trim();
     return new StoreError(
       'unavailable',
       `${this.#program} ended with ${String(how)}${words === '' ? '' : `: ${words}`}`,

@@ -157,6 +157,7 @@ test('a server does not open a door by mistake', async (t) => {
     [serve, [store], {}, /serve on --stdio, or on --http/],
     [token, ['create', store], {}, /wants --scope/],
     [token, ['revoke', store], {}, /token revoke DIR ID/],
+    [token, ['revoke', store, '12'], {}, /not the id of a token: "12"; "token list" shows them/],
     [remote, ['add', store, '../x', '/y'], {}, /not a name/],
     [remote, ['add', store, '-x', '/y'], {}, /not a name/],
     [remote, ['add', store, 'x', 'ssh://-oProxyCommand=x/y'], {}, /cannot be/],

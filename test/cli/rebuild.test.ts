@@ -54,6 +54,13 @@ test('what is damaged and lost is told, with exit 3; collection waits for --acce
     'the file is damaged still',
   );
   assert.equal((await holdfast(['gc', 'store', '--grace', '0'], options)).exit, 0);
+
+  await holdfast(['init', 'other'], options);
+  await holdfast(['add', 'other', 'in'], options);
+  rmSync(join(folder, 'other/roots.log'));
+  const lost = await holdfast(['rebuild', 'other'], options);
+  assert.equal(lost.exit, 3);
+  assert.match(lost.stdout, /^rebuilt, without any root or owner: \d blobs/);
 });
 
 test('what is no store is not rebuilt', async (t) => {

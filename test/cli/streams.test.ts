@@ -97,6 +97,8 @@ test('a root goes through a file, then the difference; cut and resumed; diff tel
     [['receive', 'replica', '--json'], 'damaged', 3, 'corrupt'],
     [['send', 'store', 'main', '--since', '@'], undefined, 1, 'not-found'],
   ];
+  const damaged = await redirected(['receive', 'replica'], { ...options, from: 'damaged' });
+  assert.match(damaged.stderr, /^holdfast: the stream is damaged, .*no root was set: .* \(corrupt\)$/m);
   for (const [args, from, exit, code] of cases) {
     const ended = await redirected(args, { ...options, ...(from === undefined ? {} : { from }) });
     assert.equal(ended.exit, exit, `${args.join(' ')}: ${ended.stderr}`);

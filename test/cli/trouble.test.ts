@@ -1,12 +1,12 @@
 /** The command line when things go wrong: damage, a busy store, signals, a reader that goes away, an old Node. */
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { chmodSync, existsSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import Database from 'better-sqlite3';
-import { nodeTooOld } from '../../src/cli/node-version.ts';
+import { growsBySemiSpaceFactor, nodeTooOld } from '../../src/cli/node-version.ts';
 import { holdfast, holdfastRunning, main, workFolder, writeFiles } from './command.ts';
 
 const large = Buffer.alloc(3_000_000, 'large ');
@@ -34,6 +34,12 @@ test('damage is exit 3 for cat, get and scrub; wrong bytes never come out', asyn
   assert.deepEqual([got.exit, got.json.error.code], [3, 'corrupt']);
   assert.match(got.json.error.message, /out\/in\/large: /, 'the file that it is about');
   assert.ok(!existsSync(join(folder, 'out/in/large')), 'no half file is left');
+  // Whether the file beside it came first is left to chance.
+  assert.deepEqual([got.json.written.folders, got.json.out], [1, 'out']);
+  assert.match(got.stderr, /^out holds a part of it, [01] files?, 1 folder; .*remove it/m);
+  const again = await holdfast(['get', 'store', 'main', 'out'], options);
+  assert.match(again.stderr, /is not empty \(conflict\)$/m);
+  assert.doesNotMatch(again.stderr, /part of it/, 'nothing was written this time');
   const scrubbed = await holdfast(['scrub', 'store', '--json'], options);
   assert.equal(scrubbed.exit, 3);
   assert.deepEqual(
@@ -151,4 +157,13 @@ test('an old Node gets one readable line', () => {
     ['18.0.0', '8'],
   ] as const)
     assert.match(nodeTooOld(versions(node, napi))!, /needs Node.js 22\.14 or newer/);
+});
+
+test('a flag of V8 is only set where it is known: an unknown one is a line on stderr each time', () => {
+  const known = (v8: string): boolean => growsBySemiSpaceFactor({ ...process.versions, v8 });
+  assert.deepEqual(['12.4.254.21-node.33', '13.6.233.17-node.37'].map(known), [true, true]);
+  assert.deepEqual(['11.3.244.8-node.30', '14.1.146.11-node.14', 'none'].map(known), [false, false, false]);
+  if (!growsBySemiSpaceFactor(process.versions)) return;
+  const script = `require('node:v8').setFlagsFromString('--semi-space-growth-factor=8')`;
+  assert.equal(spawnSync(process.execPath, ['-e', script], { encoding: 'utf8' }).stderr, '');
 });

@@ -84,6 +84,8 @@ test('a dropped root is in the trash, comes back, and its space is told before i
   assert.equal(trash.json.deleted[0].name, 'main');
   const back = await holdfast(['undelete', 'store', 'main', '--as', 'old'], options);
   assert.equal(back.stdout, `"old" is ${trash.json.deleted[0].id} again\n`);
+  const taken = await holdfast(['undelete', 'store', 'main', '--as', 'old'], options);
+  assert.match(taken.stderr, /root old is there already, as [0-9a-f]{64} \(conflict\)/);
   await holdfast(['rm', 'store', 'old'], options);
   await holdfast(['gc', 'store', '--grace', '0'], options);
   assert.equal((await holdfast(['trash', 'store'], options)).stdout, '');

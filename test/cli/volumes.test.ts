@@ -127,8 +127,25 @@ test('a store is mirrored, loses a disk, is read, and is made whole on a new one
     assert.deepEqual([mirrored.exit, mirrored.json.copies, mirrored.json.missing], [0, 2, 0]);
     assert.ok(mirrored.json.blobs >= 3);
   }
+  const whole = await holdfast(['scrub', 'store'], options);
+  assert.match(whole.stdout, /^no damage: 8 copies, 1\.8 MB/);
+  assert.match((await holdfast(['health', 'store'], options)).stdout, /^last scrub .*: 8 copies, /m);
   const listed = await holdfast(['volumes', 'list', 'store'], options);
   assert.match(listed.stdout, /^2 copies of each blob$/m);
+
+  // Both others away: each copy there is one that lacks, and who is away is named once.
+  for (const disk of ['disk-1', 'disk-2']) renameSync(join(folder, disk), join(folder, `${disk}-away`));
+  const ids = (await run('volumes', 'list', 'store')).json.volumes as (Listed & { path: string })[];
+  const { id: gone } = ids.find(({ path }) => path.endsWith(join('disk-1', 'large')))!;
+  const ill = await run('health', 'store');
+  assert.deepEqual([ill.exit, ill.json.state, ill.json.missingCopies], [4, 'broken', 4]);
+  const why = `volume ${gone}, 1 blob(s) in it: not there: ${join(folder, 'disk-1', 'large')} is missing`;
+  assert.ok(ill.json.reasons.includes(why), ill.json.reasons.join('\n'));
+  const alone = await run('scrub', 'store');
+  assert.deepEqual([alone.exit, alone.json.missingCopies], [4, 4]);
+  assert.ok(alone.json.away.includes(why) && alone.stderr.includes(why), alone.stderr);
+  for (const disk of ['disk-1', 'disk-2']) renameSync(join(folder, `${disk}-away`), join(folder, disk));
+  assert.equal((await run('health', 'store')).exit, 0);
 
   renameSync(join(folder, 'disk-1'), join(folder, 'dead'));
   assert.equal((await holdfast(['cat', 'store', 'main:photos/a'], options)).stdout.length, 900_000);

@@ -9,6 +9,7 @@ import { runAlternatesKills } from './alternates-kill.ts';
 import { runDamage } from './damage.ts';
 import type { CampaignArguments } from './fault-campaigns.ts';
 import { runKeysKills } from './keys-kill.ts';
+import { runTakenKills } from './keys-taken-kill.ts';
 import { runKill } from './kill.ts';
 import type { Outcome } from './ledger.ts';
 import { runMoves } from './move.ts';
@@ -229,8 +230,12 @@ export async function syncKill({ seed, runs = 100, print }: CrashArguments): Pro
 
 export async function keysKill({ seed, runs = 100, print }: CrashArguments): Promise<Outcome> {
   const ran = await untilOneFails(print, async (done) => {
-    const report = await runKeysKills({ seed, runs }, ({ kills }) => done(kills));
-    return `keys-kill: ${report.kills} kills, ${report.within} in the middle of a change, ${report.changes} changes acknowledged, ${report.opened} secrets opened it and ${report.refused} did not, seed ${seed}`;
+    const changing = runs - Math.floor(runs / 3);
+    const report = await runKeysKills({ seed, runs: changing }, ({ kills }) => done(kills));
+    const taking = await runTakenKills({ seed, runs: runs - changing }, ({ kills }) =>
+      done(changing + kills),
+    );
+    return `keys-kill: ${report.kills} kills, ${report.within} in the middle of a change, ${report.changes} changes acknowledged, ${report.opened} secrets opened it and ${report.refused} did not; ${taking.kills} of a replica that takes keys, ${taking.taken} taken and ${taking.kept} kept; seed ${seed}`;
   });
   return { from: seed, to: seed + 1, ...ran };
 }

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { runAlternatesKills } from './alternates-kill.ts';
 import { runKeysKills } from './keys-kill.ts';
+import { runTakenKills } from './keys-taken-kill.ts';
 import { runKill } from './kill.ts';
 import { sample } from './sample.ts';
 import { huntSealedMutant, runSealedKills, sealedMutant } from './sealed-kill.ts';
@@ -33,6 +34,16 @@ test(
     const report = await runKeysKills({ seed, runs: sample(4, 1) });
     t.diagnostic(`seed ${seed}: ${JSON.stringify(report)}`);
     assert.ok(report.opened > 0);
+  },
+);
+
+test(
+  'newer keys come to a replica while it dies: the newest that was acknowledged opens it',
+  { skip },
+  async (t) => {
+    const report = await runTakenKills({ seed, runs: sample(4, 1) });
+    t.diagnostic(`seed ${seed}: ${JSON.stringify(report)}`);
+    assert.equal(report.kills, sample(4, 1));
   },
 );
 

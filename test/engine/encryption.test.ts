@@ -100,7 +100,7 @@ storeTest('errors speak of ids and names as the caller does', async (folder) => 
   );
   await store.roots.set('main', id);
   await assert.rejects(store.roots.set('main', id, { expect: null }), (error: unknown) => {
-    assert.equal((error as Error).message, `root main is ${id}, not unset`);
+    assert.equal((error as Error).message, `root main is there already, as ${id}`);
     return withCode('conflict')(error);
   });
 });

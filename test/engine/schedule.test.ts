@@ -343,6 +343,10 @@ storeTest('maintain: what is due, once, and its write-ahead log copied back', as
   await putAll(store, sources(3, 20_000), 'me');
   await store.put(noise(900_000, 9), { owner: 'me', chunking: 'fastcdc' });
   assert.equal((await store.maintain({ days: 0.01 })).scrub!.complete, true);
+  // By a longer promise nothing is due right after it.
+  const again = await store.maintain({ days: 1000 });
+  assert.deepEqual([again.scrub, again.skipped], [undefined, [{ job: 'scrub', why: 'not-due' }]]);
+  host.clock.advance(2 * hour);
   assert.equal((await store.maintain({ days: 1000 })).scrub!.complete, false);
   await store.schedule({ gc: { cron: '0 3 * * *' }, scrub: { cron: '0 4 * * 0' } });
   const none = await store.maintain();

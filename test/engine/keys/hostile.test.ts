@@ -10,9 +10,11 @@ import {
   addSlot,
   createKeys,
   describeKeys,
+  renewSlots,
   rotate,
   unlockKeys,
 } from '../../../engine/keys/keys.ts';
+import { openNewest, waitingWorkMax } from '../../../engine/keys/newest.ts';
 import type { Secret } from '../../../engine/api.ts';
 import { nodeProvider as provider } from '../../../engine/providers/node.ts';
 import { bitFlips, damage, throwsCode, unless } from '../codec/arbitrary.ts';
@@ -194,4 +196,97 @@ test('whatever is done to a file, it is refused or is as it was', async () => {
     }),
     { numRuns: sample(1000, 400) },
   );
+});
+
+/** Derives keys in no time, and counts the memory that the derivations would have passed over. */
+function countingProvider(): { readonly counting: Provider; work: number } {
+  const derive = (bytes: Uint8Array, salt: Uint8Array, cost: object): Promise<Uint8Array> =>
+    Promise.resolve(
+      provider.hkdfSha256(bytes, salt, new TextEncoder().encode(JSON.stringify(Object.entries(cost)))),
+    );
+  const counted = {
+    work: 0,
+    counting: {
+      ...provider,
+      nativeKdf: 'argon2id' as const,
+      argon2id: (bytes: Uint8Array, salt: Uint8Array, cost: { memoryKiB: number; passes: number }) => {
+        counted.work += 1024 * cost.memoryKiB * cost.passes;
+        return derive(bytes, salt, cost);
+      },
+    },
+  };
+  return counted;
+}
+
+/** A newer file of 16 slots for a passphrase, each wanting `passes` over `memoryKiB`, as who has no keys makes it. */
+function forgedFile(
+  file: Uint8Array,
+  sequence: number,
+  [memoryKiB, passes]: readonly [number, number],
+): Uint8Array {
+  const one = file.subarray(headBytes, -64);
+  const slots = Array.from({ length: 16 }, () => {
+    const slot = Buffer.from(one);
+    slot.set(random(16), 0);
+    [memoryKiB, passes, 1].forEach((cost, i) => slot.writeUInt32LE(cost, 20 + 4 * i));
+    slot.set(random(32), 40);
+    return new Uint8Array(slot);
+  });
+  const head = Buffer.from(file.subarray(0, headBytes));
+  head[7] = slots.length;
+  head.writeBigUInt64LE(BigInt(sequence), 24);
+  return summed(concatBytes(new Uint8Array(head), ...slots, new Uint8Array(64)));
+}
+
+const dearest = [256 * 1024, 4] as const;
+const ours = [64 * 1024, 3] as const;
+const workOf = ([memoryKiB, passes]: readonly [number, number]): number => 1024 * memoryKiB * passes;
+
+test('files of keys that wait cost who opens by a passphrase no more than the bound, and hide no genuine one', async () => {
+  const next: Secret = { kind: 'passphrase', passphrase: 'y' };
+  const made = countingProvider();
+  const makeTools = { ...tools, provider: made.counting };
+  const inUse = await createKeys(makeTools, phrase);
+  const renewed = await renewSlots(makeTools, inUse, [next]);
+  // As a replica meets them that was away for a while: the slot is the same in all.
+  const added = await addSlot(makeTools, renewed, first);
+  const forged = (count: number, cost: readonly [number, number]): Uint8Array[] =>
+    Array.from({ length: count }, (_, i) => forgedFile(inUse.file, 100 + i, cost));
+  const opening = async (
+    waiting: readonly Uint8Array[],
+    secret: Secret,
+  ): Promise<{ readonly file: Uint8Array | StoreError; readonly work: number }> => {
+    const counted = countingProvider();
+    try {
+      const opened = await openNewest(counted.counting, { inUse: inUse.file, waiting }, secret);
+      opened.keyring.wipe();
+      return { file: opened.keysFile, work: counted.work };
+    } catch (error) {
+      assert.ok(StoreError.is(error), String(error));
+      return { file: error, work: counted.work };
+    }
+  };
+  const own = workOf(ours);
+  assert.deepEqual(await opening([renewed.file, added.file], next), { file: added.file, work: 2 * own });
+  assert.deepEqual(await opening([], phrase), { file: inUse.file, work: own });
+  // The right one costs less than what nobody made: it is tried first, and what is dear is not tried at all once it would be too much.
+  const amid = await opening([...forged(15, dearest), renewed.file], next);
+  assert.equal(amid.file, renewed.file);
+  assert.ok(amid.work <= own + waitingWorkMax, `${amid.work}`);
+  assert.equal((await opening([...forged(2, ours), renewed.file], next)).file, renewed.file);
+  const kept = await opening(forged(16, dearest), phrase);
+  assert.equal(kept.file, inUse.file);
+  assert.ok(kept.work <= own + waitingWorkMax, `${kept.work}`);
+
+  // Where it opens nothing, it says that not all were tried; and that it is the wrong one where all were.
+  const { file: error, work } = await opening(forged(16, dearest), next);
+  assert.ok(StoreError.is(error, 'limit-exceeded'));
+  assert.deepEqual(error.facts, { kind: 'passphrase', untried: 16 });
+  assert.match(error.message, /keys\.offered\.…/);
+  assert.equal(work, own);
+  const few = await opening(forged(1, ours), next);
+  assert.ok(StoreError.is(few.file, 'wrong-key'));
+  assert.equal(few.work, 17 * own);
+  // What is derived by nothing slow costs nothing, however many wait.
+  assert.equal((await opening([...forged(16, dearest), added.file], first)).file, added.file);
 });

@@ -145,11 +145,11 @@ test('a program that cannot be started, or dies with words, is unavailable and s
   await missing.close(new Error('over'));
   const dying = spawnTransport(process.execPath, [
     '-e',
-    'console.error("no\\u001b[31m such store"); process.exit(7)',
+    'console.error("a banner\\r\\nno\\u001b[31m such store\\r"); process.exit(7)',
   ]);
   await assert.rejects(dying.receive(), (error: Error) => {
     withCode('unavailable')(error);
-    assert.match(error.message, /ended with 7: no\ufffd\[31m such store/);
+    assert.match(error.message, /ended with 7: a banner\nno\ufffd\[31m such store$/);
     return true;
   });
   await dying.close(new Error('over'));
