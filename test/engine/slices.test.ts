@@ -135,6 +135,26 @@ test('writes stay in order, at most one is under way after each step, and memory
   assert.ok(given.every(({ length }) => length <= 1000));
 });
 
+test('memory for copies is not given back while the rest of it is in use', async () => {
+  for (const short of [1, 36, 64]) {
+    const written: Uint8Array[] = [];
+    const out = new WriteBehind(async (pieces) => void written.push(...pieces.map((piece) => piece.slice())));
+    const content = noise(1024 * 1024 + 3 * 65_536, short);
+    // What ends the first write leaves a few bytes of its memory for the second.
+    const cuts = [1024 * 1024, 1024 * 1024 + 65_536 - short, 1024 * 1024 + 2 * 65_536, content.length];
+    out.give(content.slice(0, cuts[0]! - 65_536));
+    out.write(content.subarray(cuts[0]! - 65_536, cuts[0]! - short));
+    out.give(content.slice(cuts[0]! - short, cuts[0]));
+    for (const [i, cut] of cuts.slice(1).entries()) {
+      out.write(content.subarray(cuts[i], cut));
+      await out.settle();
+      await new Promise(setImmediate);
+    }
+    await out.finish();
+    assert.equal(Buffer.compare(Buffer.concat(written), content), 0, `${short} bytes are left`);
+  }
+});
+
 test('a write that fails is told by the next step or by the end, never lost', async () => {
   for (const failing of [0, 1, 2]) {
     let calls = 0;
