@@ -16,6 +16,8 @@ const root = noise(1200, 2);
 const released = noise(smallParameters.smallMax + 500, 3);
 const streamed = noise(smallParameters.smallMax * 3, 4);
 const byPath = noise(smallParameters.smallMax * 2, 5);
+/** Two writes of a temp file. */
+const framed = noise(1_200_000, 7);
 const unowned = noise(smallParameters.smallMax + 900, 6);
 
 /** What a run of the scenario was told, and by whom it is to be judged. */
@@ -134,6 +136,10 @@ const writes: Record<string, { fault: Omit<Fault, 'code'>; work: (store: Store) 
   'a temp file': {
     fault: { operations: ['file.write'], path: '/tmp/' },
     work: (store) => store.put(streamed, { owner: 'x' }),
+  },
+  'what is written behind': {
+    fault: { operations: ['file.writeLater'], path: '/tmp/', nth: 2, effect: 'half' },
+    work: (store) => store.put(framed, { owner: 'x', compression: 'always' }),
   },
   'the sync of a file': {
     fault: { operations: ['file.sync'], path: '/tmp/' },

@@ -11,7 +11,7 @@ export interface Call {
   readonly path: string;
   /** Of `rename` and `clone`. */
   readonly to?: string;
-  /** Of `file.read` and `file.write`: where and how much. */
+  /** Of `file.read`, `file.write` and `file.writeLater`: where and how much. */
   readonly position?: number;
   readonly bytes?: number;
   readonly outcome: 'done' | 'failed' | 'injected';
@@ -188,7 +188,18 @@ function faultyFile(below: OpenFile, context: { readonly path: string; readonly 
   const { path, log } = context;
   const one = <Result>(operation: Operation, run: () => Result): Result =>
     log.attempt({ call: { operation, path }, run });
+  // At once where it fails: what is half done is done when the error is told.
+  const writeLater = async (pieces: readonly Uint8Array[], position: number): Promise<void> => {
+    const bytes = pieces.reduce((sum, { length }) => sum + length, 0);
+    await log.attempt<Promise<void> | undefined>({
+      call: { operation: 'file.writeLater', path, position, bytes },
+      run: () => below.writeLater?.(pieces, position),
+      half: () => below.write(Buffer.concat(pieces).subarray(0, bytes >> 1), position),
+      whole: () => below.write(Buffer.concat(pieces), position),
+    });
+  };
   return {
+    ...(below.writeLater === undefined ? {} : { writeLater }),
     read: (target, position) =>
       log.attempt({
         call: { operation: 'file.read', path, position, bytes: target.length },
