@@ -115,10 +115,7 @@ class Restore {
     this.#check();
     if (step === 'leave') return;
     checkPlatform(path, entry.name);
-    if (entry.type === 'folder') {
-      this.done.folders++;
-      await this.#step({ step: 'make-folder', path: this.#join(path) });
-    }
+    if (entry.type === 'folder') await this.#step({ step: 'make-folder', path: this.#join(path) });
     if (entry.type !== 'file') return;
     await this.#flush(); // its folder must be there
     await this.#window.start(() => this.#export(entry, this.#join(path)));
@@ -127,10 +124,8 @@ class Restore {
   /** Everything real is in place: a link made now is never on the way to something still to be written. */
   async #linksAndFacts({ step, path, entry }: WalkStep): Promise<void> {
     this.#options.signal?.throwIfAborted();
-    if (entry.type === 'link') {
+    if (entry.type === 'link')
       await this.#step({ step: 'make-link', path: this.#join(path), target: entry.target });
-      this.done.links++;
-    }
     if (step === 'leave')
       await this.#step({
         step: 'set-facts',
@@ -167,6 +162,11 @@ class Restore {
     const steps = this.#steps;
     this.#steps = [];
     await this.#store.files.run(steps);
+    // What waits to be made is not there yet, and never will be where this fails.
+    for (const { step } of steps) {
+      if (step === 'make-folder') this.done.folders++;
+      if (step === 'make-link') this.done.links++;
+    }
   }
 
   #join(path: string): string {

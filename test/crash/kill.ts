@@ -59,7 +59,7 @@ export async function runKill(options: KillOptions): Promise<KillReport> {
   const subject = options.subject ?? engineSubject;
   const work = freshFolder('kill');
   const verifiers = startVerifiers(options.verifier ?? subject, 1);
-  const bench = new KillBench(subject);
+  const bench = new KillBench(subject, { few: options.kills < 12 });
   try {
     return await new KillCampaign(options, { work, subject, verifiers, bench }).run();
   } finally {
@@ -124,6 +124,9 @@ class KillCampaign {
         const target = Math.min(kills, this.#kills + killsPerRound);
         while (this.#kills < target - 1) await this.#killSome();
         await this.#pause();
+        // However busy the machine is, there is something to judge.
+        while (this.#seats.every(({ worker }) => worker?.runs() === true) && this.#told() <= this.#kills)
+          await sleep(2);
         await this.#killAll();
         if (!(await this.#verify())) break;
         this.#options.onRound?.(this.report());
@@ -225,6 +228,14 @@ class KillCampaign {
       if (ends[i] !== undefined)
         seat.oracle.tell({ k: 'bad', what: `${seat.name} ended by itself with ${ends[i]}` });
     }
+  }
+
+  /** What was acknowledged until now, also by those that live. */
+  #told(): number {
+    const live = this.#seats
+      .flatMap(({ ack }) => (existsSync(ack) ? parseLines(readFileSync(ack, 'utf8')) : []))
+      .filter(({ k }) => k === 'done').length;
+    return this.report().acknowledged + live;
   }
 
   #expectation(): Expectation {

@@ -16,19 +16,26 @@ export interface Killable {
 
 export class KillBench {
   readonly #subject: Subject;
+  readonly #few: boolean;
   readonly #started = new Set<ChildProcess>();
   #next: Promise<Started> | undefined;
   #zygote: Zygote | undefined;
 
-  constructor(subject: Subject) {
+  /** `few`: it is not worth much time to make them fast. */
+  constructor(subject: Subject, { few }: { readonly few: boolean }) {
     this.#subject = subject;
+    this.#few = few;
   }
 
   async take(plan: Plan): Promise<Killable> {
     // A child has no threads but its own one.
     const forker = plan.inline === true ? compiled('forker.c', 'forker.node') : { missing: 'threads' };
     if ('path' in forker)
-      return (this.#zygote ??= new Zygote({ subject: this.#subject, forker: forker.path })).child(plan);
+      return (this.#zygote ??= new Zygote({
+        subject: this.#subject,
+        forker: forker.path,
+        few: this.#few,
+      })).child(plan);
     const started = await (this.#next ?? this.#start());
     this.#next = this.#start();
     started.child.stdin!.end(`${JSON.stringify(plan)}\n`);

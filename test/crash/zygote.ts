@@ -13,6 +13,8 @@ export interface ZygoteArgument {
   readonly subject: Subject;
   /** The compiled forker.c. */
   readonly forker: string;
+  /** There will be few children: their code may be slower. */
+  readonly few: boolean;
 }
 export type ZygoteRequest = { readonly plan: Plan } | { readonly kill: number };
 
@@ -27,10 +29,10 @@ export const troubleOf = (plan: Pick<Plan, 'ack'>): string => `${plan.ack}.troub
 
 type Open = Awaited<ReturnType<typeof loadSubject>>;
 
-async function main({ subject, forker }: ZygoteArgument): Promise<void> {
+async function main({ subject, forker, few }: ZygoteArgument): Promise<void> {
   const addon = createRequire(import.meta.url)(forker) as Forker;
   const openStore = await loadSubject(subject);
-  await warmUp(openStore, subject);
+  await warmUp(openStore, { subject, rounds: few ? [8, 4] : [40, 20] });
   // Said when all is ready.
   writeSync(1, '0\n');
   for (const line of linesOf(0)) {
@@ -60,7 +62,7 @@ async function beChild(openStore: Open, plan: Plan, pid: number): Promise<void> 
 }
 
 /** A bit of everything, so that children find it compiled. */
-async function warmUp(openStore: Open, subject: Subject): Promise<void> {
+async function warmUp(openStore: Open, { subject, rounds }: Pick<Plan, 'subject' | 'rounds'>): Promise<void> {
   const folder = mkdtempSync(join(tmpdir(), 'holdfast-zygote-'));
   try {
     for (const [i, encrypted] of [false, subject.kind === 'engine'].entries()) {
@@ -73,7 +75,7 @@ async function warmUp(openStore: Open, subject: Subject): Promise<void> {
         contentSeed: 1,
         owners: ['one'],
         roots: ['main'],
-        rounds: [40, 20],
+        rounds,
         lanes: 3,
         inline: true,
         leaveOpen: false,

@@ -16,7 +16,6 @@ import { makeUniverse, parameters } from './universe.ts';
 export interface Cast {
   readonly memory: SharedArrayBuffer;
   readonly me: number;
-  readonly processes: number;
   /** The engine's door; a broken copy for a mutant. */
   readonly engine: string;
   /** A store that others receive from. */
@@ -26,6 +25,8 @@ export interface Cast {
 /** Schedules `from` to before `to`, one after another on one new store. */
 export interface Episode {
   readonly folder: string;
+  /** How many take part: the first ones. */
+  readonly processes: number;
   readonly from: number;
   readonly to: number;
   readonly world: World;
@@ -43,7 +44,7 @@ export type Told =
   | { readonly failed: string; readonly schedule: number; readonly me: number }
   | { readonly done: number; readonly switches: number; readonly steps: number };
 
-const { memory, me, processes, engine, source } = workerData as Cast;
+const { memory, me, engine, source } = workerData as Cast;
 const port = parentPort!;
 const tell = (told: Told): void => port.postMessage(told);
 const blobs = makeUniverse();
@@ -57,7 +58,7 @@ port.on('message', (episode: Episode) => void play(episode));
 tell({ done: 0, switches: 0, steps: 0 });
 
 async function play(episode: Episode): Promise<void> {
-  const { folder, from, to, world, brief } = episode;
+  const { folder, processes, from, to, world, brief } = episode;
   const traced = episode.trace ? (line: string): void => tell({ trace: line }) : undefined;
   const { script } = episode;
   const turns = new Turns(memory, me, { trace: traced, script });
@@ -97,7 +98,7 @@ async function play(episode: Episode): Promise<void> {
     process = new Process(store, standing);
   };
   const judge = async (last: boolean): Promise<void> => {
-    bench ??= new Bench(folder, world === 'borrowing' ? await openAt('store') : undefined);
+    bench ??= new Bench({ folder, processes }, world === 'borrowing' ? await openAt('store') : undefined);
     const all = last || schedule % deepEvery[brief ? 'brief' : 'long'] === 0;
     await bench.judge(process!.store, turns, all);
   };
@@ -147,7 +148,7 @@ async function play(episode: Episode): Promise<void> {
   tell(count);
 }
 
-function planOf(schedule: number, { brief, world, work }: Episode): Schedule {
+function planOf(schedule: number, { processes, brief, world, work }: Episode): Schedule {
   const options = { processes, blobs: blobs.length };
   if (brief && work === undefined) return makeBriefSchedule(schedule, { ...options, world });
   return makeSchedule(schedule, { ...options, movable: world === 'plain' || world === 'mirrored', work });
@@ -156,12 +157,14 @@ function planOf(schedule: number, { brief, world, work }: Episode): Schedule {
 /** Judges a store, and its base where there is one, when a schedule is over and nobody is at work. */
 class Bench {
   readonly #folders: readonly FolderJudge[];
+  readonly #processes: number;
   /** What the tenants have, where the first process has their base. */
   readonly #tenant: Store | undefined;
 
-  constructor(folder: string, tenant: Store | undefined) {
+  constructor({ folder, processes }: Pick<Episode, 'folder' | 'processes'>, tenant: Store | undefined) {
     const names = tenant === undefined ? ['store'] : ['base', 'store'];
     this.#folders = names.map((name) => new FolderJudge(join(folder, name)));
+    this.#processes = processes;
     this.#tenant = tenant;
   }
 
@@ -169,7 +172,7 @@ class Bench {
     for (const folder of this.#folders) folder.judge();
     if (this.#folders.length === 2) this.#folders[1]!.judgeBorrowed(this.#folders[0]!);
     let [mask, tenants] = [0, 0];
-    for (let p = 0; p < processes; p++) {
+    for (let p = 0; p < this.#processes; p++) {
       const { blobs: held, root } = turns.holding(p);
       const own = held | (root === 0 ? 0 : 1 << (root - 1));
       if (p > 0 && this.#tenant !== undefined) tenants |= own;

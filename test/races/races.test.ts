@@ -1,13 +1,16 @@
 /** Several processes on one store, in schedules that are replayed by their number: nothing that is held is lost, nothing sound is called damaged. */
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { after, test } from 'node:test';
 import { buildMutant } from '../crash/mutants.ts';
 import { sample } from '../crash/sample.ts';
 import { huntRaceMutant, lentTooLate, raceMutants } from './mutants.ts';
-import { type RacesOptions, runRaces } from './run.ts';
+import { type RacesOptions, Stage, runRaces } from './run.ts';
+
+const stage = new Stage();
+after(() => stage.close());
 
 async function plays(options: Omit<RacesOptions, 'from'>): Promise<string> {
-  const { failures, schedules, switches, steps } = await runRaces({ from: 0, ...options });
+  const { failures, schedules, switches, steps } = await runRaces({ from: 0, stage, ...options });
   assert.deepEqual(failures, []);
   assert.equal(schedules, options.schedules);
   assert.ok(switches > schedules, 'they do meet');
@@ -15,7 +18,8 @@ async function plays(options: Omit<RacesOptions, 'from'>): Promise<string> {
 }
 
 test('a sample of schedules breaks no promise', async (t) => {
-  t.diagnostic(await plays({ schedules: sample(1536, 24), perStore: sample(256, 8) }));
+  // Some on each kind of store.
+  t.diagnostic(await plays({ schedules: sample(1536, 15), perStore: sample(256, 3) }));
 });
 
 test('a sample of long schedules breaks no promise', async (t) => {
@@ -27,7 +31,7 @@ test('a file that another process collects while it is moved is not called damag
     [[{ step: 'move', turn: 2 }]],
     [[{ step: 'put-held', blob: 3 }], [{ step: 'release', blob: 3 }], [{ step: 'gc' }]],
   ] as const;
-  t.diagnostic(await plays({ schedules: sample(48, 6), processes: 2, work }));
+  t.diagnostic(await plays({ schedules: sample(48, 3), processes: 2, work }));
 });
 
 test('a receive is refused where the root would go back, and only there', async (t) => {
@@ -46,7 +50,7 @@ test('no patch of a mutant is stale', () => {
 });
 
 const all = process.env['HOLDFAST_MUTANTS'] === 'all';
-for (const mutant of raceMutants.filter((one, i) => all || i === 2))
+for (const mutant of raceMutants.filter((one, i) => all || i === 0))
   test(`caught: ${mutant.name}`, async (t) => {
     const { failure, schedules } = await huntRaceMutant(mutant, { schedules: 2048 });
     assert.ok(failure !== undefined, `not caught in ${schedules} schedules`);

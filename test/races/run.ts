@@ -7,7 +7,7 @@ import { openStore } from '../../engine/index.ts';
 import type { Cast, Episode, Told } from './actor.ts';
 import type { World } from './brief.ts';
 import type { Schedule } from './steps.ts';
-import { type Cue, sharedTurns, Turns } from './turns.ts';
+import { type Cue, processesMax, sharedTurns, Turns } from './turns.ts';
 import { makeUniverse, parameters } from './universe.ts';
 
 export interface RacesOptions {
@@ -23,6 +23,8 @@ export interface RacesOptions {
   readonly perStore?: number;
   /** The engine's door, if not this repository's. */
   readonly engine?: string;
+  /** Threads for several runs, of the engine that they were made for: to start them costs more than a few schedules. */
+  readonly stage?: Stage;
   /** The same steps in each schedule: only who goes on when is random. */
   readonly work?: Schedule['work'];
   /** Who goes on when, by names of points: nothing is left to chance. */
@@ -69,31 +71,25 @@ export async function runRaces(options: RacesOptions): Promise<RacesReport> {
   const report: RacesReport = { schedules: 0, stores: 0, steps: 0, switches: 0, failures: [], seconds: 0 };
   const started = performance.now();
   const base = mkdtempSync(join(existsSync('/dev/shm') ? '/dev/shm' : tmpdir(), 'holdfast-races-'));
-  const source = join(base, 'source');
-  await makeSource(source, processes);
-  const stage = new Stage(
-    {
-      processes,
-      source,
-      engine: options.engine ?? new URL('../../engine/index.ts', import.meta.url).pathname,
-    },
-    options.trace,
-  );
+  const stage = options.stage ?? new Stage(options.engine);
   try {
     for (let at = from; at < from + schedules;) {
       const to = Math.min(from + schedules, (Math.floor(at / perStore) + 1) * perStore);
       const folder = mkdtempSync(join(base, 'store-'));
       const world = options.world ?? worldOf(at, perStore, brief);
-      const end = await stage.play({
+      const { trace, work, script } = options;
+      const episode = {
         folder,
+        processes,
         from: at,
         to,
         world,
         brief,
-        trace: options.trace !== undefined,
-        work: options.work,
-        script: options.script,
-      });
+        trace: trace !== undefined,
+        work,
+        script,
+      };
+      const end = await stage.play(episode, trace);
       rmSync(folder, { recursive: true, force: true });
       report.stores++;
       report.schedules += end.done;
@@ -109,7 +105,7 @@ export async function runRaces(options: RacesOptions): Promise<RacesReport> {
       at = to;
     }
   } finally {
-    await stage.close();
+    if (options.stage === undefined) await stage.close();
     rmSync(base, { recursive: true, force: true });
   }
   return report;
@@ -123,20 +119,24 @@ interface End {
   readonly failure: Failed | undefined;
 }
 
-/** The threads; made anew after a failure, since nobody knows in what state they are. */
-class Stage {
-  readonly #cast: Omit<Cast, 'memory' | 'me'>;
-  readonly #trace: ((line: string) => void) | undefined;
+/** The threads; made anew after a failure, since nobody knows in what state they are, and where there are too few. */
+export class Stage {
+  readonly #engine: string;
+  /** Where the store is from which is received; not made yet where undefined. */
+  #base: string | undefined;
   #memory = sharedTurns();
   #workers: Worker[] = [];
 
-  constructor(cast: Omit<Cast, 'memory' | 'me'>, trace: ((line: string) => void) | undefined) {
-    this.#cast = cast;
-    this.#trace = trace;
+  constructor(engine: string = new URL('../../engine/index.ts', import.meta.url).pathname) {
+    this.#engine = engine;
   }
 
-  async play(episode: Episode): Promise<End> {
-    if (this.#workers.length === 0) await this.#start();
+  async play(episode: Episode, trace?: (line: string) => void): Promise<End> {
+    if (this.#workers.length < episode.processes) {
+      await this.#end();
+      await this.#start(episode.processes);
+    }
+    const workers = this.#workers.slice(0, episode.processes);
     const traced: string[] = [];
     new Turns(this.#memory, 0).reset();
     const end = await new Promise<End>((resolve) => {
@@ -156,7 +156,7 @@ class Stage {
         failure ??= { failed: `nobody takes a step (${looks} looks)`, schedule: episode.from, me: 0 };
         finish();
       }, lookMs);
-      this.#workers.forEach((worker, me) => {
+      workers.forEach((worker, me) => {
         worker.removeAllListeners('message').removeAllListeners('error');
         worker.on('error', (error) => {
           failure ??= { failed: error.stack ?? error.message, schedule: episode.from, me };
@@ -167,28 +167,38 @@ class Stage {
           else if ('failed' in told) failure ??= told;
           else {
             if (me === 0) counts = told;
-            if (++ended === this.#workers.length) finish();
+            if (++ended === workers.length) finish();
           }
         });
         worker.postMessage(episode);
       });
     });
     traced.sort((a, b) => Number.parseInt(a, 10) - Number.parseInt(b, 10));
-    for (const line of traced) this.#trace?.(line);
-    if (end.failure !== undefined) await this.close();
+    for (const line of traced) trace?.(line);
+    if (end.failure !== undefined) await this.#end();
     return end;
   }
 
   async close(): Promise<void> {
+    await this.#end();
+    if (this.#base !== undefined) rmSync(this.#base, { recursive: true, force: true });
+    this.#base = undefined;
+  }
+
+  async #end(): Promise<void> {
     await Promise.all(this.#workers.map((worker) => worker.terminate()));
     this.#workers = [];
   }
 
-  async #start(): Promise<void> {
+  async #start(count: number): Promise<void> {
+    if (this.#base === undefined) {
+      this.#base = mkdtempSync(join(existsSync('/dev/shm') ? '/dev/shm' : tmpdir(), 'holdfast-races-'));
+      await makeSource(this.#base);
+    }
     this.#memory = sharedTurns();
-    const { processes } = this.#cast;
-    this.#workers = Array.from({ length: processes }, (_, me) => {
-      const workerData: Cast = { ...this.#cast, memory: this.#memory, me };
+    const cast = { memory: this.#memory, engine: this.#engine, source: this.#base };
+    this.#workers = Array.from({ length: count }, (_, me) => {
+      const workerData: Cast = { ...cast, me };
       // Short-lived buffers of many stores: a small nursery would be swept all the time.
       const resourceLimits = { maxYoungGenerationSizeMb: 96 };
       return new Worker(new URL('./actor.ts', import.meta.url), { workerData, resourceLimits });
@@ -206,12 +216,12 @@ class Stage {
 }
 
 /** What is received: the whole universe under a root for each process. */
-async function makeSource(folder: string, processes: number): Promise<void> {
+async function makeSource(folder: string): Promise<void> {
   const store = await openStore(folder, { threads: { count: 0 }, parameters, durability: 'relaxed' });
   try {
     const blobs = makeUniverse();
     for (const { bytes, node } of blobs) await store.put(bytes, node === undefined ? {} : { kind: 'node' });
-    for (let p = 0; p < processes; p++) await store.roots.set(`root ${p}`, blobs.at(-1)!.id);
+    for (let p = 0; p < processesMax; p++) await store.roots.set(`root ${p}`, blobs.at(-1)!.id);
   } finally {
     await store.close();
   }

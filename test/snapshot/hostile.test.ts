@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { nodeProvider } from '../../engine/providers/node.ts';
-import { type BlobId, type Store, listFolder, restoreTree } from '../../src/index.ts';
+import { type BlobId, type RestoreProgress, type Store, listFolder, restoreTree } from '../../src/index.ts';
 import { decodeEntry, encodeEntry } from '../../src/snapshot/entry.ts';
 import { platformFault, readName, splitPath } from '../../src/snapshot/names.ts';
 import { buildMap } from '../../sync/tree/builder.ts';
@@ -96,9 +96,13 @@ test('a tree nested deeper than 128, and a path over 4,096 bytes, are refused', 
       id = await putMap(place.store, [encodeEntry({ type: 'folder', name, mode: 0o755, mtimeNs: 0n, id })]);
     return id;
   };
-  await assert.rejects(restoreTree(place.store, await nest(129, 'd'), place.path('deep')), {
+  const told: RestoreProgress[] = [];
+  const onProgress = (written: RestoreProgress): void => void told.push(written);
+  await assert.rejects(restoreTree(place.store, await nest(129, 'd'), place.path('deep'), { onProgress }), {
     code: 'limit-exceeded',
   });
+  // What it tells of what it left is what is there.
+  assert.equal(told.at(-1)!.folders, readdirSync(place.path('deep'), { recursive: true }).length);
   await assert.rejects(restoreTree(place.store, await nest(17, 'n'.repeat(250)), place.path('long')), {
     code: 'limit-exceeded',
   });
