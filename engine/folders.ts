@@ -24,7 +24,7 @@ export interface FolderListing {
 /** One step of laying out folders and links on disk; see FileWork.run. */
 export type FileStep =
   | { readonly step: 'make-folder'; readonly path: string }
-  | { readonly step: 'make-link'; readonly path: string; readonly target: string }
+  | { readonly step: 'make-link'; readonly path: string; readonly target: string; readonly mtimeNs: bigint }
   | { readonly step: 'set-facts'; readonly path: string; readonly mode: number; readonly mtimeNs: bigint }
   | { readonly step: 'sync-folder'; readonly path: string };
 

@@ -282,7 +282,15 @@ function peerError({ code, message }: Extract<Message, { readonly type: 'error' 
   return new StoreError(code, `the peer says: ${message}`, facts);
 }
 
+/** What can be said without a path of this machine, so that who is there knows on which side to look. */
+const withoutPaths: ReadonlyMap<string, string> = new Map([
+  ['no-space', 'the disk or the quota on its side is full'],
+  ['forbidden', 'permissions on its side do not allow it'],
+  ['unavailable', 'a disk or a volume on its side cannot be read or written now'],
+]);
+
 /** What a peer may know of an error: its words, but no paths of this machine. */
-function plainOf(error: StoreError): string {
-  return 'path' in error.facts || 'system' in error.facts ? 'it failed' : error.message;
+function plainOf({ code, facts, message }: StoreError): string {
+  if (!('path' in facts || 'system' in facts)) return message;
+  return withoutPaths.get(code) ?? 'it failed';
 }

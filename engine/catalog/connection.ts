@@ -71,8 +71,9 @@ function openFile(path: string, options: ConnectionOptions): Database {
 
 /** SQLite keeps who reads and who writes in a file beside the catalog, even where it only reads. */
 function unreadable(path: string, error: unknown): Error {
+  const code = systemCode(error);
   const doing =
-    systemCode(error) === 'SQLITE_CANTOPEN'
+    code === 'SQLITE_CANTOPEN' || code?.startsWith('SQLITE_READONLY') === true
       ? 'opening the catalog (its folder must be writable, also for reading)'
       : 'opening the catalog';
   return toStoreError(error, doing, { path });

@@ -142,7 +142,14 @@ function readKeyFile(files: Files, path: string, provider: Provider): KeyFile | 
     }
   } catch (error) {
     if (systemCode(error) === 'ENOENT')
-      return { error: new StoreError('corrupt', 'the file of keys is gone', { path }, error) };
+      return {
+        error: new StoreError(
+          'corrupt',
+          'the file of keys is gone: put back the copy that you kept',
+          { path },
+          error,
+        ),
+      };
     // Of a later version, or with costs out of bounds: that is to be told, not to be written over.
     if (StoreError.is(error) && !StoreError.is(error, 'corrupt')) throw error;
     return { error: toStoreError(error, 'reading the file of keys', { path }) };

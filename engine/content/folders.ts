@@ -2,8 +2,10 @@
 import type { FileStep, FolderListing } from '../api.ts';
 import { compareBytes } from '../codec/bytes.ts';
 import { ListingPacker } from '../codec/listing.ts';
-import { toStoreError } from '../errors.ts';
+import { systemCode, toStoreError } from '../errors.ts';
 import type { Files } from '../host.ts';
+
+const cannotSet: ReadonlySet<string> = new Set(['ENOSYS', 'ENOTSUP', 'EOPNOTSUPP']);
 
 /** Lists a folder with the facts of every name. A name that vanished between listing and looking is left out. */
 export function listFolder(files: Files, path: string): FolderListing {
@@ -32,7 +34,7 @@ export function runSteps(files: Files, steps: readonly FileStep[]): void {
   for (const step of steps) {
     try {
       if (step.step === 'make-folder') files.makeFolder(step.path);
-      else if (step.step === 'make-link') files.makeLink(step.path, step.target);
+      else if (step.step === 'make-link') makeLink(files, step);
       else if (step.step === 'sync-folder') files.syncFolder(step.path);
       else {
         files.setMode(step.path, step.mode);
@@ -41,6 +43,16 @@ export function runSteps(files: Files, steps: readonly FileStep[]): void {
     } catch (error) {
       throw toStoreError(error, `${step.step} ${step.path}`, { path: step.path });
     }
+  }
+}
+
+function makeLink(files: Files, { path, target, mtimeNs }: FileStep & { readonly step: 'make-link' }): void {
+  files.makeLink(path, target);
+  try {
+    files.setTimes(path, mtimeNs);
+  } catch (error) {
+    // Some file systems cannot set the times of a link itself; it is as good without.
+    if (!cannotSet.has(systemCode(error) ?? '')) throw error;
   }
 }
 

@@ -1,5 +1,5 @@
 /** The slices of a file that is taken in, hashed on the way: read by this thread, or by a neighbour. */
-import { StoreError } from '../errors.ts';
+import { StoreError, systemCode } from '../errors.ts';
 import type { FileFacts, ReadableFile } from '../host.ts';
 import type { ContentDigest, Digester } from './digest.ts';
 import type { DigestLink, DigestSizes, FarDigest } from './digest-link.ts';
@@ -58,17 +58,21 @@ class SlicesThere implements Slices {
     this.#coming = digest.slots.map((slot) => ({ slot, length: digest.fill(slot) }));
   }
 
-  /** `facts` are of the file as it is open here. `source-changed` where another one lies there now. */
+  /** `facts` are of the file as it is open here. Undefined where the path leads the neighbour to no file, or to another one, by now. */
   static async open(
     link: DigestLink,
     { path, facts }: { readonly path: string; readonly facts: FileFacts },
     sizes: DigestSizes,
-  ): Promise<SlicesThere> {
+  ): Promise<SlicesThere | undefined> {
     const digest = link.ask(sizes, path);
-    const there = await digest.opened;
-    if (there?.dev === facts.dev && there.ino === facts.ino) return new SlicesThere(digest);
+    try {
+      const there = await digest.opened;
+      if (there?.dev === facts.dev && there.ino === facts.ino) return new SlicesThere(digest);
+    } catch (error) {
+      if (!StoreError.is(error) && systemCode(error) === undefined) throw error;
+    }
     digest.drop();
-    throw new StoreError('source-changed', `${path} changed while it was read`, { path });
+    return undefined;
   }
 
   async next(): Promise<Uint8Array> {
@@ -107,6 +111,7 @@ export async function slicesOf(
   },
 ): Promise<Slices> {
   const { framed, link, own, sizes } = parts;
-  if (framed && link !== undefined) return await SlicesThere.open(link, parts, sizes);
+  const there = framed && link !== undefined ? await SlicesThere.open(link, parts, sizes) : undefined;
+  if (there !== undefined) return there;
   return new SlicesHere(file, digestSink(link, own, sizes));
 }

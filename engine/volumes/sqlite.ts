@@ -362,7 +362,7 @@ function openDatabase(path: string, options: SqliteVolumeOptions): Database {
     if (gone)
       throw new StoreError(
         'unavailable',
-        `volume ${options.identity.volumeId} cannot be opened`,
+        `volume ${options.identity.volumeId} cannot be opened: ${path} is missing, or may not be read`,
         { path, volume: options.identity.volumeId },
         error,
       );

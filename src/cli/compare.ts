@@ -57,7 +57,7 @@ class Comparing {
     const kind = kindOf(a);
     if (kind !== kindOf(b)) return this.#differ(first, `is a ${kind} here and a ${kindOf(b)} there`);
     if (kind !== 'link' && (a.mode & 0o7777n) !== (b.mode & 0o7777n)) this.#differ(first, 'has another mode');
-    // The time of a link itself is kept in a snapshot, but few systems can set it.
+    // The time of a link itself comes back where the file system can set it.
     if (kind !== 'link' && apart(a.mtimeNs, b.mtimeNs) > mtimeToleranceNs)
       this.#differ(first, 'has another modification time');
     if (kind === 'folder') await this.#folders(first, second);

@@ -44,7 +44,7 @@ export async function restoreTree(
     await restore.folder(what.id);
     await store.files.run([{ step: 'set-facts', path: out, mode: what.mode, mtimeNs: what.mtimeNs }]);
   } else if (what.type === 'file') await restore.file(what);
-  else await store.files.run([{ step: 'make-link', path: out, target: what.target }]);
+  else await store.files.run([{ step: 'make-link', path: out, target: what.target, mtimeNs: what.mtimeNs }]);
   return restore.done;
 }
 
@@ -124,8 +124,10 @@ class Restore {
   /** Everything real is in place: a link made now is never on the way to something still to be written. */
   async #linksAndFacts({ step, path, entry }: WalkStep): Promise<void> {
     this.#options.signal?.throwIfAborted();
-    if (entry.type === 'link')
-      await this.#step({ step: 'make-link', path: this.#join(path), target: entry.target });
+    if (entry.type === 'link') {
+      const { target, mtimeNs } = entry;
+      await this.#step({ step: 'make-link', path: this.#join(path), target, mtimeNs });
+    }
     if (step === 'leave')
       await this.#step({
         step: 'set-facts',

@@ -69,6 +69,14 @@ test('a snapshot that was lost with its volumes reads as damaged, not as a blob 
   writeFiles(folder, { 'in/a': 'one' });
   await holdfast(['init', 'store'], options);
   const { root } = (await holdfast(['add', 'store', 'in', '--json'], options)).json;
+  const volume = join(folder, 'store/volumes', readdirSync(join(folder, 'store/volumes'))[0]!).replace(
+    /-journal$/,
+    '',
+  );
+  rmSync(volume);
+  const unreached = await holdfast(['get', 'store', 'main', 'out', '--json'], options);
+  assert.deepEqual([unreached.exit, unreached.json.error.code], [4, 'unavailable']);
+  assert.ok(unreached.json.error.message.includes(`${volume} is missing`), unreached.stderr);
   rmSync(join(folder, 'store/volumes'), { recursive: true });
   rmSync(join(folder, 'store/index.db'));
   const rebuilt = await holdfast(['rebuild', 'store'], options);

@@ -394,7 +394,10 @@ twoStores('a receiver whose disk is full says no-space, and goes on when there i
   const { token } = await tokensOf(replica.directory).create('append');
   await serving(replica, {}, async ({ url }) => {
     host.arm({ operations: ['file.write'], path: '/tmp/', code: 'ENOSPC', lasts: 'sticky' });
-    await assert.rejects(push(source, await httpTransport(url, { token })), withCode('no-space'));
+    await assert.rejects(push(source, await httpTransport(url, { token })), {
+      code: 'no-space',
+      message: 'the peer says: the disk or the quota on its side is full', // and no path
+    });
     assert.equal(await replica.roots.get('main'), undefined);
     host.disarm();
     const { blobs } = await push(source, await httpTransport(url, { token }));

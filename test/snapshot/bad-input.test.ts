@@ -159,6 +159,15 @@ test('unreadable files and folders: the root stays, unless told to keep going', 
     }
   });
   await unreadableFolder(t, folder);
+  chmodSync(join(folder, 'store', 'index.db'), 0o444);
+  chmodSync(join(folder, 'store'), 0o555);
+  await asNobody(() =>
+    assert.rejects(openStore(join(folder, 'store'), { mode: 'read-only', threads: { count: 1 } }), {
+      code: /^(forbidden|unavailable)$/,
+      message: /its folder must be writable, also for reading/,
+    }),
+  );
+  chmodSync(join(folder, 'store'), 0o755);
   rmSync(folder, { recursive: true });
 });
 

@@ -4,6 +4,7 @@ import { execFileSync } from 'node:child_process';
 import {
   chmodSync,
   linkSync,
+  lutimesSync,
   lstatSync,
   mkdirSync,
   readFileSync,
@@ -54,6 +55,7 @@ test('files of all sizes, modes and times, links, empty and read-only folders co
   chmodSync(place.path('in/locked'), 0o555);
   chmodSync(place.path('in/same'), 0o1777);
   utimesSync(place.path('in/same'), 1_000, 1_234_567_890.123456);
+  lutimesSync(place.path('in/link'), 1_000, 1_234_567_890.123456);
   const result = await place.import(['in']);
   assert.equal(result.files, 11);
   assert.equal(result.links, 3);
@@ -63,6 +65,8 @@ test('files of all sizes, modes and times, links, empty and read-only folders co
   await restoreTree(place.store, result.root, place.path('out'));
   await assertSame(place.path('in'), place.path('out/in'));
   execFileSync('diff', ['-r', '--no-dereference', place.path('in'), place.path('out/in')]);
+  const linkMs = lstatSync(place.path('out/in/link')).mtimeMs;
+  assert.ok(Math.abs(linkMs - 1_234_567_890_123.456) < 0.001, `the time of a link itself: ${linkMs}`);
   chmodSync(place.path('in/locked'), 0o755);
   chmodSync(place.path('out/in/locked'), 0o755);
 });
