@@ -108,7 +108,8 @@ export async function maintainStore(parts: MaintainParts, options: MaintainOptio
     if (last === undefined || !last.complete || last.damaged > 0) return false;
     const { beforeMs } = shareOf(picked(options), { intervalMs: hourMs, nowMs });
     if (last.begunMs < beforeMs || last.begunMs > nowMs || nowMs - last.begunMs >= hourMs) return false;
-    return (await query<number>('lackingCopies')) === 0;
+    // It may not have come to all: a volume was away, or a disk could not read.
+    return await query<boolean>('areSoundSince', last.begunMs);
   }
 }
 

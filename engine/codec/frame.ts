@@ -1,6 +1,6 @@
 /** The frame in which a large blob is stored that is not stored as it is: chunks, pages of their table among them, an index at the end. */
 import { StoreError } from '../errors.ts';
-import { readU64, writeU64 } from './bytes.ts';
+import { equalBytes, readU64, writeU64 } from './bytes.ts';
 import {
   type ChunkEntry,
   type StoredChunk,
@@ -137,6 +137,8 @@ export class Frame {
   readonly sealed: boolean;
   readonly #provider: Provider;
   readonly #chunkLog2: number;
+  /** As the trailer repeats it. */
+  readonly #head: Uint8Array;
   readonly #index: DataView;
   /** The pages used last, the newest at the end. */
   readonly #pages: Page[] = [];
@@ -161,6 +163,7 @@ export class Frame {
       throw damaged('has an impossible chunk size');
     this.sealed = view.getUint8(52) === suites.sealed;
     this.id = trailer.subarray(0, 32);
+    this.#head = trailer.subarray(48, 48 + headBytes);
     this.size = readU64(view, 32);
     const pages = view.getUint32(40, true);
     const chunks = chunkCount(this.size, this.#chunkLog2);
@@ -172,6 +175,12 @@ export class Frame {
     if (index.length !== indexBytes || provider.crc32(index) !== view.getUint32(44, true))
       throw damaged('index checksum does not hold');
     this.#index = new DataView(index.buffer);
+  }
+
+  /** Verifies what stands at the beginning, which nothing else reads: `corrupt` where it is not what the trailer repeats. */
+  verifyHead(read: ReadAt): void {
+    if (!equalBytes(read(0, headBytes), this.#head))
+      throw damaged('begins with another head than it ends with');
   }
 
   /** Bytes from..to of the content, verified, in `target` from its start. All of them: from < to ≤ size. */

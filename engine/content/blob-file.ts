@@ -25,6 +25,8 @@ export interface BlobFile {
    * compressed, or not to be had so: then `read` gives the content.
    */
   encoded?(offset: number, end: number): readonly EncodedChunk[] | undefined;
+  /** Verifies what of the file no read of its content needs, for whoever judges the copy. */
+  verifyRest?(): void;
   close(): void;
 }
 
@@ -124,6 +126,10 @@ export class FramedFile implements BlobFile {
 
   encoded(offset: number, end: number): readonly EncodedChunk[] {
     return this.#frame.encoded(this.#read, offset, end);
+  }
+
+  verifyRest(): void {
+    this.#frame.verifyHead(this.#read);
   }
 
   close(): void {

@@ -31,6 +31,8 @@ interface Serving extends Begin {
   readonly file?: OpenFile;
   /** How far it is read. */
   at: number;
+  /** The asker was told that there is no more. */
+  ended?: boolean;
 }
 
 /** What answers calls in their order. */
@@ -96,9 +98,11 @@ export class DigestService {
   /** Returns the bytes read; none where the job is over. */
   #fill({ job, slot }: SlotOf): number {
     const serving = this.#serving.get(job);
-    if (serving?.file === undefined) return 0;
+    // What is written behind that end meanwhile is not stored, so it must not be hashed.
+    if (serving?.file === undefined || serving.ended === true) return 0;
     const length = serving.file.read(slotOf(serving, slot), serving.at);
     serving.at += length;
+    serving.ended = length === 0;
     this.#hash({ job, slot, length });
     return length;
   }

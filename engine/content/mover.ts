@@ -153,6 +153,7 @@ export class Mover {
   async #verify(row: BlobRow, copy: OpenFile, signal: AbortSignal): Promise<void> {
     const scratch = new Uint8Array(sliceBytes + this.#reader.chunkBytes);
     const blob = this.#reader.blobFile(row, copy);
+    blob.verifyRest?.();
     const steps = this.#reader.contents.verify(copyOf(row), blob, scratch);
     for (let turn = 1; ; turn++) {
       signal.throwIfAborted();

@@ -41,7 +41,7 @@ import { ObjectQueries } from './objects.ts';
 import type { Reader } from './reader.ts';
 import { type StoredRoot, namedRoots, rootEntry, toldEntry, unopenedRoots } from './named-roots.ts';
 import { type AskedChange, type LogPlace, deletedRoots, logEntries, rootChanges } from './root-history.ts';
-import { type VerifyRange, scrubRecords, waitingSince } from './scrub-facts.ts';
+import { type VerifyRange, scrubRecords, waitingCopies, waitingSince } from './scrub-facts.ts';
 import { touchedBy } from './touched.ts';
 
 /** What an entry of a side table is found by. Names hold no NUL, so no two entries are found by one key. */
@@ -208,6 +208,13 @@ export class Queries {
   /** Blobs with fewer good copies than wanted. O(blobs) where mirrored. */
   lackingCopies(): number {
     return mirrorFacts(this.#reader.sql).missing;
+  }
+
+  /** Whether every copy was verified since then, or stored, no blob is known to be damaged, and none lacks copies. O(blobs). */
+  areSoundSince(ms: number): boolean {
+    const { sql } = this.#reader;
+    const damaged = sql.values('SELECT 1 FROM blobs WHERE suspect != 0 LIMIT 1').get();
+    return damaged === undefined && waitingCopies(sql, ms).overdue.blobs === 0 && this.lackingCopies() === 0;
   }
 
   lastScrub(): ScrubRecord | undefined {

@@ -209,6 +209,7 @@ export class Reader {
     this.places.refresh(row.volume);
     const stored = this.openStored(row, ahead);
     try {
+      stored.verifyRest?.();
       const steps = this.contents.verify(copyOf(row), stored, scratch);
       for (;;) {
         const step = blaming(row, () => steps.next());
@@ -332,6 +333,7 @@ export class Reader {
         read: (offset, end, scratch) => blaming(row, () => opened.read(offset, end, scratch)),
         bare: (offset, end) => blaming(row, () => opened.bare?.(offset, end)),
         encoded: (offset, end) => blaming(row, () => opened.encoded?.(offset, end)),
+        verifyRest: () => blaming(row, () => opened.verifyRest?.()),
         close: () => opened.close(),
       };
     } catch (error) {

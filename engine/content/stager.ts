@@ -215,6 +215,9 @@ export class Stager {
     const facts = { id: toHex(id), size };
     const name = realm.nameOf(facts.id);
     const storedContent = (await framing?.finish({ id, size, name: fromHex(name)! })) ?? size;
+    // Fewer would be found when they are read, and then they are gone.
+    const { size: there } = staged.file.facts();
+    invariant(there === staged.written, `${there} of ${staged.written} bytes were written`);
     // A frame holds the checksums of its chunks itself.
     staged.sums = framing === undefined ? sums : new Uint8Array(0);
     return {

@@ -13,6 +13,8 @@ export class WriteBehind {
   readonly #append: AppendLater;
   #pieces: Uint8Array[] = [];
   #bytes = 0;
+  /** Those of them whose memory is nobody else's. */
+  #given: Uint8Array[] = [];
   /** What is left of the memory for copies. */
   #slab = new Uint8Array(0);
   /** In their order. */
@@ -36,6 +38,7 @@ export class WriteBehind {
 
   /** Takes the bytes over: their memory goes back to the system when they are written. */
   give(bytes: Uint8Array): void {
+    this.#given.push(bytes);
     this.#add(bytes);
   }
 
@@ -59,9 +62,12 @@ export class WriteBehind {
   #send(): void {
     const pieces = this.#pieces;
     if (pieces.length === 0) return;
+    // Not the memory for copies: what is left of it may hold the next ones.
+    const given = this.#given;
     this.#pieces = [];
+    this.#given = [];
     this.#bytes = 0;
-    const written = this.#append(pieces).then(() => pieces.forEach(release));
+    const written = this.#append(pieces).then(() => given.forEach(release));
     // Whoever settles learns of it; whoever has given up does not have to.
     written.catch(() => undefined);
     this.#underWay.push(written);

@@ -66,26 +66,38 @@ async function openBest(
     refusal = error;
   }
   const salts = new Set(saltsOf(decodeSlotFile(provider, inUse)).values());
-  let left: readonly Candidate[] = waiting.map((file) => ({ file, decoded: decodeSlotFile(provider, file) }));
-  let [best, work, untried]: [Opened | undefined, number, number] = [undefined, 0, 0];
+  const found: { best?: Opened } = {};
+  const consider = (next: Opened): void => {
+    const { best } = found;
+    if (comesAfter(provider, next.keyring, inUse) && isBetter(next, best)) {
+      best?.keyring.wipe();
+      found.best = next;
+    } else next.keyring.wipe();
+  };
+  let left: Candidate[] = [];
+  for (const file of waiting) {
+    const candidate = { file, decoded: decodeSlotFile(provider, file) };
+    const known = await unlessWrong(() => own && followKeys(provider, own.keyring, { file, only: own.slot }));
+    // Not made since, whatever salt it names: who had the keys had the key of this slot, too, and can say any.
+    if (known !== undefined) consider({ ...candidate, keyring: known, slot: own!.slot, made: false });
+    else left.push(candidate);
+  }
+  let [work, untried] = [0, 0];
   while (left.length > 0) {
-    const { candidate, cost } = cheapest(left, slotKeys, own);
+    const { candidate, cost } = cheapest(left, slotKeys);
     left = left.filter((one) => one !== candidate);
-    if (best !== undefined && best.made && sequenceOf(candidate) < sequenceOf(best)) continue;
+    if (found.best?.made === true && sequenceOf(candidate) < sequenceOf(found.best)) continue;
     if (work + cost > waitingWorkMax) {
       untried++;
       continue;
     }
     work += cost;
-    const opened = await openWaiting(provider, candidate, { slotKeys, own });
+    const opened = await unlessWrong(() => unlockWith(provider, candidate.file, slotKeys));
     if (opened === undefined) continue;
     const made = !salts.has(saltsOf(candidate.decoded).get(opened.slot)!);
-    const next: Opened = { ...candidate, ...opened, made };
-    if (comesAfter(provider, next.keyring, inUse) && isBetter(next, best)) {
-      best?.keyring.wipe();
-      best = next;
-    } else next.keyring.wipe();
+    consider({ ...candidate, ...opened, made });
   }
+  const { best } = found;
   if (best !== undefined) {
     own?.keyring.wipe();
     return { keyring: best.keyring, keysFile: best.file };
@@ -94,29 +106,19 @@ async function openBest(
   throw untried === 0 ? refusal : untriedError(slotKeys.kind, untried);
 }
 
-/** The newest of those that cost least, and what it costs. Nothing where the slot is one that the secret has just opened. */
+/** The newest of those that cost least, and what it costs. */
 function cheapest(
   candidates: readonly Candidate[],
   slotKeys: SlotKeys,
-  own: Unlocked | undefined,
 ): { readonly candidate: Candidate; readonly cost: number } {
-  const costed = candidates.map((candidate) => {
-    const isKnown = candidate.decoded.slots.some(({ head }) => head.id === own?.slot);
-    return { candidate, cost: isKnown ? 0 : slotKeys.workOf(candidate.decoded) };
-  });
+  const costed = candidates.map((candidate) => ({ candidate, cost: slotKeys.workOf(candidate.decoded) }));
   return costed.toSorted((a, b) => a.cost - b.cost || sequenceOf(b.candidate) - sequenceOf(a.candidate))[0]!;
 }
 
-/** Without deriving a key again where the slot is one that the secret has just opened. Whatever is wrong with it, it is not used. */
-async function openWaiting(
-  provider: Provider,
-  { file }: Candidate,
-  { slotKeys, own }: { readonly slotKeys: SlotKeys; readonly own: Unlocked | undefined },
-): Promise<Unlocked | undefined> {
+/** Whatever is wrong with a file that waits, it is not used. */
+async function unlessWrong<Result>(open: () => Result | Promise<Result>): Promise<Result | undefined> {
   try {
-    const known = own && followKeys(provider, own.keyring, { file, only: own.slot });
-    if (known !== undefined) return { keyring: known, slot: own!.slot };
-    return await unlockWith(provider, file, slotKeys);
+    return await open();
   } catch (error) {
     if (StoreError.is(error)) return undefined;
     throw error;

@@ -27,7 +27,9 @@ export async function resolveAddress(store: Store, address: string): Promise<Add
   const root = (await store.roots.get(name)) ?? (isId(name) ? name : undefined);
   if (root === undefined)
     throw new StoreError('not-found', `there is no root ${JSON.stringify(name)}`, { root: name });
-  if ((await store.stat(root))?.kind === 'raw')
+  const stat = await store.stat(root);
+  // Of a blob that a rebuild lost, what it was is not known: reading says that it is damaged.
+  if (stat?.kind === 'raw' && !stat.suspect)
     throw new UsageError(`${JSON.stringify(name)} is a blob of bytes, not a snapshot`);
   const found = await findEntry(store, root, path);
   if (found === undefined)

@@ -18,9 +18,9 @@ import { askNewPassphrase, isGiven, readSecret, secretToOpen, wipe } from './sec
 import { type Context, type Verb, brief } from './verb.ts';
 
 type InitOptions = {
-  readonly compress: CompressionMode;
-  readonly chunking: ChunkingMode;
-  readonly layout: Layout;
+  readonly compress?: CompressionMode;
+  readonly chunking?: ChunkingMode;
+  readonly layout?: Layout;
   readonly encrypt?: true;
   readonly padding?: EncryptionParameters['padding'];
   readonly recovery?: true;
@@ -33,22 +33,22 @@ export const init: Verb = {
       .description('make a store in an absent or empty folder')
       .argument('<dir>', 'the folder')
       .addOption(
-        new Option('--compress <mode>', 'what the store compresses: nothing, what is worth it, everything')
-          .choices(['off', 'auto', 'always'])
-          .default('off'),
+        new Option(
+          '--compress <mode>',
+          'what the store compresses: nothing (unless said otherwise), what is worth it, everything',
+        ).choices(['off', 'auto', 'always']),
       )
       .addOption(
         new Option(
           '--chunking <mode>',
-          'cut large blobs where their content says so, to store alike parts once',
-        )
-          .choices(['off', 'fastcdc'])
-          .default('off'),
+          'cut large blobs where their content says so, to store alike parts once; off unless said otherwise',
+        ).choices(['off', 'fastcdc']),
       )
       .addOption(
-        new Option('--layout <layout>', 'large blobs as files, or all content in SQLite volumes')
-          .choices(['hybrid', 'sqlite-only'])
-          .default('hybrid'),
+        new Option(
+          '--layout <layout>',
+          'large blobs as files (unless said otherwise), or all content in SQLite volumes',
+        ).choices(['hybrid', 'sqlite-only']),
       )
       .option('--encrypt', 'encrypt the store; without one of the keys below, asks for a passphrase')
       .option('--recovery', 'with --encrypt: make a recovery key as well, and print it')
@@ -76,7 +76,8 @@ export const init: Verb = {
       return await initReplica(context, directory!, { ...options, replicaOf: options.replicaOf });
     if ([options.tokenFile, options.tlsCa, options.allowPlainHttp].some((one) => one !== undefined))
       throw new UsageError('--token-file, --tls-ca and --allow-plain-http go with --replica-of');
-    const { encrypt, padding, recovery, compress: compression, chunking, layout } = options;
+    const { encrypt, padding, recovery, compress: compression = 'off' } = options;
+    const { chunking = 'off', layout = 'hybrid' } = options;
     const wanted = isGiven(context.key) || padding !== undefined || recovery === true;
     if (encrypt !== true && wanted)
       throw new UsageError('a key, --recovery and --padding are for an encrypted store: say --encrypt');
@@ -102,6 +103,7 @@ export const init: Verb = {
     try {
       if (encrypt === true && store.parameters.encryption === null)
         throw new StoreError('conflict', `${directory!} is a store already, and is not encrypted`);
+      if (isThere) checkAsAsked(directory!, store, options);
       await tell(store, {
         ...context,
         directory: directory!,
@@ -114,6 +116,26 @@ export const init: Verb = {
     return exitCodes.fine;
   },
 };
+
+/** What is fixed when a store is made stays; who asked for something else is to know. */
+function checkAsAsked(
+  directory: string,
+  { parameters }: Store,
+  { compress, chunking, layout, padding }: InitOptions,
+): void {
+  const fixed = [
+    ['compress', compress, parameters.compression.mode],
+    ['chunking', chunking, parameters.chunking.mode],
+    ['layout', layout, parameters.layout],
+    ['padding', padding, parameters.encryption?.padding],
+  ] as const;
+  for (const [option, asked, is] of fixed)
+    if (asked !== undefined && asked !== is)
+      throw new StoreError(
+        'conflict',
+        `${directory} is a store already, made with --${option} ${is}, which stays: for --${option} ${asked} make another store`,
+      );
+}
 
 async function firstSecret(
   directory: string,

@@ -36,9 +36,12 @@ export async function* diffTrees(
   after: BlobId,
   options: DiffOptions = {},
 ): AsyncGenerator<TreeChange, void, void> {
-  for (const id of [before, after])
-    if ((await store.stat(id))?.kind === 'raw')
+  for (const id of [before, after]) {
+    const stat = await store.stat(id);
+    // Of a blob that a rebuild lost, what it was is not known: reading says that it is damaged.
+    if (stat?.kind === 'raw' && !stat.suspect)
       throw new StoreError('invalid-argument', `${id} is a blob of bytes, not a snapshot`, { id });
+  }
   yield* diffFolders({ store, options }, { path: '', depth: 1, before, after });
 }
 

@@ -63,6 +63,23 @@ test('what is damaged and lost is told, with exit 3; collection waits for --acce
   assert.match(lost.stdout, /^rebuilt, without any root or owner: \d blobs/);
 });
 
+test('a snapshot that was lost with its volumes reads as damaged, not as a blob of bytes', async (t) => {
+  const folder = workFolder(t);
+  const options = { cwd: folder };
+  writeFiles(folder, { 'in/a': 'one' });
+  await holdfast(['init', 'store'], options);
+  const { root } = (await holdfast(['add', 'store', 'in', '--json'], options)).json;
+  rmSync(join(folder, 'store/volumes'), { recursive: true });
+  rmSync(join(folder, 'store/index.db'));
+  const rebuilt = await holdfast(['rebuild', 'store'], options);
+  assert.equal(rebuilt.exit, 3);
+  assert.match(rebuilt.stderr, new RegExp(`lost: ${root}, of root main`));
+  for (const line of ['get store main out', 'ls store main', `diff store main ${'0'.repeat(64)}`]) {
+    const { exit, json } = await holdfast([...line.split(' '), '--json'], options);
+    assert.deepEqual([exit, json.error.code], [3, 'corrupt'], line);
+  }
+});
+
 test('what is no store is not rebuilt', async (t) => {
   const folder = workFolder(t);
   const { exit, json } = await holdfast(['rebuild', 'nothing', '--json'], { cwd: folder });

@@ -109,6 +109,8 @@ test('mistakes of use are exit 2, what is not there is exit 1, each with one lin
   assert.equal((await holdfast(['add', 'none', 'a'], options)).exit, 1);
   await holdfast(['init', 'store'], options);
   assert.equal((await holdfast(['add', 'store', 'a'], options)).exit, 0);
+  for (const args of [['--compress', 'auto'], ['--compress', 'auto', '--layout', 'hybrid'], []])
+    assert.equal((await holdfast(['init', 'auto', ...args], options)).exit, 0, 'as it was made, or unsaid');
   const wrong: readonly (readonly [exit: number, code: string, args: readonly string[]])[] = [
     [2, 'invalid-argument', ['frobnicate']],
     [2, 'invalid-argument', ['ls']],
@@ -122,6 +124,10 @@ test('mistakes of use are exit 2, what is not there is exit 1, each with one lin
     [2, 'invalid-argument', ['cat', 'store', 'main:a']],
     [2, 'invalid-argument', ['ls', 'store', 'main:a/../a']],
     [1, 'conflict', ['get', 'store', 'main', 'full']],
+    [1, 'conflict', ['init', 'store', '--compress', 'auto']],
+    [1, 'conflict', ['init', 'store', '--chunking', 'fastcdc']],
+    [1, 'conflict', ['init', 'store', '--layout', 'sqlite-only']],
+    [1, 'conflict', ['init', 'auto', '--compress', 'off']],
     [1, 'not-a-store', ['ls', 'nowhere']],
     [1, 'not-a-store', ['ls', 'full']],
     [1, 'not-found', ['ls', 'store', 'nothing']],

@@ -10,7 +10,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
-import type { Damage, Store } from '../../engine/index.ts';
+import type { Damage, OpenOptions, Store } from '../../engine/index.ts';
 import { writeChunkSums } from '../../engine/commit/files.ts';
 import { Digester } from '../../engine/content/digest.ts';
 import { nodeProvider } from '../../engine/providers/node.ts';
@@ -21,6 +21,7 @@ import {
   collect,
   noise,
   putAll,
+  same,
   sha256,
   smallParameters,
   storeTest,
@@ -191,6 +192,61 @@ for (const [what, damage] of Object.entries(spoil)) {
     },
   );
 }
+
+for (const [what, options] of Object.entries<OpenOptions>({
+  compressed: { compression: 'always' },
+  encrypted: { encryption: { secret: { kind: 'raw-key', key: new Uint8Array(32).fill(5) } } },
+}))
+  storeTest(
+    `a turned bit in the head of a file that is ${what}, which no read needs, is found by a scrub, and healed`,
+    async (folder) => {
+      const store = await folder.open(options);
+      const content = text('the same again and again '.repeat(4000));
+      const { id } = await store.put(content, { owner: 'x' });
+      for (const at of [0, 7]) {
+        flip(folder.files('blobs')[0]!, at);
+        const reasons = (await store.scrub()).damaged.map((found) => `${found.id}: ${found.reason}`);
+        assert.equal(reasons.length, 1, `byte ${at}`);
+        assert.match(reasons[0]!, new RegExp(`^${id}.*another head`));
+        same(await store.get(id), content);
+        await heals(store, content);
+        assert.deepEqual((await store.scrub()).damaged, []);
+      }
+      await folder.closeAll();
+      if (what !== 'encrypted') return;
+      // Without keys as well.
+      flip(folder.files('blobs')[0]!, 6);
+      const { encryption: _, ...keyless } = options;
+      const locked = await folder.open({ ...keyless, mode: 'open' });
+      assert.equal((await locked.scrub()).damaged.length, 1);
+      await folder.closeAll();
+      await heals(await folder.open(options), content);
+    },
+  );
+
+storeTest(
+  'a copy whose head is damaged is healed from its mirror, and not copied where there is none',
+  async (folder) => {
+    const store = await folder.open({ compression: 'always' });
+    await store.volumes.extend(join(folder.side, 'files'));
+    await store.volumes.extend(join(folder.side, 'packs'), { kind: 'sqlite' });
+    const contents = ['one', 'other'].map((word) => text(`the ${word} again and again `.repeat(4000)));
+    const [mirrored, single] = await putAll(store, contents, 'x');
+    const fileOf = (id: string): string => folder.files('blobs').find((path) => path.includes(id))!;
+    flip(fileOf(single!), 2);
+    await store.volumes.mirror(2);
+    assert.deepEqual(
+      (await store.scrub()).damaged.map(({ id }) => id),
+      [single],
+    );
+    assert.equal((await store.stat(single!))?.copies, 0);
+    flip(fileOf(mirrored!), 2);
+    const { damaged, healed } = await store.scrub();
+    assert.deepEqual([damaged.map(({ id }) => id), healed], [[single], 1]);
+    same(await store.get(mirrored!), contents[0]!);
+    await heals(store, contents[1]!);
+  },
+);
 
 storeTest(
   'a large blob that is only found bad by its id, since its checksums fit, is refused as well',

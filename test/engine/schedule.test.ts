@@ -1,5 +1,6 @@
 /** Upkeep by itself: kept in the store, run once by one process, at its time, in its hours, when all is quiet. */
 import assert from 'node:assert/strict';
+import { chmodSync, renameSync, writeFileSync } from 'node:fs';
 import Database from 'better-sqlite3';
 import type { MaintenanceJob, OpenOptions, Store, StoreEvents } from '../../engine/index.ts';
 import { type ManualHost, manualHost, until } from './manual-host.ts';
@@ -374,3 +375,33 @@ storeTest('maintain: what is due, once, and its write-ahead log copied back', as
   const stopped = AbortSignal.abort(new Error('enough'));
   await assert.rejects(store.maintain({ signal: stopped }), /enough/);
 });
+
+storeTest(
+  'maintain: what the last scrub did not reach, and what was found damaged since, is due',
+  async (folder) => {
+    const host = manualHost(midnight);
+    const { store } = await openWatched(folder, host, { schedule: 'leave' });
+    const { id } = await store.put(noise(40_000), { owner: 'me' });
+    const isDue = async (): Promise<boolean> => (await store.maintain({ days: 1000 })).scrub !== undefined;
+    await store.scrub();
+    assert.equal(await isDue(), false);
+    const blobs = folder.at('blobs');
+    renameSync(blobs, `${blobs}.away`);
+    host.clock.advance(minute);
+    const { complete, unreachable } = await store.scrub();
+    assert.deepEqual([complete, unreachable], [true, 1]);
+    assert.equal(await isDue(), true, 'a volume is away');
+    renameSync(`${blobs}.away`, blobs);
+    assert.equal(await isDue(), true, 'it is back');
+    await store.scrub();
+    assert.equal(await isDue(), false);
+
+    const [path] = folder.files('blobs').filter((name) => !name.includes('label'));
+    chmodSync(path!, 0o644);
+    writeFileSync(path!, noise(40_000, 3));
+    await assert.rejects(store.get(id), withCode('corrupt'));
+    while ((await store.stats()).suspect === 0) await new Promise((resolve) => setImmediate(resolve));
+    assert.equal(await isDue(), true, 'a read found damage');
+    await store.put(noise(40_000));
+  },
+);

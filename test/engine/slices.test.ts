@@ -85,6 +85,25 @@ test('another file under the path is not read for the one that is open, and none
   assert.equal(opened.size, 0);
 });
 
+test('behind the end that the asker was told of nothing is hashed: what is stored is what is hashed', async (t) => {
+  const content = noise(4096, 1);
+  const { path, host, file } = fileOf(t, content);
+  const { link, opened } = neighbour(host);
+  const own = new Digester(nodeProvider, 0);
+  const slices = await slicesOf(file, { path, facts: file.facts(), framed: true, link, own, sizes });
+  const came: Uint8Array[] = [];
+  for (let bytes; (bytes = await slices.next()).length > 0;) came.push(bytes.slice());
+  // It grows before a slot is filled that was asked for beforehand.
+  for (const one of opened)
+    one.read = (target) => {
+      target.fill(7);
+      return target.length;
+    };
+  await slices.next();
+  assert.deepEqual(Buffer.concat(came), Buffer.from(content));
+  assert.equal(Buffer.from((await slices.finish()).id).toString('hex'), sha256(content));
+});
+
 test('what the neighbour cannot read is told, and given up it closes the file', async (t) => {
   const { path, host, file } = fileOf(t, noise(50_000, 1));
   const { link, opened } = neighbour(host);
@@ -133,6 +152,26 @@ test('writes stay in order, at most one is under way after each step, and memory
   assert.deepEqual(Buffer.concat(written), Buffer.from(content));
   assert.ok(given.some(({ length }) => length === 0));
   assert.ok(given.every(({ length }) => length <= 1000));
+});
+
+test('memory for copies is not given back while the rest of it is in use', async () => {
+  for (const short of [1, 36, 64]) {
+    const written: Uint8Array[] = [];
+    const out = new WriteBehind(async (pieces) => void written.push(...pieces.map((piece) => piece.slice())));
+    const content = noise(1024 * 1024 + 3 * 65_536, short);
+    // What ends the first write leaves a few bytes of its memory for the second.
+    const cuts = [1024 * 1024, 1024 * 1024 + 65_536 - short, 1024 * 1024 + 2 * 65_536, content.length];
+    out.give(content.slice(0, cuts[0]! - 65_536));
+    out.write(content.subarray(cuts[0]! - 65_536, cuts[0]! - short));
+    out.give(content.slice(cuts[0]! - short, cuts[0]));
+    for (const [i, cut] of cuts.slice(1).entries()) {
+      out.write(content.subarray(cuts[i], cut));
+      await out.settle();
+      await new Promise(setImmediate);
+    }
+    await out.finish();
+    assert.equal(Buffer.compare(Buffer.concat(written), content), 0, `${short} bytes are left`);
+  }
 });
 
 test('a write that fails is told by the next step or by the end, never lost', async () => {

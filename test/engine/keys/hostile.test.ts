@@ -10,6 +10,7 @@ import {
   addSlot,
   createKeys,
   describeKeys,
+  removeSlot,
   renewSlots,
   rotate,
   unlockKeys,
@@ -289,4 +290,42 @@ test('files of keys that wait cost who opens by a passphrase no more than the bo
   assert.equal(few.work, 17 * own);
   // What is derived by nothing slow costs nothing, however many wait.
   assert.equal((await opening([...forged(16, dearest), added.file], first)).file, added.file);
+});
+
+test('a forged file that names the opener’s slot costs no more, and who was shut out cannot say that it was made since', async () => {
+  const { counting } = countingProvider();
+  const makeTools = { ...tools, provider: counting };
+  const inUse = await createKeys(makeTools, phrase);
+  const own = workOf(ours);
+  const [slot] = describeKeys(provider, inUse.file).slots;
+  const id = Buffer.from(slot!.id, 'hex');
+  const named = Array.from({ length: 16 }, (_, i) =>
+    // With another commitment: the slot's key opens nothing, as it would with a secret that does not fit.
+    changed(changed(forgedFile(inUse.file, 100 + i, dearest), headBytes, ...id), headBytes + 100, i),
+  );
+  const counted = countingProvider();
+  const opened = await openNewest(counted.counting, { inUse: inUse.file, waiting: named }, phrase);
+  assert.equal(opened.keysFile, inUse.file);
+  assert.ok(counted.work <= own + waitingWorkMax, `${counted.work}`);
+
+  // Who had the keyring has the key of each slot, and writes the slot again with another salt and a higher sequence.
+  const renewed = await renewSlots(makeTools, inUse, [phrase]);
+  const key = inUse.keyring.slotKey(slot!.id)!;
+  const numbers = [id, random(32), random(24), random(24)];
+  const forging = {
+    ...makeTools,
+    provider: { ...counting, argon2id: () => Promise.resolve(key.slice()) },
+    random: (bytes: number) => {
+      const next = numbers.shift();
+      return next?.length === bytes ? new Uint8Array(next) : random(bytes);
+    },
+  };
+  const theirs = await addSlot(makeTools, inUse, first);
+  const forged = await addSlot(forging, removeSlot(makeTools, theirs, slot!.id), phrase);
+  assert.ok(describeKeys(provider, forged.file).sequence > describeKeys(provider, renewed.file).sequence);
+  for (const waiting of [
+    [forged.file, renewed.file],
+    [renewed.file, forged.file],
+  ])
+    assert.equal((await openNewest(counting, { inUse: inUse.file, waiting }, phrase)).keysFile, renewed.file);
 });
