@@ -20,6 +20,7 @@ export class KillBench {
   readonly #started = new Set<ChildProcess>();
   #next: Promise<Started> | undefined;
   #zygote: Zygote | undefined;
+  #said = false;
 
   /** `few`: it is not worth much time to make them fast. */
   constructor(subject: Subject, { few }: { readonly few: boolean }) {
@@ -36,6 +37,10 @@ export class KillBench {
         forker: forker.path,
         few: this.#few,
       })).child(plan);
+    if (plan.inline === true && !this.#said) {
+      this.#said = true;
+      process.emitWarning(`no process can be forked, each takes ten times as long: ${forker.missing}`);
+    }
     const started = await (this.#next ?? this.#start());
     this.#next = this.#start();
     started.child.stdin!.end(`${JSON.stringify(plan)}\n`);
@@ -100,6 +105,7 @@ class Zygote {
   readonly #waiting: ((answer: number) => void)[] = [];
   readonly #ready: Promise<number>;
   #stderr = '';
+  #closed = false;
 
   constructor(argument: ZygoteArgument) {
     const script = new URL('./zygote.ts', import.meta.url).pathname;
@@ -118,7 +124,7 @@ class Zygote {
     );
     // Whoever waits for its answer would wait for ever.
     this.#process.on('exit', (code, signal) => {
-      if (signal !== 'SIGKILL') throw new Error(`the zygote ended with ${code ?? signal}: ${this.#stderr}`);
+      if (!this.#closed) throw new Error(`the zygote ended with ${code ?? signal}: ${this.#stderr}`);
     });
   }
 
@@ -144,6 +150,7 @@ class Zygote {
   }
 
   close(): void {
+    this.#closed = true;
     this.#process.kill('SIGKILL');
   }
 }

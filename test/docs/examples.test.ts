@@ -5,7 +5,9 @@ import { chmodSync, existsSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, wri
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { type TestContext, test } from 'node:test';
+import { pathToFileURL } from 'node:url';
 import { holdfast } from '../cli/command.ts';
+import { full } from '../crash/sample.ts';
 import { type CodeBlock, codeBlocks, page, pages, repository } from './page.ts';
 
 const { isStale } = (await import(new URL('../toolchain/build.mjs', import.meta.url).href)) as {
@@ -104,12 +106,25 @@ test('there are examples to run', () => {
   assert.ok(commandLines.length > 0);
 });
 
-for (const example of programs) {
-  test(`${example.page}:${String(example.line)} runs`, (context) => {
-    const folder = workplace(context);
-    writeFileSync(join(folder, 'example.ts'), `${example.text}\n`);
-    const { status, told } = run(process.execPath, ['--no-warnings', 'example.ts'], folder);
-    assert.equal(status, 0, `${told}\n${example.text}`);
+/** Each in a process of its own in CI; else one after the other in one, since to load the package takes longer than most of them do. */
+const together = full ? programs.map((example) => [example]) : [programs];
+for (const examples of together) {
+  const places = examples.map((example) => `${example.page}:${String(example.line)}`).join(', ');
+  test(`${places} runs`, (context) => {
+    const folders = examples.map(() => workplace(context));
+    folders.forEach((folder, i) => writeFileSync(join(folder, 'example.ts'), `${examples[i]!.text}\n`));
+    const lines = folders.map(
+      (folder) =>
+        `process.chdir(${JSON.stringify(folder)});\nawait import(${JSON.stringify(pathToFileURL(join(folder, 'example.ts')).href)});\n`,
+    );
+    const [first] = folders as [string];
+    writeFileSync(join(first, 'all.mjs'), `${lines.join('')}console.log('all ran');\n`);
+    const entry = examples.length === 1 ? 'example.ts' : 'all.mjs';
+    const { status, told } = run(process.execPath, ['--no-warnings', entry], first);
+    const texts = examples.map(({ text }, i) => `${folders[i]!}:\n${text}`);
+    assert.equal(status, 0, [told, ...texts].join('\n'));
+    // None of them ended the process before the next one's turn.
+    if (examples.length > 1) assert.match(told, /^all ran$/m);
   });
 }
 

@@ -143,7 +143,7 @@ storeTest('a version of a blob adds what changed, and the same blob nothing', as
   assert.equal((await store.stat(id))!.references, 2);
 });
 
-const wholeMiB = sample(64, 16);
+const wholeMiB = sample(64, 8);
 
 storeTest(
   `1 KiB at the head of ${wholeMiB} MiB adds at most 1.2 MB, at the sizes of a new store`,
