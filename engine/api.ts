@@ -85,9 +85,8 @@ export type {
   ScrubRecord,
   ScrubResult,
   StoreHealth,
-  Touched,
-  TouchedRoot,
 } from './scrubbing.ts';
+export type { LogDamage, Touched, TouchedRoot } from './scrubbing.ts';
 
 /** sha256 of the caller's bytes: 64 lower-case hex digits. */
 export type BlobId = string;

@@ -1,7 +1,8 @@
 /** A scrub from the calling thread: ranges spread over the workers, what they find settled by the commit thread, then counts. */
 import PQueue from 'p-queue';
-import type { ScrubOptions, ScrubResult, Touched } from './api.ts';
+import type { LogDamage, ScrubOptions, ScrubResult, Touched } from './api.ts';
 import { noVolume } from './catalog/blob-rows.ts';
+import type { LogLook, LogSlice } from './catalog/log-damage.ts';
 import type { FoundDamage, VerifyResult } from './content/findings.ts';
 import { Goal, type GoalOrder, goalMemory } from './content/goal.ts';
 import { type PaceOrder, paceMemory } from './content/pace.ts';
@@ -113,7 +114,7 @@ async function recount(
   crew: Crew,
   badRows: number,
   signal: AbortSignal | undefined,
-): Promise<{ recounted: number; badRows: number }> {
+): Promise<Pick<ScrubResult, 'recounted' | 'badRows' | 'rootLog'>> {
   const counts = { recounted: 0, badRows };
   let sound = true;
   const last = await crew.work<number>('last-bucket', undefined);
@@ -129,8 +130,24 @@ async function recount(
     sound &&= counted.badRows === 0;
   };
   await Promise.all(Array.from({ length: last + 1 }, (_, bucket) => queue.add(() => lookAt(bucket))));
-  if (sound) await crew.commit('scrub-clear', undefined);
-  return counts;
+  const rootLog = await readLog(crew, sound, signal);
+  if (sound && rootLog?.mended !== false) await crew.commit('scrub-clear', undefined);
+  return { ...counts, ...(rootLog === undefined ? {} : { rootLog }) };
+}
+
+/** In slices, so that no read waits for more than one. What is found is looked at again under the write lock, and mended. */
+async function readLog(
+  crew: Crew,
+  sound: boolean,
+  signal: AbortSignal | undefined,
+): Promise<LogDamage | undefined> {
+  for (let args: readonly LogLook[] = []; ;) {
+    signal?.throwIfAborted();
+    const { next, problem } = await crew.work<LogSlice>('query', { name: 'logLook', args });
+    if (problem !== undefined) return await crew.commit<LogDamage | undefined>('scrub-log', sound);
+    if (next === undefined) return undefined;
+    args = [next];
+  }
 }
 
 interface AgedRange {

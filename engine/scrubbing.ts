@@ -84,7 +84,17 @@ export interface ScrubResult {
   readonly recounted: number;
   /** Catalog rows or row buckets whose checksum does not hold. */
   readonly badRows: number;
+  /** Absent where the root log is as it was written, and where the scrub did not come to its end: it is read last. */
+  readonly rootLog?: LogDamage;
   readonly milliseconds: number;
+}
+
+/** Damage of the root log. What the catalog says of roots and owners is not touched by it. */
+export interface LogDamage {
+  /** In words. */
+  readonly problem: string;
+  /** It was written anew: what could be read of it, and what the catalog knows besides; the old one lies in `quarantine/`. */
+  readonly mended: boolean;
 }
 
 /** One scrub, as it is remembered. The newest 1,000 are. */

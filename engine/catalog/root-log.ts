@@ -41,6 +41,8 @@ export class RootLog {
   readonly #file: OpenFile;
   readonly #provider: Provider;
   readonly #durable: boolean;
+  readonly #files: Files;
+  readonly #storeId: Uint8Array;
 
   constructor(
     files: Files,
@@ -49,6 +51,8 @@ export class RootLog {
   ) {
     this.#provider = provider;
     this.#durable = place.durable;
+    this.#files = files;
+    this.#storeId = place.storeId;
     this.#file = openLog(files, place.path);
     const head = new Uint8Array(logHeadBytes);
     this.#file.read(head, 0);
@@ -92,6 +96,26 @@ export class RootLog {
   /** Whole records behind the position, up to the first torn or damaged one. */
   tail(position: LogPosition): Generator<{ entry: RootLogEntry; next: LogPosition }> {
     return recordsIn(this.#file, this.#provider, position);
+  }
+
+  /** Whether the file under this path is the one that is appended to. */
+  isAt(path: string): boolean {
+    const [mine, there] = [this.#file.facts(), this.#files.facts(path)];
+    return there !== undefined && there.ino === mine.ino && there.dev === mine.dev;
+  }
+
+  /**
+   * Writes a damaged log anew, in its own file, since other processes have it open, too: a head, and then what the draft holds. Whoever dies
+   * on the way leaves a damaged log, which it was before.
+   */
+  overwrite(draft: OpenFile): void {
+    this.#file.write(encodeLogHead(this.#storeId), 0);
+    const buffer = new Uint8Array(windowBytes);
+    let at = logHeadBytes;
+    for (let read = 0; (read = draft.read(buffer, at - logHeadBytes)) > 0; at += read)
+      this.#file.write(buffer.subarray(0, read), at);
+    this.#file.truncate(at);
+    if (this.#durable) this.#file.sync();
   }
 
   close(): void {

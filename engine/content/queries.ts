@@ -22,8 +22,11 @@ import {
   prefixOf,
   storedForms,
 } from '../catalog/blob-rows.ts';
+import { readState } from '../catalog/catalog.ts';
 import { type VolumeRow, volumeRows } from '../catalog/group.ts';
 import type { StoreLayout } from '../catalog/layout.ts';
+import { type LogLook, type LogSlice, lookAtLog, shortLog } from '../catalog/log-damage.ts';
+import { logStart } from '../catalog/root-log.ts';
 import { type ScheduleState, readSchedule } from '../catalog/schedule-row.ts';
 import { equalBytes, fromHex, toHex } from '../codec/bytes.ts';
 import type { Provider } from '../codec/provider.ts';
@@ -49,6 +52,8 @@ export function sideKey(realm: Realm, table: string, key: string): string {
   return realm.state === 'plain' ? key : realm.find('side', `${table}\0${key}`);
 }
 
+/** Of the root log, read in one answer. */
+const logSliceBytes = 64 * 1024;
 /** Rows of a list in one answer. */
 export const listRows = 500;
 
@@ -155,6 +160,13 @@ export class Queries {
   /** Newest first. O(length of the log). */
   deletedRoots(): DeletedRoot[] {
     return deletedRoots(this.#reader, this.#log());
+  }
+
+  /** A slice of a look at the root log, about 5 ms; without a look to go on with the first one. */
+  logLook(look: LogLook = { at: logStart, end: readState(this.#reader.sql).log }): LogSlice {
+    const slice = lookAtLog(this.#log(), look, logSliceBytes);
+    const { doubt } = readState(this.#reader.sql);
+    return slice.next === undefined && doubt.startsWith(shortLog) ? { problem: doubt, ...slice } : slice;
   }
 
   #log(): LogPlace {

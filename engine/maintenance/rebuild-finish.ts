@@ -47,7 +47,8 @@ function setAside(files: Files, path: string, folder: string): void {
   files.syncFolder(files.join(path, '..'));
 }
 
-function keepCopy(files: Files, path: string, folder: string): void {
+/** Copies a file into a folder for such files, durably, under a name that is free. */
+export function keepCopy(files: Files, path: string, folder: string): void {
   const from = files.open(path, 'read');
   try {
     const to = files.open(freeName(files, folder, nameOf(path)), 'create');

@@ -4,6 +4,7 @@ import type { Transaction } from '../catalog/catalog.ts';
 import type { StoreLayout } from '../catalog/layout.ts';
 import { isDead, leasesIn, removeLeaseFile } from '../catalog/leases.ts';
 import { type VolumeRow, tempPath } from '../catalog/group.ts';
+import { shortLog } from '../catalog/log-damage.ts';
 import { type LogPosition, type RootLog, logStart } from '../catalog/root-log.ts';
 import { fromHex, toHex } from '../codec/bytes.ts';
 import type { DatabaseClass } from '../driver.ts';
@@ -170,7 +171,7 @@ function replayLog(
     transaction.state.log = endOf(log);
     log.cut(transaction.state.log);
     transaction.raiseDoubt(
-      'roots.log is shorter than the catalog remembers: it was cut or restored from an older copy',
+      `${shortLog}: it was cut or restored from an older copy`,
     );
     return { replayed: 0, unresolved: 0 };
   }

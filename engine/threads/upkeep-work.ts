@@ -1,5 +1,6 @@
 /** The commit thread's part of upkeep, by name: records of scrubs, their counts, the schedule, the write-ahead log. */
 import type { Catalog } from '../catalog/catalog.ts';
+import type { Provider } from '../codec/provider.ts';
 import type { VolumeSet } from '../commit/volume-set.ts';
 import {
   type RunRequest,
@@ -12,12 +13,14 @@ import {
 } from '../maintenance/scheduling.ts';
 import { type ScrubEnd, beginScrub, endScrub } from '../maintenance/scrub-log.ts';
 import { recountBucket } from '../maintenance/recount.ts';
+import { settleLog } from '../maintenance/mend-log.ts';
 import { clearDoubt, scrubRanges } from '../maintenance/settle-scrub.ts';
 import type { Handler } from '../rpc.ts';
 
 export interface UpkeepContext extends SchedulingContext {
   readonly catalog: Catalog;
   readonly volumes: VolumeSet;
+  readonly provider: Provider;
 }
 
 /** `run` lets the work at the open store, and judges what it throws. */
@@ -29,6 +32,7 @@ export function upkeepHandlers(
     'scrub-end': (end: ScrubEnd) => run(({ catalog }) => endScrub(catalog, end)),
     'scrub-ranges': () => run(({ volumes }) => scrubRanges(volumes)),
     'scrub-recount': (bucket: number) => run(({ catalog }) => recountBucket(catalog, bucket)),
+    'scrub-log': (sound: boolean) => run((context) => settleLog(context, sound)),
     'scrub-clear': () => run(({ catalog, volumes }) => clearDoubt(catalog, volumes)),
     'schedule-set': (request: Parameters<typeof setSchedule>[1]) =>
       run((context) => setSchedule(context, request)),

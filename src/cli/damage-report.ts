@@ -1,5 +1,5 @@
 /** Damage as the command line tells it: with the paths of what needs it. */
-import { type DamageFound, type Store, pathOfChain } from '../index.ts';
+import { type DamageFound, type LogDamage, type Store, pathOfChain } from '../index.ts';
 import type { Output } from './output.ts';
 import { showCount, showName } from './units.ts';
 
@@ -34,4 +34,11 @@ export function tellDamage(
   }
   for (const owner of touches.owners) output.note(`  needed by owner ${showName(owner)}`);
   if (touches.more) output.note('  and by more than is told here');
+}
+
+/** What was found of the root log, and what it means. */
+export function showLog({ problem, mended }: LogDamage): string {
+  return mended
+    ? `${problem}: written anew from what could be read of it and from the catalog; the damaged one lies in quarantine/`
+    : `damaged: ${problem}`;
 }

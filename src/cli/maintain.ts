@@ -1,6 +1,6 @@
 /** `holdfast maintain DIR`: what is due of collection, scrub and compaction, in one call; for cron and systemd. */
 import type { MaintainResult, MaintenanceJob } from '../index.ts';
-import { type DamageReport, tellDamage, withPaths } from './damage-report.ts';
+import { type DamageReport, showLog, tellDamage, withPaths } from './damage-report.ts';
 import type { Output } from './output.ts';
 import { parseCap, showEvicted, withCapOptions } from './cap.ts';
 import { Progress } from './progress.ts';
@@ -75,6 +75,7 @@ async function tell(output: Output, { gc, scrub, compact, skipped, walBytes }: T
   if (scrub !== undefined) {
     for (const found of scrub.damaged) tellDamage(output, found);
     for (const found of scrub.unreadable) tellDamage(output, found, 'cannot be read');
+    if (scrub.rootLog !== undefined) output.note(showLog(scrub.rootLog));
     for (const one of scrub.away) output.note(`holdfast: ${one}`);
     const { blobs, copies, bytes, damaged, healed, missingCopies, unreachable, verified } = scrub;
     const what = verified === 'content' ? '' : 'of stored bytes ';
@@ -111,7 +112,8 @@ const said = {
 
 /** Damage before all, as of a scrub; then what failed or stands still; then copies that lack or cannot be read. */
 function exitOf({ gc, scrub, skipped }: Told): number {
-  if (scrub !== undefined && scrub.damaged.length + scrub.badRows > 0) return exitCodes.damage;
+  if (scrub !== undefined && (scrub.damaged.length + scrub.badRows > 0 || scrub.rootLog !== undefined))
+    return exitCodes.damage;
   if (skipped.some(({ why }) => why === 'failed') || gc?.blocked !== undefined) return exitCodes.failed;
   return scrub !== undefined && scrub.missingCopies + scrub.unreachable > 0
     ? exitCodes.unavailable

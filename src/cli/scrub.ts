@@ -1,6 +1,7 @@
 /** `holdfast scrub DIR`: reads and verifies every byte of a store. */
+
 import { Progress } from './progress.ts';
-import { tellDamage, withPaths } from './damage-report.ts';
+import { showLog, tellDamage, withPaths } from './damage-report.ts';
 import { exitCodes } from './exit.ts';
 import {
   parseBytes,
@@ -49,6 +50,7 @@ export const scrub: Verb = {
     for (const found of result.damaged) tellDamage(output, found);
     for (const found of result.unreadable) tellDamage(output, found, 'cannot be read');
     if (result.badRows > 0) output.note(`${showCount(result.badRows, 'row')} of the catalog damaged`);
+    if (result.rootLog !== undefined) output.note(showLog(result.rootLog));
     if (result.unreachable > 0)
       output.note(
         `${showCount(result.unreachable, 'blob')} of which nothing can be said: ${result.away.length > 0 ? 'what they lie in is away' : 'a disk cannot read them, or what they lie in was away'}`,
@@ -58,7 +60,11 @@ export const scrub: Verb = {
     for (const one of result.away) output.note(one);
     const seconds = result.milliseconds / 1000;
     const verdict =
-      result.damaged.length === 0 ? 'no damage' : `${showCount(result.damaged.length, 'blob')} damaged`;
+      result.damaged.length > 0
+        ? `${showCount(result.damaged.length, 'blob')} damaged`
+        : result.rootLog === undefined
+          ? 'no damage'
+          : 'no blob damaged';
     const healed =
       result.healed === 0 ? '' : ` left, ${showCount(result.healed, 'copy', 'copies')} made anew`;
     await output.line(
@@ -73,7 +79,7 @@ export const scrub: Verb = {
         'without a key only stored bytes were verified: damage is seen, whether the content is authentic is not',
       );
     await output.result({ ...result, verified });
-    if (result.damaged.length + result.badRows > 0) return exitCodes.damage;
+    if (result.damaged.length + result.badRows > 0 || result.rootLog !== undefined) return exitCodes.damage;
     return result.missingCopies + result.unreachable > 0 ? exitCodes.unavailable : exitCodes.fine;
   },
 };

@@ -68,7 +68,7 @@ async function sample(output: Output, folder: string): Promise<void> {
 
 async function report(output: Output, rehearsal: Rehearsal, kept: string | undefined): Promise<number> {
   const { imported, scrubbed, compared, comparedReplica } = rehearsal;
-  const sound = scrubbed.damaged.length + scrubbed.badRows === 0;
+  const sound = scrubbed.damaged.length + scrubbed.badRows === 0 && scrubbed.rootLog === undefined;
   const differences = [...compared.differences, ...comparedReplica.differences];
   const differenceCount = compared.differenceCount + comparedReplica.differenceCount;
   const saved = imported.bytes - imported.newBytes;

@@ -52,6 +52,24 @@ test('damage is exit 3 for cat, get and scrub; wrong bytes never come out', asyn
   assert.equal((await holdfast(['cat', 'store', 'main:in/large'], options)).stdout, large.toString());
 });
 
+test('a scrub tells damage of the root log, exit 3, and mends it', async (t) => {
+  const folder = workFolder(t);
+  const options = { cwd: folder };
+  writeFiles(folder, { 'in/small': 'small' });
+  await holdfast(['init', 'store'], options);
+  await holdfast(['add', 'store', 'in'], options);
+  const log = join(folder, 'store/roots.log');
+  const bytes = readFileSync(log);
+  bytes[50]! ^= 1;
+  writeFileSync(log, bytes);
+  const { exit, json, stderr } = await holdfast(['scrub', 'store', '--json'], options);
+  assert.deepEqual([exit, json.damaged.length, json.rootLog.mended], [3, 0, true]);
+  assert.match(stderr, /roots\.log is damaged at byte 24: written anew .*quarantine/);
+  const again = await holdfast(['scrub', 'store'], options);
+  assert.equal(again.exit, 0, again.stderr);
+  assert.match(again.stdout, /^no damage/);
+});
+
 test('a store that somebody else keeps locked is exit 4', async (t) => {
   const folder = workFolder(t);
   const options = { cwd: folder };

@@ -10,7 +10,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
-import type { Damage, OpenOptions, Store } from '../../engine/index.ts';
+import { type Damage, type OpenOptions, type Store, rebuildStore } from '../../engine/index.ts';
 import { writeChunkSums } from '../../engine/commit/files.ts';
 import { Digester } from '../../engine/content/digest.ts';
 import { nodeProvider } from '../../engine/providers/node.ts';
@@ -563,4 +563,98 @@ storeTest('damage met in a store open for reading is told, and nothing is writte
   await folder.closeAll();
   assert.deepEqual(readFileSync(folder.at('index.db')), before);
   folder.leaves([id]);
+});
+
+/** What an engine that had lost its catalog would make of the log: the log is all that names these. */
+async function rebuiltOf(folder: StoreFolder): Promise<unknown> {
+  await folder.closeAll();
+  const { gap, lost } = await rebuildStore(folder.path);
+  const store = await folder.open();
+  const owned = await store.gc({ graceMs: 0, dryRun: true });
+  const roots = (await store.roots.list()).map(({ name, id }) => [name, id]);
+  return { gap, lost, roots, blobs: (await store.stats()).blobs - owned.deleted };
+}
+
+const spoilt: Record<string, (log: Buffer) => Uint8Array> = {
+  'in its midst': (log) => Buffer.concat([log.subarray(0, 150), noise(100), log.subarray(250)]),
+  'at its beginning': (log) => Buffer.concat([log.subarray(0, 50), noise(100), log.subarray(150)]),
+  'at its end': (log) => Buffer.concat([log.subarray(0, -40), noise(40)]),
+  'in three places': (log) => {
+    for (const at of [100, 500, 900]) log[at]! ^= 4;
+    return log;
+  },
+  'all of it': (log) => Buffer.concat([log.subarray(0, 24), noise(log.length - 24)]),
+  'cut, and damaged before': (log) => {
+    log[300]! ^= 1;
+    return log.subarray(0, -200);
+  },
+};
+
+for (const [where, spoil] of Object.entries(spoilt))
+  storeTest(`a scrub sees damage of the root log ${where}, and mends it from the catalog`, async (folder) => {
+    let store = await folder.open();
+    const ids = await putAll(store, [text('a'), text('b'), text('c'), text('d')], 'app');
+    for (const [i, name] of ['one', 'two', 'three', 'four'].entries()) await store.roots.set(name, ids[i]!);
+    await store.roots.set('one', ids[3]!);
+    await store.roots.delete('two');
+    await store.release(ids[1]!, 'app');
+    await store.release(ids[2]!, 'app');
+    const roots = (await store.roots.list()).map(({ name, id }) => [name, id]);
+    await folder.closeAll();
+    change(folder.at('roots.log'), spoil);
+    const catalog = readFileSync(folder.at('index.db'));
+    await (await folder.open()).scrub();
+    await folder.closeAll();
+    // As after a crash before the commit: mended, and the catalog knows nothing of it.
+    writeFileSync(folder.at('index.db'), catalog);
+    store = await folder.open();
+    await store.roots.set('three', ids[1]!);
+    await store.scrub();
+    await store.roots.set('three', ids[2]!);
+    await folder.closeAll();
+    change(folder.at('roots.log'), spoil);
+    store = await folder.open();
+    const beside = await folder.open();
+    const found = await store.scrub();
+    assert.equal(found.rootLog?.mended, true, found.rootLog?.problem);
+    assert.match(found.rootLog.problem, /roots\.log/);
+    assert.ok(readdirSync(folder.at('quarantine')).some((name) => name.startsWith('roots.log')));
+    const { state } = await store.health();
+    assert.notEqual(state, 'damage');
+    assert.equal((await store.scrub()).rootLog, undefined);
+    // Whoever had it open appends to what is read from now on.
+    await beside.roots.set('later', ids[0]!);
+    assert.equal((await store.scrub()).rootLog, undefined);
+    const sequences = (await store.roots.log()).map(({ sequence }) => sequence);
+    assert.deepEqual(
+      sequences,
+      [...new Set(sequences)].toSorted((a, b) => a - b),
+    );
+    const { blobs } = await store.stats();
+    const { deleted, blocked } = await store.gc({ graceMs: 0, dryRun: true });
+    assert.equal(blocked, undefined);
+    assert.deepEqual(await rebuiltOf(folder), {
+      gap: undefined,
+      lost: [],
+      roots: [...roots, ['later', ids[0]!]].toSorted((a, b) => (a[0]! < b[0]! ? -1 : 1)),
+      blobs: blobs - deleted,
+    });
+  });
+
+storeTest('a root log that is gone under an open store is told, and stops collection', async (folder) => {
+  const store = await folder.open();
+  const [id] = await putAll(store, [text('a')], 'app');
+  const aside = folder.at('aside');
+  renameSync(folder.at('roots.log'), aside);
+  const { rootLog } = await store.scrub();
+  assert.equal(rootLog?.mended, false);
+  assert.match(rootLog.problem, /roots\.log is gone.*in the catalog/);
+  assert.match((await store.gc({ graceMs: 0 })).blocked!, /roots\.log is gone/);
+  const { state, reasons } = await store.health();
+  assert.equal(state, 'damage');
+  assert.match(reasons.join(), /roots\.log is gone/);
+  renameSync(aside, folder.at('roots.log'));
+  assert.equal((await store.scrub()).rootLog, undefined);
+  assert.equal((await store.gc({ graceMs: 0 })).blocked, undefined);
+  assert.equal(await store.has(id!), true);
 });
