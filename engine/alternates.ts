@@ -1,4 +1,5 @@
 /** The contract of alternates: stores that are searched after this one, what is borrowed from them, and what holds it there. */
+import type { LogDamage } from './scrubbing.ts';
 import type { ObjectSource } from './sealed.ts';
 
 /** A blob id, see api.ts. */
@@ -100,4 +101,6 @@ export interface RepairResult {
   readonly remaining: readonly { readonly id: BlobId; readonly reason: string }[];
   /** Blobs of which nothing can be said: their volume or alternate is away, or the disk cannot read them. */
   readonly unreachable: number;
+  /** What the scrub found of the root log; absent where that is sound, or nothing was scrubbed. */
+  readonly rootLog?: LogDamage;
 }

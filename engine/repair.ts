@@ -99,7 +99,8 @@ async function repairStore(parts: RepairParts, options: RepairOptions<Store>): P
     committing.check();
     // Chunks that nobody has by themselves came back with the blob they are a part of.
     const still = await leftOf(parts, remaining);
-    return { healed, sources, remaining: still, unreachable: scrubbed?.unreachable ?? 0 };
+    const { unreachable = 0, rootLog } = scrubbed ?? {};
+    return { healed, sources, remaining: still, unreachable, ...(rootLog === undefined ? {} : { rootLog }) };
   } finally {
     await opened?.close();
   }

@@ -18,6 +18,8 @@ export interface LogSlice {
   readonly next?: LogLook;
   /** What is wrong; absent where nothing was found. */
   readonly problem?: string;
+  /** The disk answered with an error. */
+  readonly unreadable?: true;
 }
 
 /** What recovery says of a log that it could only cut: whatever the catalog held stands, and the log does not say it any more. */
@@ -47,6 +49,10 @@ export function lookAtLog(
     if (!isThrough && reached.offset - at.offset >= bytes) return { next: { at: reached, end } };
     if (size < end.offset) return { problem: `roots.log has ${size} of ${end.offset} bytes` };
     return { problem: `roots.log is damaged at byte ${Math.min(reached.offset, end.offset)}` };
+  } catch (error) {
+    const code = systemCode(error);
+    if (code === undefined) throw error;
+    return { problem: `roots.log cannot be read (${code})`, unreadable: true };
   } finally {
     file.close();
   }

@@ -50,6 +50,8 @@ export function settleLog(context: MendContext, sound: boolean): LogDamage | und
       return left(
         'The file was removed or replaced while the store is open: push its roots to another store before it is closed',
       );
+    if (look.unreadable === true)
+      return left('Look at the disk, and scrub again; if that stays, push its roots to another store');
     // A process died over its append: what it left is taken in by the next commit, and must not be lost here.
     if (catalog.log.isAhead(state.log)) return left('Somebody was appending to it: scrub again');
     if (!sound)
@@ -82,9 +84,10 @@ function mend(transaction: Transaction, { catalog, host, provider, layout, lease
     }
     let { sequence } = state.log;
     for (const lost of logged.lacking()) draft.add({ ...lost, timeMs: state.clockMs, sequence: ++sequence });
-    state.log = { ...draft.end(), sequence };
-    transaction.changed = true;
+    const end = { ...draft.end(), sequence };
     catalog.log.overwrite(file);
+    state.log = end;
+    transaction.changed = true;
   } finally {
     old.close();
     file.close();

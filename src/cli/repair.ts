@@ -10,6 +10,7 @@ import {
   openFolder,
   withConnect,
 } from './remote.ts';
+import { showLog } from './damage-report.ts';
 import { isGiven } from './secret.ts';
 import { showCount } from './units.ts';
 import { type Context, type Verb, asItLies, openReadable, unlockingOther, withStore } from './verb.ts';
@@ -52,9 +53,10 @@ export const repair: Verb = {
           : repairWith(store, from, { context, options }),
     );
     const { failure, ...told } = result;
-    const { healed, sources, remaining, unreachable } = told;
+    const { healed, sources, remaining, unreachable, rootLog } = told;
     for (const { id, reason } of remaining.slice(0, shownMax)) output.note(`damaged still: ${id}: ${reason}`);
     if (remaining.length > shownMax) output.note(`… and ${remaining.length - shownMax} more`);
+    if (rootLog !== undefined) output.note(showLog(rootLog));
     if (unreachable > 0)
       output.note(
         `${showCount(unreachable, 'blob')} of which nothing can be said: a volume or an alternate is away, or a disk cannot read them`,
@@ -63,7 +65,7 @@ export const repair: Verb = {
     await output.line(`${showCount(healed, 'blob')} healed (${whence}); ${remaining.length} damaged still`);
     if (failure !== undefined) output.note(`${from} gave no more: ${failure.message}`);
     await output.result(told);
-    if (remaining.length > 0) return exitCodes.damage;
+    if (remaining.length > 0 || rootLog?.mended === false) return exitCodes.damage;
     return unreachable > 0 ? exitCodes.unavailable : exitCodes.fine;
   },
 };

@@ -189,6 +189,7 @@ async function judge(store: Store): Promise<'refused' | 'seen' | 'harmless'> {
   const scrubbed = await attempt(() => store.scrub());
   const found =
     scrubbed === 'refused' ||
+    scrubbed.rootLog !== undefined ||
     scrubbed.damaged.length + scrubbed.badRows + scrubbed.recounted + scrubbed.adopted > 0;
   const blocked = collected === 'refused' || collected.blocked !== undefined;
   const bad = [...after].filter(([, is]) => is !== 'right');

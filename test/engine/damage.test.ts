@@ -641,6 +641,33 @@ for (const [where, spoil] of Object.entries(spoilt))
     });
   });
 
+storeTest('a damaged root log of an encrypted store is mended by who has no key', async (folder) => {
+  const encryption = { secret: { kind: 'raw-key', key: new Uint8Array(32).fill(7) } } as const;
+  let store = await folder.open({ encryption });
+  const ids = await putAll(store, [text('a'), text('b')], 'app');
+  for (const [i, name] of ['one', 'two', 'three'].entries()) await store.roots.set(name, ids[i % 2]!);
+  const roots = async (): Promise<unknown> => (await store.roots.list()).map(({ name, id }) => [name, id]);
+  const before = await roots();
+  await folder.closeAll();
+  change(folder.at('roots.log'), (log) =>
+    Buffer.concat([log.subarray(0, 300), noise(300), log.subarray(600)]),
+  );
+  store = await folder.open();
+  assert.equal((await store.scrub()).rootLog?.mended, true);
+  await folder.closeAll();
+  store = await folder.open({ encryption });
+  assert.equal((await store.scrub()).rootLog, undefined);
+  await store.roots.set('four', ids[0]!);
+  await folder.closeAll();
+  const { gap, lost } = await rebuildStore(folder.path, { encryption });
+  assert.deepEqual([gap, lost], [undefined, []]);
+  store = await folder.open({ encryption });
+  await store.roots.delete('four');
+  assert.deepEqual(await roots(), before);
+  for (const id of ids) assert.equal(await store.release(id, 'app'), true);
+  assert.equal((await store.roots.log()).at(-1)?.name, 'app');
+});
+
 storeTest('a root log that is gone under an open store is told, and stops collection', async (folder) => {
   const store = await folder.open();
   const [id] = await putAll(store, [text('a')], 'app');

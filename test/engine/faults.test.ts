@@ -1,11 +1,18 @@
 /** I/O calls that fail, one in each run: nothing is acknowledged falsely, the store reopens, collection works, a full disk is survived. */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { toStoreError } from '../../engine/errors.ts';
-import { type BlobId, type Store, StoreError, nodeHost, openStore } from '../../engine/index.ts';
+import {
+  type BlobId,
+  type Store,
+  StoreError,
+  nodeHost,
+  openStore,
+  rebuildStore,
+} from '../../engine/index.ts';
 import { type Fault, type FaultyHost, faultyHost } from '../world/faulty-host.ts';
 import { noise, sha256, smallParameters, storeTest, withCode } from './store-folder.ts';
 import { sample } from '../crash/sample.ts';
@@ -260,6 +267,60 @@ storeTest('where the disks of a mirrored group do not answer, a scrub says so', 
   host.disarm();
   assert.deepEqual((await store.scrub()).damaged, []);
 });
+
+storeTest(
+  'a root log that the disk cannot read is told, and stops nothing but collection',
+  async (folder) => {
+    const host = faultyHost(nodeHost({ inline: true }));
+    const store = await folder.open({ host });
+    const { id } = await store.put(kept, { owner: 'x' });
+    host.arm({ operations: ['file.read'], path: 'roots.log', code: 'EIO', lasts: 'sticky' });
+    const { rootLog } = await store.scrub();
+    assert.equal(rootLog?.mended, false);
+    assert.match(rootLog.problem, /cannot be read/);
+    assert.match((await store.gc({ graceMs: 0 })).blocked!, /cannot be read/);
+    await store.roots.set('a', id);
+    host.disarm();
+    assert.equal((await store.scrub()).rootLog, undefined);
+    assert.equal((await store.gc({ graceMs: 0 })).blocked, undefined);
+  },
+);
+
+for (const operation of ['file.write', 'file.truncate', 'file.sync'] as const)
+  storeTest(`a mending of the root log that fails at ${operation} is done again`, async (folder) => {
+    const host = faultyHost(nodeHost({ inline: true }));
+    const store = await folder.open({ host });
+    const { id } = await store.put(kept, { owner: 'x' });
+    for (let i = 0; i < 9; i++) await store.roots.set(`root ${i}`, id);
+    for (let i = 0; i < 9; i++) await store.roots.delete(`root ${i}`);
+    await store.roots.set('last', id);
+    const log = readFileSync(folder.at('roots.log'));
+    log[700]! ^= 1;
+    writeFileSync(folder.at('roots.log'), log);
+    host.arm({
+      operations: [operation],
+      path: /store\/roots\.log$/,
+      code: 'EIO',
+      nth: operation === 'file.write' ? 2 : 1,
+      effect: 'half',
+    });
+    await assert.rejects(store.scrub(), withCode('needs-reopen'));
+    assert.equal(host.struck, 1);
+    host.disarm();
+    await folder.closeAll();
+    const again = await folder.open();
+    await again.scrub();
+    assert.equal((await again.scrub()).rootLog, undefined);
+    await folder.closeAll();
+    const { gap, lost } = await rebuildStore(folder.path);
+    assert.deepEqual([gap, lost], [undefined, []]);
+    const rebuilt = await folder.open();
+    assert.deepEqual(
+      (await rebuilt.roots.list()).map(({ name }) => name),
+      ['last'],
+    );
+    assert.equal(await rebuilt.release(id, 'x'), true);
+  });
 
 storeTest('EIO in a read is an error of that read alone', async (folder) => {
   const host = faultyHost(nodeHost({ inline: true }));
