@@ -25,8 +25,7 @@ export function makeKeys(parts: KeyParts): Keys {
       const next = last.then(() =>
         writing(async () => {
           const changed = await crew.commit<Changed>(method, args);
-          await crew.everyone('keys', changed.keyring);
-          changed.keyring.fill(0);
+          await newKeys(crew, changed.keyring);
           return changed;
         }),
       );
@@ -46,6 +45,17 @@ export function makeKeys(parts: KeyParts): Keys {
     },
     reseal: (options = {}) => run(() => writing(() => resealAll(parts, options))),
   };
+}
+
+/**
+ * Keys that the commit thread has learnt. The workers learn them as well, and only then anybody seals under them: a worker that
+ * is late would not open what another one has sealed.
+ */
+export async function newKeys(crew: Crew, keyring: Uint8Array): Promise<void> {
+  await crew.everyone('keys-learn', keyring);
+  keyring.fill(0);
+  await crew.commit('keys-use', undefined);
+  await crew.everyone('keys-use', undefined);
 }
 
 function checkSecret<Given extends Secret | 'recovery-key'>(secret: Given): Given {

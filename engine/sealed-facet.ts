@@ -20,6 +20,7 @@ import type { Crew } from './crew.ts';
 import { StoreError } from './errors.ts';
 import type { TakenKeys } from './threads/key-work.ts';
 import type { Calls } from './facets.ts';
+import { newKeys } from './keys-facet.ts';
 import type { Host } from './host.ts';
 import type { Ingest } from './ingest.ts';
 import type { CountedPut } from './ingest-parts.ts';
@@ -107,8 +108,7 @@ export function makeSealed(parts: SealedParts): SealedObjects<StoreParameters> {
           if (!(file instanceof Uint8Array))
             throw new StoreError('invalid-argument', 'a file of keys is bytes');
           const { state, keyring } = await parts.crew.commit<TakenKeys>('keys-take', file);
-          if (keyring !== undefined) await parts.crew.everyone('keys', keyring);
-          keyring?.fill(0);
+          if (keyring !== undefined) await newKeys(parts.crew, keyring);
           return state;
         }),
       ),

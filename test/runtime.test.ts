@@ -4,7 +4,7 @@ import { spawnSync, type SpawnSyncReturns } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, readdirSync, realpathSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
-import { delimiter, join, relative } from 'node:path';
+import { delimiter, isAbsolute, join, relative } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 
@@ -127,7 +127,7 @@ test('every file of tests is run once, whoever shares a process; in full each ha
       ? [...readFileSync(file, 'utf8').matchAll(/"(file:.*)"/g)].map(([, url]) =>
           relative(root, fileURLToPath(url!)),
         )
-      : [file],
+      : [isAbsolute(file) ? relative(root, file) : file],
   );
   assert.deepEqual(run.toSorted(), all);
 });

@@ -117,6 +117,8 @@ export class SealedRealm implements Realm {
   readonly #random: (bytes: number) => Uint8Array;
   readonly #owners = new Map<string, Named>();
   readonly #names = new Map<string, string>();
+  /** The epoch before a change that not every thread has learnt of. */
+  #held: number | undefined;
   #noise: Uint8Array = new Uint8Array(0);
   #noiseAt = 0;
 
@@ -132,21 +134,33 @@ export class SealedRealm implements Realm {
       keyring,
       padding: how.padding,
       header: (role, chunkLog2, clear) => {
-        const { epoch, blobKey } = this.#newest;
+        const { epoch } = this;
+        const blobKey = this.sealing.keyring.blobKey(epoch);
         return { role, chunkLog2, epoch, nonce: this.#nonce(), clear, blobKey };
       },
     };
   }
 
-  get #newest(): { readonly epoch: number; readonly blobKey: Uint8Array } {
-    const { keyring } = this.sealing;
-    return { epoch: keyring.epoch, blobKey: keyring.blobKey(keyring.epoch) };
+  /** What is sealed now is sealed under. */
+  get epoch(): number {
+    return this.#held ?? this.sealing.keyring.epoch;
   }
 
-  /** Goes on with the keys after a change of theirs. Takes the keyring over, and wipes the old one. */
-  take(keyring: Keyring): void {
+  /**
+   * Opens with the keys after a change of theirs, and goes on sealing under the epoch before it until `use`: what one thread seals, all have
+   * to open. Takes the keyring over, and wipes the old one.
+   */
+  learn(keyring: Keyring): void {
+    const { epoch } = this;
     this.sealing.keyring.wipe();
     this.sealing.keyring = keyring;
+    this.#held = keyring.epochs.includes(epoch) ? epoch : undefined;
+    this.#owners.clear();
+  }
+
+  /** Seals under the newest epoch: every thread has learnt of it. */
+  use(): void {
+    this.#held = undefined;
     this.#owners.clear();
   }
 
@@ -226,7 +240,7 @@ export class SealedRealm implements Realm {
     return this.#open('side.value', encoder.encode(key), value);
   }
 
-  #seal(cell: Cell, value: Uint8Array, epoch: number = this.sealing.keyring.epoch): Uint8Array {
+  #seal(cell: Cell, value: Uint8Array, epoch: number = this.epoch): Uint8Array {
     const key = { epoch, nameKey: this.sealing.keyring.nameKey(epoch) };
     return sealValue(this.#provider, value, { key, nonce: this.#nonce(), cell });
   }

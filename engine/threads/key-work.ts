@@ -39,7 +39,7 @@ export interface KeyContext extends KeyView {
   readonly catalog: Catalog;
 }
 
-/** The keyring after a change, encoded, for the workers. Whoever takes it wipes it. */
+/** The keyring after a change, encoded, for the workers: this thread has learnt it. Whoever takes it wipes it. */
 export interface Changed {
   readonly keyring: Uint8Array;
   readonly slot?: string;
@@ -78,6 +78,7 @@ export function keyHandlers(open: () => KeyContext, view: () => KeyView): Readon
     'keys-rotate': () => change(open(), (tools, keys) => Promise.resolve(rotate(tools, keys))),
     'keys-renew': (secrets: readonly Secret[]) =>
       change(open(), (tools, keys) => renewSlots(tools, keys, secrets)),
+    'keys-use': () => (open().realm as SealedRealm).use(),
     'keys-stale': (after: number) => stalePage(open(), after),
   };
 }
@@ -128,7 +129,7 @@ function takeKeys(context: KeyContext, file: Uint8Array): TakenKeys {
     throw writeError(error, 'taking keys in');
   }
   if (followed === undefined) return { state };
-  (realm as SealedRealm).take(followed);
+  (realm as SealedRealm).learn(followed);
   return { state, keyring: followed.encode() };
 }
 
@@ -213,7 +214,7 @@ async function change(
     made.keyring.wipe();
     throw writeError(error, 'changing the keys');
   }
-  (realm as SealedRealm).take(made.keyring);
+  (realm as SealedRealm).learn(made.keyring);
   return { keyring: made.keyring.encode() };
 }
 
@@ -239,7 +240,7 @@ const staleLabel = '(label IS NULL OR substr(label, 3, 4) != ?)';
 
 function epochBytes(realm: Realm): Uint8Array {
   const bytes = new Uint8Array(4);
-  new DataView(bytes.buffer).setUint32(0, realm.sealing!.keyring.epoch, true);
+  new DataView(bytes.buffer).setUint32(0, (realm as SealedRealm).epoch, true);
   return bytes;
 }
 

@@ -117,7 +117,8 @@ export class Workshop {
           { ...args, link: args.linked ? this.#link : undefined },
           { signal: context.signal, progress: throttle(this.#host, context) },
         ),
-      keys: (keyring: Uint8Array) => this.#takeKeys(keyring),
+      'keys-learn': (keyring: Uint8Array) => this.#learnKeys(keyring),
+      'keys-use': () => this.#sealedRealm?.use(),
       'encode-again': (args: { rows: readonly number[]; memory: SharedArrayBuffer | undefined }) =>
         wireBatch(encodeAgain(this.#open, args)),
       'stage-again': (row: number, context: CallContext) => stageAgain(this.#open, row, context.signal),
@@ -291,10 +292,14 @@ export class Workshop {
     };
   }
 
-  #takeKeys(encoded: Uint8Array): void {
-    const { realm } = this.#open.reader;
-    if (realm instanceof SealedRealm) realm.take(Keyring.decode(this.#provider, encoded));
+  #learnKeys(encoded: Uint8Array): void {
+    this.#sealedRealm?.learn(Keyring.decode(this.#provider, encoded));
     encoded.fill(0);
+  }
+
+  get #sealedRealm(): SealedRealm | undefined {
+    const { realm } = this.#open.reader;
+    return realm instanceof SealedRealm ? realm : undefined;
   }
 
   #close(): void {

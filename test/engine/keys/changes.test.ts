@@ -3,9 +3,12 @@ import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { test } from 'node:test';
 import { decodeHead } from '../../../engine/codec/seal-header.ts';
 import { sealedEpoch } from '../../../engine/codec/sealed-value.ts';
 import { type OpenOptions, type Secret, type Store, StoreError } from '../../../engine/index.ts';
+import type { Crew } from '../../../engine/crew.ts';
+import { newKeys } from '../../../engine/keys-facet.ts';
 import { type StoreFolder, noise, putAll, same, sha256, storeTest, text, withCode } from '../store-folder.ts';
 import { Forger } from './forger.ts';
 
@@ -427,3 +430,26 @@ storeTest(
   },
   under,
 );
+
+test('keys are used for sealing when every thread has learnt them', async () => {
+  const calls: string[] = [];
+  const keyring = new Uint8Array([1, 2, 3]);
+  const crew = {
+    everyone: async (method: string, given?: Uint8Array) => {
+      calls.push(`workers ${method} ${given === undefined ? '' : given.join()}`.trim());
+      await new Promise(setImmediate);
+      calls.push(`workers done`);
+      return [];
+    },
+    commit: async (method: string) => void calls.push(`commit ${method}`),
+  };
+  await newKeys(crew as unknown as Crew, keyring);
+  assert.deepEqual(calls, [
+    'workers keys-learn 1,2,3',
+    'workers done',
+    'commit keys-use',
+    'workers keys-use',
+    'workers done',
+  ]);
+  assert.deepEqual([...keyring], [0, 0, 0]);
+});

@@ -365,3 +365,23 @@ test('what an id is called on disk is remembered, is right however many were ask
   realm.close();
   for (const id of [ids[0]!, ids.at(-1)!]) throwsCode('closed', () => realm.nameOf(id));
 });
+
+test('a thread that learnt new keys seals under the epoch before them until it is told to use them, and opens both', () => {
+  const ring = Keyring.create(provider, tools);
+  const fresh = (keyring: Keyring): SealedRealm =>
+    new SealedRealm(provider, Keyring.decode(provider, keyring.encode()), { random, padding: 'none' });
+  const [early, late] = [fresh(ring), fresh(ring)];
+  const rotated = ring.withEpoch(random(32));
+  const facts = { id: 'ab'.repeat(32), size: 7 };
+  const name = Buffer.from(early.nameOf(facts.id), 'hex');
+  early.learn(Keyring.decode(provider, rotated.encode()));
+  const before = early.label(facts);
+  assert.deepEqual([early.epoch, early.epochOf(before), late.reveal(name, before)], [1, 1, facts]);
+  assert.equal(early.sealing.header('raw', 16, new Uint8Array(0)).epoch, 1);
+  late.learn(Keyring.decode(provider, rotated.encode()));
+  early.use();
+  const after = early.label(facts);
+  assert.deepEqual([early.epoch, early.epochOf(after)], [2, 2]);
+  assert.equal(early.sealing.header('raw', 16, new Uint8Array(0)).epoch, 2);
+  assert.deepEqual([late.epoch, late.reveal(name, after), late.reveal(name, before)], [1, facts, facts]);
+});
