@@ -170,9 +170,7 @@ function replayLog(
     // Go on from where it ends now: a record behind a gap could never be read again.
     transaction.state.log = endOf(log);
     log.cut(transaction.state.log);
-    transaction.raiseDoubt(
-      `${shortLog}: it was cut or restored from an older copy`,
-    );
+    transaction.raiseDoubt(`${shortLog}: it was cut or restored from an older copy`);
     return { replayed: 0, unresolved: 0 };
   }
   if (!log.isAhead(transaction.state.log)) return { replayed: 0, unresolved: 0 };
