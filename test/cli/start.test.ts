@@ -15,27 +15,33 @@ import {
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { compareTrees } from '../../src/cli/compare.ts';
+import { full } from '../crash/sample.ts';
 import { holdfast, npmStart, npmStartRunning, workFolder, writeFiles } from './command.ts';
 
-test('without a folder it shows a sample library, and leaves nothing behind', async (t) => {
-  const folder = workFolder(t);
-  const { exit, stdout, stderr } = await npmStart([], { env: { ...process.env, TMPDIR: folder } });
-  assert.equal(exit, 0, stderr);
-  assert.match(stderr, /sample library/);
-  for (const line of [
-    /files +\d+ files, \d+ folders, 2 links/,
-    /dedup saved +16 MB \(\d+ %\)/,
-    /import .*[MG]B\/s/,
-    /restore .*[MG]B\/s/,
-    /compare .*[MG]B\/s/,
-    /scrub +no damage in \d+ blobs/,
-    /replicate .* 31 MB on the wire, \d round trips\n +changed +in the restored copy: 1 written to, 1 longer, 1 renamed, 1 new/,
-    /replicate .* \d+(\.\d)? kB on the wire, 2 round trips\n +restore .*\n +compare /,
-    /result +identical/,
-  ])
-    assert.match(stdout, line);
-  assert.deepEqual(readdirSync(folder), []);
-});
+// By default a folder of a few files shows the same in half of the time: the next test.
+test(
+  'without a folder it shows a sample library, and leaves nothing behind',
+  { skip: full ? false : 'only in CI' },
+  async (t) => {
+    const folder = workFolder(t);
+    const { exit, stdout, stderr } = await npmStart([], { env: { ...process.env, TMPDIR: folder } });
+    assert.equal(exit, 0, stderr);
+    assert.match(stderr, /sample library/);
+    for (const line of [
+      /files +\d+ files, \d+ folders, 2 links/,
+      /dedup saved +16 MB \(\d+ %\)/,
+      /import .*[MG]B\/s/,
+      /restore .*[MG]B\/s/,
+      /compare .*[MG]B\/s/,
+      /scrub +no damage in \d+ blobs/,
+      /replicate .* 31 MB on the wire, \d round trips\n +changed +in the restored copy: 1 written to, 1 longer, 1 renamed, 1 new/,
+      /replicate .* \d+(\.\d)? kB on the wire, 2 round trips\n +restore .*\n +compare /,
+      /result +identical/,
+    ])
+      assert.match(stdout, line);
+    assert.deepEqual(readdirSync(folder), []);
+  },
+);
 
 test('with a folder and a store of its own: the store stays, and holds the folder', async (t) => {
   const folder = workFolder(t);
